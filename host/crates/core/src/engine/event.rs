@@ -1,0 +1,160 @@
+//! What a shard is told and what it wants done.
+
+use crate::batch::Batch;
+use crate::error::Error;
+use crate::graph::EnvironmentId;
+use crate::id::{EdgeId, Epoch, ShardId, SinkId, SourceId, SplitId, StageId};
+use crate::metric::Metrics;
+use crate::port::source::Read;
+use crate::port::store::CellWrite;
+use crate::port::worker;
+use crate::time::{EventTime, ProcessingTime};
+
+/// What one shard says to another. Delivered in order per pair of shards.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// Elements of an edge.
+    Data {
+        /// Which edge.
+        edge: EdgeId,
+        /// The elements; keys all belong to the receiver where the edge is keyed.
+        batch: Batch,
+    },
+    /// Nothing earlier will come over this edge from the sender.
+    Watermark {
+        /// Which edge.
+        edge: EdgeId,
+        /// Not before this.
+        to: EventTime,
+    },
+    /// The sender's epoch ends here.
+    Marker,
+    /// The sender of this message has consumed so much of what the receiver had sent it.
+    Credit {
+        /// Over which edge.
+        edge: EdgeId,
+        /// Bytes.
+        weight: usize,
+    },
+}
+
+/// A message with its sender and the sender's open epoch.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    /// Who sends.
+    pub from: ShardId,
+    /// In which epoch of the sender.
+    pub epoch: Epoch,
+    /// What.
+    pub message: Message,
+}
+
+/// What happens to a shard.
+#[derive(Debug)]
+pub enum Event {
+    /// The first event: restores what is stored, opens sources, fires what has to be fired once.
+    Start,
+    /// Another shard speaks.
+    Message(Envelope),
+    /// A poll gave something.
+    Read {
+        /// Which source.
+        source: SourceId,
+        /// Which split.
+        split: SplitId,
+        /// What.
+        read: Read,
+    },
+    /// A worker speaks.
+    Worker {
+        /// The worker's environment.
+        environment: Option<EnvironmentId>,
+        /// What it says.
+        event: worker::Event,
+    },
+    /// The job asks to end an epoch.
+    Seal(Epoch),
+    /// An epoch is lasting.
+    Committed(Epoch),
+    /// A step of a script that owns time.
+    Script {
+        /// The script's stage.
+        stage: StageId,
+        /// Index of its event.
+        step: usize,
+    },
+    /// From now on the clock is the script's, and this late.
+    Clock(ProcessingTime),
+    /// Stop reading and finish.
+    Drain,
+    /// Nothing but time has passed.
+    Alarm,
+}
+
+/// How a shard stands, for the job.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Report {
+    /// Messages with elements or watermarks sent to other shards.
+    pub sent: u64,
+    /// Such messages received, and orders of the job: steps of scripts, the clock, drain.
+    pub received: u64,
+    /// Nothing can happen here without a message, a read or time.
+    pub idle: bool,
+    /// Every stage is at the end of time and nothing is pending.
+    pub finished: bool,
+}
+
+/// A shard's part of an epoch.
+#[derive(Debug)]
+pub struct SealedPart {
+    /// Whose.
+    pub shard: ShardId,
+    /// Which epoch.
+    pub epoch: Epoch,
+    /// Cells to write.
+    pub writes: Vec<CellWrite>,
+    /// Batches for sinks.
+    pub sinks: Vec<(SinkId, Vec<Batch>)>,
+}
+
+/// What a shard wants done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Tell the worker of a stage.
+    Worker(StageId, worker::Command),
+    /// Open a split where it left off, then poll it when asked.
+    Open {
+        /// Which source.
+        source: SourceId,
+        /// Which split.
+        split: SplitId,
+        /// From where; `None` is the beginning.
+        position: Option<bytes::Bytes>,
+    },
+    /// Poll a split until it gives something: answered by [`Event::Read`], now or later.
+    Poll {
+        /// Which source.
+        source: SourceId,
+        /// Which split.
+        split: SplitId,
+        /// About how many rows.
+        rows: usize,
+    },
+    /// Carry a message.
+    Send(ShardId, Envelope),
+    /// The shard's part of an epoch is complete.
+    Sealed(SealedPart),
+    /// Come back with [`Event::Alarm`] at this time.
+    Alarm(ProcessingTime),
+    /// Tell the job.
+    Report(Report),
+    /// Metrics of a bundle: of an attempt, or now committed.
+    Metrics {
+        /// Whether they are committed.
+        committed: bool,
+        /// The deltas.
+        metrics: Metrics,
+    },
+    /// The job cannot go on.
+    Fail(Error),
+}

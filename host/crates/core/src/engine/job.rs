@@ -1,0 +1,235 @@
+//! The job machine: what is global. It ends epochs, plays scripts when all shards are quiet, and knows when a job is done.
+//!
+//! Quiet means: every shard says it is idle and as many messages were received as sent, the job's own orders included. A
+//! shard's report is carried before the messages of the same step, so a report that follows from a message never overtakes that of its sender.
+
+use super::event::Report;
+use super::restore::script_step;
+use crate::error::{Error, Result};
+use crate::graph::{Plan, SCRIPT_START, ScriptEvent, StageKind};
+use crate::id::{Epoch, ShardId, StageId};
+use crate::port::store::StateRead;
+use crate::time::ProcessingTime;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What happens to a job.
+#[derive(Debug)]
+pub enum JobEvent {
+    /// A shard says how it stands.
+    Report(ShardId, Report),
+    /// A shard's part of an epoch is with the writer.
+    Sealed(ShardId, Epoch),
+    /// The writer has made an epoch lasting.
+    Committed(Epoch),
+    /// Time has passed.
+    Tick,
+    /// Stop reading, finish what is there.
+    Drain,
+    /// Stop as it is; nothing committed is lost.
+    Cancel,
+    /// A shard or the writer cannot go on.
+    Failed(Error),
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All input is processed and committed.
+    Done,
+    /// The same after a drain.
+    Drained,
+    /// On request.
+    Cancelled,
+    /// With this error; what was committed stays.
+    Failed(Error),
+}
+
+/// What a job wants done. All but `Commit` and `Finish` are for shards.
+#[derive(Debug)]
+pub enum JobEffect {
+    /// All shards: end this epoch.
+    Seal(Epoch),
+    /// The writer: commit the parts of all shards.
+    Commit(Epoch),
+    /// All shards: this epoch is lasting.
+    Committed(Epoch),
+    /// One shard: play a step of its script.
+    Script(ShardId, StageId, usize),
+    /// All shards: the clock is the script's.
+    Clock(ProcessingTime),
+    /// All shards: stop reading.
+    Drain,
+    /// The job has ended; the last effect.
+    Finish(Outcome),
+}
+
+struct Script {
+    stage: StageId,
+    events: Arc<Vec<ScriptEvent>>,
+    next: usize,
+}
+
+/// The job machine.
+pub struct Job {
+    shards: Vec<Report>,
+    scripts: Vec<Script>,
+    clock: Option<ProcessingTime>,
+    epoch: Epoch,
+    sealing: Option<(Epoch, BTreeSet<ShardId>)>,
+    last_seal: Option<ProcessingTime>,
+    epoch_ms: i64,
+    draining: bool,
+    /// Orders given to shards: they count them as received.
+    sent: u64,
+    /// The epoch being sealed is the last one.
+    closing: bool,
+    ended: bool,
+}
+
+impl Job {
+    /// The machine of a job whose last committed epoch is `last`; epochs are `epoch_ms` milliseconds long.
+    ///
+    /// # Errors
+    /// `STATE_CORRUPT` when the store cannot be read.
+    pub fn new(plan: &Plan, shards: u16, epoch_ms: i64, last: Epoch, state: &dyn StateRead) -> Result<Self> {
+        let mut scripts = Vec::new();
+        for stage in &plan.stages {
+            if let StageKind::Script(events) = &stage.kind {
+                let next = script_step(state, stage.state)?;
+                scripts.push(Script { stage: stage.id, events: Arc::clone(events), next });
+            }
+        }
+        let owns_time = |s: &Script| s.events.iter().any(|e| matches!(e, ScriptEvent::ProcessingTime(_)));
+        let clock = scripts.iter().any(owns_time).then(|| {
+            let passed = scripts.iter().flat_map(|s| s.events.iter().take(s.next));
+            passed.fold(SCRIPT_START, |at, e| if let ScriptEvent::ProcessingTime(ms) = e { at.plus(*ms) } else { at })
+        });
+        Ok(Self {
+            shards: vec![Report::default(); usize::from(shards)],
+            scripts,
+            clock,
+            epoch: last.next(),
+            sealing: None,
+            last_seal: None,
+            epoch_ms,
+            draining: false,
+            // the first effect of a run whose script owns time
+            sent: if clock.is_some() { u64::from(shards) } else { 0 },
+            closing: false,
+            ended: false,
+        })
+    }
+
+    /// The effects with which a run begins.
+    #[must_use]
+    pub fn start(&self) -> Vec<JobEffect> {
+        self.clock.map(JobEffect::Clock).into_iter().collect()
+    }
+
+    /// Takes one event; returns what is to be done, in this order.
+    pub fn step(&mut self, event: JobEvent, now: ProcessingTime) -> Vec<JobEffect> {
+        let mut out = Vec::new();
+        if self.ended {
+            return out;
+        }
+        match event {
+            JobEvent::Report(shard, report) => {
+                if let Some(have) = self.shards.get_mut(usize::from(shard.0)) {
+                    *have = report;
+                }
+            }
+            JobEvent::Sealed(shard, epoch) => self.sealed(shard, epoch, &mut out),
+            JobEvent::Committed(epoch) => {
+                self.sealing = None;
+                self.epoch = epoch.next();
+                out.push(JobEffect::Committed(epoch));
+                if self.closing {
+                    let outcome = if self.draining { Outcome::Drained } else { Outcome::Done };
+                    self.end(outcome, &mut out);
+                }
+            }
+            JobEvent::Tick => {}
+            JobEvent::Drain => {
+                if !std::mem::replace(&mut self.draining, true) {
+                    self.sent += self.shards.len() as u64;
+                    out.push(JobEffect::Drain);
+                }
+            }
+            JobEvent::Cancel => self.end(Outcome::Cancelled, &mut out),
+            JobEvent::Failed(error) => self.end(Outcome::Failed(error), &mut out),
+        }
+        if !self.ended && self.sealing.is_none() {
+            self.advance(now, &mut out);
+        }
+        out
+    }
+
+    fn end(&mut self, outcome: Outcome, out: &mut Vec<JobEffect>) {
+        self.ended = true;
+        out.push(JobEffect::Finish(outcome));
+    }
+
+    fn sealed(&mut self, shard: ShardId, epoch: Epoch, out: &mut Vec<JobEffect>) {
+        if let Some((sealing, parts)) = &mut self.sealing
+            && *sealing == epoch
+        {
+            parts.insert(shard);
+            if parts.len() == self.shards.len() {
+                out.push(JobEffect::Commit(epoch));
+            }
+        }
+    }
+
+    fn advance(&mut self, now: ProcessingTime, out: &mut Vec<JobEffect>) {
+        let quiet = self.is_quiet();
+        if quiet && self.shards.iter().all(|s| s.finished) {
+            self.closing = true;
+            return self.seal(now, out);
+        }
+        let last = *self.last_seal.get_or_insert(now);
+        if now.0 - last.0 >= self.epoch_ms {
+            return self.seal(now, out);
+        }
+        if quiet {
+            self.play(out);
+        }
+    }
+
+    fn seal(&mut self, now: ProcessingTime, out: &mut Vec<JobEffect>) {
+        self.last_seal = Some(now);
+        self.sealing = Some((self.epoch, BTreeSet::new()));
+        out.push(JobEffect::Seal(self.epoch));
+    }
+
+    fn is_quiet(&self) -> bool {
+        let sent: u64 = self.sent + self.shards.iter().map(|s| s.sent).sum::<u64>();
+        let received: u64 = self.shards.iter().map(|s| s.received).sum();
+        sent == received && self.shards.iter().all(|s| s.idle)
+    }
+
+    /// Plays the next event of the first script that has one; after the last, time runs out for everyone.
+    fn play(&mut self, out: &mut Vec<JobEffect>) {
+        let Some(script) = self.scripts.iter_mut().find(|s| s.next <= s.events.len()) else {
+            if self.clock.is_some_and(|c| c.0 < i64::MAX) && !self.scripts.is_empty() {
+                self.set_clock(ProcessingTime(i64::MAX), out);
+            }
+            return;
+        };
+        let step = script.next;
+        script.next += 1;
+        let stage = script.stage;
+        if let Some(ScriptEvent::ProcessingTime(ms)) = script.events.get(step) {
+            let clock = self.clock.unwrap_or(SCRIPT_START).plus(*ms);
+            self.set_clock(clock, out);
+        }
+        self.sent += 1;
+        out.push(JobEffect::Script(ShardId(0), stage, step));
+    }
+
+    fn set_clock(&mut self, clock: ProcessingTime, out: &mut Vec<JobEffect>) {
+        self.clock = Some(clock);
+        self.sent += self.shards.len() as u64;
+        out.push(JobEffect::Clock(clock));
+    }
+}

@@ -1,0 +1,19 @@
+//! Attic: the two state machines. A [`Shard`] runs every stage for its partitions; the one [`Job`] holds what is global.
+//!
+//! `step(event, state, now)` returns effects. Events and effects are per bundle, never per element. Machines talk by
+//! messages that a shell carries; the same code runs under threads and under a seeded simulation.
+
+mod bundles;
+mod cut;
+mod event;
+mod flow;
+mod job;
+mod restore;
+mod sealed;
+mod shard;
+mod stages;
+mod start;
+
+pub use event::{Effect, Envelope, Event, Message, Report, SealedPart};
+pub use job::{Job, JobEffect, JobEvent, Outcome};
+pub use shard::{Config, Shard};

@@ -1,0 +1,256 @@
+//! The beginning of a run: what a shard finds in the store about its partitions and about the job.
+
+use super::cut::fact_key;
+use super::event::Effect;
+use super::shard::Shard;
+use super::stages::Room;
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::graph::{Plan, Route, ScriptEvent};
+use crate::id::{EdgeId, Epoch, KEY_GROUPS, KeyGroup, Partition, ShardId, SplitId, StageId, StateId, key_hash};
+use crate::port::store::StateRead;
+use crate::port::worker::Group;
+use crate::stage::{Lane, Origin, Pending};
+use crate::state::ViewRoom;
+use crate::state::layout::{CellKey, JOB_GROUP, KeyReader, Kind};
+use crate::stored;
+use crate::time::{EventTime, ProcessingTime};
+use bytes::Bytes;
+use hashbrown::HashMap;
+
+fn corrupt(what: &str) -> Error {
+    Error::external("STATE_CORRUPT", format!("a stored {what} cannot be read"))
+        .help("the state directory is damaged or of another version; restore a copy of it")
+}
+
+/// Pending input found in the store.
+struct Found {
+    key: Bytes,
+    state: StateId,
+    entry: u32,
+    hold: Option<EventTime>,
+    not_before: ProcessingTime,
+    batch: Batch,
+}
+
+impl Shard {
+    /// Restores what is stored, opens sources, arms what has to fire once.
+    pub(super) fn start(&mut self, state: &dyn StateRead) -> Result<()> {
+        self.restore_job(state)?;
+        let pending = self.restore_partitions(state)?;
+        for found in pending {
+            self.inject(found);
+        }
+        for i in 0..self.stages.len() {
+            let Some(Room::Source(source)) = self.stages.get(i).map(|r| &r.room) else { continue };
+            let list = self.splits.iter().filter(|(s, _)| *s == source.source).flat_map(|(_, list)| list);
+            for split in list {
+                let position = source.position(*split);
+                self.out.push(Effect::Open { source: source.source, split: *split, position });
+            }
+        }
+        Ok(())
+    }
+
+    fn restore_job(&mut self, state: &dyn StateRead) -> Result<()> {
+        let first = self.is_first();
+        let plan = std::sync::Arc::clone(&self.plan);
+        let mut gone = Vec::new();
+        for (room, stage) in self.stages.iter_mut().zip(&plan.stages) {
+            room.floor = floor(state, stage.state, self.config.shards, &mut gone)?;
+            match &mut room.room {
+                Room::Impulse { fired, .. } => {
+                    *fired = !first || state.get(&fact_key(stage.state, "fired"))?.is_some();
+                }
+                Room::Script { events, marks, step, .. } => {
+                    *step = script_step(state, stage.state)?;
+                    if !first {
+                        marks.iter_mut().for_each(|m| *m = EventTime::MAX);
+                    }
+                    for event in events.iter().take(*step) {
+                        if let ScriptEvent::Watermark { output, to } = event
+                            && let Some(mark) = marks.get_mut(*output as usize)
+                        {
+                            *mark = (*mark).max(*to);
+                        }
+                    }
+                }
+                Room::Source(source) => {
+                    let id = plan.sources.get(source.source.0 as usize).copied().unwrap_or(stage.state);
+                    let prefix = CellKey::new(JOB_GROUP, Kind::Position, id);
+                    scan(state, &prefix, &mut |key, value| {
+                        let (_, _, _, rest) = KeyReader::open(key)?;
+                        let split = SplitId(u32::from_be_bytes(rest.rest().try_into().ok()?));
+                        let (finished, position) = value.split_first()?;
+                        source.restore(split, Bytes::copy_from_slice(position), *finished == 1);
+                        Some(())
+                    })?;
+                }
+                Room::View(view) => {
+                    if let crate::graph::StageKind::View(spec) = &stage.kind {
+                        **view = ViewRoom::new(spec, stage.state, first);
+                    }
+                    let prefix = CellKey::new(JOB_GROUP, Kind::View, stage.state);
+                    scan(state, &prefix, &mut |_, value| {
+                        view.restore(&stored::decode(value).ok()?);
+                        Some(())
+                    })?;
+                }
+                Room::Worker(_) | Room::Group(_) | Room::Sink(_) => {}
+            }
+        }
+        if first {
+            self.consumed.append(&mut gone);
+        }
+        Ok(())
+    }
+
+    fn restore_partitions(&mut self, state: &dyn StateRead) -> Result<Vec<Found>> {
+        let (partitions, shards, me) = (self.config.partitions, self.config.shards, self.id);
+        let mine = |p: &Partition| p.shard(partitions, shards) == me;
+        let first = (0..partitions).map(Partition).find(mine);
+        let Some(first) = first else { return Ok(Vec::new()) };
+        let last = (0..partitions).map(Partition).rfind(mine).unwrap_or(first);
+        let end = if last.0 + 1 >= partitions {
+            KeyGroup(KEY_GROUPS)
+        } else {
+            Partition(last.0 + 1).first_group(partitions)
+        };
+        let start = first.first_group(partitions).0.to_be_bytes();
+        let names = Names::of(&self.plan);
+        let mut found = Vec::new();
+        let mut broken = None;
+        state.scan(&start, &end.0.to_be_bytes(), &mut |key, value| {
+            let read = self.restore_cell(&names, key, value, &mut found);
+            broken = if read.is_none() { Some(corrupt("cell")) } else { None };
+            read.is_some()
+        })?;
+        broken.map_or(Ok(found), Err)
+    }
+
+    fn restore_cell(&mut self, names: &Names, key: &[u8], value: &[u8], found: &mut Vec<Found>) -> Option<()> {
+        let (_, kind, id, mut rest) = KeyReader::open(key)?;
+        if kind == Kind::Timer as u8 {
+            let (user, window) = (rest.part()?, rest.window()?);
+            let group = Group { key: Bytes::copy_from_slice(user), hash: key_hash(user), window };
+            // a timer of a transform that is gone stays where it is
+            let Some(stage) = names.timers.get(&id) else { return Some(()) };
+            let worker = self.room(*stage).worker()?;
+            let family = worker.timers.family_of(id)?;
+            return worker.timers.restore(family, group, Bytes::copy_from_slice(rest.rest()), value);
+        }
+        if kind == Kind::Buffer as u8 {
+            let (window, user, chunk) = (rest.window()?, rest.part()?, rest.number()?);
+            let Some(stage) = names.stages.get(&id) else { return Some(()) };
+            if let Room::Group(group) = &mut self.room(*stage).room {
+                return group.restore(window, user, chunk, Bytes::copy_from_slice(value));
+            }
+        }
+        if kind == Kind::Pending as u8 {
+            found.push(read_pending(key, id, value)?);
+        }
+        Some(())
+    }
+
+    /// Brings stored pending input to whoever owns it now. The copy goes with the open epoch; a cut that still finds the input
+    /// pending stores it anew.
+    fn inject(&mut self, found: Found) {
+        self.consumed.push(found.key);
+        let plan = std::sync::Arc::clone(&self.plan);
+        if let Some(edge) = plan.edges.iter().find(|e| e.state == found.state) {
+            return self.route(edge.id, found.batch);
+        }
+        let Some(stage) = plan.stages.iter().find(|s| s.state == found.state) else { return };
+        self.next_request += 1;
+        let lane = Lane::Residual(self.next_request);
+        let mut pending = Pending::new(found.batch, None, found.entry, lane, Origin::Local);
+        pending.hold = found.hold;
+        pending.not_before = found.not_before;
+        self.room(stage.id).inbox.push(pending);
+    }
+
+    fn route(&mut self, edge: EdgeId, batch: Batch) {
+        match self.plan.edge(edge).route {
+            Route::Keyed => {
+                for (to, part) in crate::shuffle::by_owner(batch, self.config.partitions, self.config.shards) {
+                    self.bring(edge, to, part);
+                }
+            }
+            // one shard stored it for all
+            Route::Broadcast => (0..self.config.shards).for_each(|to| self.bring(edge, ShardId(to), batch.clone())),
+            Route::Local | Route::Spread => self.enqueue(edge, batch, Origin::Local),
+        }
+    }
+}
+
+/// Stages by the names under which they store.
+struct Names {
+    stages: HashMap<StateId, StageId, foldhash::fast::FixedState>,
+    timers: HashMap<StateId, StageId, foldhash::fast::FixedState>,
+}
+
+impl Names {
+    fn of(plan: &Plan) -> Self {
+        let stages = plan.stages.iter().map(|s| (s.state, s.id)).collect();
+        let timers = plan.stages.iter().filter_map(|s| match &s.kind {
+            crate::graph::StageKind::Worker(worker) => Some(worker.timers.iter().map(move |t| (t.id, s.id))),
+            _ => None,
+        });
+        Self { stages, timers: timers.flatten().collect() }
+    }
+}
+
+fn scan(state: &dyn StateRead, prefix: &CellKey, each: &mut dyn FnMut(&[u8], &[u8]) -> Option<()>) -> Result<()> {
+    let mut whole = true;
+    state.scan(prefix.as_slice(), &prefix.successor(), &mut |key, value| {
+        whole = each(key, value).is_some();
+        whole
+    })?;
+    if whole { Ok(()) } else { Err(corrupt("cell of the job")) }
+}
+
+/// What a stage's input had reached on all shards of the last run. Adds the cells of shards that this run does not have to `gone`.
+fn floor(state: &dyn StateRead, stage: StateId, shards: u16, gone: &mut Vec<Bytes>) -> Result<EventTime> {
+    let mut least: Option<EventTime> = None;
+    scan(state, &CellKey::new(JOB_GROUP, Kind::Progress, stage), &mut |key, value| {
+        let time = EventTime(i64::from_be_bytes(value.try_into().ok()?));
+        let (_, _, _, mut rest) = KeyReader::open(key)?;
+        if rest.number()? >= u64::from(shards) {
+            gone.push(Bytes::copy_from_slice(key));
+        }
+        least = Some(least.map_or(time, |l| l.min(time)));
+        Some(())
+    })?;
+    Ok(least.unwrap_or(EventTime::MIN))
+}
+
+/// How many events of a script a stored job has taken.
+pub(super) fn script_step(state: &dyn StateRead, stage: StateId) -> Result<usize> {
+    let Some(value) = state.get(&fact_key(stage, "step"))? else { return Ok(0) };
+    let step: [u8; 8] = value.as_ref().try_into().map_err(|_| corrupt("script step"))?;
+    Ok(u64::from_be_bytes(step) as usize)
+}
+
+fn read_pending(key: &[u8], state: StateId, value: &[u8]) -> Option<Found> {
+    let (entry, rest) = value.split_first_chunk::<4>()?;
+    let (has_hold, rest) = rest.split_first()?;
+    let (hold, rest) = rest.split_first_chunk::<8>()?;
+    let (not_before, rest) = rest.split_first_chunk::<8>()?;
+    Some(Found {
+        key: Bytes::copy_from_slice(key),
+        state,
+        entry: u32::from_be_bytes(*entry),
+        hold: (*has_hold == 1).then(|| EventTime(i64::from_be_bytes(*hold))),
+        not_before: ProcessingTime(i64::from_be_bytes(*not_before)),
+        batch: stored::decode(rest).ok()?,
+    })
+}
+
+/// The last epoch a store holds decides where a run goes on.
+impl Shard {
+    /// The epoch that is open.
+    #[must_use]
+    pub fn open_epoch(&self) -> Epoch {
+        self.epoch
+    }
+}

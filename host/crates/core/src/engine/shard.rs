@@ -1,0 +1,241 @@
+//! The shard machine: its parts and its one entrance, [`Shard::step`].
+
+use super::event::{Effect, Envelope, Event, Message, Report};
+use super::sealed::Sealing;
+use super::stages::StageRoom;
+use crate::error::Result;
+use crate::graph::{EnvironmentId, Plan, StageKind};
+use crate::id::{BundleId, Epoch, Partition, ShardId, SourceId, SplitId, StageId};
+use crate::metric::Metrics;
+use crate::port::store::StateRead;
+use crate::shuffle::Credits;
+use crate::sink::SinkRoom;
+use crate::stage::Bundle;
+use crate::time::ProcessingTime;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Sizes and times of a job. Every bound of the engine stands here, with its unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Shards of the process.
+    pub shards: u16,
+    /// Partitions of the job; stored with it, never derived from cores.
+    pub partitions: u16,
+    /// A bundle takes at most so many elements ...
+    pub bundle_rows_max: usize,
+    /// ... and about so many bytes.
+    pub bundle_bytes_max: usize,
+    /// A stage's queue, and what is under way to one shard over one edge, may hold so many bytes before producers pause.
+    pub queue_bytes_max: usize,
+    /// Rows asked of a source at once.
+    pub read_rows: usize,
+    /// A bundle that failed so often fails the job.
+    pub attempts_max: u32,
+    /// A bundle whose worker was lost so often fails the job.
+    pub losses_max: u32,
+    /// First pause before a retry, in milliseconds; doubles each time.
+    pub retry_ms: i64,
+    /// Groups of a keyed stage kept in memory after their commit.
+    pub cached_groups: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            shards: 1,
+            partitions: 64,
+            bundle_rows_max: 10_000,
+            bundle_bytes_max: 4 << 20,
+            queue_bytes_max: 16 << 20,
+            read_rows: 4096,
+            attempts_max: 4,
+            losses_max: 10,
+            retry_ms: 20,
+            cached_groups: 100_000,
+        }
+    }
+}
+
+/// One shard.
+pub struct Shard {
+    pub(super) id: ShardId,
+    pub(super) plan: Arc<Plan>,
+    pub(super) config: Config,
+    pub(super) stages: Vec<StageRoom>,
+    /// Output port of each edge, by edge id.
+    pub(super) port_of: Vec<u32>,
+    /// Splits of all sources that belong to this shard.
+    pub(super) splits: Vec<(SourceId, Vec<SplitId>)>,
+    pub(super) bundles: BTreeMap<BundleId, Bundle>,
+    pub(super) next_bundle: u64,
+    pub(super) credits: Credits,
+    pub(super) sinks: SinkRoom,
+    /// The open epoch.
+    pub(super) epoch: Epoch,
+    pub(super) sealing: Option<Sealing>,
+    pub(super) next_stored: u64,
+    /// Numbers of stored pending input that was consumed in the open epoch.
+    pub(super) consumed: Vec<bytes::Bytes>,
+    /// Metrics of bundles applied in epochs that are not committed.
+    pub(super) metrics: BTreeMap<Epoch, Metrics>,
+    pub(super) tokens: u64,
+    pub(super) report: Report,
+    pub(super) reported: Option<Report>,
+    pub(super) clock: Option<ProcessingTime>,
+    pub(super) alarm: Option<ProcessingTime>,
+    pub(super) requests: BTreeMap<u64, super::stages::Request>,
+    pub(super) next_request: u64,
+    pub(super) out: Vec<Effect>,
+    pub(super) store: Arc<dyn StateRead>,
+    pub(super) failed: bool,
+}
+
+impl Shard {
+    /// A shard of a job whose last committed epoch is `last`. `splits` are those of all sources that belong here; `store` is
+    /// handed to the views of bundles.
+    #[must_use]
+    pub fn new(
+        id: ShardId,
+        plan: Arc<Plan>,
+        config: Config,
+        splits: Vec<(SourceId, Vec<SplitId>)>,
+        store: Arc<dyn StateRead>,
+        last: Epoch,
+    ) -> Self {
+        let mut port_of = vec![0; plan.edges.len()];
+        for stage in &plan.stages {
+            for (port, output) in stage.outputs.iter().enumerate() {
+                for edge in &output.edges {
+                    if let Some(place) = port_of.get_mut(edge.0 as usize) {
+                        *place = port as u32;
+                    }
+                }
+            }
+        }
+        let stages = plan.stages.iter().map(|s| StageRoom::new(s, &config, &splits)).collect();
+        // ids grow over the life of the job: bags order their chunks by them
+        let first = (last.0 + 1) << 32;
+        Self {
+            id,
+            plan,
+            config,
+            stages,
+            port_of,
+            splits,
+            bundles: BTreeMap::new(),
+            next_bundle: first,
+            credits: Credits::default(),
+            sinks: SinkRoom::default(),
+            epoch: last.next(),
+            sealing: None,
+            next_stored: first,
+            consumed: Vec::new(),
+            metrics: BTreeMap::new(),
+            tokens: first,
+            report: Report::default(),
+            reported: None,
+            clock: None,
+            alarm: None,
+            requests: BTreeMap::new(),
+            next_request: 0,
+            out: Vec::new(),
+            store,
+            failed: false,
+        }
+    }
+
+    /// Takes one event; returns what is to be done, in this order. `now` is the process's clock, which a script's clock
+    /// overrides. After a [`Effect::Fail`] the shard does nothing more.
+    pub fn step(&mut self, event: Event, state: &dyn StateRead, now: ProcessingTime) -> Vec<Effect> {
+        if self.failed {
+            return Vec::new();
+        }
+        let now = self.clock.unwrap_or(now);
+        if let Err(error) = self.take(event, state, now).and_then(|()| self.turn(now)) {
+            self.failed = true;
+            self.out.push(Effect::Fail(error));
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    fn take(&mut self, event: Event, state: &dyn StateRead, now: ProcessingTime) -> Result<()> {
+        match event {
+            Event::Start => self.start(state)?,
+            Event::Message(envelope) => self.receive(envelope),
+            Event::Read { source, split, read } => self.take_read(source, split, read),
+            Event::Worker { environment, event } => self.worker(environment, event, now)?,
+            Event::Seal(epoch) => {
+                if epoch == self.epoch {
+                    self.seal();
+                }
+            }
+            Event::Committed(epoch) => self.committed(epoch),
+            Event::Script { stage, step } => {
+                self.report.received += 1;
+                self.script(stage, step);
+            }
+            Event::Clock(time) => {
+                self.report.received += 1;
+                self.clock = Some(time);
+            }
+            Event::Drain => {
+                self.report.received += 1;
+                self.stages.iter_mut().for_each(StageRoom::close);
+            }
+            Event::Alarm => self.alarm = None,
+        }
+        Ok(())
+    }
+
+    /// Whether this shard owns partition 0, where what happens once in a job happens.
+    pub(super) fn is_first(&self) -> bool {
+        Partition(0).shard(self.config.partitions, self.config.shards) == self.id
+    }
+
+    fn receive(&mut self, envelope: Envelope) {
+        if !matches!(envelope.message, Message::Credit { .. } | Message::Marker) {
+            self.report.received += 1;
+        }
+        match envelope.message {
+            Message::Data { edge, batch } => self.receive_data(envelope.from, envelope.epoch, edge, batch),
+            Message::Watermark { edge, to } => {
+                let stage = self.plan.edge(edge).to;
+                self.room(stage).promises.remote(edge, envelope.from, to);
+            }
+            Message::Marker => self.marker(envelope.from, envelope.epoch),
+            Message::Credit { edge, weight } => self.credits.returned(edge, envelope.from, weight),
+        }
+    }
+
+    /// The room of a stage.
+    #[expect(clippy::indexing_slicing, reason = "stage ids are positions of the plan the rooms were made from")]
+    pub(super) fn room(&mut self, stage: StageId) -> &mut StageRoom {
+        &mut self.stages[stage.0 as usize]
+    }
+
+    /// Whether a stage's worker is in this environment.
+    pub(super) fn runs_in(&self, stage: StageId, environment: Option<EnvironmentId>) -> bool {
+        matches!(&self.plan.stage(stage).kind, StageKind::Worker(w) if w.environment == environment)
+    }
+
+    pub(super) fn send(&mut self, to: ShardId, message: Message) {
+        if !matches!(message, Message::Credit { .. } | Message::Marker) {
+            self.report.sent += 1;
+        }
+        let envelope = Envelope { from: self.id, epoch: self.epoch, message };
+        self.out.push(Effect::Send(to, envelope));
+    }
+
+    /// The other shards.
+    pub(super) fn others(&self) -> impl Iterator<Item = ShardId> + use<> {
+        let me = self.id;
+        (0..self.config.shards).map(ShardId).filter(move |s| *s != me)
+    }
+
+    /// Rows read from sources and rows written to sinks in this run, for progress displays.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        (self.stages.iter().map(StageRoom::rows_read).sum(), self.sinks.rows())
+    }
+}

@@ -1,0 +1,375 @@
+//! From a graph to a plan: neighbouring worker transforms of one environment become one stage; flattens and
+//! redistributions disappear into edges; groupings, side inputs, sources and sinks become stages of the runner.
+
+use super::plan::{Edge, GroupStage, OutputPort, Plan, Route, SideInput, Stage, StageKind, TimerFamily, ViewStage, WorkerStage};
+use super::{CollectionId, Graph, Op, SideAccess, TransformId, UserOp};
+use crate::error::{Error, Result};
+use crate::id::{EdgeId, StageId, StateId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Makes the plan of a graph. Cost: O(transforms + collections).
+///
+/// # Errors
+/// `GRAPH_INVALID` for a collection without producer, a cycle, or a grouping of something that is not a KV.
+pub fn fuse(graph: &Graph) -> Result<Plan> {
+    Fuser::new(graph)?.plan()
+}
+
+struct Fuser<'g> {
+    graph: &'g Graph,
+    /// Who makes a collection.
+    producer: BTreeMap<CollectionId, TransformId>,
+    /// Transforms, producers first.
+    order: Vec<TransformId>,
+    /// The worker stage a user transform is in: named by its first transform.
+    root: BTreeMap<TransformId, TransformId>,
+    plan: Plan,
+    stage_of: BTreeMap<TransformId, StageId>,
+    view_of: BTreeMap<(CollectionId, bool), StageId>,
+}
+
+fn invalid(message: String) -> Error {
+    Error::user("GRAPH_INVALID", message)
+}
+
+impl<'g> Fuser<'g> {
+    fn new(graph: &'g Graph) -> Result<Self> {
+        let mut producer = BTreeMap::new();
+        for (id, transform) in ids(graph) {
+            for output in &transform.outputs {
+                producer.insert(*output, id);
+            }
+        }
+        let order = topological(graph, &producer)?;
+        Ok(Self {
+            graph,
+            producer,
+            order,
+            root: BTreeMap::new(),
+            plan: Plan {
+                sources: graph.sources.iter().map(|n| StateId::derive(n, "source")).collect(),
+                sinks: graph.sinks.iter().map(|n| StateId::derive(n, "sink")).collect(),
+                ..Plan::default()
+            },
+            stage_of: BTreeMap::new(),
+            view_of: BTreeMap::new(),
+        })
+    }
+
+    fn plan(mut self) -> Result<Plan> {
+        self.choose_roots();
+        let order = self.order.clone();
+        for id in &order {
+            self.add_stage(*id)?;
+        }
+        for id in &order {
+            self.add_edges(*id)?;
+        }
+        sort_stages(&mut self.plan)?;
+        Ok(self.plan)
+    }
+
+    fn transform(&self, id: TransformId) -> Result<&'g super::Transform> {
+        self.graph.transform(id).ok_or_else(|| invalid(format!("no transform {}", id.0)))
+    }
+
+    fn user(&self, id: TransformId) -> Option<&'g UserOp> {
+        match self.graph.transform(id).map(|t| &t.op) {
+            Some(Op::User(user)) => Some(user),
+            _ => None,
+        }
+    }
+
+    /// A transform joins its producer's stage if both run in one worker and nothing has to come between them.
+    fn choose_roots(&mut self) {
+        for id in self.order.clone() {
+            let Some(user) = self.user(id) else { continue };
+            let joins = (!user.keyed && !user.begins_stage && user.sides.is_empty())
+                .then(|| self.graph.transform(id)?.inputs.first().copied())
+                .flatten()
+                .and_then(|input| self.producer.get(&input).copied())
+                .filter(|p| self.user(*p).is_some_and(|up| up.environment == user.environment))
+                .and_then(|p| self.root.get(&p).copied());
+            self.root.insert(id, joins.unwrap_or(id));
+        }
+    }
+
+    fn add_stage(&mut self, id: TransformId) -> Result<()> {
+        let transform = self.transform(id)?;
+        let kind = match &transform.op {
+            Op::Flatten | Op::Redistribute { .. } => return Ok(()),
+            Op::User(user) => {
+                let root = self.root.get(&id).copied().unwrap_or(id);
+                if root != id {
+                    self.join(id, root, user)?;
+                    return Ok(());
+                }
+                let input = *transform.inputs.first().ok_or_else(|| invalid(format!("{} has no input", transform.name)))?;
+                let coder = self.graph.collection(input).map(|c| Arc::clone(&c.coder));
+                StageKind::Worker(WorkerStage {
+                    environment: user.environment,
+                    transforms: Vec::new(),
+                    input,
+                    input_coder: coder.ok_or_else(|| invalid(format!("{} reads an unknown collection", transform.name)))?,
+                    keyed: user.keyed,
+                    states: Vec::new(),
+                    timers: Vec::new(),
+                    sides: Vec::new(),
+                })
+            }
+            Op::Impulse => StageKind::Impulse,
+            Op::Source(source) => StageKind::Source(*source),
+            Op::Sink(sink) => StageKind::Sink(*sink),
+            Op::TestStream(script) => StageKind::Script(Arc::clone(script)),
+            Op::GroupByKey => StageKind::Group(self.group_stage(id, transform)?),
+        };
+        let worker = matches!(kind, StageKind::Worker(_));
+        let stage = self.push_stage(&transform.name, kind);
+        self.stage_of.insert(id, stage);
+        if worker {
+            if let Some(user) = self.user(id) {
+                self.join(id, id, user)?;
+            }
+        } else {
+            for output in &transform.outputs {
+                self.output_port(stage, *output);
+            }
+        }
+        Ok(())
+    }
+
+    fn group_stage(&self, id: TransformId, transform: &super::Transform) -> Result<GroupStage> {
+        let input = transform.inputs.first().and_then(|i| self.graph.collection(*i));
+        let input = input.ok_or_else(|| invalid(format!("{} has no input", transform.name)))?;
+        let (key, value) = input
+            .coder
+            .kv()
+            .ok_or_else(|| invalid(format!("{} groups {}, which is not a KV", transform.name, input.name)))?;
+        Ok(GroupStage {
+            transform: id,
+            key: Arc::clone(key),
+            value: Arc::clone(value),
+            windowing: Arc::clone(&input.windowing),
+        })
+    }
+
+    fn push_stage(&mut self, name: &str, kind: StageKind) -> StageId {
+        let id = StageId(self.plan.stages.len() as u32);
+        self.plan.stages.push(Stage {
+            id,
+            name: name.to_owned(),
+            kind,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            state: StateId::derive(name, "stage"),
+        });
+        id
+    }
+
+    /// Puts a user transform into the worker stage of `root`.
+    fn join(&mut self, id: TransformId, root: TransformId, user: &UserOp) -> Result<()> {
+        let transform = self.transform(id)?;
+        let stage = *self.stage_of.get(&root).ok_or_else(|| invalid(format!("{} before its input", transform.name)))?;
+        self.stage_of.insert(id, stage);
+        let mut sides = Vec::new();
+        for (name, collection, access) in &user.sides {
+            let view = self.view(*collection, *access)?;
+            let windowing = self.graph.collection(*collection).map(|c| Arc::clone(&c.windowing));
+            let windowing = windowing.ok_or_else(|| invalid(format!("{} has an unknown side input", transform.name)))?;
+            sides.push(SideInput { transform: id, name: name.clone(), view, access: *access, windowing });
+        }
+        if let Some(Stage { kind: StageKind::Worker(worker), .. }) = self.plan.stages.get_mut(stage.0 as usize) {
+            worker.transforms.push(id);
+            worker.states.extend(user.states.iter().cloned());
+            worker.timers.extend(user.timers.iter().map(|(name, domain)| TimerFamily {
+                transform: id,
+                name: name.clone(),
+                domain: *domain,
+                id: StateId::derive(&transform.name, &format!("timer\0{name}")),
+            }));
+            worker.sides.extend(sides);
+        }
+        Ok(())
+    }
+
+    /// The stage that keeps a side input; two readers of one collection share it.
+    fn view(&mut self, collection: CollectionId, access: SideAccess) -> Result<StageId> {
+        let multimap = access == SideAccess::Multimap;
+        if let Some(view) = self.view_of.get(&(collection, multimap)) {
+            return Ok(*view);
+        }
+        let c = self.graph.collection(collection).ok_or_else(|| invalid("unknown side input".to_owned()))?;
+        let kind = StageKind::View(ViewStage {
+            collection,
+            coder: Arc::clone(&c.coder),
+            access,
+            windowing: Arc::clone(&c.windowing),
+        });
+        let name = format!("{}/view{}", c.name, if multimap { "/by_key" } else { "" });
+        let view = self.push_stage(&name, kind);
+        self.view_of.insert((collection, multimap), view);
+        self.connect(collection, view, 0, Route::Broadcast)?;
+        Ok(view)
+    }
+
+    fn add_edges(&mut self, id: TransformId) -> Result<()> {
+        let transform = self.transform(id)?;
+        let Some(stage) = self.stage_of.get(&id).copied() else { return Ok(()) };
+        if self.root.get(&id).is_some_and(|root| *root != id) {
+            return Ok(());
+        }
+        let route = match &transform.op {
+            Op::GroupByKey => Route::Keyed,
+            Op::User(user) if user.keyed => Route::Keyed,
+            Op::User(user) if user.begins_stage => Route::Spread,
+            _ => Route::Local,
+        };
+        for (i, input) in transform.inputs.iter().enumerate() {
+            self.connect(*input, stage, i as u32, route)?;
+        }
+        Ok(())
+    }
+
+    /// Connects whoever really makes `collection` with a consumer, looking through flattens and redistributions.
+    fn connect(&mut self, collection: CollectionId, to: StageId, input: u32, route: Route) -> Result<()> {
+        let producer = *self.producer.get(&collection).ok_or_else(|| {
+            let name = self.graph.collection(collection).map_or("?", |c| c.name.as_str());
+            invalid(format!("nothing produces {name}"))
+        })?;
+        let transform = self.transform(producer)?;
+        match &transform.op {
+            Op::Flatten => {
+                for part in &transform.inputs {
+                    self.connect(*part, to, input, route)?;
+                }
+                return Ok(());
+            }
+            Op::Redistribute { by_key } => {
+                let spread = if *by_key { Route::Keyed } else { Route::Spread };
+                let route = if route == Route::Local { spread } else { route };
+                for part in &transform.inputs {
+                    self.connect(*part, to, input, route)?;
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        let from = *self.stage_of.get(&producer).ok_or_else(|| invalid(format!("{} has no stage", transform.name)))?;
+        let port = self.output_port(from, collection);
+        let id = EdgeId(self.plan.edges.len() as u32);
+        let name = self.plan.stages.get(to.0 as usize).map(|s| s.name.clone()).unwrap_or_default();
+        let source = self.graph.collection(collection).map_or("", |c| c.name.as_str());
+        let state = StateId::derive(&name, &format!("input\0{input}\0{source}"));
+        self.plan.edges.push(Edge { id, from, to, input, route, state });
+        if let Some(port) = self.plan.stages.get_mut(from.0 as usize).and_then(|s| s.outputs.get_mut(port)) {
+            port.edges.push(id);
+        }
+        if let Some(stage) = self.plan.stages.get_mut(to.0 as usize) {
+            stage.inputs.push(id);
+        }
+        Ok(())
+    }
+
+    fn output_port(&mut self, stage: StageId, collection: CollectionId) -> usize {
+        let Some(stage) = self.plan.stages.get_mut(stage.0 as usize) else { return 0 };
+        if let Some(i) = stage.outputs.iter().position(|o| o.collection == collection) {
+            return i;
+        }
+        stage.outputs.push(OutputPort { collection, edges: Vec::new() });
+        stage.outputs.len() - 1
+    }
+}
+
+fn ids(graph: &Graph) -> impl Iterator<Item = (TransformId, &super::Transform)> {
+    graph.transforms.iter().enumerate().map(|(i, t)| (TransformId(i as u32), t))
+}
+
+/// Orders transforms so that producers of main and side inputs come first.
+fn topological(graph: &Graph, producer: &BTreeMap<CollectionId, TransformId>) -> Result<Vec<TransformId>> {
+    let mut waiting: BTreeMap<TransformId, usize> = BTreeMap::new();
+    let mut consumers: BTreeMap<TransformId, Vec<TransformId>> = BTreeMap::new();
+    for (id, transform) in ids(graph) {
+        let sides: &[_] = if let Op::User(user) = &transform.op { &user.sides } else { &[] };
+        let inputs = transform.inputs.iter().chain(sides.iter().map(|(_, c, _)| c));
+        let mut count = 0;
+        for input in inputs {
+            if let Some(p) = producer.get(input) {
+                consumers.entry(*p).or_default().push(id);
+                count += 1;
+            }
+        }
+        waiting.insert(id, count);
+    }
+    let mut ready: Vec<TransformId> = waiting.iter().filter(|(_, n)| **n == 0).map(|(id, _)| *id).rev().collect();
+    let mut order = Vec::new();
+    while let Some(id) = ready.pop() {
+        order.push(id);
+        for consumer in consumers.remove(&id).unwrap_or_default() {
+            if let Some(n) = waiting.get_mut(&consumer) {
+                *n -= 1;
+                if *n == 0 {
+                    ready.push(consumer);
+                }
+            }
+        }
+    }
+    if order.len() < graph.transforms.len() {
+        return Err(invalid("the pipeline has a cycle".to_owned()));
+    }
+    Ok(order)
+}
+
+/// Renumbers stages so that every edge, also a side input's, goes from a smaller id to a larger one.
+fn sort_stages(plan: &mut Plan) -> Result<()> {
+    let n = plan.stages.len();
+    let mut after: Vec<Vec<usize>> = vec![Vec::new(); n];
+    let mut waiting = vec![0usize; n];
+    let mut arrow = |from: StageId, to: StageId| {
+        if let (Some(list), Some(count)) = (after.get_mut(from.0 as usize), waiting.get_mut(to.0 as usize)) {
+            list.push(to.0 as usize);
+            *count += 1;
+        }
+    };
+    for edge in &plan.edges {
+        arrow(edge.from, edge.to);
+    }
+    for stage in &plan.stages {
+        if let StageKind::Worker(worker) = &stage.kind {
+            worker.sides.iter().for_each(|side| arrow(side.view, stage.id));
+        }
+    }
+    let mut ready: Vec<usize> = (0..n).filter(|i| waiting.get(*i) == Some(&0)).rev().collect();
+    let mut number = vec![StageId(0); n];
+    let mut next = 0;
+    while let Some(i) = ready.pop() {
+        if let Some(place) = number.get_mut(i) {
+            *place = StageId(next);
+        }
+        next += 1;
+        for &to in after.get(i).into_iter().flatten() {
+            if let Some(count) = waiting.get_mut(to) {
+                *count -= 1;
+                if *count == 0 {
+                    ready.push(to);
+                }
+            }
+        }
+    }
+    if next as usize != n {
+        return Err(invalid("a stage reads its own output as a side input".to_owned()));
+    }
+    let new = |id: StageId| number.get(id.0 as usize).copied().unwrap_or(id);
+    for edge in &mut plan.edges {
+        edge.from = new(edge.from);
+        edge.to = new(edge.to);
+    }
+    for stage in &mut plan.stages {
+        stage.id = new(stage.id);
+        if let StageKind::Worker(worker) = &mut stage.kind {
+            worker.sides.iter_mut().for_each(|side| side.view = new(side.view));
+        }
+    }
+    plan.stages.sort_by_key(|s| s.id);
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! The plan: stages in topological order and the edges between them. Made once per run; shards share it.
+
+use super::{CollectionId, EnvironmentId, ScriptEvent, SideAccess, TransformId};
+use crate::coder::Coder;
+use crate::id::{EdgeId, SinkId, SourceId, StageId, StateId};
+use crate::port::worker::{StateSpec, TimeDomain};
+use crate::window::Windowing;
+use std::sync::Arc;
+
+/// How elements of an edge find their shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Route {
+    /// Stay where they are.
+    Local,
+    /// Go to the owner of their key group.
+    Keyed,
+    /// Go round the shards, a batch each.
+    Spread,
+    /// Go to every shard.
+    Broadcast,
+}
+
+/// A connection of two stages.
+#[derive(Clone, Debug)]
+pub struct Edge {
+    /// Position in the plan.
+    pub id: EdgeId,
+    /// The producing stage.
+    pub from: StageId,
+    /// The consuming stage.
+    pub to: StageId,
+    /// Which of the consumer's inputs: an index given to its worker with every batch.
+    pub input: u32,
+    /// How elements find their shard.
+    pub route: Route,
+    /// Name of what is stored of it (pending input).
+    pub state: StateId,
+}
+
+/// An output of a stage.
+#[derive(Clone, Debug)]
+pub struct OutputPort {
+    /// The collection it carries.
+    pub collection: CollectionId,
+    /// Who takes it.
+    pub edges: Vec<EdgeId>,
+}
+
+/// A stage.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// Position in the plan.
+    pub id: StageId,
+    /// Name for people.
+    pub name: String,
+    /// What executes it.
+    pub kind: StageKind,
+    /// Edges that feed it.
+    pub inputs: Vec<EdgeId>,
+    /// What it gives.
+    pub outputs: Vec<OutputPort>,
+    /// Name of what is stored of it.
+    pub state: StateId,
+}
+
+/// What executes a stage.
+#[derive(Clone, Debug)]
+pub enum StageKind {
+    /// A native source.
+    Source(SourceId),
+    /// One element, once.
+    Impulse,
+    /// A script that owns time.
+    Script(Arc<Vec<ScriptEvent>>),
+    /// A worker.
+    Worker(WorkerStage),
+    /// The runner: groups by key and window.
+    Group(GroupStage),
+    /// The runner: keeps a side input.
+    View(ViewStage),
+    /// A native sink.
+    Sink(SinkId),
+}
+
+/// A stage that a worker executes.
+#[derive(Clone, Debug)]
+pub struct WorkerStage {
+    /// Whose worker; `None` is the host's own native functions.
+    pub environment: Option<EnvironmentId>,
+    /// Fused transforms, producers first.
+    pub transforms: Vec<TransformId>,
+    /// The collection its main input carries.
+    pub input: CollectionId,
+    /// Coder of that collection.
+    pub input_coder: Arc<Coder>,
+    /// Bundles are keyed: groups and items instead of plain batches.
+    pub keyed: bool,
+    /// States of all its transforms.
+    pub states: Vec<StateSpec>,
+    /// Timer families of all its transforms.
+    pub timers: Vec<TimerFamily>,
+    /// Side inputs of all its transforms.
+    pub sides: Vec<SideInput>,
+}
+
+/// A timer family of a stage.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TimerFamily {
+    /// Whose.
+    pub transform: TransformId,
+    /// Local name.
+    pub name: String,
+    /// Its clock.
+    pub domain: TimeDomain,
+    /// Where its timers are stored.
+    pub id: StateId,
+}
+
+/// A side input of a stage.
+#[derive(Clone, Debug)]
+pub struct SideInput {
+    /// Whose.
+    pub transform: TransformId,
+    /// Local name.
+    pub name: String,
+    /// The stage that keeps it.
+    pub view: StageId,
+    /// How it is read.
+    pub access: SideAccess,
+    /// Windowing of the side collection: maps a main window to a side window.
+    pub windowing: Arc<Windowing>,
+}
+
+/// A stage that groups by key and window.
+#[derive(Clone, Debug)]
+pub struct GroupStage {
+    /// The grouping's transform.
+    pub transform: TransformId,
+    /// Coder of the key.
+    pub key: Arc<Coder>,
+    /// Coder of the value.
+    pub value: Arc<Coder>,
+    /// Windowing of the input.
+    pub windowing: Arc<Windowing>,
+}
+
+/// A stage that keeps a side input on every shard.
+#[derive(Clone, Debug)]
+pub struct ViewStage {
+    /// The collection.
+    pub collection: CollectionId,
+    /// Its coder.
+    pub coder: Arc<Coder>,
+    /// Whether to index by key.
+    pub access: SideAccess,
+    /// Its windowing.
+    pub windowing: Arc<Windowing>,
+}
+
+/// The plan of a job.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Stages, producers before consumers.
+    pub stages: Vec<Stage>,
+    /// Edges.
+    pub edges: Vec<Edge>,
+    /// Names of sources, by id.
+    pub sources: Vec<StateId>,
+    /// Names of sinks, by id.
+    pub sinks: Vec<StateId>,
+}
+
+impl Plan {
+    /// The stage of an id.
+    ///
+    /// # Panics
+    /// Never for ids of this plan.
+    #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "ids are positions of this plan, made with it")]
+    pub fn stage(&self, id: StageId) -> &Stage {
+        &self.stages[id.0 as usize]
+    }
+
+    /// The edge of an id.
+    ///
+    /// # Panics
+    /// Never for ids of this plan.
+    #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "ids are positions of this plan, made with it")]
+    pub fn edge(&self, id: EdgeId) -> &Edge {
+        &self.edges[id.0 as usize]
+    }
+}

@@ -1,0 +1,38 @@
+//! The port of native sources: splits that are polled, with positions that can be stored and sought.
+
+use crate::batch::Batch;
+use crate::error::Result;
+use crate::id::SplitId;
+use crate::time::EventTime;
+use bytes::Bytes;
+
+/// What one poll of a split gave.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// Elements; may be empty.
+    pub batch: Batch,
+    /// Where to go on after these elements, in the source's own encoding. Stored as it is.
+    pub position: Bytes,
+    /// No later element of this split will be earlier than this, as far as the source knows.
+    pub watermark: EventTime,
+    /// The split has ended; it is not polled again.
+    pub finished: bool,
+}
+
+/// A native source: files, Kafka partitions, a scripted test source.
+///
+/// One instance serves the splits of one shard and runs on that shard's thread, so a poll must return at once: `Ok(None)`
+/// means there is nothing yet and the shell polls again later. Back-pressure is not polling.
+pub trait Source: Send {
+    /// Goes to the stored position of a split, or to its beginning for `None`. Called once per split before it is polled.
+    ///
+    /// # Errors
+    /// When the split cannot be opened or the position is not of this source; the job fails.
+    fn open(&mut self, split: SplitId, position: Option<&[u8]>) -> Result<()>;
+
+    /// Reads up to about `rows` elements. Must not block longer than a file read.
+    ///
+    /// # Errors
+    /// When the split cannot be read; the job fails with this error, nothing committed is lost.
+    fn poll(&mut self, split: SplitId, rows: usize) -> Result<Option<Read>>;
+}

@@ -1,0 +1,116 @@
+//! One bundle: what it took, how far it is, what it gave.
+
+use super::inbox::{Lane, Pending};
+use crate::batch::Batch;
+use crate::id::{BundleId, StageId};
+use crate::port::worker::{BundleResult, SplitReply};
+use crate::state::Lease;
+use crate::time::{EventTime, ProcessingTime};
+use crate::timer::Taken;
+
+/// Where a bundle is in its life. `Applied` bundles that want no finalization are forgotten at once, abandoned ones too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BundleState {
+    /// With the worker.
+    Open,
+    /// With the worker, and asked to split.
+    Splitting,
+    /// Complete; waits for earlier bundles of its lane.
+    Done,
+    /// Applied to an epoch that is not yet committed; wants to be told.
+    Applied(crate::id::Epoch),
+}
+
+/// A bundle and everything needed to apply it or to undo it.
+#[derive(Debug)]
+pub struct Bundle {
+    /// Its id.
+    pub id: BundleId,
+    /// Its stage.
+    pub stage: StageId,
+    /// Where it is.
+    pub state: BundleState,
+    /// The lane that orders it; `None` for keyed bundles, which their keys order.
+    pub lane: Option<Lane>,
+    /// The input it took. A split rewrites it to the primary.
+    pub inputs: Vec<Pending>,
+    /// The groups it has, in the order of their index.
+    pub leases: Vec<Lease>,
+    /// The timers it fires.
+    pub timers: Vec<Taken>,
+    /// What it has put out so far.
+    pub outputs: Vec<(u32, Batch)>,
+    /// Bytes in `outputs`.
+    pub output_weight: usize,
+    /// Its result, once done.
+    pub result: Option<Box<BundleResult>>,
+    /// When it was started.
+    pub started: ProcessingTime,
+    /// What it holds the stage's output watermark at.
+    pub hold: EventTime,
+}
+
+impl Bundle {
+    /// Finds out anew what it holds the stage's output watermark at. Cost: O(inputs + timers).
+    pub fn hold_again(&mut self) {
+        let inputs = self.inputs.iter().map(Pending::hold);
+        let timers = self.timers.iter().map(|t| t.set.hold);
+        self.hold = inputs.chain(timers).min().unwrap_or(EventTime::MAX);
+    }
+
+    /// Whether the worker has it.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        matches!(self.state, BundleState::Open | BundleState::Splitting)
+    }
+
+    /// Whether it has taken effect.
+    #[must_use]
+    pub fn is_applied(&self) -> bool {
+        matches!(self.state, BundleState::Applied(_))
+    }
+
+    /// How often what it has in hand has failed already.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        let inputs = self.inputs.iter().map(|p| p.attempts);
+        inputs.chain(self.timers.iter().map(|t| t.attempts)).max().unwrap_or(0)
+    }
+
+    /// How often what it has in hand has lost its worker already.
+    #[must_use]
+    pub fn losses(&self) -> u32 {
+        let inputs = self.inputs.iter().map(|p| p.losses);
+        inputs.chain(self.timers.iter().map(|t| t.losses)).max().unwrap_or(0)
+    }
+
+    /// A split was made: the bundle keeps its primary. Returns whole elements it no longer covers. Every part is a pending batch
+    /// of its own that no stored copy and no read covers: the caller has seen to that.
+    pub fn keep(&mut self, reply: &SplitReply) -> Vec<Pending> {
+        let mut rest = Vec::new();
+        let mut keep = reply.keep.unwrap_or(usize::MAX);
+        let mut primary = reply.primary.clone();
+        for pending in std::mem::take(&mut self.inputs) {
+            let n = keep.min(pending.batch.len());
+            keep -= n;
+            if n == pending.batch.len() {
+                self.inputs.push(pending);
+                continue;
+            }
+            let (head, tail) = pending.batch.split_at(n);
+            // the element that was split in two is neither kept whole nor given back whole
+            let primary = primary.take();
+            let tail = if primary.is_some() { tail.split_at(1).1 } else { tail };
+            let kept = [Some(head), primary].into_iter().flatten().filter(|b| !b.is_empty());
+            let mut kept: Vec<Pending> = kept.map(|batch| pending.part(batch, false)).collect();
+            if !tail.is_empty() {
+                rest.push(pending.part(tail, true));
+            } else if let Some(last) = kept.last_mut() {
+                last.origin = pending.origin;
+            }
+            self.inputs.extend(kept);
+        }
+        self.hold_again();
+        rest
+    }
+}

@@ -1,0 +1,21 @@
+//! Room: state. The cells of keyed stages between two commits, and the views bundles get of them.
+//!
+//! In: applied [`StateDelta`]s. Out: [`StateView`]s for bundles, and at a seal the writes of the epoch. Knows nothing of
+//! RocksDB; committed cells are read through [`StateRead`](crate::port::store::StateRead).
+//!
+//! One table holds every layer between a bundle and the store: a cell carries the epoch that wrote it last, and may
+//! be evicted only when that epoch is committed. So "open epoch over sealed epochs over clean cache" is one lookup.
+
+mod cells;
+pub mod layout;
+mod side;
+mod table;
+mod value;
+mod view;
+
+pub use cells::{Cell, CellChange, GroupCells};
+pub use layout::{CellKey, Kind};
+pub use side::{SideView, SideWindow, ViewRoom};
+pub use table::{CellTable, Lease, Take};
+pub use value::CellValue;
+pub use view::{GroupDelta, StateDelta, StateView};

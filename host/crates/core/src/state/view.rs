@@ -1,0 +1,253 @@
+//! What a bundle sees of state: an owned view of its groups, and the delta it leaves.
+//!
+//! A view is `Send` and needs no engine: it reads its own changes, then the cells the shard had in memory when the bundle
+//! started, then the store. Nobody else writes these groups while the bundle runs, so the three never disagree.
+
+use super::cells::{CellChange, GroupCells};
+use super::layout::{CellKey, Kind};
+use super::value::CellValue;
+use crate::error::{Error, Result};
+use crate::id::{BundleId, KeyGroup, StateId};
+use crate::port::store::StateRead;
+use crate::port::worker::Group;
+use crate::window::Window;
+use bytes::Bytes;
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// Changes of one group.
+#[derive(Clone, Default, Debug)]
+pub struct GroupDelta {
+    /// In (state, sub-key) order, one per cell.
+    pub changes: SmallVec<[CellChange; 1]>,
+    /// Cells read from the store on the way: they go into the cache.
+    pub loaded: SmallVec<[CellChange; 1]>,
+    /// States of which every cell was read.
+    pub complete: SmallVec<[StateId; 1]>,
+}
+
+impl GroupDelta {
+    /// Whether there is nothing to apply.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.loaded.is_empty() && self.complete.is_empty()
+    }
+}
+
+/// Changes of a bundle, by group index. Groups beyond the end are unchanged.
+#[derive(Clone, Default, Debug)]
+pub struct StateDelta {
+    /// One per group of the bundle.
+    pub groups: Vec<GroupDelta>,
+}
+
+/// State as one bundle sees it.
+pub struct StateView {
+    bundle: BundleId,
+    groups: Arc<[Group]>,
+    base: Vec<Option<Arc<GroupCells>>>,
+    delta: Vec<GroupDelta>,
+    store: Arc<dyn StateRead>,
+    index: Option<HashMap<Group, u32, foldhash::fast::FixedState>>,
+    appended: u32,
+}
+
+impl std::fmt::Debug for StateView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateView").field("bundle", &self.bundle).field("groups", &self.groups.len()).finish()
+    }
+}
+
+impl StateView {
+    /// A view of `groups`; `base` holds the cells in memory of each.
+    #[must_use]
+    pub fn new(
+        bundle: BundleId,
+        groups: Arc<[Group]>,
+        base: Vec<Option<Arc<GroupCells>>>,
+        store: Arc<dyn StateRead>,
+    ) -> Self {
+        let delta = vec![GroupDelta::default(); groups.len()];
+        Self { bundle, groups, base, delta, store, index: None, appended: 0 }
+    }
+
+    /// A view of nothing, for bundles without state.
+    #[must_use]
+    pub fn empty(bundle: BundleId, store: Arc<dyn StateRead>) -> Self {
+        Self::new(bundle, Arc::from([]), Vec::new(), store)
+    }
+
+    /// The index of a key and window, for workers that name them by bytes. The table is built at the first call.
+    pub fn group_of(&mut self, key: &[u8], window: &Window) -> Option<u32> {
+        let groups = &self.groups;
+        let index = self.index.get_or_insert_with(|| {
+            groups.iter().enumerate().map(|(i, g)| (g.clone(), i as u32)).collect()
+        });
+        let wanted = Group {
+            key: Bytes::copy_from_slice(key),
+            hash: crate::id::key_hash(key),
+            window: window.clone(),
+        };
+        index.get(&wanted).copied()
+    }
+
+    fn foreign() -> Error {
+        Error::new(
+            "STATE_FOREIGN_KEY",
+            crate::error::Domain::Guest,
+            "the worker asked for state of a key that is not in its bundle",
+        )
+    }
+
+    /// Where the group's cells of a state begin in the store.
+    fn prefix(group: &Group, id: StateId) -> CellKey {
+        CellKey::new(KeyGroup::of_hash(group.hash), Kind::User, id).part(&group.key).window(&group.window)
+    }
+
+    /// Reads one cell. Cost: a search among the group's few cells; the first read of a cell that is not in memory
+    /// costs one read of the store.
+    ///
+    /// # Errors
+    /// `STATE_FOREIGN_KEY` for a group that is not the bundle's, else the store's errors.
+    pub fn get(&mut self, group: u32, id: StateId, sub: &[u8]) -> Result<Option<CellValue>> {
+        let g = group as usize;
+        let (Some(delta), Some(base)) = (self.delta.get_mut(g), self.base.get(g)) else {
+            return Err(Self::foreign());
+        };
+        if let Some(change) = delta.changes.iter().find(|c| c.id == id && c.sub == sub) {
+            return Ok(change.value.clone());
+        }
+        if let Some(cells) = base {
+            if let Some(cell) = cells.get(id, sub) {
+                return Ok(cell.value.clone());
+            }
+            if cells.is_complete(id) {
+                return Ok(None);
+            }
+        }
+        if !self.store.holds_cells() || delta.complete.contains(&id) {
+            return Ok(None);
+        }
+        if let Some(read) = delta.loaded.iter().find(|c| c.id == id && c.sub == sub) {
+            return Ok(read.value.clone());
+        }
+        let Some(owner) = self.groups.get(g) else { return Err(Self::foreign()) };
+        let key = Self::prefix(owner, id).last(sub).finish();
+        let value = self.store.get(&key)?.map(CellValue::from);
+        delta.loaded.push(CellChange { id, sub: Bytes::copy_from_slice(sub), value: value.clone() });
+        Ok(value)
+    }
+
+    /// Sets or deletes one cell.
+    ///
+    /// # Errors
+    /// `STATE_FOREIGN_KEY` for a group that is not the bundle's.
+    pub fn put(&mut self, group: u32, id: StateId, sub: &[u8], value: Option<CellValue>) -> Result<()> {
+        let delta = self.delta.get_mut(group as usize).ok_or_else(Self::foreign)?;
+        let at = delta.changes.binary_search_by(|c| (c.id, c.sub.as_ref()).cmp(&(id, sub)));
+        match at {
+            Ok(i) => {
+                if let Some(change) = delta.changes.get_mut(i) {
+                    change.value = value;
+                }
+            }
+            Err(i) => {
+                let sub = if sub.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(sub) };
+                delta.changes.insert(i, CellChange { id, sub, value });
+            }
+        }
+        Ok(())
+    }
+
+    /// All cells of a state in sub-key order. The first call per state that is not in memory scans the store.
+    ///
+    /// # Errors
+    /// As for [`StateView::get`].
+    pub fn list(&mut self, group: u32, id: StateId) -> Result<Vec<(Bytes, CellValue)>> {
+        self.load_all(group, id)?;
+        let g = group as usize;
+        let (Some(delta), Some(base)) = (self.delta.get(g), self.base.get(g)) else {
+            return Err(Self::foreign());
+        };
+        let mut merged: std::collections::BTreeMap<Bytes, Option<CellValue>> = Default::default();
+        for read in delta.loaded.iter().filter(|c| c.id == id) {
+            merged.insert(read.sub.clone(), read.value.clone());
+        }
+        if let Some(cells) = base {
+            merged.extend(cells.of(id).map(|c| (c.sub.clone(), c.value.clone())));
+        }
+        for change in delta.changes.iter().filter(|c| c.id == id) {
+            merged.insert(change.sub.clone(), change.value.clone());
+        }
+        Ok(merged.into_iter().filter_map(|(sub, value)| Some((sub, value?))).collect())
+    }
+
+    fn load_all(&mut self, group: u32, id: StateId) -> Result<()> {
+        let g = group as usize;
+        let (Some(delta), Some(base), Some(owner)) =
+            (self.delta.get_mut(g), self.base.get(g), self.groups.get(g))
+        else {
+            return Err(Self::foreign());
+        };
+        let known = base.as_ref().is_some_and(|cells| cells.is_complete(id));
+        if known || delta.complete.contains(&id) || !self.store.holds_cells() {
+            return Ok(());
+        }
+        let prefix = Self::prefix(owner, id);
+        let skip = prefix.as_slice().len();
+        let mut loaded = SmallVec::<[CellChange; 1]>::new();
+        self.store.scan(prefix.as_slice(), &prefix.successor(), &mut |key, value| {
+            let sub = Bytes::copy_from_slice(key.get(skip..).unwrap_or_default());
+            loaded.push(CellChange { id, sub, value: Some(CellValue::copy(value)) });
+            true
+        })?;
+        delta.loaded.retain(|c| c.id != id);
+        delta.loaded.extend(loaded);
+        delta.complete.push(id);
+        Ok(())
+    }
+
+    /// Appends a chunk to a bag: a new cell behind all others. Cost: no read.
+    ///
+    /// # Errors
+    /// As for [`StateView::put`].
+    pub fn append(&mut self, group: u32, id: StateId, value: CellValue) -> Result<()> {
+        let mut sub = [0u8; 12];
+        let (bundle, count) = sub.split_at_mut(8);
+        bundle.copy_from_slice(&self.bundle.0.to_be_bytes());
+        count.copy_from_slice(&self.appended.to_be_bytes());
+        self.appended += 1;
+        self.put(group, id, &sub, Some(value))
+    }
+
+    /// Deletes all cells of a state.
+    ///
+    /// # Errors
+    /// As for [`StateView::get`].
+    pub fn clear(&mut self, group: u32, id: StateId) -> Result<()> {
+        for (sub, _) in self.list(group, id)? {
+            self.put(group, id, &sub, None)?;
+        }
+        Ok(())
+    }
+
+    /// The changes as they are now: a mark for [`StateView::rollback`].
+    #[must_use]
+    pub fn checkpoint(&self, group: u32) -> GroupDelta {
+        self.delta.get(group as usize).cloned().unwrap_or_default()
+    }
+
+    /// Takes a group back to a checkpoint, when one element of a bundle failed and the others stand.
+    pub fn rollback(&mut self, group: u32, to: GroupDelta) {
+        if let Some(delta) = self.delta.get_mut(group as usize) {
+            delta.changes = to.changes;
+        }
+    }
+
+    /// Ends the view: what the bundle changed.
+    #[must_use]
+    pub fn into_delta(self) -> StateDelta {
+        StateDelta { groups: self.delta }
+    }
+}

@@ -1,0 +1,228 @@
+//! What a grouping holds of one window: per key, the values in nested encoding, as chunks.
+//!
+//! A chunk is what one epoch added; it is stored as one cell: `count (4) | panes fired (8) | pending (1) | values`. Keys stand
+//! in order of arrival, so that firing does not depend on a hash.
+
+use crate::coder::Coder;
+use crate::id::{Epoch, KeyGroup, StateId};
+use crate::port::store::CellWrite;
+use crate::state::layout::{CellKey, Kind};
+use crate::window::Window;
+use bytes::Bytes;
+use hashbrown::HashTable;
+
+/// The values of one key in one window.
+#[derive(Debug)]
+pub struct KeyBuffer {
+    /// The key, outer encoding.
+    pub key: Bytes,
+    /// Its hash.
+    pub hash: u64,
+    /// Values, nested; those before `sealed` are in stored chunks.
+    values: Vec<u8>,
+    sealed: usize,
+    count: u32,
+    sealed_count: u32,
+    panes: u64,
+    /// There is something to fire.
+    pending: bool,
+    /// Numbers of stored chunks.
+    chunks: Vec<u64>,
+    dirty: bool,
+}
+
+impl KeyBuffer {
+    fn new(key: &[u8], hash: u64) -> Self {
+        Self {
+            key: Bytes::copy_from_slice(key),
+            hash,
+            values: Vec::new(),
+            sealed: 0,
+            count: 0,
+            sealed_count: 0,
+            panes: 0,
+            pending: false,
+            chunks: Vec::new(),
+            dirty: false,
+        }
+    }
+
+    /// Adds a value given in outer context.
+    pub fn push(&mut self, coder: &Coder, value: &[u8]) {
+        coder.write_nested(&mut self.values, value);
+        self.count += 1;
+        self.pending = true;
+        self.dirty = true;
+    }
+
+    /// Adds all values of another key buffer (a window merged into this one).
+    pub fn absorb(&mut self, other: &Self) {
+        self.values.extend_from_slice(&other.values);
+        self.count += other.count;
+        self.panes = self.panes.max(other.panes);
+        self.pending |= other.pending;
+        self.dirty = true;
+    }
+
+    /// Panes fired so far.
+    #[must_use]
+    pub fn panes(&self) -> u64 {
+        self.panes
+    }
+
+    /// Whether there is something to fire.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.pending
+    }
+
+    /// Appends the values as a Beam iterable: count (4 bytes), values.
+    pub fn write_iterable(&self, arena: &mut Vec<u8>) {
+        arena.extend_from_slice(&self.count.to_be_bytes());
+        arena.extend_from_slice(&self.values);
+    }
+
+    /// Notes that a pane was fired.
+    pub fn fired(&mut self) {
+        self.panes += 1;
+        self.pending = false;
+        self.dirty = true;
+    }
+
+    /// Drops the values and their stored chunks.
+    pub fn clear(&mut self, id: StateId, window: &Window, deletes: &mut Vec<Bytes>) {
+        for chunk in self.chunks.drain(..) {
+            deletes.push(chunk_key(id, window, &self.key, self.hash, chunk));
+        }
+        self.values.clear();
+        self.sealed = 0;
+        self.count = 0;
+        self.sealed_count = 0;
+    }
+
+    fn seal(&mut self, id: StateId, window: &Window, epoch: Epoch, out: &mut Vec<CellWrite>) {
+        if !self.dirty {
+            return;
+        }
+        self.dirty = false;
+        let fresh = self.values.get(self.sealed..).unwrap_or_default();
+        let mut value = Vec::with_capacity(fresh.len() + 13);
+        value.extend_from_slice(&(self.count - self.sealed_count).to_be_bytes());
+        value.extend_from_slice(&self.panes.to_be_bytes());
+        value.push(u8::from(self.pending));
+        value.extend_from_slice(fresh);
+        out.push((chunk_key(id, window, &self.key, self.hash, epoch.0), Some(Bytes::from(value))));
+        self.chunks.push(epoch.0);
+        self.sealed = self.values.len();
+        self.sealed_count = self.count;
+    }
+
+    /// Takes a stored chunk back in. Chunks come in order, so the last one's facts stand.
+    pub fn restore(&mut self, chunk: u64, value: Bytes) -> Option<()> {
+        let (count, rest) = value.split_first_chunk::<4>()?;
+        let (panes, rest) = rest.split_first_chunk::<8>()?;
+        let (pending, values) = rest.split_first()?;
+        self.count += u32::from_be_bytes(*count);
+        self.panes = u64::from_be_bytes(*panes);
+        self.pending = *pending == 1;
+        self.values.extend_from_slice(values);
+        self.sealed = self.values.len();
+        self.sealed_count = self.count;
+        self.chunks.push(chunk);
+        Some(())
+    }
+}
+
+fn chunk_key(id: StateId, window: &Window, key: &[u8], hash: u64, chunk: u64) -> Bytes {
+    CellKey::new(KeyGroup::of_hash(hash), Kind::Buffer, id).window(window).part(key).number(chunk).finish()
+}
+
+/// All keys of one window.
+#[derive(Default, Debug)]
+pub struct WindowBuffer {
+    keys: Vec<KeyBuffer>,
+    index: HashTable<u32>,
+    /// Keys before this one have nothing pending.
+    cursor: usize,
+    /// Keys that may have changed since the last seal.
+    touched: Vec<u32>,
+}
+
+impl WindowBuffer {
+    /// The buffer of a key, made if need be. The key is copied only then.
+    #[expect(clippy::indexing_slicing, reason = "the index holds positions of `keys` alone")]
+    pub fn key(&mut self, key: &[u8], hash: u64) -> &mut KeyBuffer {
+        let keys = &mut self.keys;
+        let found = self.index.find(hash, |&i| keys[i as usize].key == key).copied();
+        let i = found.unwrap_or_else(|| {
+            let i = keys.len() as u32;
+            keys.push(KeyBuffer::new(key, hash));
+            self.index.insert_unique(hash, i, |&j| keys[j as usize].hash);
+            i
+        });
+        self.cursor = self.cursor.min(i as usize);
+        let entry = &mut keys[i as usize];
+        if !entry.dirty {
+            self.touched.push(i);
+        }
+        entry
+    }
+
+    /// The next key with something to fire.
+    pub fn next_pending(&mut self) -> Option<&mut KeyBuffer> {
+        while let Some(key) = self.keys.get(self.cursor) {
+            if key.pending {
+                let entry = self.keys.get_mut(self.cursor)?;
+                if !entry.dirty {
+                    self.touched.push(self.cursor as u32);
+                }
+                return Some(entry);
+            }
+            self.cursor += 1;
+        }
+        None
+    }
+
+    /// All keys' bytes.
+    pub fn keys(&self) -> impl Iterator<Item = &Bytes> {
+        self.keys.iter().map(|k| &k.key)
+    }
+
+    /// Whether a key has values here.
+    #[must_use]
+    pub fn contains(&self, key: &[u8], hash: u64) -> bool {
+        self.index.find(hash, |&i| self.keys.get(i as usize).is_some_and(|k| k.key == key)).is_some()
+    }
+
+    /// Takes one key out: its buffer, emptied here.
+    pub fn take_key(&mut self, key: &[u8], hash: u64, id: StateId, window: &Window, deletes: &mut Vec<Bytes>) -> Option<KeyBuffer> {
+        let at = *self.index.find(hash, |&i| self.keys.get(i as usize).is_some_and(|k| k.key == key))?;
+        let entry = self.keys.get_mut(at as usize)?;
+        let mut taken = KeyBuffer::new(&entry.key, hash);
+        taken.absorb(entry);
+        entry.clear(id, window, deletes);
+        entry.pending = false;
+        entry.dirty = false;
+        Some(taken)
+    }
+
+    /// Whether no key has values.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.iter().all(|k| k.count == 0 && !k.pending)
+    }
+
+    /// Drops everything.
+    pub fn clear_all(&mut self, id: StateId, window: &Window, deletes: &mut Vec<Bytes>) {
+        self.keys.iter_mut().for_each(|k| k.clear(id, window, deletes));
+    }
+
+    /// Writes a chunk per key that changed.
+    pub fn seal(&mut self, id: StateId, window: &Window, epoch: Epoch, out: &mut Vec<CellWrite>) {
+        for i in self.touched.drain(..) {
+            if let Some(key) = self.keys.get_mut(i as usize) {
+                key.seal(id, window, epoch, out);
+            }
+        }
+    }
+}

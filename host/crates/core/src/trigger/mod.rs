@@ -1,0 +1,254 @@
+//! Room: trigger. Groups by key and window, and fires panes.
+//!
+//! In: keyed rows of a shard's key groups, and the stage's input watermark. Out: `KV<key, iterable>` batches, holds for the
+//! output watermark, writes at the seal. Buffers stand window-major with one look per window end: no cell and no
+//! timer per key and window. Windows of merging functions merge as elements arrive; those of the SDK wait for its answer.
+
+mod buffer;
+mod merge;
+
+pub use buffer::{KeyBuffer, WindowBuffer};
+pub use merge::MergeRequest;
+
+use crate::batch::{Batch, BatchBuilder, Pane, Row, Timing};
+use crate::coder::Coder;
+use crate::graph::GroupStage;
+use crate::id::{Epoch, StateId};
+use crate::port::store::CellWrite;
+use crate::time::EventTime;
+use crate::window::{Accumulation, Window, WindowFn, Windowing};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A batch of fired panes is closed at this size, in bytes.
+const FIRED_BATCH_BYTES: usize = 1 << 20;
+
+/// The grouping of one stage on one shard.
+#[derive(Debug)]
+pub struct GroupRoom {
+    value: Arc<Coder>,
+    windowing: Arc<Windowing>,
+    id: StateId,
+    /// By the window's last instant, then window.
+    windows: BTreeMap<(EventTime, Window), WindowBuffer>,
+    /// Windows not yet fired on time: what holds the output watermark.
+    open: BTreeSet<(EventTime, Window)>,
+    merging: merge::Merging,
+    /// Windows with panes that wait to be fired late.
+    late: BTreeSet<(EventTime, Window)>,
+    deletes: Vec<Bytes>,
+    dropped: u64,
+}
+
+impl GroupRoom {
+    /// An empty room. `id` names what is stored of it.
+    #[must_use]
+    pub fn new(stage: &GroupStage, id: StateId) -> Self {
+        Self {
+            value: Arc::clone(&stage.value),
+            windowing: Arc::clone(&stage.windowing),
+            id,
+            windows: BTreeMap::new(),
+            open: BTreeSet::new(),
+            merging: merge::Merging::default(),
+            late: BTreeSet::new(),
+            deletes: Vec::new(),
+            dropped: 0,
+        }
+    }
+
+    /// Takes the rows of a batch. Rows of windows that have expired at `watermark` are dropped and counted.
+    pub fn add(&mut self, batch: &Batch, watermark: EventTime) {
+        for row in batch.rows() {
+            for window in batch.windows(row) {
+                if self.windowing.expiry(window) < watermark {
+                    self.dropped += 1;
+                } else {
+                    self.add_row(batch, row, window, watermark);
+                }
+            }
+        }
+        if self.merging.has_work() {
+            self.merge_now(watermark);
+        }
+    }
+
+    fn add_row(&mut self, batch: &Batch, row: &Row, window: &Window, watermark: EventTime) {
+        let at = (window.max_timestamp(), window.clone());
+        let fired = at.0.is_passed_by(watermark);
+        let buffer = match self.windows.get_mut(&at) {
+            Some(buffer) => buffer,
+            None => {
+                if !fired {
+                    self.open.insert(at.clone());
+                }
+                self.windows.entry(at.clone()).or_default()
+            }
+        };
+        let key = batch.key(row);
+        let cell = buffer.key(key, row.hash);
+        cell.push(&self.value, batch.value(row));
+        if self.windowing.window_fn.merges() {
+            self.merging.arrived(key, row.hash, window);
+        }
+        if fired {
+            self.late.insert(at);
+        }
+    }
+
+    /// Elements dropped so far because their window had expired.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// What the output watermark may not pass: the earliest window that has still to speak.
+    #[must_use]
+    pub fn hold(&self) -> EventTime {
+        let open = self.open.first().map_or(EventTime::MAX, |(end, _)| *end);
+        let late = self.late.first().map_or(EventTime::MAX, |(end, _)| *end);
+        open.min(late)
+    }
+
+    /// Whether windows wait to be merged.
+    #[must_use]
+    pub fn is_merging(&self) -> bool {
+        self.merging.is_waiting()
+    }
+
+    /// Whether nothing is buffered that could still fire.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.open.is_empty() && self.late.is_empty()
+    }
+
+    /// Whether [`GroupRoom::fire`] has something to do at this watermark.
+    #[must_use]
+    pub fn has_due(&self, watermark: EventTime) -> bool {
+        self.due(watermark).is_some()
+    }
+
+    fn due(&self, watermark: EventTime) -> Option<(EventTime, Window)> {
+        let passed = |set: &BTreeSet<(EventTime, Window)>| {
+            set.iter()
+                .take_while(|(end, _)| end.is_passed_by(watermark))
+                .find(|at| !self.blocked(at))
+                .cloned()
+        };
+        match (passed(&self.open), passed(&self.late)) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// A window may not fire while a key in it waits for the SDK to merge.
+    fn blocked(&self, at: &(EventTime, Window)) -> bool {
+        self.merging.is_waiting()
+            && self.windows.get(at).is_some_and(|w| w.keys().any(|key| self.merging.waits_for(key)))
+    }
+
+    /// Fires what is due at `watermark`, a batch at a time; empty when nothing is left. Cost: O(bytes of the batch).
+    pub fn fire(&mut self, watermark: EventTime) -> Option<Batch> {
+        let mut out = BatchBuilder::new();
+        while out.bytes() < FIRED_BATCH_BYTES {
+            let Some(at) = self.due(watermark) else { break };
+            self.fire_window(&at, watermark, &mut out);
+        }
+        (!out.is_empty()).then(|| out.finish())
+    }
+
+    fn fire_window(&mut self, at: &(EventTime, Window), watermark: EventTime, out: &mut BatchBuilder) {
+        let on_time = self.open.contains(at);
+        let keep = self.windowing.allowed_lateness > 0 && self.windowing.expiry(&at.1) >= watermark;
+        let Some(buffer) = self.windows.get_mut(at) else {
+            self.open.remove(at);
+            self.late.remove(at);
+            return;
+        };
+        while let Some(key) = buffer.next_pending() {
+            let discard = self.windowing.accumulation == Accumulation::Discarding || !keep;
+            fire_key(key, at, on_time, keep, out);
+            if discard {
+                key.clear(self.id, &at.1, &mut self.deletes);
+            }
+            if out.bytes() >= FIRED_BATCH_BYTES {
+                return;
+            }
+        }
+        self.open.remove(at);
+        self.late.remove(at);
+        if !keep {
+            self.forget(at);
+        }
+    }
+
+    fn forget(&mut self, at: &(EventTime, Window)) {
+        let Some(mut buffer) = self.windows.remove(at) else { return };
+        buffer.clear_all(self.id, &at.1, &mut self.deletes);
+        if self.windowing.window_fn.merges() {
+            buffer.keys().for_each(|key| self.merging.gone(key, &at.1));
+        }
+    }
+
+    /// Forgets windows that were kept for late elements and have expired.
+    pub fn expire(&mut self, watermark: EventTime) {
+        if self.windowing.allowed_lateness == 0 {
+            return;
+        }
+        let expired: Vec<_> = self
+            .windows
+            .keys()
+            .take_while(|(end, _)| end.is_passed_by(watermark))
+            .filter(|at| self.windowing.expiry(&at.1) < watermark && !self.open.contains(at) && !self.late.contains(at))
+            .cloned()
+            .collect();
+        expired.iter().for_each(|at| self.forget(at));
+    }
+
+    /// Collects the writes of the epoch: one chunk per key and window that changed.
+    pub fn seal(&mut self, epoch: Epoch, out: &mut Vec<CellWrite>) {
+        out.extend(self.deletes.drain(..).map(|key| (key, None)));
+        for ((_, window), buffer) in &mut self.windows {
+            buffer.seal(self.id, window, epoch, out);
+        }
+    }
+
+    /// Takes a stored chunk back in; used when a partition is restored.
+    ///
+    /// Source of the layout: `window, key, chunk` in the key; see `buffer`.
+    pub fn restore(&mut self, window: Window, key: &[u8], chunk: u64, value: Bytes) -> Option<()> {
+        let at = (window.max_timestamp(), window.clone());
+        let hash = crate::id::key_hash(key);
+        let cell = self.windows.entry(at.clone()).or_default().key(key, hash);
+        cell.restore(chunk, value)?;
+        if cell.panes() == 0 {
+            self.open.insert(at);
+        } else if cell.is_pending() {
+            self.late.insert(at);
+        }
+        match &self.windowing.window_fn {
+            // the runner merges as elements arrive, so what was stored is merged
+            WindowFn::Sessions { .. } => self.merging.arrived_silently(key, hash, &window),
+            // the SDK may not have answered before the cut
+            WindowFn::Custom { merging: true } => self.merging.arrived(key, hash, &window),
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+/// Writes one pane.
+fn fire_key(key: &mut KeyBuffer, at: &(EventTime, Window), on_time: bool, keep: bool, out: &mut BatchBuilder) {
+    let index = key.panes();
+    let pane = Pane {
+        timing: if on_time { Timing::OnTime } else { Timing::Late },
+        first: index == 0,
+        last: !keep,
+        index,
+        non_speculative: index as i64,
+    };
+    let (bytes, hash) = (key.key.clone(), key.hash);
+    out.push_with(&bytes, hash, at.0, std::slice::from_ref(&at.1), pane, |arena| key.write_iterable(arena));
+    key.fired();
+}

@@ -1,0 +1,250 @@
+//! Ground floor: windows, window functions and the windowing strategy of a collection.
+//!
+//! Source: `beam:window_fn:{global_windows,fixed_windows,sliding_windows,session_windows}:v1` and
+//! `WindowingStrategy`. A window of an SDK-defined function stays opaque bytes; the SDK merges and maps it.
+
+use crate::time::EventTime;
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+/// One window.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Window {
+    /// All of time.
+    Global,
+    /// `[start, end)`.
+    Interval {
+        /// First instant inside.
+        start: EventTime,
+        /// First instant after.
+        end: EventTime,
+    },
+    /// A window of an SDK-defined function.
+    Custom {
+        /// Last instant inside, as far as the SDK's coder tells.
+        max: EventTime,
+        /// The SDK's encoding, which is its identity.
+        encoded: Bytes,
+    },
+}
+
+impl Window {
+    /// The last timestamp inside the window.
+    #[must_use]
+    pub fn max_timestamp(&self) -> EventTime {
+        match self {
+            Self::Global => EventTime::GLOBAL_WINDOW_MAX,
+            Self::Interval { end, .. } => EventTime(end.0 - 1),
+            Self::Custom { max, .. } => *max,
+        }
+    }
+}
+
+/// The windows of one element; nearly always one.
+pub type WindowSet = SmallVec<[Window; 1]>;
+
+/// How elements get their windows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum WindowFn {
+    /// One window for everything.
+    Global,
+    /// Windows of `size` ms, shifted by `offset` ms.
+    Fixed {
+        /// Length in milliseconds, at least 1.
+        size: i64,
+        /// Shift in milliseconds.
+        offset: i64,
+    },
+    /// Windows of `size` ms, one every `period` ms.
+    Sliding {
+        /// Length in milliseconds, at least 1.
+        size: i64,
+        /// Distance of two starts in milliseconds, at least 1.
+        period: i64,
+        /// Shift in milliseconds.
+        offset: i64,
+    },
+    /// A proto-window of `gap` ms per element; overlapping ones of a key merge.
+    Sessions {
+        /// Length in milliseconds, at least 1.
+        gap: i64,
+    },
+    /// Defined in the SDK: assigned, merged and mapped there.
+    Custom {
+        /// Whether windows of one key have to be merged through the SDK.
+        merging: bool,
+    },
+}
+
+impl WindowFn {
+    /// The windows of an element at `time`; empty for [`WindowFn::Custom`], which only the SDK can answer.
+    ///
+    /// ```
+    /// use thalweg_core::{time::EventTime, window::{Window, WindowFn}};
+    /// let hour = WindowFn::Fixed { size: 3_600_000, offset: 0 };
+    /// let w = hour.assign(EventTime(-1));
+    /// assert_eq!(w[0], Window::Interval { start: EventTime(-3_600_000), end: EventTime(0) });
+    /// ```
+    #[must_use]
+    pub fn assign(&self, time: EventTime) -> WindowSet {
+        let mut windows = WindowSet::new();
+        match *self {
+            Self::Global => windows.push(Window::Global),
+            Self::Fixed { size, offset } => {
+                let start = time.0 - (time.0 - offset).rem_euclid(size);
+                windows.push(interval(start, size));
+            }
+            Self::Sliding { size, period, offset } => {
+                let mut start = time.0 - (time.0 - offset).rem_euclid(period);
+                while start > time.0 - size {
+                    windows.push(interval(start, size));
+                    start -= period;
+                }
+            }
+            Self::Sessions { gap } => windows.push(interval(time.0, gap)),
+            Self::Custom { .. } => {}
+        }
+        windows
+    }
+
+    /// Whether windows of one key merge.
+    #[must_use]
+    pub fn merges(&self) -> bool {
+        matches!(self, Self::Sessions { .. } | Self::Custom { merging: true })
+    }
+}
+
+fn interval(start: i64, size: i64) -> Window {
+    Window::Interval { start: EventTime(start), end: EventTime(start.saturating_add(size)) }
+}
+
+/// Result of merging: each new window with the windows it takes the place of.
+pub type Merges = Vec<(Window, Vec<Window>)>;
+
+/// Merges overlapping intervals, as sessions do. Windows that stay alone are not listed.
+#[must_use]
+pub fn merge_overlapping(windows: &[Window]) -> Merges {
+    let mut spans: Vec<(i64, i64, &Window)> = windows
+        .iter()
+        .filter_map(|w| match w {
+            Window::Interval { start, end } => Some((start.0, end.0, w)),
+            _ => None,
+        })
+        .collect();
+    spans.sort_unstable_by_key(|s| (s.0, s.1));
+    let mut merges: Merges = Vec::new();
+    let mut open: Option<(i64, i64, Vec<Window>)> = None;
+    for (start, end, window) in spans {
+        match &mut open {
+            Some((_, last, members)) if start < *last => {
+                *last = end.max(*last);
+                members.push(window.clone());
+            }
+            _ => {
+                close(&mut merges, open.take());
+                open = Some((start, end, vec![window.clone()]));
+            }
+        }
+    }
+    close(&mut merges, open);
+    merges
+}
+
+fn close(merges: &mut Merges, open: Option<(i64, i64, Vec<Window>)>) {
+    if let Some((start, end, members)) = open
+        && members.len() > 1
+    {
+        merges.push((Window::Interval { start: EventTime(start), end: EventTime(end) }, members));
+    }
+}
+
+/// Whether a pane holds only what is new or everything so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Accumulation {
+    /// A pane holds what came since the last one.
+    Discarding,
+    /// A pane holds everything of the window so far.
+    Accumulating,
+}
+
+/// The timestamp of a grouped result.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OutputTime {
+    /// The window's last instant.
+    EndOfWindow,
+    /// The latest element of the pane.
+    Latest,
+    /// The earliest element of the pane.
+    Earliest,
+}
+
+/// When a grouping speaks. The tree of Beam's `Trigger`; rooms deepen what they take.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Trigger {
+    /// When the watermark passes the end of the window, then for every late element.
+    Default,
+    /// Another tree, in the words of Beam's proto.
+    Other(String),
+}
+
+/// Windowing of a collection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Windowing {
+    /// Assigns windows.
+    pub window_fn: WindowFn,
+    /// When panes fire.
+    pub trigger: Trigger,
+    /// What panes hold.
+    pub accumulation: Accumulation,
+    /// Timestamp of panes.
+    pub output_time: OutputTime,
+    /// How long after its end a window still takes elements, in milliseconds.
+    pub allowed_lateness: i64,
+}
+
+impl Windowing {
+    /// Beam's default: global window, default trigger, discarding, end of window, no lateness.
+    #[must_use]
+    pub fn global() -> Self {
+        Self::of(WindowFn::Global)
+    }
+
+    /// The default strategy with another window function.
+    #[must_use]
+    pub fn of(window_fn: WindowFn) -> Self {
+        Self {
+            window_fn,
+            trigger: Trigger::Default,
+            accumulation: Accumulation::Discarding,
+            output_time: OutputTime::EndOfWindow,
+            allowed_lateness: 0,
+        }
+    }
+
+    /// From when on nothing of `window` can be added any more.
+    #[must_use]
+    pub fn expiry(&self, window: &Window) -> EventTime {
+        window.max_timestamp().plus(self.allowed_lateness)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn w(start: i64, end: i64) -> Window {
+        Window::Interval { start: EventTime(start), end: EventTime(end) }
+    }
+
+    #[test]
+    fn sliding_windows_cover_the_instant() {
+        let f = WindowFn::Sliding { size: 10, period: 5, offset: 0 };
+        assert_eq!(f.assign(EventTime(12)).to_vec(), vec![w(10, 20), w(5, 15)]);
+    }
+
+    #[test]
+    fn touching_sessions_stay_apart_and_overlapping_ones_merge() {
+        let merges = merge_overlapping(&[w(0, 10), w(10, 20), w(15, 30), w(29, 31)]);
+        assert_eq!(merges, vec![(w(10, 31), vec![w(10, 20), w(15, 30), w(29, 31)])]);
+    }
+}

@@ -1,0 +1,466 @@
+//! The worker port, one scripted topology per thing it can do: outputs, state, timers, finalization, credit, failure, loss.
+
+mod common;
+
+use common::{by_letter, config, keyed_lines, out, tens, text, texts, written};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use thalweg_core::engine::{Config, Outcome};
+use thalweg_core::error::{Domain, Error, Result};
+use thalweg_core::id::ShardId;
+use thalweg_core::metric::MetricValue;
+use thalweg_core::port::worker::{Command, TimeDomain, Worker};
+use thalweg_core::testing::{Driver, Piece, ScriptedSplit, SinkKind, Topology, User, Work};
+use thalweg_core::time::EventTime;
+use thalweg_core::window::{Window, Windowing};
+
+const S: ShardId = ShardId(0);
+
+#[test]
+fn several_outputs_reach_their_own_consumers() -> Result<()> {
+    let mut t = Topology::new();
+    let global = Windowing::global();
+    let lines = t.source("lines", vec![ScriptedSplit::of(&[("a", 1), ("B", 2), ("c", 3), ("!", 4)])]);
+    let (low, high, nobody) = (t.plain("low", &global), t.plain("high", &global), t.plain("nobody", &global));
+    let sort = User::new("sort", |work: &mut Work| {
+        for e in work.elements() {
+            let n = if e.value == b"!" { 2 } else { usize::from(e.value[0].is_ascii_uppercase()) };
+            work.emit(n, b"", &e.value, e.time, &e.windows);
+        }
+        Ok(())
+    });
+    t.user(sort, &[lines], &[low, high, nobody]);
+    let both = t.plain("both", &global);
+    t.flatten("both", &[low, high], both);
+    for (name, collection) in [("low", low), ("high", high), ("both", both)] {
+        t.sink(name, SinkKind::Length, collection);
+    }
+    let mut driver = t.driver(config(1))?;
+    assert_eq!(driver.run_to_end(), Outcome::Done);
+    assert_eq!(driver.disk("low").texts(), ["a", "c"]);
+    assert_eq!(driver.disk("high").texts(), ["B"]);
+    assert_eq!(driver.disk("both").texts(), ["B", "a", "c"]);
+    Ok(())
+}
+
+/// Numbers each key's elements with a value state, keeps them in a bag, and on `*` clears both.
+fn numbering(bundle_rows_max: usize) -> Result<Driver> {
+    let mut t = Topology::new();
+    let rows = [("a1", 1), ("b1", 2), ("a2", 3), ("a*", 4), ("a3", 5), ("b2", 6)];
+    let keyed = keyed_lines(&mut t, vec![ScriptedSplit::of(&rows)], &Windowing::global());
+    let numbered = t.plain("numbered", &Windowing::global());
+    let number = User::new("number", |work: &mut Work| {
+        for e in work.elements() {
+            if e.value.ends_with(b"*") {
+                work.clear(e.group, "n")?;
+                work.clear(e.group, "bag")?;
+                continue;
+            }
+            let n = work.value(e.group, "n")?.map_or(0, |v| v[0]) + 1;
+            work.set_value(e.group, "n", Some(&[n]))?;
+            work.append(e.group, "bag", &e.value)?;
+            let bag: Vec<String> = work.bag(e.group, "bag")?.iter().map(|v| text(v)).collect();
+            work.emit(0, b"", format!("{n}:{}", bag.join("+")).as_bytes(), e.time, &e.windows);
+        }
+        Ok(())
+    });
+    t.user(number.state("n").state("bag"), &[keyed], &[numbered]);
+    out(&mut t, numbered);
+    t.driver(Config { bundle_rows_max, ..config(1) })
+}
+
+#[test]
+fn state_is_kept_by_key_over_bundles_and_crashes() -> Result<()> {
+    let expected = ["1:a1", "1:a3", "1:b1", "2:a1+a2", "2:b1+b2"];
+    for rows in [1, 2, 100] {
+        let mut driver = numbering(rows)?;
+        assert_eq!(driver.run_to_end(), Outcome::Done);
+        assert_eq!(texts(&driver), expected, "{rows} rows a bundle");
+        let mut driver = numbering(rows)?;
+        driver.read_rows = Some(1);
+        for _ in 0..30 {
+            (0..7).for_each(|_| driver.take(driver.choices()[0]));
+            driver.pass_epoch();
+            driver.crash(1)?;
+            driver.read_rows = Some(1);
+        }
+        assert_eq!(driver.run_to_end(), Outcome::Done);
+        assert_eq!(texts(&driver), expected, "{rows} rows a bundle, with crashes");
+    }
+    Ok(())
+}
+
+/// For an element `x<fire>` of key `x` sets a timer; a fired timer says when it was set for, and its output time.
+fn timers(domain: TimeDomain, splits: Vec<ScriptedSplit>) -> Result<Driver> {
+    let mut t = Topology::new();
+    let keyed = keyed_lines(&mut t, splits, &Windowing::global());
+    let fired = t.plain("fired", &Windowing::global());
+    let run = |work: &mut Work| {
+        for piece in work.pieces() {
+            match piece {
+                Piece::Element(e) => {
+                    // "a@tag=fire" sets, "a@tag" clears
+                    let line = text(&e.value);
+                    let (_, timer) = line.split_once('@').unwrap_or_default();
+                    match timer.split_once('=') {
+                        Some((tag, fire)) => {
+                            let fire = fire.parse().unwrap_or_default();
+                            work.set_timer(e.group, "t", tag, fire, EventTime(e.time.0.max(0)));
+                        }
+                        None => work.clear_timer(e.group, "t", timer),
+                    }
+                }
+                Piece::Timer(group, due) => {
+                    let line = format!("{}@{}={}", text(&work.group(group).key), text(&due.tag), due.fire);
+                    work.emit(0, b"", line.as_bytes(), due.hold, &[Window::Global]);
+                }
+            }
+        }
+        Ok(())
+    };
+    t.epoch_ms = 10;
+    t.user(User::new("timers", run).timer("t", domain), &[keyed], &[fired]);
+    out(&mut t, fired);
+    t.driver(config(1))
+}
+
+#[test]
+fn event_timers_fire_in_the_order_of_their_time_and_by_tag() -> Result<()> {
+    let rows = [("a@x=30", 1), ("a@y=20", 2), ("a@z=25", 3), ("a@x=40", 4), ("a@z", 5), ("b@x=10", 6)];
+    let mut driver = timers(TimeDomain::Event, vec![ScriptedSplit::of(&rows)])?;
+    assert_eq!(driver.run_to_end(), Outcome::Done);
+    let mut mine = written(&driver);
+    mine.retain(|line| line.starts_with('a'));
+    assert_eq!(mine, ["a@y=20", "a@x=40"], "set again: replaced; cleared: silent");
+    assert_eq!(texts(&driver).len(), 3);
+    Ok(())
+}
+
+#[test]
+fn an_event_timer_waits_until_nothing_of_its_instant_can_come() -> Result<()> {
+    // the split promises 20 after its first row, and its second row happens at 20
+    let rows = ScriptedSplit::of(&[("a@x=20", 1), ("b@y=99", 20), ("b@y=99", 21)]);
+    let mut driver = timers(TimeDomain::Event, vec![rows.endless()])?;
+    driver.read_rows = Some(1);
+    driver.hold("by letter");
+    driver.settle();
+    let step = |driver: &mut Driver| {
+        let (shard, bundle) = driver.open("by letter")[0];
+        driver.work(shard, None, bundle);
+        driver.settle();
+    };
+    step(&mut driver);
+    driver.pass_epoch();
+    assert!(texts(&driver).is_empty(), "the row of 20 is still upstream");
+    step(&mut driver);
+    driver.pass_epoch();
+    assert_eq!(texts(&driver), ["a@x=20"]);
+    Ok(())
+}
+
+#[test]
+fn processing_timers_fire_by_the_clock() -> Result<()> {
+    let rows = ScriptedSplit::of(&[("a@late=1000500", 1), ("a@soon=1000020", 2)]);
+    let mut driver = timers(TimeDomain::Processing, vec![rows])?;
+    driver.pass(15);
+    assert!(texts(&driver).is_empty());
+    driver.pass(25);
+    assert_eq!(texts(&driver), ["a@soon=1000020"]);
+    assert_eq!(driver.run_to_end(), Outcome::Done, "the job waits for the other");
+    assert_eq!(texts(&driver), ["a@late=1000500", "a@soon=1000020"]);
+    Ok(())
+}
+
+#[test]
+fn a_timers_hold_keeps_the_output_watermark_back() -> Result<()> {
+    let mut t = Topology::new();
+    let keyed = keyed_lines(&mut t, vec![ScriptedSplit::of(&[("a", 5), ("b", 35)])], &tens());
+    let held = t.keyed("held", &tens());
+    let run = |work: &mut Work| {
+        for piece in work.pieces() {
+            match piece {
+                // outputs at 5 what is only known at 60
+                Piece::Element(e) => work.set_timer(e.group, "t", "", 60, e.time),
+                Piece::Timer(group, due) => {
+                    let window = work.group(group).window;
+                    work.emit(0, b"k", b"late but in time", due.hold, &[window]);
+                }
+            }
+        }
+        Ok(())
+    };
+    t.user(User::new("hold", run).timer("t", TimeDomain::Event), &[keyed], &[held]);
+    let grouped = t.group("group", held);
+    out(&mut t, grouped);
+    let mut driver = t.driver(config(2))?;
+    driver.observer.strict = true;
+    assert_eq!(driver.run_to_end(), Outcome::Done);
+    let panes: Vec<_> = driver.disk("out").lines().iter().map(|l| (l.time.0, l.pane)).collect();
+    assert_eq!(panes.len(), 2);
+    assert!(panes.iter().all(|(_, pane)| *pane == 0), "every window fired once, on time: {panes:?}");
+    Ok(())
+}
+
+#[test]
+fn a_timer_may_set_itself_again_until_it_stops() -> Result<()> {
+    let mut t = Topology::new();
+    let keyed = keyed_lines(&mut t, vec![ScriptedSplit::of(&[("a", 0)])], &Windowing::global());
+    let beats = t.plain("beats", &Windowing::global());
+    let run = |work: &mut Work| {
+        for piece in work.pieces() {
+            match piece {
+                Piece::Element(e) => work.set_timer(e.group, "t", "", 10, EventTime(10)),
+                Piece::Timer(group, due) => {
+                    work.emit(0, b"", format!("{}", due.fire).as_bytes(), due.hold, &[Window::Global]);
+                    if due.fire < 50 {
+                        work.set_timer(group, "t", "", due.fire + 10, EventTime(due.fire + 10));
+                    }
+                }
+            }
+        }
+        Ok(())
+    };
+    t.user(User::new("loop", run).timer("t", TimeDomain::Event), &[keyed], &[beats]);
+    out(&mut t, beats);
+    let mut driver = t.driver(config(1))?;
+    assert_eq!(driver.run_to_end(), Outcome::Done);
+    assert_eq!(written(&driver), ["10", "20", "30", "40", "50"]);
+    Ok(())
+}
+
+#[test]
+fn a_bundle_is_finalized_after_its_epoch_is_committed_and_only_then() -> Result<()> {
+    let mut t = Topology::new();
+    let lines = t.source("lines", vec![ScriptedSplit::of(&[("a", 1)]).endless()]);
+    let kept = t.plain("kept", &Windowing::global());
+    let keep = User::new("keep", |work: &mut Work| {
+        work.elements().iter().for_each(|e| work.emit(0, b"", &e.value, e.time, &e.windows));
+        work.finalize();
+        Ok(())
+    });
+    t.user(keep, &[lines], &[kept]);
+    out(&mut t, kept);
+    let mut driver = t.driver(config(1))?;
+    driver.settle();
+    assert!(driver.worker(S, "keep").finalized.is_empty(), "applied, not committed");
+    driver.crash(1)?;
+    driver.settle();
+    assert!(driver.worker(S, "keep").finalized.is_empty());
+    driver.pass_epoch();
+    assert_eq!(driver.worker(S, "keep").finalized.len(), 1);
+    driver.pass_epoch();
+    assert_eq!(driver.worker(S, "keep").finalized.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_worker_runs_as_many_bundles_as_it_has_credit_for() -> Result<()> {
+    let mut t = Topology::new();
+    let rows: Vec<_> = (0..20).map(|i| ("x", i)).collect();
+    let lines = t.source("lines", vec![ScriptedSplit::of(&rows)]);
+    let passed = t.plain("passed", &Windowing::global());
+    let pass = User::new("pass", |work: &mut Work| {
+        work.elements().iter().for_each(|e| work.emit(0, b"", &e.value, e.time, &e.windows));
+        Ok(())
+    });
+    t.user(pass.bundles(3), &[lines], &[passed]);
+    out(&mut t, passed);
+    let mut driver = t.driver(Config { bundle_rows_max: 2, ..config(1) })?;
+    driver.hold("pass");
+    driver.settle();
+    assert_eq!(driver.open("pass").len(), 3);
+    let stage = driver.stage("pass");
+    driver.worker(S, "pass").credit(stage, 5);
+    driver.listen(S);
+    driver.settle();
+    assert_eq!(driver.open("pass").len(), 5);
+    driver.worker(S, "pass").credit(stage, 0);
+    driver.listen(S);
+    let open = driver.open("pass");
+    open.iter().for_each(|(shard, bundle)| driver.work(*shard, None, *bundle));
+    driver.settle();
+    assert!(driver.open("pass").is_empty(), "no credit, no bundle");
+    driver.worker(S, "pass").credit(stage, 1);
+    driver.listen(S);
+    driver.release("pass");
+    assert_eq!(driver.run_to_end(), Outcome::Done);
+    assert_eq!(texts(&driver).len(), 20);
+    Ok(())
+}
+
+/// A keyed stage whose first `failures` attempts at the key `b` fail after having put out and changed state.
+fn failing(failures: u32, config: Config) -> Result<(Driver, Arc<Mutex<Vec<u64>>>)> {
+    let mut t = Topology::new();
+    let keyed = keyed_lines(&mut t, vec![ScriptedSplit::of(&[("a", 1), ("b", 2), ("b", 3)])], &Windowing::global());
+    let counted = t.plain("counted", &Windowing::global());
+    let (left, tokens) = (AtomicU32::new(failures), Arc::new(Mutex::new(Vec::new())));
+    let seen = Arc::clone(&tokens);
+    let count = User::new("count", move |work: &mut Work| {
+        seen.lock().expect("lock").push(work.start.cache_token.0);
+        for e in work.elements() {
+            let n = work.value(e.group, "n")?.map_or(0, |v| v[0]) + 1;
+            work.set_value(e.group, "n", Some(&[n]))?;
+            work.count("elements", 1);
+            work.emit(0, b"", format!("{}{n}", text(&e.key)).as_bytes(), e.time, &e.windows);
+            if e.key == b"b" && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+                return Err(Error::new("BUNDLE_FAILED", Domain::Guest, "b is bad").trace("line 7"));
+            }
+        }
+        Ok(())
+    });
+    t.user(count.state("n"), &[keyed], &[counted]);
+    out(&mut t, counted);
+    Ok((t.driver(config)?, tokens))
+}
+
+#[test]
+fn a_failed_bundle_leaves_no_trace_and_is_retried_whole() -> Result<()> {
+    let (mut driver, tokens) = failing(3, config(1))?;
+    assert_eq!(driver.run_to_end(), Outcome::Done);
+    assert_eq!(texts(&driver), ["a1", "b1", "b2"]);
+    let tokens = tokens.lock().expect("lock").clone();
+    let mut different = tokens.clone();
+    different.dedup();
+    assert_eq!(tokens, different, "every failure changes the cache token");
+    Ok(())
+}
+
+#[test]
+fn metrics_count_attempts_and_what_is_committed() -> Result<()> {
+    let (mut driver, _) = failing(1, config(1))?;
+    assert_eq!(driver.run_to_end(), Outcome::Done);
+    let sum = |m: &thalweg_core::metric::Metrics| m.0.values().next().cloned();
+    assert_eq!(sum(&driver.sums.committed), Some(MetricValue::Sum(3)));
+    assert_eq!(sum(&driver.sums.attempted), Some(MetricValue::Sum(3)), "a failed bundle reports none at its end");
+    Ok(())
+}
+
+#[test]
+fn a_bundle_that_fails_too_often_fails_the_job_by_name() -> Result<()> {
+    let (mut driver, _) = failing(100, config(1))?;
+    let Outcome::Failed(error) = driver.run_to_end() else { unreachable!("it always fails") };
+    assert_eq!((error.code, error.transform.as_str(), error.trace.as_str()), ("BUNDLE_FAILED", "count", "line 7"));
+    assert!(texts(&driver).is_empty());
+    Ok(())
+}
+
+#[test]
+fn retries_pause_longer_and_longer() -> Result<()> {
+    let (mut driver, tokens) = failing(3, Config { retry_ms: 20, ..config(1) })?;
+    driver.settle();
+    let attempts = || tokens.lock().expect("lock").len();
+    let begin = attempts();
+    for pause in [20, 40, 80] {
+        driver.pass(pause - 1);
+        let before = attempts();
+        driver.pass(1);
+        assert!(attempts() > before, "after {pause} ms");
+    }
+    assert_eq!(begin, 1);
+    Ok(())
+}
+
+#[test]
+fn a_failing_timer_fails_the_job_but_old_failures_are_forgotten() -> Result<()> {
+    for (each, ends_well) in [(2, true), (9, false)] {
+        let mut t = Topology::new();
+        let rows: Vec<_> = (0..8).map(|i| ("a", i * 10)).collect();
+        let keyed = keyed_lines(&mut t, vec![ScriptedSplit::of(&rows)], &tens());
+        let fired = t.plain("fired", &tens());
+        let left = Mutex::new(std::collections::BTreeMap::new());
+        let run = move |work: &mut Work| {
+            for piece in work.pieces() {
+                match piece {
+                    Piece::Element(e) => {
+                        let end = e.windows[0].max_timestamp();
+                        work.set_timer(e.group, "t", "", end.0, end);
+                    }
+                    Piece::Timer(_, due) => {
+                        let mut left = left.lock().expect("lock");
+                        let left = left.entry(due.fire).or_insert(each);
+                        if *left > 0 {
+                            *left -= 1;
+                            return Err(Error::new("BUNDLE_FAILED", Domain::Guest, "the timer fails"));
+                        }
+                        work.emit(0, b"", b"x", due.hold, &[Window::Global]);
+                    }
+                }
+            }
+            Ok(())
+        };
+        t.user(User::new("timer", run).timer("t", TimeDomain::Event), &[keyed], &[fired]);
+        out(&mut t, fired);
+        let mut driver = t.driver(Config { bundle_rows_max: 1, ..config(1) })?;
+        assert_eq!(driver.run_to_end() == Outcome::Done, ends_well, "{each} failures each");
+        assert_eq!(texts(&driver).len(), if ends_well { 8 } else { 0 });
+    }
+    Ok(())
+}
+
+#[test]
+fn a_lost_workers_bundles_run_on_the_next_one_and_late_words_are_nobodys() -> Result<()> {
+    for late in [false, true] {
+        let (mut driver, _) = failing(0, config(1))?;
+        driver.hold("count");
+        driver.settle();
+        let (shard, bundle) = driver.open("count")[0];
+        driver.work(shard, None, bundle); // done, but not yet heard
+        driver.lose_worker(shard, None, late);
+        driver.release("count");
+        assert_eq!(driver.run_to_end(), Outcome::Done);
+        assert_eq!(texts(&driver), ["a1", "b1", "b2"]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_bundle_that_loses_its_worker_too_often_fails_the_job() -> Result<()> {
+    let (mut driver, _) = failing(0, Config { losses_max: 3, ..config(1) })?;
+    driver.hold("count");
+    for _ in 0..3 {
+        driver.settle();
+        assert_eq!(driver.outcome(), None);
+        driver.lose_worker(S, None, false);
+    }
+    let Outcome::Failed(error) = driver.run_to_end() else { unreachable!("it was lost three times") };
+    assert_eq!((error.code, error.transform.as_str()), ("WORKER_LOST", "count"));
+    Ok(())
+}
+
+#[test]
+fn a_lost_worker_takes_only_its_own_environment_with_it() -> Result<()> {
+    let mut t = Topology::new();
+    let lines = t.source("lines", vec![ScriptedSplit::of(&[("a", 1), ("b", 2)])]);
+    let (one, two) = (t.keyed("one", &Windowing::global()), t.keyed("two", &Windowing::global()));
+    t.user(by_letter("first", &Windowing::global()), &[lines], &[one]);
+    t.user(by_letter("second", &Windowing::global()).environment(7), &[one], &[two]);
+    out(&mut t, two);
+    let mut driver = t.driver(config(1))?;
+    driver.hold("first");
+    driver.settle();
+    let open = driver.open("first");
+    let other = driver.environment(driver.stage("second"));
+    driver.lose_worker(S, other, false);
+    driver.settle();
+    assert_eq!(driver.open("first"), open, "not touched");
+    driver.release("first");
+    assert_eq!(driver.run_to_end(), Outcome::Done);
+    assert_eq!(texts(&driver), ["a", "b"]);
+    Ok(())
+}
+
+#[test]
+fn progress_changes_attempted_metrics_alone() -> Result<()> {
+    let (mut driver, _) = failing(0, config(1))?;
+    driver.hold("count");
+    driver.settle();
+    let (shard, bundle) = driver.open("count")[0];
+    driver.worker(shard, "count").submit(Command::Progress(bundle))?;
+    driver.listen(shard);
+    driver.settle();
+    assert!(driver.sums.committed.is_empty());
+    driver.release("count");
+    assert_eq!(driver.run_to_end(), Outcome::Done);
+    assert_eq!(texts(&driver), ["a1", "b1", "b2"]);
+    Ok(())
+}
