@@ -1,0 +1,299 @@
+//! Connections: settings, which properties a pipeline may set, and what a client tells us beside the results of its calls.
+
+use super::error;
+use rdkafka::ClientContext;
+use rdkafka::client::Client;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::ProducerContext;
+use rdkafka::types::RDKafkaErrorCode as Code;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use thalweg_core::error::{Error, Result};
+
+/// How to reach a Kafka cluster.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaClientConfig {
+    /// `bootstrap.servers`: `host:port`, separated by commas.
+    pub bootstrap: String,
+    /// Properties by librdkafka's names, verbatim. Those of a Java client that mean nothing here (serializers, ...) are passed over.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+    /// How long to wait for the first answer of a broker, in milliseconds. Default 10 s.
+    #[serde(default = "default_connect_timeout")]
+    pub connect_timeout_ms: u32,
+    /// Properties that name files, URLs or code, and may be set all the same. Never part of a pipeline: the operator's
+    /// configuration says so.
+    #[serde(skip)]
+    pub properties_allowed: Vec<String>,
+}
+
+fn default_connect_timeout() -> u32 {
+    10_000
+}
+
+impl std::fmt::Debug for KafkaClientConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // values may be secrets
+        let names: Vec<&String> = self.properties.keys().collect();
+        f.debug_struct("KafkaClientConfig").field("bootstrap", &self.bootstrap).field("properties", &names).finish()
+    }
+}
+
+/// Properties of Java clients that have no meaning here, and those this crate must set itself.
+const PASSED_OVER: &[&str] = &[
+    "bootstrap.servers",
+    "key.deserializer",
+    "value.deserializer",
+    "key.serializer",
+    "value.serializer",
+    "max.poll.records",
+    "auto.offset.reset",
+    "enable.auto.commit",
+    "auto.commit.interval.ms",
+    "enable.auto.offset.store",
+    "enable.partition.eof",
+    "enable.idempotence",
+    "acks",
+    "request.required.acks",
+    "transactional.id",
+    "group.instance.id",
+];
+
+/// What a property's name contains when its value is a file, a URL, a command or a library to load.
+const DANGEROUS: &[&str] = &[
+    "location",
+    "path",
+    "file",
+    "keytab",
+    "kinit",
+    "url",
+    "plugin",
+    "provider",
+    "engine",
+    "stores",
+    "metadata.authentication",
+    "sasl.oauthbearer.method",
+];
+
+impl KafkaClientConfig {
+    /// Settings for a cluster without further properties.
+    #[must_use]
+    pub fn new(bootstrap: impl Into<String>) -> Self {
+        Self {
+            bootstrap: bootstrap.into(),
+            properties: BTreeMap::new(),
+            connect_timeout_ms: default_connect_timeout(),
+            properties_allowed: Vec::new(),
+        }
+    }
+
+    pub(super) fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(u64::from(self.connect_timeout_ms.max(1)))
+    }
+
+    /// The settings in librdkafka's form.
+    ///
+    /// # Errors
+    /// `KAFKA_PROPERTY_REFUSED` for a property that names a file, a URL or code.
+    pub(super) fn client(&self) -> Result<ClientConfig> {
+        let mut client = ClientConfig::new();
+        client.set("client.id", "thalweg");
+        for (name, value) in &self.properties {
+            let dangerous = DANGEROUS.iter().any(|part| name.contains(part));
+            if dangerous && !self.properties_allowed.contains(name) {
+                return Err(Error::user(
+                    "KAFKA_PROPERTY_REFUSED",
+                    format!("a pipeline may not set the Kafka property {name:?}: it names a file, an address or code"),
+                )
+                .help("give certificates and keys inline (ssl.ca.pem, ssl.key.pem), or allow the property in the configuration"));
+            }
+            if !PASSED_OVER.contains(&name.as_str()) {
+                client.set(name, value);
+            }
+        }
+        client.set("bootstrap.servers", &self.bootstrap);
+        client.set_log_level(RDKafkaLogLevel::Warning);
+        Ok(client)
+    }
+}
+
+/// What a client reports beside the results of its calls.
+#[derive(Default)]
+pub(super) struct Reports {
+    /// Why the client as a whole has trouble.
+    reason: Mutex<Reason>,
+    /// The first record that could not be delivered.
+    undelivered: Mutex<Option<KafkaError>>,
+}
+
+/// Why a client cannot connect, as far as it said. Calls that wait for a connection only ever time out.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Reason {
+    /// The last error of the client.
+    pub code: Option<Code>,
+    /// Its words; may be empty.
+    pub text: String,
+}
+
+impl Reports {
+    /// The trouble so far.
+    pub(super) fn reason(&self) -> Reason {
+        self.lock().clone()
+    }
+
+    /// The first record's failure since the last call.
+    pub(super) fn take_undelivered(&self) -> Option<KafkaError> {
+        self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reason> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, error: &KafkaError, text: &str) {
+        let mut reason = self.lock();
+        let code = error.rdkafka_error_code();
+        // "all brokers are down" says less than what came before it
+        if code != Some(Code::AllBrokersDown) || reason.code.is_none() {
+            reason.code = code;
+            if !text.is_empty() {
+                reason.text = text.to_owned();
+            }
+        }
+    }
+}
+
+/// Takes in what a consumer that is not read has to say.
+pub(super) fn listen(consumer: &BaseConsumer<Reports>) {
+    while let Some(said) = consumer.poll(Duration::ZERO) {
+        if let Err(e) = said {
+            consumer.context().note(&e, "");
+        }
+    }
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if facility == "FAIL" {
+            // "[thrd:host:port/bootstrap]: host:port/bootstrap: Connect to ... failed: ..."
+            let text = message.split_once("]: ").map_or(message, |(_, text)| text);
+            text.clone_into(&mut self.lock().text);
+        }
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(target: "kafka", "{facility}: {message}");
+            }
+            // a broker that is away is reported as an error of the job, with what to do
+            _ => tracing::debug!(target: "kafka", "{facility}: {message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "kafka", "{error}: {reason}");
+        self.note(&error, reason);
+    }
+}
+
+impl ConsumerContext for Reports {}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+        }
+    }
+}
+
+/// The partitions of a topic. Waits for the first answer of a broker, at most the connect timeout.
+///
+/// # Errors
+/// What the client said; [`error::talking`] makes sense of it.
+pub(super) fn partitions(
+    client: &Client<impl ClientContext>,
+    config: &KafkaClientConfig,
+    topic: &str,
+) -> KafkaResult<Vec<i32>> {
+    let mut rounds = 3; // a topic that the broker just created has no leader at first
+    loop {
+        let found = client.fetch_metadata(Some(topic), config.connect_timeout())?;
+        let topic = found.topics().iter().find(|t| t.name() == topic);
+        let trouble = topic.and_then(|t| t.error()).map(Code::from);
+        let mut ids: Vec<i32> = topic.map_or_else(Vec::new, |t| t.partitions().iter().map(|p| p.id()).collect());
+        rounds -= 1;
+        match trouble {
+            None if !ids.is_empty() => {
+                ids.sort_unstable();
+                return Ok(ids);
+            }
+            Some(code) if code != Code::LeaderNotAvailable => return Err(KafkaError::MetadataFetch(code)),
+            _ if rounds == 0 => return Err(KafkaError::MetadataFetch(Code::UnknownTopicOrPartition)),
+            _ => std::thread::sleep(Duration::from_millis(200)),
+        }
+    }
+}
+
+/// Makes a client, or says which property is at fault.
+pub(super) fn made<T>(client: KafkaResult<T>) -> Result<T> {
+    client.map_err(|e| error::configuration(&e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(properties: &[(&str, &str)]) -> KafkaClientConfig {
+        let mut config = KafkaClientConfig::new("b:9092");
+        config.properties = properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        config
+    }
+
+    #[test]
+    fn properties_that_name_files_addresses_or_code_are_refused_unless_allowed() {
+        for name in [
+            "ssl.ca.location",
+            "ssl.keystore.location",
+            "plugin.library.paths",
+            "sasl.kerberos.keytab",
+            "sasl.kerberos.kinit.cmd",
+            "sasl.oauthbearer.token.endpoint.url",
+            "sasl.oauthbearer.assertion.file",
+            "ssl.providers",
+        ] {
+            let mut config = with(&[(name, "x")]);
+            assert_eq!(config.client().err().map(|e| e.code), Some("KAFKA_PROPERTY_REFUSED"), "{name}");
+            config.properties_allowed.push(name.to_owned());
+            assert!(config.client().is_ok());
+        }
+    }
+
+    #[test]
+    fn other_properties_go_through_and_those_of_java_clients_do_not() {
+        let config =
+            with(&[("fetch.min.bytes", "7"), ("value.deserializer", "org...."), ("bootstrap.servers", "evil:1")]);
+        let client = config.client().expect("accepted");
+        assert_eq!(client.get("fetch.min.bytes"), Some("7"));
+        assert_eq!(client.get("value.deserializer"), None);
+        assert_eq!(client.get("bootstrap.servers"), Some("b:9092"));
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let config = with(&[("sasl.password", "hunter2")]);
+        assert!(!format!("{config:?}").contains("hunter2"));
+        let refused = KafkaError::ClientConfig(
+            rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_INVALID,
+            "no".into(),
+            "sasl.x".into(),
+            "hunter2".into(),
+        );
+        assert!(!error::configuration(&refused).to_string().contains("hunter2"));
+    }
+}

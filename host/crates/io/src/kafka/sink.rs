@@ -1,0 +1,200 @@
+//! The sink of records: an outbox per epoch, delivered in one transaction that carries the epoch's mark.
+//!
+//! In: the elements of an epoch. `prepare` turns them into records, which are committed with the epoch in the job's own state;
+//! `deliver` brings them to Kafka afterwards, once. After a crash the mark in Kafka says which epochs arrived.
+
+use super::client::KafkaClientConfig;
+use super::error;
+use super::mark::{Held, Incarnation, Stored};
+use super::outbox::{self, Outbox, Record};
+use super::record::{Records, SinkElement};
+use super::transaction::{Failure, Target, Transactions};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
+use thalweg_core::batch::Batch;
+use thalweg_core::error::{Error, Result};
+use thalweg_core::id::Epoch;
+use thalweg_core::port::sink::{Prepared, Sink};
+
+/// Options of a [`KafkaSink`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaSinkConfig {
+    /// The cluster.
+    pub client: KafkaClientConfig,
+    /// The topic.
+    pub topic: String,
+    /// Name of the job among those that use the cluster. With the sink's name it is the transactional id and the group of the mark.
+    pub app_id: String,
+    /// Name of the sink in its job.
+    pub sink: String,
+    /// What an element's record holds.
+    #[serde(default)]
+    pub element: SinkElement,
+    /// `transaction.timeout.ms`: bound of a transaction and of every call. Default 60 s.
+    #[serde(default = "default_transaction_timeout")]
+    pub transaction_timeout_ms: u32,
+    /// How long an epoch may take to be delivered, over all tries, in milliseconds. Default 3 min.
+    #[serde(default = "default_delivery_timeout")]
+    pub delivery_timeout_ms: u32,
+    /// Bytes of an epoch's records. Default 256 MiB.
+    #[serde(default = "default_outbox_bytes")]
+    pub outbox_bytes_max: usize,
+}
+
+fn default_transaction_timeout() -> u32 {
+    60_000
+}
+
+fn default_delivery_timeout() -> u32 {
+    180_000
+}
+
+fn default_outbox_bytes() -> usize {
+    256 << 20
+}
+
+/// Writes a topic, exactly once. URN `thalweg:sink:kafka:v1`.
+///
+/// Readers with `isolation.level=read_committed` see whole epochs. Runs on the epoch writer's thread and may block there, at most
+/// `delivery_timeout_ms`.
+pub struct KafkaSink {
+    target: Target,
+    delivery_timeout: Duration,
+    outbox_bytes_max: usize,
+    records: Records,
+    open: Option<Open>,
+}
+
+/// A sink that has recovered.
+struct Open {
+    /// None after a failure, until the next try.
+    transactions: Option<Transactions>,
+    stored: Stored,
+    held: Epoch,
+}
+
+impl std::fmt::Debug for KafkaSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaSink").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+impl KafkaSink {
+    /// A sink; [`Sink::recover`] connects.
+    ///
+    /// # Errors
+    /// `KAFKA_CONFIG`.
+    pub fn new(config: KafkaSinkConfig) -> Result<Self> {
+        let records = Records::new(&config.element)?;
+        Ok(Self {
+            target: Target {
+                id: format!("{}-{}", config.app_id, config.sink),
+                client: config.client,
+                topic: config.topic,
+                timeout: Duration::from_millis(u64::from(config.transaction_timeout_ms.max(1000))),
+            },
+            delivery_timeout: Duration::from_millis(u64::from(config.delivery_timeout_ms)),
+            outbox_bytes_max: config.outbox_bytes_max,
+            records,
+            open: None,
+        })
+    }
+}
+
+fn not_recovered() -> Error {
+    Error::internal("SINK_NOT_RECOVERED", "the sink was used before it was recovered")
+}
+
+impl Sink for KafkaSink {
+    fn prepare(&mut self, _epoch: Epoch, batches: &[Batch]) -> Result<Prepared> {
+        let open = self.open.as_ref().ok_or_else(not_recovered)?;
+        let mut outbox = Outbox::new(self.outbox_bytes_max);
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        for batch in batches {
+            for row in batch.rows() {
+                key.clear();
+                value.clear();
+                let some = self.records.write(batch.key(row), batch.value(row), &mut key, &mut value)?;
+                outbox.push(some.then_some(&key), &value)?;
+            }
+        }
+        let mark = Some(Bytes::from(open.stored.encode()));
+        Ok(Prepared { mark, outbox: outbox.finish().map(Bytes::from) })
+    }
+
+    fn deliver(&mut self, epoch: Epoch, outbox: &[u8]) -> Result<()> {
+        let open = self.open.as_mut().ok_or_else(not_recovered)?;
+        let records = outbox::records(outbox)?;
+        let mark = Held { incarnation: open.stored.incarnation, epoch };
+        let end = Instant::now() + self.delivery_timeout;
+        let mut pause = Duration::from_millis(100);
+        while open.held < epoch {
+            let failure = match open.deliver(&self.target, &records, mark) {
+                Ok(()) => break,
+                Err(Failure::Refused(e)) => {
+                    open.transactions = None;
+                    return Err(e);
+                }
+                Err(Failure::Unknown(e)) => e,
+            };
+            open.transactions = None;
+            if Instant::now() + pause > end {
+                return Err(failure);
+            }
+            tracing::warn!(target: "kafka", "epoch {} is delivered again: {failure}", epoch.0);
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+        Ok(())
+    }
+
+    fn recover(&mut self, mark: Option<&[u8]>) -> Result<Option<Epoch>> {
+        self.open = None;
+        let transactions = Transactions::new(&self.target)?;
+        transactions.check()?;
+        transactions.begin()?;
+        let found = transactions.held()?;
+        let stored = match mark {
+            Some(bytes) => Stored::decode(bytes).ok_or_else(|| {
+                Error::internal("KAFKA_OUTBOX_CORRUPT", "the stored mark of a Kafka sink is not readable")
+            })?,
+            None => Stored {
+                incarnation: Incarnation::draw(),
+                predecessor: found.map_or(Incarnation(0), |held| held.incarnation),
+            },
+        };
+        let held = stored.epoch(found).map_err(|()| error::fenced(&self.target.id))?;
+        self.open = Some(Open { transactions: Some(transactions), stored, held });
+        Ok((held > Epoch(0)).then_some(held))
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.open = None;
+        Ok(())
+    }
+}
+
+impl Open {
+    /// One try. After a failure it begins with a new producer, which learns how the last try ended.
+    fn deliver(&mut self, target: &Target, records: &[Record<'_>], mark: Held) -> Result<(), Failure> {
+        let transactions = match self.transactions.take() {
+            Some(transactions) => transactions,
+            None => {
+                let new = Transactions::new(target).map_err(Failure::Refused)?;
+                new.begin().map_err(Failure::of)?;
+                let found = new.held().map_err(Failure::of)?;
+                let held = self.stored.epoch(found).map_err(|()| Failure::Refused(error::fenced(&target.id)))?;
+                self.held = held.max(self.held);
+                new
+            }
+        };
+        if self.held < mark.epoch {
+            transactions.commit(records, mark)?;
+            self.held = mark.epoch;
+        }
+        self.transactions = Some(transactions);
+        Ok(())
+    }
+}

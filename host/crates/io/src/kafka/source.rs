@@ -1,0 +1,308 @@
+//! The source of records.
+//!
+//! In: partitions assigned by hand to one consumer per shard, each with a queue of its own. Out: batches; a position is the
+//! offset of the next record. Nothing is polled that is not asked for: librdkafka stops fetching when its queue is full.
+
+use super::client::{KafkaClientConfig, Reports, made};
+use super::element::{Elements, SourceElement};
+use super::error;
+use super::position::{Position, partition_id};
+use super::splits::KafkaSplits;
+use super::watermark::{RecordTime, Watermark};
+use bytes::Bytes;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use thalweg_core::error::{Error, Result};
+use thalweg_core::id::SplitId;
+use thalweg_core::port::source::{Read, Source};
+use thalweg_core::time::EventTime;
+
+/// Bytes after which a poll stops gathering.
+const BATCH_BYTES: usize = 1 << 20;
+/// Kilobytes that all of a source's queues may hold together, unless that were less than 1 MiB for each. Back-pressure is not polling.
+const QUEUES_KB: usize = 64 << 10;
+/// An idle partition's watermark is reported when it moved by so many milliseconds.
+const IDLE_STEP_MS: i64 = 100;
+
+/// Where a partition without a stored position begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// At its earliest record.
+    #[default]
+    Earliest,
+    /// Behind the last record there was when the job started.
+    Latest,
+}
+
+/// Options of a [`KafkaSource`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaSourceConfig {
+    /// The cluster. The property `isolation.level` counts here; `read_committed` is the default.
+    pub client: KafkaClientConfig,
+    /// The topics.
+    pub topics: Vec<String>,
+    /// What a record becomes.
+    #[serde(default)]
+    pub element: SourceElement,
+    /// Where event times come from.
+    #[serde(default)]
+    pub time: RecordTime,
+    /// Where partitions without a stored position begin.
+    #[serde(default)]
+    pub start: Start,
+    /// Whether the source ends at the end offsets seen when the job first started.
+    #[serde(default)]
+    pub bounded: bool,
+}
+
+impl KafkaSourceConfig {
+    pub(super) fn isolation(&self) -> String {
+        self.client.properties.get("isolation.level").cloned().unwrap_or_else(|| "read_committed".to_owned())
+    }
+}
+
+/// Reads topics. URN `thalweg:source:kafka:v1`.
+///
+/// A split is a partition. Brokers that are away for a while are waited for; a topic that is deleted, or records that retention
+/// took before they were read, fail the job.
+pub struct KafkaSource {
+    config: KafkaSourceConfig,
+    splits: KafkaSplits,
+    elements: Elements,
+    open: BTreeMap<SplitId, Partition>,
+    consumer: Arc<BaseConsumer<Reports>>,
+}
+
+/// An open split.
+struct Partition {
+    topic: Arc<str>,
+    partition: i32,
+    /// Its queue; none once everything was read.
+    queue: Option<PartitionQueue<Reports>>,
+    position: Position,
+    watermark: Watermark,
+    /// The watermark that was reported last; none before the first report, which makes the position lasting.
+    reported: Option<EventTime>,
+    /// The broker has nothing behind what was read.
+    at_end: bool,
+    finished: bool,
+}
+
+impl std::fmt::Debug for KafkaSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaSource").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl KafkaSource {
+    /// A source over partitions that were discovered once for the job; every shard has one of its own. Connects in the background.
+    ///
+    /// # Errors
+    /// `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`, `ROW_NOT_FROM_JSON`.
+    pub fn new(config: KafkaSourceConfig, splits: KafkaSplits) -> Result<Self> {
+        let mut settings = config.client.client()?;
+        for (name, value) in [
+            ("isolation.level", config.isolation().as_str()),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("enable.partition.eof", "true"),
+            ("auto.offset.reset", "error"), // records that are gone are an error, never skipped
+        ] {
+            settings.set(name, value);
+        }
+        let queue_kb = (QUEUES_KB / splits.count().max(1)).clamp(1024, 16384).to_string();
+        for (name, value) in [
+            ("group.id", "thalweg"), // librdkafka wants a name; the group is never joined
+            ("queued.max.messages.kbytes", queue_kb.as_str()),
+            ("queued.min.messages", "50000"),
+            ("fetch.wait.max.ms", "100"),
+        ] {
+            if settings.get(name).is_none() {
+                settings.set(name, value);
+            }
+        }
+        let consumer = Arc::new(made(settings.create_with_context(Reports::default()))?);
+        let elements = Elements::new(&config.element)?;
+        Ok(Self { config, splits, elements, open: BTreeMap::new(), consumer })
+    }
+
+    fn failed(&self, e: &KafkaError, topic: &str) -> Error {
+        let reason = self.consumer.context().reason();
+        error::talking(e, &format!("read the topic {topic:?}"), &self.config.client.bootstrap, &reason)
+    }
+
+    /// Serves the client's own events. Errors that pass are left to librdkafka, which tries again.
+    fn serve(&self) -> Result<()> {
+        while let Some(event) = self.consumer.poll(Duration::ZERO) {
+            match event {
+                Err(e) if error::is_passing(&e) => tracing::debug!(target: "kafka", "{e}"),
+                Err(e) => return Err(self.failed(&e, &self.config.topics.join(", "))),
+                Ok(m) => {
+                    let what = format!("a record of {} {} missed its queue", m.topic(), m.partition());
+                    return Err(Error::internal("KAFKA_QUEUE", what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn assign(&self, topic: &str, partition: i32, from: Offset) -> Result<PartitionQueue<Reports>> {
+        let fail = |e: KafkaError| self.failed(&e, topic);
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, from).map_err(fail)?;
+        // the queue comes first: records must not reach the common one
+        let queue = self.consumer.split_partition_queue(topic, partition);
+        let queue = queue.ok_or_else(|| Error::user("KAFKA_CONFIG", format!("{topic:?} is no name of a topic")))?;
+        self.consumer.incremental_assign(&list).map_err(fail)?;
+        Ok(queue)
+    }
+
+    /// Stops fetching a partition. A failure is no harm: it is fetched in vain.
+    fn unassign(&self, topic: &str, partition: i32) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, partition);
+        if let Err(e) = self.consumer.incremental_unassign(&list) {
+            tracing::debug!(target: "kafka", "{e}");
+        }
+    }
+}
+
+fn no_split(split: SplitId) -> Error {
+    Error::internal("SOURCE_NO_SPLIT", format!("the Kafka source has no open split {}", split.0))
+}
+
+impl Source for KafkaSource {
+    fn open(&mut self, split: SplitId, position: Option<&[u8]>) -> Result<()> {
+        let found = self.splits.get(split).ok_or_else(|| no_split(split))?.clone();
+        let id = partition_id(&found.topic, found.partition);
+        let (position, from) = match position {
+            Some(bytes) => {
+                let at = Position::decode(bytes).filter(|at| at.partition == id).ok_or_else(|| {
+                    let what =
+                        format!("the stored position of {:?} {} is of another partition", found.topic, found.partition);
+                    Error::user("KAFKA_POSITION", what)
+                        .help("keep the list of topics as it was, or start the job anew with an empty state directory")
+                })?;
+                (at, Offset::Offset(at.next))
+            }
+            None => {
+                let end = self.config.bounded.then_some(found.high);
+                match self.config.start {
+                    Start::Earliest => (Position { partition: id, next: found.low, end }, Offset::Beginning),
+                    Start::Latest => (Position { partition: id, next: found.high, end }, Offset::Offset(found.high)),
+                }
+            }
+        };
+        if let Some(before) = self.open.remove(&split).filter(|p| p.queue.is_some()) {
+            self.unassign(&before.topic, before.partition);
+        }
+        let finished = position.end.is_some_and(|end| position.next >= end);
+        let queue = if finished { None } else { Some(self.assign(&found.topic, found.partition, from)?) };
+        self.open.insert(
+            split,
+            Partition {
+                topic: found.topic,
+                partition: found.partition,
+                queue,
+                position,
+                watermark: Watermark::new(self.config.time),
+                reported: None,
+                at_end: false,
+                finished,
+            },
+        );
+        Ok(())
+    }
+
+    fn poll(&mut self, split: SplitId, rows: usize) -> Result<Option<Read>> {
+        self.serve()?;
+        let at = self.open.get_mut(&split).ok_or_else(|| no_split(split))?;
+        let before = at.position.next;
+        if let Err(trouble) = at.gather(&mut self.elements, rows.max(1)) {
+            return Err(match trouble {
+                Trouble::Client(e) => {
+                    let topic = Arc::clone(&at.topic);
+                    self.failed(&e, &topic)
+                }
+                Trouble::Record(e) => e,
+            });
+        }
+        let done = (at.finished && at.queue.take().is_some()).then(|| (Arc::clone(&at.topic), at.partition));
+        if at.at_end && before == at.position.next {
+            at.watermark.idle(clock_ms());
+        }
+        let watermark = if at.finished { EventTime::MAX } else { at.watermark.now() };
+        let moved = at.reported.is_none_or(|r| at.finished || watermark.0.saturating_sub(r.0) >= IDLE_STEP_MS);
+        if before == at.position.next && self.elements.len() == 0 && !moved {
+            return Ok(None);
+        }
+        at.reported = Some(watermark);
+        let (position, finished) = (Bytes::from(at.position.encode()), at.finished);
+        if let Some((topic, partition)) = done {
+            self.unassign(&topic, partition);
+        }
+        Ok(Some(Read { batch: self.elements.finish()?, position, watermark, finished }))
+    }
+}
+
+/// Why a poll failed.
+enum Trouble {
+    Client(KafkaError),
+    Record(Error),
+}
+
+impl Partition {
+    /// Gathers up to `rows` records that are there already.
+    fn gather(&mut self, elements: &mut Elements, rows: usize) -> Result<(), Trouble> {
+        let Some(queue) = &self.queue else { return Ok(()) };
+        while !self.finished && elements.len() < rows && elements.bytes() < BATCH_BYTES {
+            match queue.poll(Duration::ZERO) {
+                None => break,
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    self.at_end = true;
+                    if let Some(end) = self.position.end {
+                        // that end was stable when it was seen, so nothing before it can still come: the rest are
+                        // markers of transactions, which take offsets but are no records
+                        self.position.next = end;
+                        self.finished = true;
+                    }
+                }
+                Some(Err(e)) if error::is_passing(&e) => tracing::debug!(target: "kafka", "{e}"),
+                Some(Err(e)) => return Err(Trouble::Client(e)),
+                Some(Ok(record)) => {
+                    self.at_end = false;
+                    let offset = record.offset();
+                    if self.position.end.is_some_and(|end| offset >= end) {
+                        self.finished = true;
+                        break;
+                    }
+                    let time = self.watermark.record(record.timestamp().to_millis());
+                    elements.push(record.key(), record.payload(), time).map_err(|why| {
+                        let what = format!("record {offset} of {:?} {} is not readable: {why}", self.topic, self.partition);
+                        Trouble::Record(
+                            Error::user("KAFKA_RECORD_MALFORMED", what)
+                                .help("correct the producer or the schema, or read the values as bytes and parse them in a function"),
+                        )
+                    })?;
+                    self.position.next = offset + 1;
+                    self.finished = self.position.end.is_some_and(|end| offset + 1 >= end);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The wall clock, for the watermark of idle partitions.
+fn clock_ms() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
+}

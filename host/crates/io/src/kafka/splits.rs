@@ -1,0 +1,109 @@
+//! Which partitions a source reads, and where they begin and end when the job starts.
+
+use super::client::{KafkaClientConfig, Reports, listen, made, partitions};
+use super::error;
+use super::source::KafkaSourceConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use std::sync::Arc;
+use thalweg_core::error::{Error, Result};
+use thalweg_core::id::SplitId;
+
+/// A partition of a topic, as it was when the job started.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Split {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    /// Offset of the earliest record.
+    pub low: i64,
+    /// Offset behind the last committed record.
+    pub high: i64,
+}
+
+/// Partitions per topic that a split's number has room for.
+const PARTITIONS_MAX: u32 = 1 << 16;
+
+/// The partitions of a source's topics.
+///
+/// A split's number is `65536 * position of the topic in the list + partition`, so with one topic it is the partition, and topics may
+/// grow without renumbering.
+#[derive(Clone, Debug)]
+pub struct KafkaSplits {
+    splits: Arc<[(SplitId, Split)]>,
+}
+
+impl KafkaSplits {
+    /// Asks the brokers for the partitions and their offsets. Waits at most the connect timeout for the first answer and for
+    /// each partition.
+    ///
+    /// # Errors
+    /// `KAFKA_UNREACHABLE`, `KAFKA_UNKNOWN_TOPIC`, `KAFKA_AUTH`, `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`.
+    pub fn discover(config: &KafkaSourceConfig) -> Result<Self> {
+        let consumer = asking(&config.client, &config.isolation())?;
+        let mut splits = Vec::new();
+        for (i, topic) in config.topics.iter().enumerate() {
+            if config.topics.iter().take(i).any(|earlier| earlier == topic) {
+                return Err(Error::user("KAFKA_CONFIG", format!("the topic {topic:?} is listed twice")));
+            }
+            let what = format!("read the topic {topic:?}");
+            let name: Arc<str> = Arc::from(topic.as_str());
+            let fail = |e| failed(&e, &consumer, &what, &config.client);
+            let ids = partitions(consumer.client(), &config.client, topic).map_err(fail)?;
+            for partition in ids {
+                let number = u32::try_from(partition).ok().filter(|p| *p < PARTITIONS_MAX);
+                let id = (i as u32).checked_mul(PARTITIONS_MAX).zip(number).map(|(t, p)| SplitId(t + p));
+                let id = id.ok_or_else(|| Error::user("KAFKA_CONFIG", format!("{topic:?} has too many partitions")))?;
+                let (low, high) =
+                    consumer.fetch_watermarks(topic, partition, config.client.connect_timeout()).map_err(fail)?;
+                splits.push((id, Split { topic: Arc::clone(&name), partition, low, high }));
+            }
+        }
+        if splits.is_empty() {
+            return Err(Error::user("KAFKA_CONFIG", "a Kafka source needs at least one topic"));
+        }
+        Ok(Self { splits: splits.into() })
+    }
+
+    /// The partitions of one topic, for whoever must only know their number.
+    ///
+    /// # Errors
+    /// As for [`KafkaSplits::discover`].
+    pub fn partitions(client: &KafkaClientConfig, topic: &str) -> Result<Vec<i32>> {
+        let consumer = asking(client, "read_committed")?;
+        let fail = |e| failed(&e, &consumer, &format!("use the topic {topic:?}"), client);
+        partitions(consumer.client(), client, topic).map_err(fail)
+    }
+
+    /// The splits.
+    #[must_use]
+    pub fn splits(&self) -> Vec<SplitId> {
+        self.splits.iter().map(|(id, _)| *id).collect()
+    }
+
+    /// Records between the beginnings and ends seen at the start: what a progress bar counts to.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.splits.iter().map(|(_, s)| s.high.saturating_sub(s.low).max(0) as u64).sum()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.splits.len()
+    }
+
+    pub(super) fn get(&self, id: SplitId) -> Option<&Split> {
+        self.splits.iter().find(|(found, _)| *found == id).map(|(_, split)| split)
+    }
+}
+
+fn failed(e: &KafkaError, consumer: &BaseConsumer<Reports>, what: &str, client: &KafkaClientConfig) -> Error {
+    listen(consumer);
+    error::talking(e, what, &client.bootstrap, &consumer.context().reason())
+}
+
+/// A consumer that only asks.
+fn asking(client: &KafkaClientConfig, isolation: &str) -> Result<BaseConsumer<Reports>> {
+    let mut settings = client.client()?;
+    settings.set("isolation.level", isolation); // the end is then the last stable offset
+    settings.remove("group.id");
+    made(settings.create_with_context(Reports::default()))
+}

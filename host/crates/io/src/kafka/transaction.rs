@@ -1,0 +1,201 @@
+//! One transactional producer, and one transaction.
+//!
+//! librdkafka lacks KIP-890: after a timeout or an unknown result nobody knows whether a transaction was committed. So no call is ever
+//! tried again on the same producer. It is thrown away; a new one under the same transactional id fences the old one and ends
+//! its transaction; then the mark says how that ended.
+
+use super::client::{KafkaClientConfig, Reports, listen, made, partitions};
+use super::error;
+use super::mark::Held;
+use super::outbox::Record;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaErrorCode as Code;
+use std::time::{Duration, Instant};
+use thalweg_core::error::{Error, Result};
+
+/// Where a sink's records and its mark go.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub client: KafkaClientConfig,
+    pub topic: String,
+    /// Transactional id and group of the mark.
+    pub id: String,
+    /// `transaction.timeout.ms`, and the bound of every call.
+    pub timeout: Duration,
+}
+
+impl Target {
+    pub(super) fn failed(&self, e: &KafkaError, reports: &Reports) -> Error {
+        error::talking(e, &format!("write the topic {:?}", self.topic), &self.client.bootstrap, &reports.reason())
+    }
+}
+
+/// Why a transaction did not end well.
+pub(super) enum Failure {
+    /// A broker refused; nothing of it is visible and trying again cannot help.
+    Refused(Error),
+    /// It may or may not have been committed: make a new producer and read the mark.
+    Unknown(Error),
+}
+
+impl Failure {
+    /// A failure before the transaction began: brokers that are away may come back.
+    pub(super) fn of(error: Error) -> Self {
+        match error.code {
+            "KAFKA_UNREACHABLE" | "KAFKA_FAILED" => Self::Unknown(error),
+            _ => Self::Refused(error),
+        }
+    }
+}
+
+/// A producer that has its transactional id to itself.
+pub(super) struct Transactions {
+    producer: BaseProducer<Reports>,
+    marks: BaseConsumer<Reports>,
+    target: Target,
+}
+
+impl Transactions {
+    /// Makes the producer's and the marks' clients; nothing is sent.
+    ///
+    /// # Errors
+    /// `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`.
+    pub(super) fn new(target: &Target) -> Result<Self> {
+        let mut settings = target.client.client()?;
+        let millis = target.timeout.as_millis().to_string();
+        settings.set("transactional.id", &target.id).set("transaction.timeout.ms", &millis);
+        for (name, value) in [
+            ("partitioner", "murmur2_random"), // as Java's producer
+            ("linger.ms", "5"),
+            ("queue.buffering.max.kbytes", "65536"),
+        ] {
+            if settings.get(name).is_none() {
+                settings.set(name, value);
+            }
+        }
+        settings.remove("group.id");
+        let producer = made(settings.create_with_context(Reports::default()))?;
+        let mut settings = target.client.client()?;
+        settings.set("group.id", &target.id).set("enable.auto.commit", "false");
+        settings.set("isolation.level", "read_committed"); // marks are read only once they are stable
+        let marks = made(settings.create_with_context(Reports::default()))?;
+        Ok(Self { producer, marks, target: target.clone() })
+    }
+
+    /// Checks that the topic is there.
+    ///
+    /// # Errors
+    /// `KAFKA_UNREACHABLE`, `KAFKA_UNKNOWN_TOPIC`, `KAFKA_AUTH`.
+    pub(super) fn check(&self) -> Result<()> {
+        let client = self.producer.client();
+        partitions(client, &self.target.client, &self.target.topic).map(drop).map_err(|e| self.failed(&e))
+    }
+
+    /// Takes the transactional id: whoever had it is fenced, and its open transaction is ended.
+    ///
+    /// # Errors
+    /// As [`Transactions::check`].
+    pub(super) fn begin(&self) -> Result<()> {
+        self.producer.init_transactions(self.target.timeout).map_err(|e| self.failed(&e))
+    }
+
+    fn failed(&self, e: &KafkaError) -> Error {
+        self.producer.poll(Duration::ZERO); // takes in what the client has to say
+        self.target.failed(e, self.producer.context())
+    }
+
+    /// What Kafka holds. Waits for transactions that are just being committed.
+    ///
+    /// # Errors
+    /// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`.
+    pub(super) fn held(&self) -> Result<Option<Held>> {
+        let fail = |e: KafkaError| {
+            listen(&self.marks);
+            self.target.failed(&e, self.marks.context())
+        };
+        let mut wanted = TopicPartitionList::new();
+        wanted.add_partition(&self.target.topic, 0);
+        let found = self.marks.committed_offsets(wanted, self.target.timeout).map_err(fail)?;
+        for mark in found.elements() {
+            mark.error().map_err(fail)?;
+            if matches!(mark.offset(), Offset::Offset(_)) {
+                return Ok(Held::parse(mark.metadata()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends the records and the mark in one transaction.
+    ///
+    /// # Errors
+    /// [`Failure`]; this producer is then of no more use.
+    pub(super) fn commit(&self, records: &[Record<'_>], mark: Held) -> Result<(), Failure> {
+        let unknown = |e: KafkaError| Failure::Unknown(self.failed(&e));
+        self.producer.begin_transaction().map_err(|e| self.judged(e))?;
+        let end = Instant::now() + self.target.timeout;
+        for record in records {
+            self.send(record, end)?;
+        }
+        let mut offsets = TopicPartitionList::new();
+        let mut place = offsets.add_partition(&self.target.topic, 0);
+        place.set_metadata(mark.metadata());
+        place.set_offset(Offset::Offset(mark.epoch.0 as i64)).map_err(unknown)?;
+        // an idle consumer's metadata are empty and the broker does not check them: what fences here is the transactional
+        // id, and before it the lock on the job's state
+        let Some(group) = self.marks.group_metadata() else {
+            return Err(Failure::Refused(Error::internal("KAFKA_GROUP", "a consumer with a group has no metadata")));
+        };
+        let sent = self.producer.send_offsets_to_transaction(&offsets, &group, self.target.timeout);
+        sent.map_err(|e| self.judged(e))?;
+        // the client's own flush would sleep 100 ms at a time
+        while self.producer.in_flight_count() > 0 {
+            self.producer.poll(Duration::from_millis(1));
+            if Instant::now() > end {
+                return Err(unknown(KafkaError::Flush(Code::OperationTimedOut)));
+            }
+        }
+        if let Some(e) = self.producer.context().take_undelivered() {
+            return Err(self.judged(e));
+        }
+        self.producer.commit_transaction(self.target.timeout).map_err(|e| self.judged(e))
+    }
+
+    /// Queues a record, waiting while the queue is full.
+    fn send(&self, &(key, value): &Record<'_>, end: Instant) -> Result<(), Failure> {
+        let mut record = BaseRecord::<[u8], [u8]>::to(&self.target.topic).payload(value);
+        if let Some(key) = key {
+            record = record.key(key);
+        }
+        loop {
+            record = match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((e, _)) if e.rdkafka_error_code() != Some(Code::QueueFull) || Instant::now() > end => {
+                    return Err(self.judged(e));
+                }
+                Err((_, back)) => back,
+            };
+            self.producer.poll(Duration::from_millis(5));
+        }
+    }
+
+    /// Whether an error is a refusal. A refused transaction is ended at once, so that readers need not wait for its timeout.
+    fn judged(&self, e: KafkaError) -> Failure {
+        // a client whose transaction failed says only that; the record's own error says why
+        let cause = self.producer.context().take_undelivered().unwrap_or(e);
+        let error = self.failed(&cause);
+        if !cause.rdkafka_error_code().is_some_and(error::is_refusal) {
+            return Failure::Unknown(error);
+        }
+        while self.producer.in_flight_count() > 0 {
+            self.producer.purge(rdkafka::producer::PurgeConfig::default().queue());
+            self.producer.poll(Duration::from_millis(5));
+        }
+        if let Err(e) = self.producer.abort_transaction(self.target.timeout) {
+            tracing::debug!(target: "kafka", "{e}"); // the broker ends it at its timeout
+        }
+        Failure::Refused(error)
+    }
+}

@@ -1,0 +1,13 @@
+//! Native connectors: files and Kafka, as adapters of core's source and sink ports.
+//!
+//! In: polls of the shards, and the batches of an epoch. Out: batches in Beam's encoding, and marks that are committed with the
+//! epoch. Knows nothing of pipelines, protos or stages: the host says what a connector of a pipeline means.
+//!
+//! - [`row`]: Beam's row encoding, to and from JSON.
+//! - [`file`]: lines of text files in, JSON lines out.
+//! - [`kafka`] (feature `kafka`): topics in and out, exactly once.
+
+pub mod file;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+pub mod row;

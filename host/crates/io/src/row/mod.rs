@@ -1,0 +1,24 @@
+//! Beam's rows: the schema of one, and its encoding to and from JSON without a value in between.
+//!
+//! `field count (varint) | null bits (length, bytes; empty if nothing is null) | fields that are not null, in order`.
+//!
+//! Source: `beam:coder:row:v1` and `apache_beam/coders/row_coder.py`.
+
+mod cursor;
+mod from_json;
+mod instant;
+mod schema;
+mod to_json;
+
+pub use from_json::JsonToRow;
+pub use instant::{write_micros, write_millis};
+pub use schema::{Field, FieldType, Schema};
+pub use to_json::RowToJson;
+
+use thalweg_core::error::{Domain, Error};
+
+/// What is wrong with bytes that should be a row.
+fn malformed(what: &str) -> Error {
+    Error::new("ROW_MALFORMED", Domain::Guest, format!("malformed row: {what}"))
+        .help("the worker's encoding does not match the schema declared in the pipeline")
+}

@@ -1,0 +1,54 @@
+//! From RocksDB's and the system's errors to the codes of `docs/errors.md`.
+
+use rocksdb::ErrorKind;
+use std::io;
+use std::path::Path;
+use thalweg_core::error::Error;
+
+/// Damage: what is on disk is not what was written.
+pub(crate) fn corrupt(dir: &Path, what: impl std::fmt::Display) -> Error {
+    Error::external("STATE_CORRUPT", format!("the state directory {} is damaged: {what}", dir.display()))
+        .help("restore the directory from a copy, or start the job anew with an empty directory; check the disk")
+}
+
+/// The disk has no room.
+fn full(dir: &Path, what: impl std::fmt::Display) -> Error {
+    Error::external("STATE_DISK_FULL", format!("no room for the state directory {}: {what}", dir.display()))
+        .help("make room on that disk and start the job again: it goes on after the last committed epoch")
+}
+
+/// Any other failure of the disk.
+pub(crate) fn broken(dir: &Path, what: impl std::fmt::Display) -> Error {
+    Error::external("STATE_IO", format!("cannot use the state directory {}: {what}", dir.display()))
+        .help("check that the directory exists, is writable and its disk is healthy, then start the job again")
+}
+
+/// An error of a file of our own.
+pub(crate) fn from_io(dir: &Path, error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => full(dir, error),
+        _ => broken(dir, error),
+    }
+}
+
+/// An error of RocksDB. It has no code for a full disk, so that one is known by the system's sentence.
+pub(crate) fn from_rocks(dir: &Path, error: &rocksdb::Error) -> Error {
+    let text = error.to_string();
+    match error.kind() {
+        ErrorKind::Corruption => corrupt(dir, &text),
+        _ if text.contains("No space left on device") || text.contains("Disk quota exceeded") => full(dir, &text),
+        _ => broken(dir, &text),
+    }
+}
+
+/// As [`from_rocks`], for a store that was whole when it was closed: a file that is not there, or cannot be what it is
+/// named, was lost or damaged since.
+pub(crate) fn from_opening(dir: &Path, error: &rocksdb::Error) -> Error {
+    let text = error.to_string();
+    let lost = ["No such file or directory", "does not exist", "CURRENT file"].iter().any(|s| text.contains(s));
+    if lost || matches!(error.kind(), ErrorKind::InvalidArgument | ErrorKind::NotSupported | ErrorKind::NotFound) {
+        corrupt(dir, &text)
+    } else {
+        from_rocks(dir, error)
+    }
+}

@@ -1,0 +1,23 @@
+//! Lasting state on RocksDB: the adapter behind [`StateStore`](thalweg_core::port::store::StateStore).
+//!
+//! In: the writes of one epoch, with keys laid out by `core::state::layout`. Out: an atomic, synced commit, and reads of
+//! committed cells. Knows nothing of jobs, stages or what a cell means.
+//!
+//! A store is one directory:
+//!
+//! | entry | what it is |
+//! |---|---|
+//! | `LOCK` | held while a process has the store open |
+//! | `VERSION` | layout version, key groups and key hash, with a checksum |
+//! | `ACKNOWLEDGED` | the last epoch whose commit returned, so that a log that lost its end is noticed |
+//! | `db/` | RocksDB: all cells, and the epoch they stand for |
+
+mod acknowledged;
+mod error;
+mod lock;
+mod options;
+mod store;
+mod version;
+
+pub use options::{FsyncPolicy, Options};
+pub use store::RocksStateStore;
