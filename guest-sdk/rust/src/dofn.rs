@@ -1,0 +1,132 @@
+//! What a user writes: a [`DoFn`], and the constants that name its outputs, state slots and metrics.
+
+use crate::context::Context;
+use crate::element::{Element, View};
+use crate::wire::Malformed;
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// Why an element, or an instance, could not be dealt with.
+///
+/// For an element it is not the end of anything: what the element did to state is taken back, its outputs are dropped, and the
+/// runner reports the element (or sends it to a dead-letter output). A panic, in contrast, ends the whole call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// Stable, short, upper case: what programs and counters look at.
+    pub code: Cow<'static, str>,
+    /// One sentence for a person.
+    pub message: Cow<'static, str>,
+}
+
+impl Failure {
+    /// A failure with its code and sentence.
+    #[must_use]
+    pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code: code.into(), message: message.into() }
+    }
+}
+
+impl From<Malformed> for Failure {
+    fn from(malformed: Malformed) -> Self {
+        Self::new("DECODE", format!("the encoded value is {malformed}"))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// When something happened, in milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct EventTime(pub i64);
+
+/// A function from one element to any number of outputs.
+///
+/// One value of the type lives as long as its instance and sees many batches, on one thread. What it keeps in its own
+/// fields is a cache: only state slots survive and are correct after a retry.
+///
+/// ```
+/// use thalweg_udf::{Context, DoFn, Failure, Output, OutputSpec, View};
+///
+/// const WORDS: Output<String> = Output::new(0, "words");
+///
+/// struct Split;
+///
+/// impl DoFn for Split {
+///     type In = String;
+///     const OUTPUTS: &'static [&'static dyn OutputSpec] = &[&WORDS];
+///
+///     fn open(_config: &str) -> Result<Self, Failure> {
+///         Ok(Split)
+///     }
+///
+///     fn process(&mut self, line: &str, ctx: &mut Context) -> Result<(), Failure> {
+///         for word in line.split_whitespace() {
+///             ctx.emit(&WORDS, word);
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// thalweg_udf::export!("split" => Split);
+/// # fn main() {}
+/// ```
+pub trait DoFn: Sized + Send + 'static {
+    /// What comes in.
+    type In: Element;
+
+    /// The outputs, each at the place of its index. The first is the main output.
+    const OUTPUTS: &'static [&'static dyn OutputSpec];
+
+    /// The state slots, each at the place of its index. A function with slots needs a keyed input.
+    const SLOTS: &'static [&'static dyn crate::SlotSpec] = &[];
+
+    /// Makes an instance. `config` is the JSON text of `config:` in the pipeline, empty if there is none.
+    fn open(config: &str) -> Result<Self, Failure>;
+
+    /// Handles one element.
+    fn process(&mut self, element: View<'_, Self::In>, ctx: &mut Context) -> Result<(), Failure>;
+}
+
+/// Names an output and the type of its elements.
+pub struct Output<T> {
+    index: u32,
+    name: &'static str,
+    element: PhantomData<fn() -> T>,
+}
+
+impl<T: Element> Output<T> {
+    /// An output. `index` is its place in [`DoFn::OUTPUTS`].
+    #[must_use]
+    pub const fn new(index: u32, name: &'static str) -> Self {
+        Self { index, name, element: PhantomData }
+    }
+}
+
+/// An output, whatever its type.
+pub trait OutputSpec {
+    /// Place in [`DoFn::OUTPUTS`].
+    fn index(&self) -> u32;
+    /// Name in the pipeline.
+    fn name(&self) -> &'static str;
+    /// Appends the coder as JSON.
+    fn coder(&self, json: &mut String);
+}
+
+impl<T: Element> OutputSpec for Output<T> {
+    #[inline]
+    fn index(&self) -> u32 {
+        self.index
+    }
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn coder(&self, json: &mut String) {
+        T::coder(json);
+    }
+}

@@ -1,0 +1,200 @@
+//! What a function costs per event through the worker, limits on, as Wasm and as native code from the same source; inputs
+//! are made as `bench/gen.py` makes them. Usage: `frames [w1|w2|w4|all] [EVENTS_PER_BUNDLE]` after
+//! `scripts/build-guests.sh`.
+//!
+//! The time is the CPU time of the thread inside `submit`: frames, calls, state, batches; not the making of the input.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+use thalweg_core::batch::{Batch, BatchBuilder};
+use thalweg_core::id::{BundleId, CacheToken, StageId, StateId, key_hash};
+use thalweg_core::port::store::NullStore;
+use thalweg_core::port::worker::{BundleStart, Command, Event, Group, Input, Item, Worker};
+use thalweg_core::state::StateView;
+use thalweg_core::time::{EventTime, ProcessingTime};
+use thalweg_core::window::Window;
+use thalweg_udf::{Host, Imports, Level, instance::Function};
+use thalweg_wasm::{
+    Cache, Callee, Component, Engine, EngineLimits, Failures, HostCalls, Limits, NativeFunction, Pool, StagePlan, Step,
+    Target, WasmWorker,
+};
+
+const EVENTS: u64 = 1_000_000;
+type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// The imports of a native function, served by the host.
+struct Served(HostCalls);
+
+impl Imports for Served {
+    fn log(&mut self, level: Level, row: Option<u32>, message: &str) {
+        self.0.log(level as u8, row, message);
+    }
+    fn emit(&mut self, rows: Vec<u8>) {
+        self.0.emit(rows);
+    }
+    fn read(&mut self, slot: u32, groups: &[u32]) -> Vec<u8> {
+        self.0.read(slot, groups)
+    }
+    fn write(&mut self, ops: Vec<u8>) {
+        self.0.write(ops);
+    }
+}
+
+fn native(name: &str) -> Fallible<Callee> {
+    let functions = bench_udfs::FUNCTIONS;
+    let function = NativeFunction::new(&Function::describe(functions), name, Limits::default(), |calls| {
+        let opened = Function::open(functions, name, &[], Host(Box::new(Served(calls))));
+        let mut instance = opened.map_err(|f| (f.code.into_owned(), f.message.into_owned()))?;
+        Ok(Box::new(move |op, input: &[u8]| {
+            instance.call(op, input).map_err(|f| (f.code.into_owned(), f.message.into_owned()))
+        }))
+    })?;
+    Ok(Callee::Native(function))
+}
+
+/// The generator of `bench/gen.py`.
+struct SplitMix(u64);
+
+impl SplitMix {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
+
+fn word(i: u64) -> String {
+    let (mut i, mut letters) = (i + 17576, Vec::new());
+    while i > 0 {
+        letters.push(b'a' + (i % 26) as u8);
+        i /= 26;
+    }
+    letters.iter().rev().map(|b| char::from(*b)).collect()
+}
+
+fn lines(r: &mut SplitMix, text: bool, events: Range<u64>) -> Vec<String> {
+    let line = |i: u64| {
+        if text {
+            let mut pick = || {
+                let u = (r.next() >> 11) as f64 * 2f64.powi(-53);
+                word((10_000.0 * (u * u * u)) as u64)
+            };
+            return (0..10).map(|_| pick()).collect::<Vec<_>>().join(" ");
+        }
+        let key = r.next() % 10_000;
+        let time = 1_700_000_000_000 + i * 600_000 / EVENTS + r.next() % 10_000 - 5_000;
+        format!("key-{key:05}\t{time}\t{}", r.next() % 1000)
+    };
+    events.map(line).collect()
+}
+
+fn unkeyed(lines: &[String]) -> Input {
+    let mut builder = BatchBuilder::new();
+    for line in lines {
+        builder.push(&[], line.as_bytes(), EventTime(0), &[Window::Global]);
+    }
+    Input::Elements { batches: vec![(0, builder.finish())] }
+}
+
+/// Key groups as the engine makes them: a group per key, its rows together.
+fn keyed(lines: &[String]) -> Input {
+    let mut builder = BatchBuilder::new();
+    let mut order: Vec<(&str, u32)> = Vec::new();
+    for (i, line) in lines.iter().enumerate() {
+        let key = line.split('\t').next().unwrap_or_default();
+        order.push((key, i as u32));
+        builder.push(key.as_bytes(), &[7], EventTime(0), &[Window::Global]);
+    }
+    order.sort_unstable();
+    let batch: Batch = builder.finish();
+    let (mut groups, mut items): (Vec<Group>, Vec<Item>) = (Vec::new(), Vec::new());
+    for (key, row) in order {
+        if groups.last().is_none_or(|g| g.key != key.as_bytes()) {
+            let key = bytes::Bytes::copy_from_slice(key.as_bytes());
+            groups.push(Group { hash: key_hash(&key), key, window: Window::Global });
+        }
+        items.push(Item::Row { group: groups.len() as u32 - 1, batch: 0, row });
+    }
+    Input::Keyed { groups: groups.into(), batches: vec![batch], items }
+}
+
+fn cpu_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Runs all bundles; gives events in, elements out, and CPU nanoseconds in the worker.
+fn run(worker: &mut WasmWorker, workload: &str, size: u64) -> Fallible<(u64, u64, u64)> {
+    let (mut random, mut events) = (SplitMix(if workload == "w1" { 1 } else { 2 }), Vec::new());
+    let (mut elements, mut spent) = (0, 0);
+    for bundle in 0..EVENTS / size {
+        let lines = lines(&mut random, workload == "w1", bundle * size..(bundle + 1) * size);
+        let input = if workload == "w4" { keyed(&lines) } else { unkeyed(&lines) };
+        let groups: Arc<[Group]> =
+            if let Input::Keyed { groups, .. } = &input { Arc::clone(groups) } else { [].into() };
+        let base = vec![None; groups.len()];
+        let start = BundleStart {
+            bundle: BundleId(bundle),
+            stage: StageId(0),
+            input,
+            state: StateView::new(BundleId(bundle), groups, base, Arc::new(NullStore::default())),
+            sides: Vec::new(),
+            cache_token: CacheToken(0),
+            watermark: EventTime::MIN,
+            now: ProcessingTime(0),
+        };
+        let before = cpu_ns();
+        worker.submit(Command::Start(Box::new(start)))?;
+        spent += cpu_ns() - before;
+        worker.poll(&mut events);
+        for event in events.drain(..) {
+            match event {
+                Event::Output { batch, .. } => elements += batch.len() as u64,
+                Event::Failed { error, .. } => return Err(error.into()),
+                _ => {}
+            }
+        }
+    }
+    Ok((EVENTS / size * size, elements, spent))
+}
+
+fn main() -> Fallible<()> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../..");
+    let file = format!("{root}/target/guests/components/bench_udfs.wasm");
+    let directory = tempfile::tempdir()?;
+    let cache = Cache::open(&directory.path().join("cache"))?;
+    let started = Instant::now();
+    let engine = Engine::new(EngineLimits::default())?;
+    println!("engine {:?}", started.elapsed());
+    let load = |how: &str| -> Fallible<Component> {
+        let started = Instant::now();
+        let component = Component::load(&engine, file.as_ref(), Some(&cache))?;
+        println!("component {how} {:?}", started.elapsed());
+        Ok(component)
+    };
+    load("compiled")?;
+    let component = load("from the cache")?;
+    let mut args = std::env::args().skip(1);
+    let chosen = args.next().unwrap_or("all".into());
+    let size: u64 = args.next().map_or(Ok(10_000), |n| n.parse())?;
+    for (workload, function) in [("w1", "split"), ("w2", "event"), ("w4", "count")] {
+        if chosen != "all" && chosen != workload {
+            continue;
+        }
+        for kind in ["wasm", "native"] {
+            let callee = match kind {
+                "wasm" => Callee::Wasm(Pool::new(&component, function, "bench", "", Limits::default())?),
+                _ => native(function)?,
+            };
+            let states = [("n", StateId::derive("bench", "n"))];
+            let step = Step::new("bench", callee, &states, vec![vec![Target::Output(0)]], Failures::FailBundle)?;
+            let mut worker = WasmWorker::new([(StageId(0), StagePlan::new(vec![step])?)]);
+            let (events, elements, ns) = run(&mut worker, workload, size)?;
+            let of = if workload == "w1" { elements } else { events };
+            println!("{workload} {kind:6} {events} in {elements} out {:.4} us each", ns as f64 / of as f64 / 1000.0);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,298 @@
+//! Output frames into rows of batches.
+
+use super::{FrameError, INHERIT, LAYOUT, Sections, bad, cut, range, section, u32_at};
+use thalweg_core::batch::{Row, Span};
+use thalweg_core::id::key_hash;
+use thalweg_core::time::EventTime;
+
+/// Most metrics that one call may report, and longest name: a guest names few, and each becomes an entry on the host.
+const METRICS_MAX: usize = 1000;
+const METRIC_NAME_MAX: usize = 256;
+
+/// What an output frame is measured against.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape<'a> {
+    /// Rows of the input frame: their time, windows and pane are inherited.
+    pub sources: &'a [Row],
+    /// For each output of the function whether its elements are KVs.
+    pub outputs: &'a [bool],
+}
+
+/// A row that the guest could not process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FailedRow {
+    /// Its place in the input frame.
+    pub row: u32,
+    /// The guest's code.
+    pub code: String,
+    /// The guest's sentence.
+    pub message: String,
+}
+
+/// What a call adds to a metric.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MetricDelta {
+    /// Adds to a counter.
+    Counter {
+        /// Name of the metric.
+        name: String,
+        /// What is added.
+        value: i64,
+    },
+    /// Adds to a distribution.
+    Distribution {
+        /// Name of the metric.
+        name: String,
+        /// Count, sum, minimum, maximum.
+        values: [i64; 4],
+    },
+}
+
+/// A set of rows of an input frame.
+#[derive(Default, Debug)]
+pub struct RowSet(Vec<bool>);
+
+impl RowSet {
+    /// The rows of `failed`.
+    #[must_use]
+    pub fn of(failed: &[FailedRow]) -> Self {
+        let mut set = Self::default();
+        for row in failed {
+            let at = row.row as usize;
+            if set.0.len() <= at {
+                set.0.resize(at + 1, false);
+            }
+            if let Some(place) = set.0.get_mut(at) {
+                *place = true;
+            }
+        }
+        set
+    }
+
+    fn contains(&self, row: u32) -> bool {
+        self.0.get(row as usize).copied().unwrap_or(false)
+    }
+}
+
+/// An output frame whose sections have been found; columns are checked as they are used.
+#[derive(Debug)]
+pub struct OutputFrame<'a> {
+    rows: usize,
+    time: Option<&'a [[u8; 8]]>,
+    key: Option<&'a [[u8; 8]]>,
+    value: Option<&'a [[u8; 8]]>,
+    output: Option<&'a [[u8; 4]]>,
+    source: Option<&'a [[u8; 4]]>,
+    arena: &'a [u8],
+    failed: Option<&'a [u8]>,
+    metrics: Option<&'a [u8]>,
+}
+
+impl<'a> OutputFrame<'a> {
+    /// Finds the sections of a frame.
+    ///
+    /// # Errors
+    /// If a section reaches over the end or stands twice, or a column has not one entry per row.
+    pub fn parse(frame: &'a [u8]) -> Result<Self, FrameError> {
+        let mut sections = Sections { rest: frame };
+        let header = match sections.next().transpose()? {
+            Some((section::HEADER, payload)) => payload,
+            _ => return Err(bad("HEADER", "does not stand first")),
+        };
+        if u32_at(header, 0) != Some(LAYOUT) {
+            return Err(bad("HEADER", "names a layout that is not known here"));
+        }
+        let rows = u32_at(header, 4).ok_or(bad("HEADER", "is too short"))? as usize;
+        let mut this = Self {
+            rows,
+            time: None,
+            key: None,
+            value: None,
+            output: None,
+            source: None,
+            arena: &[],
+            failed: None,
+            metrics: None,
+        };
+        let mut arena = None;
+        for taken in sections {
+            let (id, payload) = taken?;
+            match id {
+                section::HEADER => return Err(bad("HEADER", "stands twice")),
+                section::TIME => column(&mut this.time, "TIME", payload, rows)?,
+                section::KEY => column(&mut this.key, "KEY", payload, rows)?,
+                section::VALUE => column(&mut this.value, "VALUE", payload, rows)?,
+                section::OUTPUT => column(&mut this.output, "OUTPUT", payload, rows)?,
+                section::SOURCE => column(&mut this.source, "SOURCE", payload, rows)?,
+                section::ARENA => once(&mut arena, "ARENA", payload)?,
+                section::FAILED => once(&mut this.failed, "FAILED", payload)?,
+                section::METRICS => once(&mut this.metrics, "METRICS", payload)?,
+                _ => {}
+            }
+        }
+        this.arena = arena.unwrap_or_default();
+        if rows > 0 && this.value.is_none() && this.key.is_none() && this.source.is_none() {
+            // A count with nothing behind it would be work for free.
+            return Err(bad("HEADER", "counts rows of which there is no column"));
+        }
+        Ok(this)
+    }
+
+    /// The bytes that keys and values point into.
+    #[must_use]
+    pub fn arena(&self) -> &'a [u8] {
+        self.arena
+    }
+
+    /// Appends the rows to the lists of their outputs, leaving out those that come from a failed row.
+    ///
+    /// # Errors
+    /// If a source, output, range or time is not one.
+    pub fn rows(&self, shape: &Shape<'_>, failed: &RowSet, into: &mut [Vec<Row>]) -> Result<(), FrameError> {
+        let skip = !failed.0.is_empty();
+        if let ([only], None) = (&mut *into, self.output) {
+            only.reserve(self.rows);
+        }
+        for i in 0..self.rows {
+            let output = number(self.output, i).unwrap_or(0) as usize;
+            let keyed = *shape.outputs.get(output).ok_or(bad("OUTPUT", "names an output that is not described"))?;
+            let source = number(self.source, i).unwrap_or(i as u32);
+            let from = shape.sources.get(source as usize);
+            let from = from.ok_or(bad("SOURCE", "names a row that is not in the input"))?;
+            if skip && failed.contains(source) {
+                continue;
+            }
+            let value = self.span(self.value, i).ok_or(bad("VALUE", "a range lies outside of the arena"))?;
+            let (key, hash) = if keyed {
+                let key = self.span(self.key, i).ok_or(bad("KEY", "a range lies outside of the arena"))?;
+                (key, key_hash(self.arena.get(key.start as usize..key.end as usize).unwrap_or_default()))
+            } else {
+                (Span::default(), 0)
+            };
+            let time = match self.time.and_then(|column| column.get(i)) {
+                None => from.time,
+                Some(own) => own_time(*own, from.time)?,
+            };
+            if let Some(list) = into.get_mut(output) {
+                list.push(Row { key, value, time, hash, windows: from.windows, pane: from.pane });
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn span(&self, column: Option<&[[u8; 8]]>, i: usize) -> Option<Span> {
+        let Some(column) = column else { return Some(Span::default()) };
+        let (start, end) = range(*column.get(i)?);
+        (start <= end && end as usize <= self.arena.len()).then_some(Span { start, end })
+    }
+
+    /// The rows that the guest could not process.
+    ///
+    /// # Errors
+    /// If an entry is not whole, names no input row, or is not UTF-8.
+    pub fn failed(&self, shape: &Shape<'_>) -> Result<Vec<FailedRow>, FrameError> {
+        const NAME: &str = "FAILED";
+        let Some((entries, texts)) = self.failed.map(|payload| table::<24>(payload, NAME)).transpose()? else {
+            return Ok(Vec::new());
+        };
+        let row_of = |entry: &[u8; 24]| {
+            let row = u32_at(entry, 0).filter(|row| (*row as usize) < shape.sources.len());
+            let row = row.ok_or(bad(NAME, "names a row that is not in the input"))?;
+            let (code, message) = (text(entry, 8, texts, NAME)?, text(entry, 16, texts, NAME)?);
+            Ok(FailedRow { row, code: code.to_owned(), message: message.to_owned() })
+        };
+        if entries.len() > shape.sources.len() {
+            return Err(bad(NAME, "lists more rows than there are"));
+        }
+        entries.iter().map(row_of).collect()
+    }
+
+    /// What the call adds to metrics.
+    ///
+    /// # Errors
+    /// If an entry is not whole, of an unknown kind, or its name is empty, too long or not UTF-8.
+    pub fn metrics(&self) -> Result<Vec<MetricDelta>, FrameError> {
+        const NAME: &str = "METRICS";
+        let Some((entries, names)) = self.metrics.map(|payload| table::<48>(payload, NAME)).transpose()? else {
+            return Ok(Vec::new());
+        };
+        if entries.len() > METRICS_MAX {
+            return Err(bad(NAME, "lists more than 1,000 metrics"));
+        }
+        let delta = |entry: &[u8; 48]| {
+            let name = text(entry, 8, names, NAME)?;
+            if name.is_empty() || name.len() > METRIC_NAME_MAX {
+                return Err(bad(NAME, "a name is empty or longer than 256 bytes"));
+            }
+            let value =
+                |i: usize| entry.get(16 + i * 8..).and_then(|b| b.first_chunk()).map_or(0, |b| i64::from_le_bytes(*b));
+            let name = name.to_owned();
+            match u32_at(entry, 0) {
+                Some(0) => Ok(MetricDelta::Counter { name, value: value(0) }),
+                Some(1) => Ok(MetricDelta::Distribution { name, values: [0, 1, 2, 3].map(value) }),
+                _ => Err(bad(NAME, "a kind is unknown")),
+            }
+        };
+        entries.iter().map(delta).collect()
+    }
+}
+
+fn own_time(own: [u8; 8], inherited: EventTime) -> Result<EventTime, FrameError> {
+    let own = i64::from_le_bytes(own);
+    if own == INHERIT {
+        return Ok(inherited);
+    }
+    let time = EventTime(own);
+    if time < EventTime::MIN || time > EventTime::MAX {
+        return Err(bad("TIME", "a time lies outside of Beam's range"));
+    }
+    Ok(time)
+}
+
+#[inline]
+fn number(column: Option<&[[u8; 4]]>, i: usize) -> Option<u32> {
+    column?.get(i).map(|bytes| u32::from_le_bytes(*bytes))
+}
+
+fn once<'a>(place: &mut Option<&'a [u8]>, name: &'static str, payload: &'a [u8]) -> Result<(), FrameError> {
+    match place.replace(payload) {
+        None => Ok(()),
+        Some(_) => Err(bad(name, "stands twice")),
+    }
+}
+
+fn column<'a, const N: usize>(
+    place: &mut Option<&'a [[u8; N]]>,
+    name: &'static str,
+    payload: &'a [u8],
+    rows: usize,
+) -> Result<(), FrameError> {
+    let (entries, rest) = payload.as_chunks::<N>();
+    if entries.len() != rows || !rest.is_empty() {
+        return Err(bad(name, "has not one entry per row"));
+    }
+    match place.replace(entries) {
+        None => Ok(()),
+        Some(_) => Err(bad(name, "stands twice")),
+    }
+}
+
+/// Entries of `N` bytes and the bytes that they point into.
+fn table<'a, const N: usize>(payload: &'a [u8], name: &'static str) -> Result<(&'a [[u8; N]], &'a [u8]), FrameError> {
+    let taken = (|| {
+        let length = (u32_at(payload, 0)? as usize).checked_mul(N)?;
+        payload.get(8..)?.split_at_checked(length)
+    })();
+    let (entries, bytes) = taken.ok_or(bad(name, "is too short for its entries"))?;
+    Ok((entries.as_chunks().0, bytes))
+}
+
+fn text<'a>(entry: &[u8], at: usize, bytes: &'a [u8], name: &'static str) -> Result<&'a str, FrameError> {
+    let pair = entry.get(at..).and_then(|rest| rest.first_chunk());
+    let taken = pair.and_then(|pair| cut(bytes, *pair)).ok_or(bad(name, "a range lies outside of its bytes"))?;
+    std::str::from_utf8(taken).map_err(|_| bad(name, "a text is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! Hostile output frames, one attack per case, and honest ones beside them.
+
+use super::super::pack;
+use super::*;
+
+fn section(id: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = pack(id, payload.len() as u32).to_vec();
+    bytes.extend(payload);
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    bytes
+}
+
+fn header(rows: u32) -> Vec<u8> {
+    section(section::HEADER, &pack(1, rows))
+}
+
+fn source(n: i64) -> Row {
+    Row { key: Span::default(), value: Span::default(), time: EventTime(n), hash: 0, windows: n as u32, pane: 0 }
+}
+
+/// Decodes against an input of three rows and two outputs, the second keyed.
+fn decode(frame: &[u8]) -> Result<Vec<Vec<Row>>, FrameError> {
+    let sources = [source(10), source(11), source(12)];
+    let shape = Shape { sources: &sources, outputs: &[false, true] };
+    let parsed = OutputFrame::parse(frame)?;
+    let failed = parsed.failed(&shape)?;
+    parsed.metrics()?;
+    let mut rows = vec![Vec::new(), Vec::new()];
+    parsed.rows(&shape, &RowSet::of(&failed), &mut rows)?;
+    Ok(rows)
+}
+
+fn what(frame: &[u8]) -> (&'static str, &'static str) {
+    decode(frame).err().map_or(("", ""), |e| (e.section, e.what))
+}
+
+#[test]
+fn an_honest_frame_gives_its_rows() -> Result<(), FrameError> {
+    let frame = [
+        header(3),
+        section(9, b"keyvalue"),
+        section(11, &[0u32, 2, 2].map(u32::to_le_bytes).concat()),
+        section(10, &[0u32, 1, 0].map(u32::to_le_bytes).concat()),
+        section(8, &[pack(3, 8), pack(3, 8), pack(8, 8)].concat()),
+        section(7, &[pack(0, 0), pack(0, 3), pack(0, 0)].concat()),
+        section(4, &[INHERIT, 5, INHERIT].map(i64::to_le_bytes).concat()),
+        section(77, b"of a later version"),
+    ];
+    let rows = decode(&frame.concat())?;
+    assert_eq!(
+        rows[0].iter().map(|r| (r.time.0, r.windows, r.value.len())).collect::<Vec<_>>(),
+        [(10, 10, 5), (12, 12, 0)]
+    );
+    assert_eq!(rows[1].len(), 1);
+    assert_eq!((rows[1][0].time.0, rows[1][0].windows, rows[1][0].hash), (5, 12, key_hash(b"key")));
+    Ok(())
+}
+
+#[test]
+fn rows_of_failed_rows_are_left_out() -> Result<(), FrameError> {
+    let failed = [pack(1, 0), pack(1, 0), pack(0, 3), pack(3, 6)].concat();
+    let frame = [
+        header(2),
+        section(11, &[1u32, 0].map(u32::to_le_bytes).concat()),
+        section(24, &[failed.as_slice(), b"BADwhy"].concat()),
+    ];
+    let frame = frame.concat();
+    assert_eq!(decode(&frame)?[0].len(), 1);
+    let shape = Shape { sources: &[source(0), source(0)], outputs: &[false] };
+    let expected = FailedRow { row: 1, code: "BAD".into(), message: "why".into() };
+    assert_eq!(OutputFrame::parse(&frame)?.failed(&shape)?, [expected]);
+    Ok(())
+}
+
+#[test]
+fn metrics_are_read() -> Result<(), FrameError> {
+    let values: Vec<u8> = [7i64, 0, 0, 0, 2, 30, 10, 20].map(i64::to_le_bytes).concat();
+    let entries = [&pack(0, 0)[..], &pack(0, 1), &values[..32], &pack(1, 0), &pack(1, 2), &values[32..]].concat();
+    let frame = [header(0), section(25, &[&pack(2, 0)[..], &entries, b"nd"].concat())].concat();
+    let expected = [
+        MetricDelta::Counter { name: "n".into(), value: 7 },
+        MetricDelta::Distribution { name: "d".into(), values: [2, 30, 10, 20] },
+    ];
+    assert_eq!(OutputFrame::parse(&frame)?.metrics()?, expected);
+    Ok(())
+}
+
+#[test]
+fn every_cut_of_a_frame_is_refused_or_loses_whole_sections() {
+    let whole = [header(1), section(9, b"abc"), section(8, &pack(0, 3))].concat();
+    for end in 0..whole.len() {
+        let refused = decode(&whole[..end]).is_err();
+        assert!(refused || end == header(1).len() + section(9, b"abc").len(), "cut at {end}");
+    }
+}
+
+#[test]
+fn a_section_longer_than_the_frame_is_refused() {
+    for length in [1, 9, u32::MAX - 7, u32::MAX] {
+        let frame = [header(0), pack(9, length).to_vec()].concat();
+        assert_eq!(what(&frame).0, "FRAME", "{length}");
+    }
+}
+
+#[test]
+fn counts_that_lie_are_refused() {
+    assert_eq!(what(&header(u32::MAX)).0, "HEADER");
+    assert_eq!(what(&[header(u32::MAX), section(8, &pack(0, 0))].concat()), ("VALUE", "has not one entry per row"));
+    assert_eq!(what(&[header(1), section(8, &[0; 12])].concat()), ("VALUE", "has not one entry per row"));
+    assert_eq!(what(&[header(0), section(24, &pack(u32::MAX, 0))].concat()).0, "FAILED");
+    assert_eq!(what(&[header(0), section(25, &pack(u32::MAX, 0))].concat()).0, "METRICS");
+    let many = [pack(1001, 0).to_vec(), vec![0; 1001 * 48]].concat();
+    assert_eq!(what(&[header(0), section(25, &many)].concat()), ("METRICS", "lists more than 1,000 metrics"));
+}
+
+#[test]
+fn ranges_outside_the_arena_and_falling_ones_are_refused() {
+    for range in [pack(0, 4), pack(4, 4), pack(2, 1), pack(u32::MAX, u32::MAX), pack(0, u32::MAX)] {
+        let frame = [header(1), section(9, b"abc"), section(8, &range)].concat();
+        assert_eq!(what(&frame).0, "VALUE", "{range:?}");
+        let output = section(10, &1u32.to_le_bytes());
+        let frame = [header(1), section(9, b"abc"), output, section(8, &pack(0, 3)), section(7, &range)].concat();
+        assert_eq!(what(&frame).0, "KEY", "{range:?}");
+    }
+}
+
+#[test]
+fn ranges_may_share_bytes() {
+    let frame = [header(2), section(9, b"abc"), section(8, &[pack(0, 3), pack(1, 2)].concat())];
+    assert!(decode(&frame.concat()).is_ok());
+}
+
+#[test]
+fn foreign_rows_and_outputs_are_refused() {
+    let value = section(8, &pack(0, 0));
+    let frame = [header(1), value.clone(), section(11, &3u32.to_le_bytes())].concat();
+    assert_eq!(what(&frame).0, "SOURCE");
+    let frame = [header(4), section(8, &[0; 32])].concat();
+    assert_eq!(what(&frame).0, "SOURCE");
+    let frame = [header(1), value, section(10, &2u32.to_le_bytes())].concat();
+    assert_eq!(what(&frame).0, "OUTPUT");
+    let failed = [pack(1, 0), pack(3, 0), pack(0, 0), pack(0, 0)].concat();
+    assert_eq!(what(&[header(0), section(24, &failed)].concat()).0, "FAILED");
+}
+
+#[test]
+fn times_at_both_ends_are_taken_and_those_beyond_refused() {
+    let at = |time: i64| [header(1), section(8, &pack(0, 0)), section(4, &time.to_le_bytes())].concat();
+    assert!(decode(&at(EventTime::MIN.0)).is_ok() && decode(&at(EventTime::MAX.0)).is_ok());
+    assert_eq!(what(&at(EventTime::MIN.0 - 1)).0, "TIME");
+    assert_eq!(what(&at(i64::MAX)).0, "TIME");
+}
+
+#[test]
+fn repeated_sections_and_other_layouts_are_refused() {
+    assert_eq!(what(&[header(0), header(0)].concat()), ("HEADER", "stands twice"));
+    assert_eq!(what(&[header(0), section(9, b""), section(9, b"")].concat()), ("ARENA", "stands twice"));
+    assert_eq!(what(&[header(0), section(8, b""), section(8, b"")].concat()), ("VALUE", "stands twice"));
+    assert_eq!(what(&section(section::HEADER, &pack(2, 0))).0, "HEADER");
+    assert_eq!(what(&section(9, b"")).0, "HEADER");
+    assert_eq!(what(b"").0, "HEADER");
+}
+
+#[test]
+fn texts_that_are_not_utf_8_are_refused() {
+    let failed = [pack(1, 0), pack(0, 0), pack(0, 1), pack(0, 0)].concat();
+    let frame = [header(0), section(24, &[failed.as_slice(), b"\xff"].concat())].concat();
+    assert_eq!(what(&frame), ("FAILED", "a text is not UTF-8"));
+    let metric = [&pack(1, 0)[..], &pack(0, 0), &pack(0, 1), &[0; 32], b"\xff"].concat();
+    assert_eq!(what(&[header(0), section(25, &metric)].concat()), ("METRICS", "a text is not UTF-8"));
+}

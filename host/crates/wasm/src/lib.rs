@@ -1,0 +1,33 @@
+//! The host of Wasm functions: components in, a [`Worker`](thalweg_core::port::worker::Worker) out.
+//!
+//! In the order data walks: [`Component`] (load, check, describe; [`Cache`]), [`Pool`] (instances under [`Limits`]),
+//! [`frame`] (batches into frames and back), [`WasmWorker`] (bundles). The contract is `wit/`. Knows nothing of Beam's protos,
+//! Kafka or RocksDB.
+
+mod bindings;
+mod cache;
+mod clock;
+mod component;
+mod componentize;
+pub mod describe;
+mod engine;
+mod error;
+pub mod frame;
+mod instance;
+mod limits;
+mod native;
+mod pool;
+mod state;
+mod store;
+mod ticker;
+mod worker;
+
+pub use cache::{Cache, Digest};
+pub use component::Component;
+pub use componentize::componentize;
+pub use engine::Engine;
+pub use error::{Error, Result};
+pub use limits::{EngineLimits, Limits};
+pub use native::{HostCalls, NativeFunction, Run};
+pub use pool::Pool;
+pub use worker::{Callee, Failures, StagePlan, Step, Target, WasmWorker};

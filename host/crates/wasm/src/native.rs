@@ -1,0 +1,120 @@
+//! A function that runs as native code behind the same frames: for measuring what the sandbox costs, and for tests. No
+//! limit holds for it but those of output and state.
+
+use crate::describe::{Description, Function};
+use crate::error::{Error, Result};
+use crate::frame::Frame;
+use crate::limits::Limits;
+use crate::state::StateAccess;
+use crate::store::{GuestStore, Returned};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The imports of the contract for a native function. What is refused here fails the call when it returns.
+#[derive(Clone, Debug)]
+pub struct HostCalls(Arc<Mutex<GuestStore>>);
+
+impl HostCalls {
+    fn store(&self) -> MutexGuard<'_, GuestStore> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `log.write`
+    pub fn log(&self, level: u8, row: Option<u32>, message: &str) {
+        self.store().log_line(level, row, message);
+    }
+
+    /// `outputs.emit`
+    pub fn emit(&self, rows: Vec<u8>) {
+        let mut store = self.store();
+        if let Err(e) = store.take_rows(rows) {
+            store.call.error = Some(e);
+        }
+    }
+
+    /// `state.read`
+    #[must_use]
+    pub fn read(&self, slot: u32, groups: &[u32]) -> Vec<u8> {
+        let mut store = self.store();
+        let cells = store.read_cells(slot, groups);
+        cells.unwrap_or_else(|e| {
+            store.call.error = Some(e);
+            Vec::new()
+        })
+    }
+
+    /// `state.write`
+    pub fn write(&self, ops: Vec<u8>) {
+        let mut store = self.store();
+        if let Err(e) = store.write_cells(ops) {
+            store.call.error = Some(e);
+        }
+    }
+}
+
+/// Runs operation and frame; gives the frame with the results, or code and message of a refusal.
+pub type Run = Box<dyn FnMut(u32, &[u8]) -> Result<Vec<u8>, (String, String)> + Send>;
+
+/// A native function.
+pub struct NativeFunction {
+    function: Function,
+    calls: HostCalls,
+    run: Run,
+}
+
+impl std::fmt::Debug for NativeFunction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NativeFunction").field("function", &self.function.name).finish()
+    }
+}
+
+impl NativeFunction {
+    /// The function `name` of a description (the JSON text that a component would return), opened by `open`.
+    ///
+    /// # Errors
+    /// [`Error::Description`], [`Error::NoFunction`], or what `open` says.
+    pub fn new(
+        description: &str,
+        name: &str,
+        limits: Limits,
+        open: impl FnOnce(HostCalls) -> Result<Run, (String, String)>,
+    ) -> Result<Self> {
+        let description = Description::parse("native", description)?;
+        let known = || description.functions.iter().map(|f| f.name.clone()).collect();
+        let function = description.function(name).cloned().ok_or_else(|| Error::NoFunction {
+            name: "native".into(),
+            function: name.to_owned(),
+            known: known(),
+        })?;
+        let store = GuestStore::new(name.into(), name.into(), Arc::new(limits), 0);
+        let calls = HostCalls(Arc::new(Mutex::new(store)));
+        let run = open(calls.clone()).map_err(|refusal| refused(name, refusal))?;
+        Ok(Self { function, calls, run })
+    }
+
+    /// What it says of itself.
+    #[must_use]
+    pub fn describe(&self) -> &Function {
+        &self.function
+    }
+
+    pub(crate) fn call(
+        &mut self,
+        op: u32,
+        input: &Frame,
+        state: Option<StateAccess>,
+    ) -> (Result<Returned>, Option<StateAccess>) {
+        self.calls.store().begin(state);
+        let returned = (self.run)(op, input.as_slice());
+        let mut store = self.calls.store();
+        let result = match (store.call.error.take(), returned) {
+            (Some(error), _) => Err(error),
+            (None, Err(refusal)) => Err(refused(&self.function.name, refusal)),
+            (None, Ok(frame)) => store.finish(frame),
+        };
+        (result, store.call.state.take())
+    }
+}
+
+fn refused(function: &str, (code, message): (String, String)) -> Error {
+    Error::Refused { function: function.to_owned(), code, message, trace: String::new(), again: false }
+}

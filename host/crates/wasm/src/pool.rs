@@ -1,0 +1,107 @@
+//! Instances of one function, ready for calls. A pool belongs to one shard of one job, so an instance never serves two. It
+//! keeps an instance until that fails a call, has made its number of calls, or has grown too large.
+
+use crate::component::Component;
+use crate::describe::Function;
+use crate::error::Result;
+use crate::frame::Frame;
+use crate::instance::Instance;
+use crate::limits::Limits;
+use crate::state::StateAccess;
+use crate::store::Returned;
+use std::sync::Arc;
+
+/// A function of a component with its configuration, and its idle instances.
+pub struct Pool {
+    component: Component,
+    function: Arc<str>,
+    transform: Arc<str>,
+    config: String,
+    limits: Arc<Limits>,
+    idle: Option<Instance>,
+    opened: u64,
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("function", &self.function).field("opened", &self.opened).finish()
+    }
+}
+
+impl Pool {
+    /// A pool for `function`, running as `transform` with `config` (JSON text, or empty).
+    ///
+    /// # Errors
+    /// If the component has no such function, or this host cannot run it. The function itself is opened by the first call.
+    pub fn new(component: &Component, function: &str, transform: &str, config: &str, limits: Limits) -> Result<Self> {
+        component.function(function)?;
+        Ok(Self {
+            component: component.clone(),
+            function: function.into(),
+            transform: transform.into(),
+            config: config.to_owned(),
+            limits: Arc::new(limits),
+            idle: None,
+            opened: 0,
+        })
+    }
+
+    /// What the function says of itself.
+    ///
+    /// # Errors
+    /// None for a pool that could be made.
+    pub fn describe(&self) -> Result<&Function> {
+        self.component.function(&self.function)
+    }
+
+    /// Opens an instance now, so that a bad configuration shows before the first element.
+    ///
+    /// # Errors
+    /// What the function says to its configuration, or a limit it reached.
+    pub fn warm(&mut self) -> Result<()> {
+        if self.idle.is_none() {
+            let instance = self.open()?;
+            self.idle = Some(instance);
+        }
+        Ok(())
+    }
+
+    /// How many instances were opened so far.
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// Processes a frame of elements without state and gives the frames that came back, unchecked: for measuring and tests.
+    /// Bundles go through a [`WasmWorker`](crate::WasmWorker).
+    ///
+    /// # Errors
+    /// What the guest or its limits say.
+    pub fn call_stateless(&mut self, input: &Frame) -> Result<Vec<Vec<u8>>> {
+        self.call(0, input, None).0.map(|returned| returned.frames)
+    }
+
+    /// Runs an operation on a frame. The state comes back, changed only if the call was ok.
+    pub(crate) fn call(
+        &mut self,
+        op: u32,
+        input: &Frame,
+        state: Option<StateAccess>,
+    ) -> (Result<Returned>, Option<StateAccess>) {
+        let mut instance = match self.idle.take().map_or_else(|| self.open(), Ok) {
+            Ok(instance) => instance,
+            Err(e) => return (Err(e), state),
+        };
+        let (result, state) = instance.call(op, input, state);
+        let spoiled = result.as_ref().err().is_some_and(crate::Error::spoils_instance);
+        if !spoiled && !instance.worn() {
+            self.idle = Some(instance);
+        }
+        (result, state)
+    }
+
+    fn open(&mut self) -> Result<Instance> {
+        self.opened += 1;
+        Instance::open(&self.component, &self.function, &self.transform, &self.config, &self.limits)
+    }
+}

@@ -1,0 +1,221 @@
+//! What the host keeps beside an instance, and what its imports do: logs, early outputs, and the limits of all. State has a
+//! file of its own.
+//!
+//! A violation is kept as a typed error in the store's data and ends the call by a trap; the caller looks there first.
+
+use crate::bindings::thalweg::udf::{log, outputs, state, types};
+use crate::clock;
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::state::StateAccess;
+use std::sync::Arc;
+use wasmtime::{ResourceLimiter, UpdateDeadline};
+
+/// What the running call has done so far. It counts only if the call returns ok.
+#[derive(Default, Debug)]
+pub struct Call {
+    /// Frames of early outputs, in order.
+    pub emitted: Vec<Vec<u8>>,
+    /// The state the call may touch.
+    pub state: Option<StateAccess>,
+    /// Checked frames of state changes, in order.
+    pub changes: Vec<Vec<u8>>,
+    /// Why the host ended the call.
+    pub error: Option<Error>,
+    output_bytes: usize,
+    /// Bytes of state changes so far.
+    pub state_bytes: usize,
+    wall_end: u64,
+    cpu_end: u64,
+}
+
+/// What a call gave.
+#[derive(Debug)]
+pub struct Returned {
+    /// Frames of early outputs in order; the frame that the call returned is the last.
+    pub frames: Vec<Vec<u8>>,
+    /// Checked frames of state changes, in order: for [`StateAccess::apply`] once the outputs are found sound.
+    pub changes: Vec<Vec<u8>>,
+}
+
+/// The data of a store.
+#[derive(Debug)]
+pub struct GuestStore {
+    /// The function, for errors and logs.
+    pub function: Arc<str>,
+    /// The transform it runs as; empty outside of a pipeline.
+    pub transform: Arc<str>,
+    /// What the guest may use.
+    pub limits: Arc<Limits>,
+    /// The running call.
+    pub call: Call,
+    /// Linear memory now, in bytes.
+    pub memory_bytes: usize,
+    /// Whether memory was refused in this call.
+    pub memory_refused: bool,
+    /// The engine's bound of the stack, for the error.
+    pub stack_bytes: usize,
+    log_tokens: f64,
+    log_filled: u64,
+    log_dropped: u64,
+}
+
+impl GuestStore {
+    /// The data of a new store.
+    pub fn new(function: Arc<str>, transform: Arc<str>, limits: Arc<Limits>, stack_bytes: usize) -> Self {
+        let log_tokens = f64::from(limits.log_lines_per_second);
+        Self {
+            function,
+            transform,
+            limits,
+            call: Call::default(),
+            memory_bytes: 0,
+            memory_refused: false,
+            stack_bytes,
+            log_tokens,
+            log_filled: clock::monotonic(),
+            log_dropped: 0,
+        }
+    }
+
+    /// Begins a call: its clocks start.
+    pub fn begin(&mut self, state: Option<StateAccess>) {
+        let time = |limit: std::time::Duration| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        self.memory_refused = false;
+        self.call = Call {
+            state,
+            wall_end: clock::monotonic().saturating_add(time(self.limits.wall_hard)),
+            cpu_end: clock::thread_cpu().saturating_add(time(self.limits.cpu_soft)),
+            ..Call::default()
+        };
+    }
+
+    /// Whether the call may go on. Runs every tick on the guest's thread.
+    pub fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        let milliseconds = |limit: std::time::Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        let (function, trace) = (self.function.to_string(), String::new());
+        if clock::monotonic() >= self.call.wall_end {
+            let limit_ms = milliseconds(self.limits.wall_hard);
+            return Err(self.end(Error::WallLimit { function, limit_ms, trace }));
+        }
+        if clock::thread_cpu() >= self.call.cpu_end {
+            let limit_ms = milliseconds(self.limits.cpu_soft);
+            return Err(self.end(Error::CpuLimit { function, limit_ms, trace }));
+        }
+        Ok(UpdateDeadline::Continue(1))
+    }
+
+    /// Keeps the reason and gives the trap that ends the call.
+    fn end(&mut self, error: Error) -> wasmtime::Error {
+        let trap = wasmtime::Error::msg(error.to_string());
+        self.call.error = Some(error);
+        trap
+    }
+
+    /// Ends a call that returned `frame`: hands over what it did.
+    pub fn finish(&mut self, frame: Vec<u8>) -> Result<Returned, Error> {
+        self.count_output(frame.len())?;
+        let mut frames = std::mem::take(&mut self.call.emitted);
+        frames.push(frame);
+        Ok(Returned { frames, changes: std::mem::take(&mut self.call.changes) })
+    }
+
+    /// Takes a frame of early outputs.
+    pub fn take_rows(&mut self, rows: Vec<u8>) -> Result<(), Error> {
+        self.count_output(rows.len())?;
+        self.call.emitted.push(rows);
+        Ok(())
+    }
+
+    /// Counts bytes of output.
+    fn count_output(&mut self, bytes: usize) -> Result<(), Error> {
+        self.call.output_bytes = self.call.output_bytes.saturating_add(bytes);
+        if self.call.output_bytes > self.limits.output_bytes {
+            return Err(Error::OutputLimit {
+                function: self.function.to_string(),
+                limit_bytes: self.limits.output_bytes as u64,
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes a line to the job's log, within the rate.
+    pub fn log_line(&mut self, level: u8, row: Option<u32>, message: &str) {
+        let now = clock::monotonic();
+        let rate = f64::from(self.limits.log_lines_per_second);
+        let passed = now.saturating_sub(self.log_filled) as f64 / 1e9;
+        self.log_tokens = (self.log_tokens + passed * rate).min(rate);
+        self.log_filled = now;
+        if self.log_tokens < 1.0 {
+            self.log_dropped += 1;
+            return;
+        }
+        self.log_tokens -= 1.0;
+        let dropped = std::mem::take(&mut self.log_dropped);
+        let (function, transform) = (&*self.function, &*self.transform);
+        // Control characters are escaped: a guest writes lines, never the terminal's commands.
+        let line: String = cut_text(message, self.limits.log_line_bytes).chars().flat_map(escape).collect();
+        event(level, transform, function, row, dropped, &line);
+    }
+}
+
+fn event(level: u8, transform: &str, function: &str, row: Option<u32>, dropped: u64, line: &str) {
+    match level {
+        0 => tracing::trace!(target: "thalweg::udf", transform, function, row, dropped, "{line}"),
+        1 => tracing::debug!(target: "thalweg::udf", transform, function, row, dropped, "{line}"),
+        2 => tracing::info!(target: "thalweg::udf", transform, function, row, dropped, "{line}"),
+        3 => tracing::warn!(target: "thalweg::udf", transform, function, row, dropped, "{line}"),
+        _ => tracing::error!(target: "thalweg::udf", transform, function, row, dropped, "{line}"),
+    }
+}
+
+/// The beginning of a text, at most `bytes` long.
+pub fn cut_text(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
+}
+
+fn escape(c: char) -> impl Iterator<Item = char> {
+    let (plain, escaped) = if c.is_control() { (None, Some(c.escape_default())) } else { (Some(c), None) };
+    plain.into_iter().chain(escaped.into_iter().flatten())
+}
+
+impl types::Host for GuestStore {}
+
+impl log::Host for GuestStore {
+    fn write(&mut self, level: u8, row: Option<u32>, message: String) -> wasmtime::Result<()> {
+        self.log_line(level, row, &message);
+        Ok(())
+    }
+}
+
+impl outputs::Host for GuestStore {
+    fn emit(&mut self, rows: Vec<u8>) -> wasmtime::Result<()> {
+        self.take_rows(rows).map_err(|e| self.end(e))
+    }
+}
+
+impl state::Host for GuestStore {
+    fn read(&mut self, slot: u32, groups: Vec<u32>) -> wasmtime::Result<Vec<u8>> {
+        self.read_cells(slot, &groups).map_err(|e| self.end(e))
+    }
+
+    fn write(&mut self, ops: Vec<u8>) -> wasmtime::Result<()> {
+        self.write_cells(ops).map_err(|e| self.end(e))
+    }
+}
+
+impl ResourceLimiter for GuestStore {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let all = self.memory_bytes.saturating_add(desired.saturating_sub(current));
+        if all > self.limits.memory_bytes {
+            self.memory_refused = true;
+            return Ok(false);
+        }
+        self.memory_bytes = all;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= self.limits.table_elements)
+    }
+}

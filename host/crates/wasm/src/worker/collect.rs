@@ -1,0 +1,134 @@
+//! What a call returned, checked and turned into batches. Nothing is kept of a call whose frames are broken.
+
+use super::{Failures, Step};
+use crate::error::{Error, Result};
+use crate::frame::{FailedRow, FrameError, MetricDelta, OutputFrame, RowSet, Shape};
+use crate::store::{Returned, cut_text};
+use bytes::Bytes;
+use thalweg_core::batch::{Batch, BatchBuilder, Pane, Row};
+use thalweg_core::coder::{Coder, write_varint};
+use thalweg_core::window::WindowSet;
+
+/// Length of an element's preview in an error.
+const PREVIEW_BYTES: usize = 80;
+
+/// What a step gave.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Batches per output.
+    pub outputs: Vec<Vec<Batch>>,
+    /// Metric deltas.
+    pub metrics: Vec<MetricDelta>,
+    letters: BatchBuilder,
+}
+
+/// Where the rows of an input frame came from.
+pub struct Sources<'a, B> {
+    /// The rows, with windows and panes as indices into the dictionaries below.
+    pub rows: &'a [Row],
+    /// Window sets.
+    pub windows: &'a [WindowSet],
+    /// Panes.
+    pub panes: &'a [Pane],
+    /// Key and value of a row.
+    pub element: B,
+}
+
+impl Outcome {
+    /// Nothing yet, for so many outputs.
+    pub fn new(outputs: usize) -> Self {
+        Self { outputs: vec![Vec::new(); outputs], metrics: Vec::new(), letters: BatchBuilder::new() }
+    }
+
+    /// The dead letters, if there are any.
+    pub fn dead_letters(&mut self) -> Option<Batch> {
+        if self.letters.is_empty() { None } else { Some(self.letters.finish()) }
+    }
+
+    /// Takes what a call returned; gives back its state changes, which count now.
+    ///
+    /// # Errors
+    /// [`Error::Frame`] if a frame is broken; [`Error::RowFailed`] if a row failed and has no place to go.
+    pub fn take<'a, B>(&mut self, step: &Step, returned: Returned, sources: &Sources<'a, B>) -> Result<Vec<Vec<u8>>>
+    where
+        B: Fn(usize) -> (&'a [u8], &'a [u8]),
+    {
+        let broken =
+            |e: FrameError| Error::Frame { function: step.transform.clone(), section: e.section, what: e.what };
+        let shape = Shape { sources: sources.rows, outputs: &step.output_keyed };
+        let frames: Vec<Bytes> = returned.frames.into_iter().map(Bytes::from).collect();
+        let (failed, metrics) = match frames.last() {
+            Some(last) => {
+                let last = OutputFrame::parse(last).map_err(broken)?;
+                (last.failed(&shape).map_err(broken)?, last.metrics().map_err(broken)?)
+            }
+            None => (Vec::new(), Vec::new()),
+        };
+        if let (Some(row), Failures::FailBundle) = (failed.first(), &step.failures) {
+            return Err(row_failed(step, row, sources));
+        }
+        let skip = RowSet::of(&failed);
+        let mut made = Vec::new();
+        for frame in &frames {
+            let mut lists = vec![Vec::new(); step.output_keyed.len()];
+            let parsed = OutputFrame::parse(frame).map_err(broken)?;
+            parsed.rows(&shape, &skip, &mut lists).map_err(broken)?;
+            let arena = frame.slice_ref(parsed.arena());
+            for (output, rows) in lists.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
+                let batch = Batch::from_parts(arena.clone(), rows, sources.windows.to_vec(), sources.panes.to_vec());
+                made.push((output, batch.map_err(|e| Error::Engine { why: e.message })?));
+            }
+        }
+        for (output, batch) in made {
+            if let Some(list) = self.outputs.get_mut(output) {
+                list.push(batch);
+            }
+        }
+        for row in &failed {
+            let message = format!("{}: {}", row.code, row.message);
+            self.bury(step, sources, row.row as usize, &message, "");
+        }
+        self.metrics.extend(metrics);
+        Ok(returned.changes)
+    }
+
+    /// Makes a dead letter of a row, in the row's windows and pane and at its time.
+    pub fn bury<'a, B>(&mut self, step: &Step, sources: &Sources<'a, B>, row: usize, message: &str, trace: &str)
+    where
+        B: Fn(usize) -> (&'a [u8], &'a [u8]),
+    {
+        let Some(from) = sources.rows.get(row) else { return };
+        let windows = sources.windows.get(from.windows as usize).map_or(&[][..], |set| set.as_slice());
+        let pane = sources.panes.get(from.pane as usize).copied().unwrap_or(Pane::NO_FIRING);
+        let (key, value) = (sources.element)(row);
+        self.letters.push_with(&[], 0, from.time, windows, pane, |out| {
+            out.extend([3, 0]); // three fields, none of them null
+            match &step.input_coder {
+                Coder::Kv(key_coder, value_coder) => {
+                    key_coder.write_nested(out, key);
+                    value_coder.write_nested(out, value);
+                }
+                coder => coder.write_nested(out, value),
+            }
+            for text in [message, trace] {
+                write_varint(out, text.len() as u64);
+                out.extend_from_slice(text.as_bytes());
+            }
+        });
+    }
+}
+
+fn row_failed<'a, B>(step: &Step, row: &FailedRow, sources: &Sources<'a, B>) -> Error
+where
+    B: Fn(usize) -> (&'a [u8], &'a [u8]),
+{
+    let (key, value) = (sources.element)(row.row as usize);
+    let shown = if step.keyed { key } else { value };
+    let text = String::from_utf8_lossy(shown.get(..PREVIEW_BYTES).unwrap_or(shown)).escape_debug().to_string();
+    Error::RowFailed {
+        function: step.transform.clone(),
+        code: row.code.clone(),
+        message: row.message.clone(),
+        element: cut_text(&text, PREVIEW_BYTES).to_owned(),
+    }
+}

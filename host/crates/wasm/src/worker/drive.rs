@@ -1,0 +1,127 @@
+//! The order of calls: rows are cut into frames; where failures have a place to go, a call that fails as a whole is made
+//! again and then halved, until the row that it fails on stands alone and only that row is lost.
+
+use crate::error::{Error, Result};
+use std::ops::Range;
+use thalweg_core::error::Domain;
+
+/// An input frame holds rows of so many bytes, columns included, or a single larger one.
+const FRAME_BYTES: usize = 256 << 10;
+/// How often a failed call is made again before it is halved.
+const RETRIES: u32 = 1;
+
+/// Makes calls for a run of rows.
+pub trait Calls {
+    /// Calls the function with these rows. All of the call counts, or nothing.
+    fn attempt(&mut self, rows: Range<usize>) -> Result<()>;
+
+    /// Puts a row aside that makes its call fail.
+    fn bury(&mut self, row: usize, error: &Error);
+}
+
+/// Makes the calls for some rows, in order. Without `isolate` the first failure is the end.
+pub fn drive(calls: &mut impl Calls, rows: Range<usize>, isolate: bool) -> Result<()> {
+    let mut parts = vec![rows]; // still to do, the next one last
+    while let Some(part) = parts.pop() {
+        let Err(error) = attempts(calls, &part, if isolate { RETRIES } else { 0 }) else { continue };
+        if !isolate || error.domain() != Domain::Guest || part.is_empty() {
+            return Err(error);
+        }
+        if part.len() == 1 {
+            calls.bury(part.start, &error);
+            continue;
+        }
+        let middle = part.start + part.len() / 2;
+        parts.push(middle..part.end);
+        parts.push(part.start..middle);
+    }
+    Ok(())
+}
+
+fn attempts(calls: &mut impl Calls, part: &Range<usize>, retries: u32) -> Result<()> {
+    let mut result = calls.attempt(part.clone());
+    for _ in 0..retries {
+        match &result {
+            Err(error) if error.domain() == Domain::Guest => result = calls.attempt(part.clone()),
+            _ => break,
+        }
+    }
+    result
+}
+
+/// Cuts rows of these sizes into frames.
+pub fn frames(sizes: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
+    let (mut ranges, mut start, mut end, mut bytes) = (Vec::new(), 0, 0, 0usize);
+    for size in sizes {
+        if end > start && bytes.saturating_add(size) > FRAME_BYTES {
+            ranges.push(start..end);
+            (start, bytes) = (end, 0);
+        }
+        end += 1;
+        bytes = bytes.saturating_add(size);
+    }
+    if end > start {
+        ranges.push(start..end);
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails on every call that contains row 5, and on the first call of all.
+    #[derive(Default)]
+    struct Poisoned {
+        calls: Vec<Range<usize>>,
+        done: Vec<usize>,
+        buried: Vec<usize>,
+    }
+
+    fn trap() -> Error {
+        Error::Trap { function: "f".into(), what: "unreachable".into(), trace: String::new() }
+    }
+
+    impl Calls for Poisoned {
+        fn attempt(&mut self, rows: Range<usize>) -> Result<()> {
+            self.calls.push(rows.clone());
+            if rows.contains(&5) || self.calls.len() == 1 {
+                return Err(trap());
+            }
+            self.done.extend(rows);
+            Ok(())
+        }
+        fn bury(&mut self, row: usize, _error: &Error) {
+            self.buried.push(row);
+        }
+    }
+
+    #[test]
+    fn only_the_poison_row_is_lost_and_the_order_stays() -> Result<()> {
+        let mut calls = Poisoned::default();
+        drive(&mut calls, 0..9, true)?;
+        assert_eq!((calls.done, calls.buried), (vec![0, 1, 2, 3, 4, 6, 7, 8], vec![5]));
+        Ok(())
+    }
+
+    #[test]
+    fn a_failure_that_passes_costs_a_retry_and_nothing_else() -> Result<()> {
+        let mut calls = Poisoned::default();
+        drive(&mut calls, 6..9, true)?;
+        assert_eq!((calls.calls, calls.buried), (vec![6..9, 6..9], vec![]));
+        Ok(())
+    }
+
+    #[test]
+    fn without_a_place_for_failures_the_first_one_is_the_end() {
+        let mut calls = Poisoned::default();
+        assert_eq!(drive(&mut calls, 0..9, false), Err(trap()));
+        assert_eq!(calls.calls.len(), 1);
+    }
+
+    #[test]
+    fn frames_are_full_but_never_over_unless_one_row_is() {
+        assert_eq!(frames([100_000, 100_000, 100_000, 900_000, 1].into_iter()), [0..2, 2..3, 3..4, 4..5]);
+        assert_eq!(frames(std::iter::empty()), []);
+    }
+}

@@ -1,0 +1,92 @@
+//! Files that are no components of ours: each is refused with its own error.
+
+use crate::handmade::Guest;
+use crate::support::{engine, guest};
+use std::path::Path;
+use thalweg_wasm::{Component, Error, describe::SlotKind};
+
+fn refusal(bytes: &[u8]) -> Error {
+    Component::from_bytes(engine(), "it.wasm", bytes, None).expect_err("a refusal")
+}
+
+fn component(text: &str) -> Vec<u8> {
+    wat::parse_str(text).expect("a component")
+}
+
+#[test]
+fn a_missing_file_names_its_path() {
+    let error = Component::load(engine(), Path::new("no/such/file.wasm"), None).expect_err("a refusal");
+    assert_eq!(error.code(), "WASM_UNREADABLE");
+    assert!(error.to_string().contains("no/such/file.wasm"));
+}
+
+#[test]
+fn other_files_are_not_wasm() {
+    assert_eq!(refusal(b"").code(), "WASM_NOT_WASM");
+    assert_eq!(refusal(b"\x7fELF and so on").code(), "WASM_NOT_WASM");
+    assert_eq!(refusal(b"(component)").code(), "WASM_NOT_WASM");
+}
+
+#[test]
+fn a_core_module_is_told_from_a_component() {
+    let error = refusal(&component("(module)"));
+    assert_eq!(error.code(), "WASM_CORE_MODULE");
+    assert!(error.help().contains("thalweg udf build"));
+}
+
+#[test]
+fn a_component_of_another_world_names_what_it_exports() {
+    let error = refusal(&component("(component)"));
+    assert_eq!(error.code(), "WASM_WRONG_WORLD");
+    let text = r#"(component (instance $i) (export "wasi:cli/run@0.2.0" (instance $i)))"#;
+    let error = refusal(&component(text));
+    assert!(error.to_string().contains("wasi:cli/run@0.2.0"), "{error}");
+    let text = r#"(component (instance $i) (export "thalweg:udf/guest@0.9.0" (instance $i)))"#;
+    assert_eq!(refusal(&component(text)).code(), "WASM_WRONG_WORLD");
+    let text = r#"(component (instance $i) (export "thalweg:udf/guest@2.0.0" (instance $i)))"#;
+    assert_eq!(refusal(&component(text)).code(), "WASM_WRONG_WORLD");
+}
+
+#[test]
+fn imports_outside_the_contract_are_refused_by_name() {
+    let text = r#"(component
+        (import "wasi:filesystem/types@0.2.0" (instance))
+        (import "thalweg:udf/log@0.9.0" (instance))
+        (import "thalweg:udf/timers@0.9.0" (instance)))"#;
+    let error = refusal(&component(text));
+    assert_eq!(error.code(), "WASM_FORBIDDEN_IMPORT");
+    let expected = ["wasi:filesystem/types@0.2.0", "thalweg:udf/timers@0.9.0"].map(String::from).to_vec();
+    assert_eq!(error, Error::ForbiddenImport { name: "it.wasm".into(), imports: expected });
+}
+
+#[test]
+fn damaged_components_are_refused_wherever_they_are_cut() {
+    let whole = Guest::default().build();
+    for end in (8..whole.len()).step_by(97) {
+        let error = refusal(&whole[..end]);
+        assert!(["WASM_INVALID", "WASM_WRONG_WORLD"].contains(&error.code()), "cut at {end}: {error}");
+    }
+}
+
+#[test]
+fn the_functions_of_a_component_are_described() -> Result<(), Error> {
+    let bench = Component::load(engine(), &guest("bench_udfs"), None)?;
+    let names: Vec<_> = bench.description().functions.iter().map(|f| f.name.as_str()).collect();
+    assert_eq!(names, ["split", "event", "count"]);
+    let count = bench.function("count")?;
+    assert_eq!(
+        (count.slots[0].name.as_str(), &count.slots[0].kind, count.slots[0].eager),
+        ("n", &SlotKind::Value, true)
+    );
+    assert!(bench.imports().iter().all(|import| import.starts_with("thalweg:udf/")));
+    let error = bench.function("parse").expect_err("a refusal");
+    assert!(error.to_string().contains("split, event, count"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_component_without_state_does_not_import_it() -> Result<(), Error> {
+    let parse = Component::load(engine(), &guest("flights_parse"), None)?;
+    assert!(!parse.imports().iter().any(|import| import.contains("/state@")), "{:?}", parse.imports());
+    Ok(())
+}

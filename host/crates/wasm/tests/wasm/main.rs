@@ -1,0 +1,9 @@
+//! The host against real components: the repository's guests, hand-made hostile ones, files that are no components, the
+//! cache.
+
+mod cache;
+mod components;
+mod guests;
+mod handmade;
+mod hostile;
+mod support;

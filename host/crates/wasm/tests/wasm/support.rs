@@ -1,0 +1,89 @@
+//! Builds the Rust guests of the repository once per test program, and gives their components; bundles for them.
+
+use bytes::Bytes;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+use std::{env, fs};
+use thalweg_core::batch::{Batch, BatchBuilder};
+use thalweg_core::id::{BundleId, CacheToken, StageId, key_hash};
+use thalweg_core::port::worker::{BundleStart, Group, Input, Item};
+use thalweg_core::state::StateView;
+use thalweg_core::time::{EventTime, ProcessingTime};
+use thalweg_core::window::Window;
+use thalweg_wasm::{Engine, EngineLimits};
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
+}
+
+/// The component of a guest, by the name of its crate with underscores: `flights_parse`, `bench_udfs`, `evil`.
+pub fn guest(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(build).join(format!("{name}.wasm"))
+}
+
+fn build() -> PathBuf {
+    let (target, root) = (root().join("target/guests"), root());
+    let built = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .current_dir(root.join("guest-examples"))
+        .args(["build", "--release", "--locked", "--quiet", "--target", "wasm32-unknown-unknown", "--target-dir"])
+        .arg(&target)
+        .status();
+    assert!(built.is_ok_and(|status| status.success()), "cargo could not build guest-examples");
+    let components = target.join("components");
+    fs::create_dir_all(&components).expect("a directory for components");
+    for entry in fs::read_dir(target.join("wasm32-unknown-unknown/release")).expect("the build's output") {
+        let module = entry.expect("an entry").path();
+        if module.extension().is_some_and(|e| e == "wasm") {
+            let bytes = thalweg_wasm::componentize(&fs::read(&module).expect("a module")).expect("a component");
+            let component = components.join(module.file_name().unwrap_or_default());
+            // Other test programs build at the same time: a component is replaced whole.
+            let mine = component.with_extension(format!("new.{}", std::process::id()));
+            fs::write(&mine, bytes).expect("a written component");
+            fs::rename(&mine, &component).expect("a component in place");
+        }
+    }
+    components
+}
+
+/// One engine for all tests of a program.
+pub fn engine() -> &'static Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    ENGINE.get_or_init(|| Engine::new(EngineLimits::default().instances(64)).expect("an engine"))
+}
+
+/// A bundle of stage 0.
+pub fn bundle(input: Input, state: StateView) -> BundleStart {
+    BundleStart {
+        bundle: BundleId(1),
+        stage: StageId(0),
+        input,
+        state,
+        sides: Vec::new(),
+        cache_token: CacheToken(0),
+        watermark: EventTime::MIN,
+        now: ProcessingTime(7),
+    }
+}
+
+/// The values of a batch as texts.
+pub fn texts(batch: &Batch) -> Vec<String> {
+    batch.rows().iter().map(|row| String::from_utf8_lossy(batch.value(row)).into_owned()).collect()
+}
+
+/// A keyed input in the global window: rows of a key stand together in the list. Values are varints of one byte.
+pub fn keyed(rows: &[(&str, u8)]) -> (Input, Arc<[Group]>) {
+    let (mut builder, mut groups, mut items) = (BatchBuilder::new(), Vec::<Group>::new(), Vec::new());
+    for (row, (key, value)) in rows.iter().enumerate() {
+        builder.push(key.as_bytes(), &[*value], EventTime(0), &[Window::Global]);
+        if groups.last().is_none_or(|group| group.key != key.as_bytes()) {
+            let key = Bytes::copy_from_slice(key.as_bytes());
+            groups.push(Group { hash: key_hash(&key), key, window: Window::Global });
+        }
+        items.push(Item::Row { group: groups.len() as u32 - 1, batch: 0, row: row as u32 });
+    }
+    let groups: Arc<[Group]> = groups.into();
+    (Input::Keyed { groups: Arc::clone(&groups), batches: vec![builder.finish()], items }, groups)
+}
