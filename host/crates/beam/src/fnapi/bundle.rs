@@ -1,0 +1,302 @@
+//! One bundle's conversation: what has arrived of it, and when it is over.
+//!
+//! In: the messages about it, from the tasks of the data, control and state streams. Out: events for its shard, in order:
+//! outputs, then `Done` or `Failed`, once. A bundle is done when the worker has answered *and* has closed every output
+//! and timer stream; the two travel on different streams and either may come first.
+
+use super::link::Link;
+use super::windows::{Asking, Question};
+use super::wiring::StageWire;
+use super::{failure, lock};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use thalweg_core::error::{Domain, Error, Result};
+use thalweg_core::id::BundleId;
+use thalweg_core::metric::Metrics;
+use thalweg_core::port::worker::{BundleResult, BundleStart, Event, Input, Residual, TimerUpdate};
+use thalweg_core::state::{SideView, StateView};
+use thalweg_core::time::EventTime;
+use thalweg_core::window::Window;
+use thalweg_proto::fn_execution::elements;
+
+/// What the worker said when it had processed everything.
+#[derive(Default)]
+pub(super) struct Answer {
+    /// Work given back.
+    pub residuals: Vec<Residual>,
+    /// Whether it waits for the commit.
+    pub finalize: bool,
+    /// Metric deltas.
+    pub metrics: Metrics,
+}
+
+/// State of a running bundle, with what serves it.
+pub(super) struct Cells {
+    /// The bundle's view.
+    pub view: StateView,
+    /// Entries appended to multimaps so far; makes their sub-keys unique.
+    pub appended: u32,
+    /// Ends of the bundle's custom windows, which a state key does not tell.
+    custom: HashMap<Bytes, EventTime>,
+}
+
+#[derive(Default)]
+struct Talk {
+    /// By stream: closed by the worker.
+    closed: Vec<bool>,
+    answer: Option<Answer>,
+    timers: Vec<TimerUpdate>,
+    /// Outputs of a question, which are not the engine's.
+    kept: Vec<Bytes>,
+    over: bool,
+}
+
+impl Talk {
+    fn complete(&self) -> bool {
+        self.answer.is_some() && self.closed.iter().all(|closed| *closed)
+    }
+}
+
+/// A bundle that a worker has.
+pub(super) struct Bundle {
+    /// The engine's name.
+    pub id: BundleId,
+    /// The worker's name.
+    pub instruction: u64,
+    /// Its stage.
+    pub stage: Arc<StageWire>,
+    /// By side input index.
+    pub sides: Vec<Arc<SideView>>,
+    link: Arc<Link>,
+    talk: Mutex<Talk>,
+    cells: Mutex<Option<Cells>>,
+    /// Set when it is no bundle of the engine but a question.
+    asking: Option<Asking>,
+}
+
+/// Whether a bundle goes on after a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Next {
+    /// More is to come.
+    Running,
+    /// The shard has its last event.
+    Over,
+}
+
+impl Bundle {
+    /// Begins the conversation; gives the input back, to be fed.
+    pub fn begin(start: BundleStart, instruction: u64, stage: Arc<StageWire>, link: Arc<Link>) -> (Arc<Self>, Input) {
+        let BundleStart { bundle, input, state: view, sides, .. } = start;
+        let mut custom = HashMap::new();
+        if let Input::Keyed { groups, .. } = &input {
+            for group in groups.iter() {
+                if let Window::Custom { max, encoded } = &group.window {
+                    custom.insert(encoded.clone(), *max);
+                }
+            }
+        }
+        let cells = Some(Cells { view, appended: 0, custom });
+        let this = Self { sides, cells: Mutex::new(cells), ..Self::new(bundle, instruction, stage, link) };
+        (Arc::new(this), input)
+    }
+
+    /// Begins a question; gives its input back, to be fed.
+    pub fn ask(question: Question, instruction: u64, link: Arc<Link>) -> (Arc<Self>, Input) {
+        let Question { stage, input, answer } = question;
+        let this = Self { asking: Some(answer), ..Self::new(BundleId(u64::MAX), instruction, stage, link) };
+        (Arc::new(this), input)
+    }
+
+    fn new(id: BundleId, instruction: u64, stage: Arc<StageWire>, link: Arc<Link>) -> Self {
+        let talk = Mutex::new(Talk { closed: vec![false; stage.streams()], ..Talk::default() });
+        Self { id, instruction, stage, sides: Vec::new(), link, talk, cells: Mutex::new(None), asking: None }
+    }
+
+    /// The way to its shard.
+    pub fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// Takes elements of an output.
+    pub async fn data(&self, data: elements::Data) -> Next {
+        let Some(output) = self.stage.output(&data.transform_id) else {
+            return self.fail(foreign_stream(&data.transform_id)).await;
+        };
+        {
+            let mut talk = lock(&self.talk);
+            if talk.over {
+                return Next::Over;
+            }
+            if self.asking.is_some() {
+                talk.kept.push(data.data.clone());
+            }
+        }
+        if !data.data.is_empty() && self.asking.is_none() {
+            let decoded = self.stage.outputs.get(output).map(|wire| wire.coder.decode(data.data));
+            match decoded {
+                Some(Ok(batch)) => {
+                    self.link.send(Event::Output { bundle: self.id, output: output as u32, batch }).await;
+                }
+                Some(Err(error)) => return self.fail(error.in_transform(&data.transform_id)).await,
+                None => return Next::Running,
+            }
+        }
+        if data.is_last { self.close(output).await } else { Next::Running }
+    }
+
+    /// Takes timers of a family.
+    pub async fn timers(&self, timers: elements::Timers) -> Next {
+        let Some(family) = self.stage.family(&timers.transform_id, &timers.timer_family_id) else {
+            return self.fail(foreign_stream(&timers.transform_id)).await;
+        };
+        if let Err(error) = self.note_timers(family, &timers.timers) {
+            return self.fail(error.in_transform(&timers.transform_id)).await;
+        }
+        if timers.is_last { self.close(self.stage.outputs.len() + family).await } else { Next::Running }
+    }
+
+    fn note_timers(&self, family: usize, message: &Bytes) -> Result<()> {
+        let Some(wire) = self.stage.timers.get(family) else { return Ok(()) };
+        if message.is_empty() {
+            return Ok(());
+        }
+        let decoded = wire.coder.decode(message)?;
+        let mut updates = Vec::with_capacity(decoded.len());
+        {
+            let mut cells = lock(&self.cells);
+            let Some(cells) = cells.as_mut() else { return Ok(()) };
+            for timer in decoded {
+                for window in &timer.windows {
+                    let group = cells.view.group_of(&timer.key, window).ok_or_else(foreign_timer)?;
+                    // the tag outlives the message, which may be large
+                    let tag = if timer.tag.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(&timer.tag) };
+                    updates.push(TimerUpdate { group, family: family as u32, tag, set: timer.set });
+                }
+            }
+        }
+        lock(&self.talk).timers.append(&mut updates);
+        Ok(())
+    }
+
+    async fn close(&self, stream: usize) -> Next {
+        let complete = {
+            let mut talk = lock(&self.talk);
+            if let Some(closed) = talk.closed.get_mut(stream) {
+                *closed = true;
+            }
+            talk.complete()
+        };
+        if complete { self.finish().await } else { Next::Running }
+    }
+
+    /// Takes the worker's answer.
+    pub async fn answer(&self, answer: Answer) -> Next {
+        let complete = {
+            let mut talk = lock(&self.talk);
+            talk.answer = Some(answer);
+            talk.complete()
+        };
+        if complete { self.finish().await } else { Next::Running }
+    }
+
+    /// Tells the shard that it is done; of two tasks that both saw it complete, one does.
+    async fn finish(&self) -> Next {
+        if let Some(asking) = &self.asking {
+            let messages = std::mem::take(&mut lock(&self.talk).kept);
+            return match asking.answer(&messages) {
+                Ok(_) if self.end() => Next::Over,
+                Ok(event) => {
+                    self.link.send(event).await;
+                    Next::Over
+                }
+                Err(error) => self.fail(error).await,
+            };
+        }
+        let (answer, timers) = {
+            let mut talk = lock(&self.talk);
+            if std::mem::replace(&mut talk.over, true) {
+                return Next::Over;
+            }
+            (talk.answer.take().unwrap_or_default(), std::mem::take(&mut talk.timers))
+        };
+        let state = lock(&self.cells).take().map(|cells| cells.view.into_delta()).unwrap_or_default();
+        let Answer { residuals, finalize, metrics } = answer;
+        let result = Box::new(BundleResult { state, timers, residuals, finalize, metrics });
+        self.link.send(Event::Done { bundle: self.id, result }).await;
+        Next::Over
+    }
+
+    /// Tells the shard that it failed. A question cannot: what defines windows is wrong for good.
+    pub async fn fail(&self, error: Error) -> Next {
+        if self.end() {
+            return Next::Over;
+        }
+        if self.asking.is_some() {
+            self.link.tell(|news| news.failed = Some(error));
+        } else {
+            self.link.send(Event::Failed { bundle: self.id, error }).await;
+        }
+        Next::Over
+    }
+
+    /// Tells the shard that the worker's code failed, in the worker's words.
+    pub async fn fail_in_worker(&self, text: &str) -> Next {
+        self.fail(failure::udf_failed(text, self.stage.names())).await
+    }
+
+    /// Ends it without a word: its state is void, later messages about it are dropped. Tells whether it was over already.
+    pub fn end(&self) -> bool {
+        let was = std::mem::replace(&mut lock(&self.talk).over, true);
+        lock(&self.cells).take();
+        was
+    }
+
+    /// Runs `serve` on the bundle's state, which nobody else uses meanwhile.
+    ///
+    /// # Errors
+    /// `STATE_BUNDLE_OVER` when it is over, and whatever `serve` gives.
+    pub fn with_cells<T>(&self, serve: impl FnOnce(&mut Cells) -> Result<T>) -> Result<T> {
+        match lock(&self.cells).as_mut() {
+            Some(cells) => serve(cells),
+            None => Err(bundle_over()),
+        }
+    }
+}
+
+impl Cells {
+    /// The group that a state key names. `key` is in outer encoding; a custom window comes without its end.
+    ///
+    /// # Errors
+    /// `STATE_FOREIGN_KEY` when it is not one of the bundle's.
+    pub fn group(&mut self, key: &[u8], window: Window) -> Result<u32> {
+        let window = match window {
+            Window::Custom { encoded, max } => {
+                let max = self.custom.get(&encoded).copied().unwrap_or(max);
+                Window::Custom { max, encoded }
+            }
+            other => other,
+        };
+        self.view.group_of(key, &window).ok_or_else(|| {
+            Error::new(
+                "STATE_FOREIGN_KEY",
+                Domain::Guest,
+                "the worker asked for state of a key that is not in its bundle",
+            )
+        })
+    }
+}
+
+/// The answer to state requests of a bundle that is over or was never there.
+pub(super) fn bundle_over() -> Error {
+    Error::new("STATE_BUNDLE_OVER", Domain::Guest, "the bundle is over or was abandoned; its state cannot be used")
+}
+
+fn foreign_timer() -> Error {
+    Error::new("STATE_FOREIGN_KEY", Domain::Guest, "the worker set a timer for a key that is not in its bundle")
+}
+
+fn foreign_stream(transform: &str) -> Error {
+    let message = format!("the worker sent data of {transform}, which its stage does not have");
+    Error::new("WORKER_PROTOCOL", Domain::Guest, message)
+}

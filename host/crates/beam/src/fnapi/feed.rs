@@ -1,0 +1,195 @@
+//! The input of a bundle on its way to the worker: encoded message by message, when the connection can take one.
+//!
+//! In: an owned [`Input`]. Out: `Elements` messages of about `chunk_bytes`, of which the last closes every input and timer
+//! family of the stage. A message's data is one buffer; rows are appended to it and never held apart.
+//!
+//! A closing entry is always empty and stands behind the data: the Python SDK drops the payload of an entry that has
+//! `is_last` set. Source: `Elements`.
+
+use super::wiring::StageWire;
+use crate::coder::WireTimer;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use thalweg_core::batch::Batch;
+use thalweg_core::port::worker::{Group, Input, Item, TimerSet};
+use thalweg_proto::fn_execution::{Elements, elements};
+use tokio_stream::Stream;
+
+/// Rows encoded between two looks at the size of the message.
+const STEP: usize = 64;
+
+/// A bundle's input, partly sent.
+#[derive(Debug)]
+pub(super) struct Feed {
+    instruction: String,
+    stage: Arc<StageWire>,
+    input: Input,
+    chunk_bytes: usize,
+    /// Which batch (or, keyed, which item) comes next.
+    next: usize,
+    /// Which row of the batch comes next.
+    row: usize,
+    closed: bool,
+}
+
+impl Feed {
+    /// The feed of an instruction.
+    pub fn new(instruction: u64, stage: Arc<StageWire>, input: Input, chunk_bytes: usize) -> Self {
+        Self { instruction: instruction.to_string(), stage, input, chunk_bytes, next: 0, row: 0, closed: false }
+    }
+
+    fn data(&self, input: usize, bytes: Vec<u8>) -> elements::Data {
+        let transform_id = self.stage.inputs.get(input).map(|wire| wire.source.clone()).unwrap_or_default();
+        elements::Data { instruction_id: self.instruction.clone(), transform_id, data: bytes.into(), is_last: false }
+    }
+
+    /// Encodes rows of one input into one buffer; stops at its bound, or where another input begins.
+    fn chunk(&mut self) -> Option<elements::Data> {
+        let Input::Elements { batches } = &self.input else { return None };
+        let mut buffer = Vec::new();
+        let mut input = None;
+        while let Some((to, batch)) = batches.get(self.next) {
+            let to = *to as usize;
+            if input.is_some_and(|input| input != to) || buffer.len() >= self.chunk_bytes {
+                break;
+            }
+            input = Some(to);
+            let Some(wire) = self.stage.inputs.get(to) else { break };
+            let rest = batch.rows().get(self.row..).unwrap_or_default();
+            if buffer.capacity() == 0 {
+                buffer.reserve(batch.weight().min(self.chunk_bytes + self.chunk_bytes / 8));
+            }
+            let step = rest.get(..STEP).unwrap_or(rest);
+            wire.coder.encode(batch, step, &mut buffer);
+            self.row += step.len();
+            if self.row >= batch.len() {
+                self.row = 0;
+                self.next += 1;
+            }
+        }
+        (!buffer.is_empty()).then(|| self.data(input.unwrap_or_default(), buffer))
+    }
+
+    /// Encodes items of a keyed bundle into one data buffer and one buffer per timer family.
+    fn keyed(&mut self, message: &mut Elements) {
+        let Input::Keyed { groups, batches, items } = &self.input else { return };
+        let Some(wire) = self.stage.inputs.first() else { return };
+        let left = items.len().saturating_sub(self.next);
+        let weight: usize = batches.iter().map(Batch::weight).sum();
+        let mut data = Vec::with_capacity(weight.min(left * 128 + STEP).min(self.chunk_bytes + self.chunk_bytes / 8));
+        let mut timers: Vec<Vec<u8>> = vec![Vec::new(); self.stage.timers.len()];
+        let mut timer_bytes = 0;
+        while data.len() + timer_bytes < self.chunk_bytes {
+            let Some(item) = items.get(self.next) else { break };
+            self.next += 1;
+            match item {
+                Item::Row { group, batch, row } => {
+                    let group = groups.get(*group as usize);
+                    let batch = batches.get(*batch as usize);
+                    let row = batch.and_then(|batch| batch.rows().get(*row as usize));
+                    if let (Some(group), Some(batch), Some(row)) = (group, batch, row) {
+                        wire.coder.encode_in(&group.window, batch, row, &mut data);
+                    }
+                }
+                Item::Timer { group, timer } => {
+                    let family = timer.family as usize;
+                    let (wire, buffer) = (self.stage.timers.get(family), timers.get_mut(family));
+                    if let (Some(group), Some(wire), Some(buffer)) = (groups.get(*group as usize), wire, buffer) {
+                        let set = TimerSet { fire: timer.fire, hold: timer.hold, pane: timer.pane };
+                        let before = buffer.len();
+                        wire.coder.encode(&due(group, timer.tag.clone(), set), buffer);
+                        timer_bytes += buffer.len() - before;
+                    }
+                }
+            }
+        }
+        if !data.is_empty() {
+            message.data.push(self.data(0, data));
+        }
+        for (wire, buffer) in self.stage.timers.iter().zip(timers) {
+            if !buffer.is_empty() {
+                message.timers.push(self.timers(&wire.transform, &wire.family, buffer, false));
+            }
+        }
+    }
+
+    fn timers(&self, transform: &str, family: &str, bytes: Vec<u8>, is_last: bool) -> elements::Timers {
+        elements::Timers {
+            instruction_id: self.instruction.clone(),
+            transform_id: transform.to_owned(),
+            timer_family_id: family.to_owned(),
+            timers: bytes.into(),
+            is_last,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match &self.input {
+            Input::Elements { batches } => self.next >= batches.len(),
+            Input::Keyed { items, .. } => self.next >= items.len(),
+        }
+    }
+
+    /// Closes every input and timer family.
+    fn close(&mut self, message: &mut Elements) {
+        for input in 0..self.stage.inputs.len() {
+            message.data.push(elements::Data { is_last: true, ..self.data(input, Vec::new()) });
+        }
+        for wire in &self.stage.timers {
+            message.timers.push(self.timers(&wire.transform, &wire.family, Vec::new(), true));
+        }
+        self.closed = true;
+        self.input = Input::Elements { batches: Vec::new() }; // what was sent need not be kept
+    }
+}
+
+fn due(group: &Group, tag: bytes::Bytes, set: TimerSet) -> WireTimer {
+    WireTimer { key: group.key.clone(), tag, windows: [group.window.clone()].into_iter().collect(), set: Some(set) }
+}
+
+impl Iterator for Feed {
+    type Item = Elements;
+
+    fn next(&mut self) -> Option<Elements> {
+        if self.closed {
+            return None;
+        }
+        let mut message = Elements::default();
+        match &self.input {
+            Input::Elements { .. } => message.data.extend(self.chunk()),
+            Input::Keyed { .. } => self.keyed(&mut message),
+        }
+        // an input without a source would never advance: the bundle is closed rather than sent for ever
+        if self.is_empty() || message == Elements::default() {
+            self.close(&mut message);
+        }
+        Some(message)
+    }
+}
+
+/// The messages of all feeds, one feed after another; each is encoded when the connection asks for it.
+pub(super) fn messages(feeds: impl Stream<Item = Feed> + Send) -> impl Stream<Item = Elements> + Send {
+    Messages { feeds: Box::pin(feeds), current: None }
+}
+
+struct Messages<S> {
+    feeds: Pin<Box<S>>,
+    current: Option<Feed>,
+}
+
+impl<S: Stream<Item = Feed>> Stream for Messages<S> {
+    type Item = Elements;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Elements>> {
+        loop {
+            if let Some(message) = self.current.as_mut().and_then(Iterator::next) {
+                return Poll::Ready(Some(message));
+            }
+            match ready!(self.feeds.as_mut().poll_next(cx)) {
+                Some(feed) => self.current = Some(feed),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}

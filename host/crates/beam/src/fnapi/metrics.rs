@@ -1,0 +1,82 @@
+//! Metrics of bundles: short ids resolved, payloads turned into the engine's values.
+//!
+//! A worker names a metric by number once it has told what the number means; the answer is kept for the life of the
+//! session, so that a bundle's metrics cost one look-up each. Source: `MonitoringInfosMetadataResponse`.
+
+use super::lock;
+use crate::metrics;
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+use thalweg_core::metric::{MetricKey, Metrics};
+use thalweg_proto::pipeline::MonitoringInfo;
+
+/// How many elements a data source has read, counted from zero: the progress of a bundle.
+const READ_INDEX: &str = "beam:metric:data_channel:read_index:v1";
+
+/// What the worker's short ids mean; `None` for a metric we do not keep.
+#[derive(Default)]
+pub(super) struct ShortIds {
+    known: Mutex<HashMap<String, Option<MetricKey>>>,
+}
+
+impl ShortIds {
+    /// The ids that are not known yet.
+    pub fn unknown(&self, data: &BTreeMap<String, Bytes>) -> Vec<String> {
+        let known = lock(&self.known);
+        data.keys().filter(|id| !known.contains_key(*id)).cloned().collect()
+    }
+
+    /// Notes what ids mean.
+    pub fn learn(&self, infos: BTreeMap<String, MonitoringInfo>) {
+        let mut known = lock(&self.known);
+        known.extend(infos.into_iter().map(|(id, info)| (id, metrics::key(&info))));
+    }
+
+    /// The metrics of a bundle: by short id where there are any, else in full.
+    pub fn metrics(&self, data: &BTreeMap<String, Bytes>, infos: &[MonitoringInfo]) -> Metrics {
+        self.collect(data, infos).1
+    }
+
+    /// How many elements a running bundle has taken, and its metrics so far.
+    pub fn progress(&self, data: &BTreeMap<String, Bytes>, infos: &[MonitoringInfo]) -> (u64, Metrics) {
+        self.collect(data, infos)
+    }
+
+    fn collect(&self, data: &BTreeMap<String, Bytes>, infos: &[MonitoringInfo]) -> (u64, Metrics) {
+        let mut all = Metrics::default();
+        let mut consumed = 0;
+        let mut take = |key: &MetricKey, payload: &Bytes| {
+            let Some(value) = metrics::value(&key.kind, payload) else { return };
+            if key.urn == READ_INDEX {
+                consumed = consumed.max(read_index(&value));
+            } else {
+                all.add(key, &value);
+            }
+        };
+        let known = lock(&self.known);
+        let resolved = !data.is_empty() && data.keys().all(|id| known.contains_key(id));
+        if resolved || infos.is_empty() {
+            for (id, payload) in data {
+                if let Some(Some(key)) = known.get(id) {
+                    take(key, payload);
+                }
+            }
+        } else {
+            for info in infos {
+                if let Some(key) = metrics::key(info) {
+                    take(&key, &info.payload);
+                }
+            }
+        }
+        (consumed, all)
+    }
+}
+
+/// Elements taken: the index of the last one read and one more; -1 says that none was.
+fn read_index(value: &thalweg_core::metric::MetricValue) -> u64 {
+    match value {
+        thalweg_core::metric::MetricValue::Sum(index) => u64::try_from(index.saturating_add(1)).unwrap_or(0),
+        _ => 0,
+    }
+}

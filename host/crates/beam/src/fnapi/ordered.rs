@@ -1,0 +1,66 @@
+//! Ordered list state: entries sorted by a number, read and cleared by range.
+//!
+//! In: operations on the state of one key and window. Out: entries as the worker encodes them: the number as a varint, then
+//! the value behind its length. Each entry is a cell whose sub-key orders as the numbers do; entries of the same number
+//! stay in the order of their arrival. Source: `StateKey.OrderedListUserState`.
+
+use super::bundle::{Bundle, Cells};
+use super::state::{appended, chunks, cleared};
+use thalweg_core::coder::{read_varint, take_prefixed};
+use thalweg_core::error::Result;
+use thalweg_core::id::StateId;
+use thalweg_core::state::CellValue;
+use thalweg_proto::fn_execution::{OrderedListRange, state_request, state_response};
+
+/// Numbers as bytes of the same order.
+fn ordered(number: i64) -> [u8; 8] {
+    (number.cast_unsigned() ^ (1 << 63)).to_be_bytes()
+}
+
+/// One operation. Without a range, a read or clear concerns everything.
+pub(super) fn serve(
+    cells: &mut Cells,
+    bundle: &Bundle,
+    (group, id): (u32, StateId),
+    range: Option<OrderedListRange>,
+    request: state_request::Request,
+    page_bytes: usize,
+) -> Result<state_response::Response> {
+    let inside = |sub: &[u8]| match (&range, sub.first_chunk::<8>()) {
+        (Some(range), Some(number)) => (ordered(range.start)..ordered(range.end)).contains(number),
+        _ => true,
+    };
+    Ok(match request {
+        state_request::Request::Get(get) => {
+            let list = cells.view.list(group, id)?;
+            let some = list.iter().filter(|(sub, _)| inside(sub)).map(|(sub, value)| (sub, value));
+            chunks(some, &get.continuation_token, page_bytes)
+        }
+        state_request::Request::Append(append) => {
+            let mut rest = append.data.as_ref();
+            while !rest.is_empty() {
+                let (number, after) = read_varint(rest)?;
+                let (_, after) = take_prefixed(after)?;
+                let entry = rest.get(..rest.len() - after.len()).unwrap_or_default();
+                let sub = [
+                    &ordered(number.cast_signed())[..],
+                    &bundle.id.0.to_be_bytes(),
+                    &cells.appended.to_be_bytes(),
+                ]
+                .concat();
+                cells.appended += 1;
+                cells.view.put(group, id, &sub, Some(CellValue::copy(entry)))?;
+                rest = after;
+            }
+            appended()
+        }
+        state_request::Request::Clear(_) => {
+            for (sub, _) in cells.view.list(group, id)? {
+                if inside(&sub) {
+                    cells.view.put(group, id, &sub, None)?;
+                }
+            }
+            cleared()
+        }
+    })
+}

@@ -1,0 +1,46 @@
+//! Look-ups in a stage's wiring by the names SDKs use.
+//!
+//! In: a [`StageWire`] that [`descriptor`](crate::descriptor) made. Out: the engine's indices. The lists are short, so a
+//! look-up walks them: once per message or state request, never per element.
+
+use crate::descriptor::InputWire;
+pub use crate::descriptor::StageWire;
+use thalweg_core::id::StateId;
+
+impl StageWire {
+    /// Number of streams the worker closes: its outputs, then its timer families.
+    pub(super) fn streams(&self) -> usize {
+        self.outputs.len() + self.timers.len()
+    }
+
+    /// Index of an output by its sink.
+    pub(super) fn output(&self, sink: &str) -> Option<usize> {
+        self.outputs.iter().position(|output| output.sink == sink)
+    }
+
+    /// Index of a timer family.
+    pub(super) fn family(&self, transform: &str, family: &str) -> Option<usize> {
+        self.timers.iter().position(|timer| timer.transform == transform && timer.family == family)
+    }
+
+    /// Where a state is stored.
+    pub(super) fn state(&self, transform: &str, name: &str) -> Option<StateId> {
+        self.states.iter().find(|state| state.transform == transform && state.name == name).map(|state| state.id)
+    }
+
+    /// Index of a side input.
+    pub(super) fn side(&self, transform: &str, name: &str) -> Option<usize> {
+        self.sides.iter().position(|side| side.transform == transform && side.name == name)
+    }
+
+    /// Index of the input that feeds a transform.
+    pub(super) fn entry(&self, transform: &str, input: &str) -> Option<usize> {
+        let feeds = |wire: &InputWire| wire.consumers.iter().any(|(t, i)| t == transform && i == input);
+        self.inputs.iter().position(feeds)
+    }
+
+    /// Unique names of the user's transforms.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.descriptor.transforms.values().map(|transform| transform.unique_name.as_str())
+    }
+}

@@ -1,0 +1,242 @@
+//! The worker port of one shard over a harness that all shards share.
+//!
+//! In: commands. Out: events. Lives on the shard's thread and never blocks it: what a command takes is queued, what the
+//! harness says is drained. Conversations themselves are held in the server's tasks.
+
+use super::harness::Harness;
+use super::link::{Inbox, News, Waker, link};
+use super::session::Session;
+use super::windows::Question;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Weak};
+use thalweg_core::error::{Error, Result};
+use thalweg_core::id::{BundleId, CacheToken, StageId};
+use thalweg_core::port::worker::{BundleStart, Command, Event, Input, Worker};
+use thalweg_core::state::SideView;
+use thalweg_proto::fn_execution::ProcessBundleRequest;
+use thalweg_proto::fn_execution::process_bundle_request::{CacheToken as Token, cache_token};
+
+use super::bundle::Bundle;
+use super::wiring::StageWire;
+
+/// A bundle the harness has, or has done and waits to hear committed.
+struct Given {
+    session: Arc<Session>,
+    bundle: Arc<Bundle>,
+    elements: usize,
+}
+
+/// [`Worker`] of one shard.
+///
+/// Credit for every stage of the environment is given when the harness is up: [`bundles_in_flight`] per stage. A harness
+/// that is lost gives [`Event::Lost`], is started again, and gives credit again. When it is lost for good,
+/// [`Event::Lost`] is followed by credit once more, so that the next [`Worker::submit`] tells the engine why.
+///
+/// [`bundles_in_flight`]: super::FnApiConfig::bundles_in_flight
+pub struct FnApiWorker {
+    harness: Harness,
+    inbox: Inbox,
+    /// Distinguishes the cache tokens of shards, which the engine numbers by itself on each.
+    number: u64,
+    given: HashMap<BundleId, Given>,
+    /// Which snapshot of a side input was given last, under which token.
+    sides: HashMap<(StageId, usize), (Weak<SideView>, u64)>,
+    next_side: u64,
+    /// Started while no session was up; given to the next one.
+    waiting: VecDeque<Box<BundleStart>>,
+    /// Events made in [`Worker::submit`].
+    made: Vec<Event>,
+    failed: Option<Error>,
+}
+
+impl FnApiWorker {
+    /// A worker for one shard; `waker` is called from other threads when [`Worker::poll`] has something to give.
+    #[must_use]
+    pub fn new(harness: &Harness, waker: Waker) -> Self {
+        let config = harness.shared().server().config();
+        let (link, inbox) = link(config.events_max, config.event_bytes_max, waker);
+        let number = harness.shared().worker_number();
+        harness.shared().attach(&link);
+        Self {
+            harness: harness.clone(),
+            inbox,
+            number,
+            given: HashMap::new(),
+            sides: HashMap::new(),
+            next_side: 0,
+            waiting: VecDeque::new(),
+            made: Vec::new(),
+            failed: None,
+        }
+    }
+
+    fn stage(&self, stage: StageId) -> Result<Arc<StageWire>> {
+        let found = self.harness.shared().stages().get(&stage).cloned();
+        found.ok_or_else(|| Error::internal("WORKER_STAGE", format!("stage {} is not of this environment", stage.0)))
+    }
+
+    fn start(&mut self, start: Box<BundleStart>) -> Result<()> {
+        let stage = self.stage(start.stage)?;
+        if let Input::Elements { batches } = &start.input
+            && let Some((input, _)) = batches.iter().find(|(input, _)| *input as usize >= stage.inputs.len())
+        {
+            return Err(Error::internal("WORKER_STAGE", format!("stage {} has no input {input}", start.stage.0)));
+        }
+        let Some(session) = self.harness.shared().session() else {
+            self.waiting.push_back(start); // as many as there are credits
+            return Ok(());
+        };
+        let (id, elements) = (start.bundle, start.input.len());
+        let request = self.request(&stage, &start);
+        match session.start(&stage, *start, request, self.inbox.link()) {
+            Ok(bundle) => {
+                self.given.insert(id, Given { session, bundle, elements });
+            }
+            Err(start) => self.waiting.push_back(start),
+        }
+        Ok(())
+    }
+
+    /// Asks now or, when nobody is there to answer, not at all: the engine asks again after the loss it is told.
+    fn ask(&self, question: Question) {
+        if let Some(session) = self.harness.shared().session() {
+            session.ask(question, self.inbox.link());
+        }
+    }
+
+    /// The cache token of a side input's snapshot: the same as long as the snapshot is.
+    fn side_token(&mut self, stage: StageId, side: usize, view: &Arc<SideView>) -> u64 {
+        let weak = Arc::downgrade(view);
+        if let Some((known, token)) = self.sides.get(&(stage, side))
+            && known.ptr_eq(&weak)
+        {
+            return *token; // the weak reference keeps the address from being used for another snapshot
+        }
+        self.next_side += 1;
+        self.sides.insert((stage, side), (weak, self.next_side));
+        self.next_side
+    }
+
+    fn request(&mut self, stage: &StageWire, start: &BundleStart) -> ProcessBundleRequest {
+        let mut cache_tokens = Vec::new();
+        if !stage.states.is_empty() {
+            let CacheToken(token) = start.cache_token;
+            let state = cache_token::Type::UserState(cache_token::UserState {});
+            cache_tokens.push(Token { r#type: Some(state), token: token_bytes(self.number, token) });
+        }
+        for (i, (wire, view)) in stage.sides.iter().zip(&start.sides).enumerate() {
+            let side =
+                cache_token::SideInput { transform_id: wire.transform.clone(), side_input_id: wire.name.clone() };
+            let token = token_bytes(self.number, self.side_token(start.stage, i, view));
+            cache_tokens.push(Token { r#type: Some(cache_token::Type::SideInput(side)), token });
+        }
+        ProcessBundleRequest {
+            process_bundle_descriptor_id: stage.descriptor.id.clone(),
+            cache_tokens,
+            ..ProcessBundleRequest::default()
+        }
+    }
+
+    /// Passes on what happened to the harness.
+    fn hear(&mut self, news: News, out: &mut Vec<Event>) {
+        let lost = news.failed.as_ref().or(news.lost.as_ref());
+        if let Some(error) = lost {
+            self.given.clear();
+            self.waiting.clear();
+            out.push(Event::Lost { error: error.clone() });
+        }
+        if news.up || news.failed.is_some() {
+            let bundles = self.harness.shared().server().config().bundles_in_flight.max(1);
+            out.extend(self.harness.shared().stages().keys().map(|stage| Event::Credit { stage: *stage, bundles }));
+        }
+        if news.failed.is_some() {
+            self.failed = news.failed;
+        }
+        if news.up {
+            for start in std::mem::take(&mut self.waiting) {
+                let bundle = start.bundle;
+                if let Err(error) = self.start(start) {
+                    out.push(Event::Failed { bundle, error });
+                }
+            }
+        }
+    }
+}
+
+/// A cache token: whose count it is, and the count.
+fn token_bytes(owner: u64, count: u64) -> bytes::Bytes {
+    let mut token = [0; 16];
+    let (a, b) = token.split_at_mut(8);
+    a.copy_from_slice(&owner.to_be_bytes());
+    b.copy_from_slice(&count.to_be_bytes());
+    bytes::Bytes::copy_from_slice(&token)
+}
+
+impl Worker for FnApiWorker {
+    fn submit(&mut self, command: Command) -> Result<()> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        match command {
+            Command::Start(start) => self.start(start)?,
+            Command::Progress(id) => {
+                if let Some(given) = self.given.get(&id) {
+                    given.session.progress(&given.bundle);
+                }
+            }
+            Command::Split(id, fraction) => match self.given.get(&id) {
+                Some(given) => given.session.split(&given.bundle, fraction, given.elements),
+                None => self.made.push(Event::Split { bundle: id, reply: Default::default() }),
+            },
+            Command::Abandon(id) => {
+                self.waiting.retain(|start| start.bundle != id);
+                if let Some(given) = self.given.remove(&id) {
+                    given.session.abandon(&given.bundle);
+                }
+            }
+            Command::Finalize(id) => {
+                if let Some(given) = self.given.remove(&id) {
+                    given.session.finalize(&given.bundle);
+                }
+            }
+            Command::MergeWindows { request, stage, keys } => {
+                self.ask(self.harness.shared().windows().merge(stage, request, &keys)?);
+            }
+            Command::MapWindows { request, stage, side, windows } => {
+                self.ask(self.harness.shared().windows().map(stage, side, request, &windows)?);
+            }
+            Command::Compact { .. } => {
+                return Err(Error::internal("COMPACT_UNSUPPORTED", "Fn API workers do not compact accumulators yet"));
+            }
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self, out: &mut Vec<Event>) {
+        self.inbox.begin();
+        out.append(&mut self.made);
+        while let Some(event) = self.inbox.next() {
+            match &event {
+                Event::Done { bundle, result } if !result.finalize => {
+                    self.given.remove(bundle);
+                }
+                Event::Failed { bundle, .. } => {
+                    self.given.remove(bundle);
+                }
+                _ => {}
+            }
+            out.push(event);
+        }
+        if let Some(news) = self.inbox.news() {
+            self.hear(news, out);
+        }
+    }
+}
+
+impl Drop for FnApiWorker {
+    fn drop(&mut self) {
+        for given in self.given.values() {
+            given.session.abandon(&given.bundle);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The port behind the job services: what the host must be able to do with a job, and how it reports back.
+
+use super::options::{JobOptions, OptionDescriptor};
+use super::record::JobRecord;
+use super::state::JobState;
+use std::fmt;
+use std::sync::Arc;
+use thalweg_core::error::{Error, Result};
+use thalweg_core::metric::Metrics;
+use thalweg_proto::job::job_message::MessageImportance;
+use thalweg_proto::pipeline::Pipeline;
+
+/// A submitted job. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct PreparedJob {
+    /// Unique in this process and fit for a file name: `<name>-<number>-<random>`, letters, digits and dashes.
+    pub id: String,
+    /// What its user calls it; not unique.
+    pub name: String,
+    /// The pipeline as submitted. In [`JobRunner::run`] the dependencies of its environments, also of those inside an
+    /// any-of environment, are replaced by what was staged: `file` artifacts with the path in the staging directory
+    /// and the digest.
+    pub pipeline: Arc<Pipeline>,
+    /// The pipeline options.
+    pub options: Arc<JobOptions>,
+}
+
+/// What runs jobs. The services call it on threads that may block; calls for one job never overlap.
+///
+/// ```
+/// use thalweg_beam::job::{JobReporter, JobRunner, JobState, PreparedJob};
+/// use thalweg_core::error::{Error, Result};
+///
+/// /// Says that every job is done; refuses the empty ones.
+/// struct Idle;
+///
+/// impl JobRunner for Idle {
+///     fn prepare(&self, job: &PreparedJob) -> Result<()> {
+///         if job.pipeline.root_transform_ids.is_empty() {
+///             return Err(Error::user("PIPELINE_EMPTY", "the pipeline has no transforms"));
+///         }
+///         Ok(())
+///     }
+///     fn run(&self, _job: PreparedJob, reporter: JobReporter) -> Result<()> {
+///         std::thread::spawn(move || {
+///             reporter.state(JobState::Running);
+///             reporter.state(JobState::Done);
+///         });
+///         Ok(())
+///     }
+///     fn cancel(&self, _id: &str) -> Result<()> {
+///         Ok(())
+///     }
+///     fn drain(&self, _id: &str) -> Result<()> {
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait JobRunner: Send + Sync + 'static {
+    /// Checks whether the job can be run, without starting anything.
+    ///
+    /// # Errors
+    /// What the job needs and the runner refuses, by name. The submission fails with it and leaves no trace.
+    fn prepare(&self, job: &PreparedJob) -> Result<()>;
+
+    /// Starts the job and returns without waiting for its end. The job lives on by `reporter`: it ends with a terminal
+    /// state, or as failed when the last clone of the reporter is dropped without one (a panicked thread).
+    ///
+    /// # Errors
+    /// Why it could not be started. The job is then failed with it.
+    fn run(&self, job: PreparedJob, reporter: JobReporter) -> Result<()>;
+
+    /// Asks a started job to stop at once. The end is reported as [`JobState::Cancelled`]; asking again is no error.
+    ///
+    /// # Errors
+    /// Why it cannot be stopped; the client is told, the job goes on.
+    fn cancel(&self, id: &str) -> Result<()>;
+
+    /// Asks a started job to stop reading and to finish what it has. The end is reported as [`JobState::Drained`].
+    ///
+    /// # Errors
+    /// Why it cannot be drained; the client is told, the job goes on.
+    fn drain(&self, id: &str) -> Result<()>;
+
+    /// The options this runner understands: SDKs offer them, others are mentioned in a warning and ignored.
+    fn options(&self) -> Vec<OptionDescriptor> {
+        OptionDescriptor::standard()
+    }
+}
+
+/// How much a message matters to the job's user; SDKs map it to a log level.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Importance {
+    /// For those who look for a fault of the runner.
+    Debug,
+    /// For the curious.
+    Detailed,
+    /// For everybody.
+    Basic,
+    /// Something the user should look at.
+    Warning,
+    /// The job fails because of it; the last one is the text of the SDK's exception.
+    Error,
+}
+
+impl Importance {
+    pub(super) fn to_wire(self) -> MessageImportance {
+        match self {
+            Self::Debug => MessageImportance::JobMessageDebug,
+            Self::Detailed => MessageImportance::JobMessageDetailed,
+            Self::Basic => MessageImportance::JobMessageBasic,
+            Self::Warning => MessageImportance::JobMessageWarning,
+            Self::Error => MessageImportance::JobMessageError,
+        }
+    }
+}
+
+/// A running job's way to its users: states, messages, metrics. Cheap to clone, never blocks.
+#[derive(Clone)]
+pub struct JobReporter(Arc<Line>);
+
+/// The reporters of one job together; its end without a terminal state fails the job.
+struct Line(Arc<JobRecord>);
+
+impl JobReporter {
+    pub(super) fn new(record: Arc<JobRecord>) -> Self {
+        Self(Arc::new(Line(record)))
+    }
+
+    /// The job's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.0.0.id()
+    }
+
+    /// Reports a new state; returns whether it was taken. What would undo an end or a request to stop is not.
+    pub fn state(&self, state: JobState) -> bool {
+        self.0.0.enter(state)
+    }
+
+    /// Tells the job's users something. Messages after the end are dropped.
+    pub fn message(&self, importance: Importance, text: impl Into<String>) {
+        self.0.0.say(importance, text.into());
+    }
+
+    /// Fails the job: the error, with its help and the worker's stack trace, is its last message.
+    pub fn fail(&self, error: &Error) -> bool {
+        self.0.0.fail(error)
+    }
+
+    /// Replaces the job's metrics by these sums over its whole life, e.g. once a second and just before the end.
+    pub fn metrics(&self, attempted: Metrics, committed: Metrics) {
+        self.0.0.measure(attempted, committed);
+    }
+
+    /// Whether the job has ended or was asked to.
+    #[must_use]
+    pub fn current(&self) -> JobState {
+        self.0.0.state()
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if !self.0.state().is_terminal() {
+            let error = Error::internal("JOB_ABANDONED", "the job's threads ended without saying how")
+                .help("this is a fault of Thalweg; the server's log says which thread panicked and where");
+            self.0.fail(&error);
+        }
+    }
+}
+
+impl fmt::Debug for JobReporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("JobReporter").field(&self.id()).finish()
+    }
+}

@@ -1,0 +1,100 @@
+//! ParDo: its states, timers and side inputs; what it needs of the runner.
+
+use super::build::Builder;
+use super::{StateInfo, StateKind};
+use crate::error::{Result, invalid, payload, refuse};
+use crate::urn::{transform as urn, user_state};
+use thalweg_core::graph::UserOp;
+use thalweg_core::id::StateId;
+use thalweg_core::port::worker::{StateSpec, TimeDomain};
+use thalweg_proto::pipeline::{self, PTransform, ParDoPayload, state_spec::Spec, time_domain};
+
+impl Builder {
+    pub(super) fn par_do(&mut self, id: &str, transform: &PTransform) -> Result<()> {
+        let name = &transform.unique_name;
+        let spec = transform.spec.clone().unwrap_or_default();
+        let par_do: ParDoPayload = payload(&spec.payload, name)?;
+        supported(&par_do, name)?;
+        let function = par_do.do_fn.as_ref().map_or("", |f| f.urn.as_str());
+        if transform.environment_id.is_empty() && !function.starts_with(urn::OURS) {
+            return Err(refuse(
+                "PIPELINE_TRANSFORM",
+                format!("{name} runs a {function:?}, but names no environment that has it"),
+            )
+            .help("the SDK has to give every ParDo an environment"));
+        }
+        if !par_do.restriction_coder_id.is_empty() {
+            return self.splittable(id, transform, &par_do);
+        }
+        let (user, states) = self.par_do_shape(transform, &par_do)?;
+        self.user_with_states(id, transform, name, user, states)
+    }
+
+    /// What the engine must know of a ParDo.
+    fn par_do_shape(&mut self, transform: &PTransform, par_do: &ParDoPayload) -> Result<(UserOp, Vec<StateInfo>)> {
+        let name = &transform.unique_name;
+        let mut infos = Vec::new();
+        for (local, spec) in &par_do.state_specs {
+            let kind = state_kind(spec).ok_or_else(|| {
+                refuse(
+                    "PIPELINE_STATE",
+                    format!("the state {local:?} of {name} is of a kind that Thalweg does not know"),
+                )
+                .help("use a value, bag, combining, set, map, multimap or ordered list state")
+            })?;
+            infos.push(StateInfo { name: local.clone(), kind });
+        }
+        let states = infos.iter().map(|s| StateSpec {
+            name: format!("{name}/{}", s.name),
+            id: StateId::derive(name, &format!("state\0{}", s.name)),
+        });
+        let mut timers = Vec::new();
+        for (local, family) in &par_do.timer_family_specs {
+            let domain = match time_domain::Enum::try_from(family.time_domain) {
+                Ok(time_domain::Enum::EventTime) => TimeDomain::Event,
+                Ok(time_domain::Enum::ProcessingTime) => TimeDomain::Processing,
+                _ => return Err(invalid(format!("the timer {local:?} of {name} is of an unknown time domain"))),
+            };
+            timers.push((local.clone(), domain));
+        }
+        let user = UserOp {
+            keyed: !infos.is_empty() || !timers.is_empty(),
+            states: states.collect(),
+            timers,
+            sides: self.sides(transform, &par_do.side_inputs)?,
+            ..UserOp::default()
+        };
+        Ok((user, infos))
+    }
+}
+
+/// Refuses what no runner part of ours does yet.
+fn supported(par_do: &ParDoPayload, name: &str) -> Result<()> {
+    let asks = if par_do.requires_stable_input {
+        "input that is equal in every retry"
+    } else if par_do.requires_time_sorted_input {
+        "input in the order of event time"
+    } else if !par_do.on_window_expiration_timer_family_spec.is_empty() {
+        "a call when a window expires"
+    } else {
+        return Ok(());
+    };
+    Err(refuse("PIPELINE_REQUIREMENT", format!("{name} asks for {asks}, which is not supported yet"))
+        .help("write that part with state and timers"))
+}
+
+fn state_kind(spec: &pipeline::StateSpec) -> Option<StateKind> {
+    match spec.protocol.as_ref().map_or("", |p| p.urn.as_str()) {
+        user_state::BAG => return Some(StateKind::Bag),
+        user_state::MULTIMAP => return Some(StateKind::Multimap),
+        user_state::ORDERED_LIST => return Some(StateKind::OrderedList),
+        "" => {}
+        _ => return None,
+    }
+    // SDKs of before the protocol field
+    Some(match spec.spec.as_ref()? {
+        Spec::ReadModifyWriteSpec(_) | Spec::BagSpec(_) | Spec::CombiningSpec(_) => StateKind::Bag,
+        Spec::MapSpec(_) | Spec::SetSpec(_) | Spec::MultimapSpec(_) => StateKind::Multimap,
+        Spec::OrderedListSpec(_) => StateKind::OrderedList,
+    })
+}

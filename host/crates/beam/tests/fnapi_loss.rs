@@ -1,0 +1,95 @@
+//! Harnesses that go away: what the shard hears, and that nothing of their bundles is left.
+#![cfg(feature = "fn-api")]
+
+mod fnapi_support;
+
+use fnapi_support::{Scene, batch};
+use std::time::Duration;
+use thalweg_beam::fnapi::FnApiConfig;
+use thalweg_core::id::BundleId;
+use thalweg_core::port::worker::{Command, Event, Input, Worker};
+use thalweg_proto::fn_execution::{state_key, state_request};
+
+fn elements(n: u64) -> Input {
+    Input::Elements { batches: vec![(0, batch(n))] }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_harness_is_told_and_started_again() -> anyhow::Result<()> {
+    let mut scene = Scene::set(FnApiConfig::default()).await?;
+    let sdk = scene.up().await;
+    scene.start(1, elements(3), Vec::new());
+    let first = sdk.worker.clone();
+    drop(sdk);
+    let Event::Lost { error } = scene.event().await else { unreachable!("lost") };
+    assert_eq!(error.code, "WORKER_LOST");
+    let mut sdk = scene.up().await;
+    assert_ne!(sdk.worker, first);
+    scene.start(2, elements(3), Vec::new());
+    let (id, _) = sdk.bundle().await;
+    sdk.input().await;
+    sdk.close(&id).await;
+    sdk.done(&id, Default::default()).await;
+    assert!(matches!(scene.event().await, Event::Done { bundle: BundleId(2), .. }));
+    scene.harness.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_harness_that_dies_again_and_again_fails_the_job() -> anyhow::Result<()> {
+    let mut scene = Scene::set(FnApiConfig { restarts_max: 1, ..FnApiConfig::default() }).await?;
+    drop(scene.up().await);
+    assert!(matches!(scene.event().await, Event::Lost { .. }));
+    drop(scene.up().await);
+    assert!(matches!(scene.event().await, Event::Lost { .. }));
+    assert!(matches!(scene.event().await, Event::Credit { .. }), "so that the engine asks once more and is told");
+    let refused = scene.worker.submit(Command::Progress(BundleId(1))).expect_err("it will stay so");
+    assert_eq!(refused.code, "WORKER_LOST");
+    assert_eq!(scene.harness.failure().map(|e| e.code), Some("WORKER_LOST"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abandoned_bundle_gets_no_state_and_says_nothing() -> anyhow::Result<()> {
+    let mut scene = Scene::set(FnApiConfig::default()).await?;
+    let mut sdk = scene.up().await;
+    scene.start(1, elements(1), Vec::new());
+    let (id, _) = sdk.bundle().await;
+    scene.worker.submit(Command::Abandon(BundleId(1)))?;
+    let key = state_key::Type::IterableSideInput(Default::default());
+    let reply = sdk.state(&id, key, state_request::Request::Get(Default::default())).await;
+    assert!(reply.error.starts_with("STATE_BUNDLE_OVER"), "{}", reply.error);
+    sdk.close(&id).await;
+    sdk.done(&id, Default::default()).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut events = Vec::new();
+    scene.worker.poll(&mut events);
+    assert!(events.is_empty(), "{events:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_that_is_not_there_fails_the_job_with_what_to_do() -> anyhow::Result<()> {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use thalweg_beam::fnapi::{Environment, FnApiServer, FnApiWorker, HarnessSpec, Provision};
+    let config = FnApiConfig { pool_timeout: Duration::from_millis(300), ..FnApiConfig::default() };
+    let server = FnApiServer::start(&tokio::runtime::Handle::current(), config, Arc::new(|_| {}))?;
+    let harness = server.harness(HarnessSpec {
+        name: "nobody".to_owned(),
+        environment: Environment::External { pool: "127.0.0.1:1".to_owned(), params: BTreeMap::new() },
+        provision: Provision::default(),
+        stages: BTreeMap::new(),
+        windows: Default::default(),
+    });
+    let mut worker = FnApiWorker::new(&harness, Arc::new(|| {}));
+    let mut events = Vec::new();
+    while events.is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        worker.poll(&mut events);
+    }
+    let Some(Event::Lost { error }) = events.first() else { unreachable!("{events:?}") };
+    assert_eq!(error.code, "WORKER_START_FAILED");
+    assert!(error.help.contains("LOOPBACK"), "{}", error.help);
+    Ok(())
+}

@@ -1,0 +1,286 @@
+//! State, timers and side inputs of a bundle, as a scripted SDK asks for them.
+#![cfg(feature = "fn-api")]
+
+mod fnapi_support;
+
+use bytes::Bytes;
+use fnapi_support::{COUNT, FakeSdk, Scene, WINDOW, batch, coder, group, timer_coder};
+use std::sync::Arc;
+use thalweg_beam::coder::WireTimer;
+use thalweg_beam::fnapi::FnApiConfig;
+use thalweg_core::batch::Pane;
+use thalweg_core::port::worker::{DueTimer, Event, Input, Item, TimerSet, TimerUpdate};
+use thalweg_core::state::{SideView, SideWindow};
+use thalweg_core::time::EventTime;
+use thalweg_proto::fn_execution::state_request::Request;
+use thalweg_proto::fn_execution::*;
+
+/// A key as the SDK names it: with its length before it.
+fn nested(key: &str) -> Bytes {
+    let mut bytes = vec![key.len() as u8];
+    bytes.extend_from_slice(key.as_bytes());
+    bytes.into()
+}
+
+fn bag(key: &str) -> state_key::Type {
+    state_key::Type::BagUserState(state_key::BagUserState {
+        transform_id: "Fn".to_owned(),
+        user_state_id: "count".to_owned(),
+        window: Bytes::new(),
+        key: nested(key),
+    })
+}
+
+fn multimap(key: &str, map_key: &str) -> state_key::Type {
+    state_key::Type::MultimapUserState(state_key::MultimapUserState {
+        transform_id: "Fn".to_owned(),
+        user_state_id: "count".to_owned(),
+        window: Bytes::new(),
+        key: nested(key),
+        map_key: nested(map_key),
+    })
+}
+
+fn append(data: &'static [u8]) -> Request {
+    Request::Append(StateAppendRequest { data: Bytes::from_static(data) })
+}
+
+fn get() -> Request {
+    Request::Get(StateGetRequest::default())
+}
+
+fn clear() -> Request {
+    Request::Clear(StateClearRequest {})
+}
+
+fn data(reply: StateResponse) -> Bytes {
+    assert_eq!(reply.error, "");
+    match reply.response {
+        Some(state_response::Response::Get(get)) => {
+            assert!(get.continuation_token.is_empty());
+            get.data
+        }
+        other => unreachable!("not a reply to a read: {other:?}"),
+    }
+}
+
+/// Reads page by page; each must end where an element ends.
+async fn pages(sdk: &mut FakeSdk, id: &str, key: state_key::Type) -> Vec<Bytes> {
+    let (mut all, mut continuation_token) = (Vec::new(), Bytes::new());
+    loop {
+        let reply = sdk.state(id, key.clone(), Request::Get(StateGetRequest { continuation_token })).await;
+        assert_eq!(reply.error, "");
+        let Some(state_response::Response::Get(get)) = reply.response else { unreachable!("a read") };
+        all.push(get.data);
+        continuation_token = get.continuation_token;
+        if continuation_token.is_empty() {
+            return all;
+        }
+    }
+}
+
+fn keyed() -> Input {
+    let timer =
+        DueTimer { family: 0, tag: Bytes::from_static(b"tag"), fire: 11, hold: EventTime(10), pane: Pane::NO_FIRING };
+    Input::Keyed {
+        groups: Arc::from([group("k0"), group("k2")]),
+        batches: vec![batch(3)],
+        items: vec![Item::Row { group: 0, batch: 0, row: 0 }, Item::Timer { group: 1, timer }],
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bag_is_read_appended_and_cleared_and_its_delta_is_the_bundles() -> anyhow::Result<()> {
+    let mut scene = Scene::set(FnApiConfig::default()).await?;
+    let mut sdk = scene.up().await;
+    scene.start(5, keyed(), Vec::new());
+    let (id, _) = sdk.bundle().await;
+    sdk.input().await;
+    assert_eq!(data(sdk.state(&id, bag("k0"), get()).await), "");
+    for chunk in [&b"a"[..], b"b"] {
+        assert_eq!(sdk.state(&id, bag("k0"), append(chunk)).await.error, "");
+    }
+    assert_eq!(data(sdk.state(&id, bag("k0"), get()).await), "ab");
+    assert_eq!(data(sdk.state(&id, bag("k2"), get()).await), "");
+    sdk.state(&id, bag("k0"), clear()).await;
+    sdk.state(&id, bag("k0"), append(b"c")).await;
+    assert_eq!(data(sdk.state(&id, bag("k0"), get()).await), "c");
+    let foreign = sdk.state(&id, bag("k1"), get()).await;
+    assert!(foreign.error.starts_with("STATE_FOREIGN_KEY"), "{}", foreign.error);
+    let unknown = state_key::Type::BagUserState(state_key::BagUserState::default());
+    assert!(sdk.state(&id, unknown, get()).await.error.starts_with("STATE_UNKNOWN"));
+    let of_runner = state_key::Type::Runner(state_key::Runner::default());
+    assert!(sdk.state(&id, of_runner, get()).await.error.starts_with("STATE_UNSUPPORTED"));
+    sdk.close(&id).await;
+    sdk.done(&id, ProcessBundleResponse::default()).await;
+    let Event::Done { result, .. } = scene.event().await else { unreachable!("done") };
+    let left: Vec<_> =
+        result.state.groups[0].changes.iter().filter_map(|c| c.value.as_ref().map(|v| (c.id, v))).collect();
+    assert_eq!(left.len(), 1);
+    assert_eq!((left[0].0, left[0].1.as_slice()), (COUNT, &b"c"[..]));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_multimap_keeps_its_map_keys_apart() -> anyhow::Result<()> {
+    let mut scene = Scene::set(FnApiConfig::default()).await?;
+    let mut sdk = scene.up().await;
+    scene.start(5, keyed(), Vec::new());
+    let (id, _) = sdk.bundle().await;
+    for (map_key, value) in [("x", &b"1"[..]), ("xy", b"2"), ("x", b"3")] {
+        assert_eq!(sdk.state(&id, multimap("k0", map_key), append(value)).await.error, "");
+    }
+    assert_eq!(data(sdk.state(&id, multimap("k0", "x"), get()).await), "13");
+    let keys = state_key::Type::MultimapKeysUserState(state_key::MultimapKeysUserState {
+        transform_id: "Fn".to_owned(),
+        user_state_id: "count".to_owned(),
+        window: Bytes::new(),
+        key: nested("k0"),
+    });
+    assert_eq!(data(sdk.state(&id, keys.clone(), get()).await), "\x01x\x02xy");
+    sdk.state(&id, multimap("k0", "x"), clear()).await;
+    assert_eq!(data(sdk.state(&id, multimap("k0", "x"), get()).await), "");
+    assert_eq!(data(sdk.state(&id, multimap("k0", "xy"), get()).await), "2");
+    sdk.state(&id, keys.clone(), clear()).await;
+    assert_eq!(data(sdk.state(&id, keys, get()).await), "");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ordered_list_is_read_and_cleared_by_range() -> anyhow::Result<()> {
+    let mut scene = Scene::set(FnApiConfig::default()).await?;
+    let mut sdk = scene.up().await;
+    scene.start(5, keyed(), Vec::new());
+    let (id, _) = sdk.bundle().await;
+    let list = |range: Option<(i64, i64)>| {
+        state_key::Type::OrderedListUserState(state_key::OrderedListUserState {
+            transform_id: "Fn".to_owned(),
+            user_state_id: "count".to_owned(),
+            window: Bytes::new(),
+            key: nested("k0"),
+            range: range.map(|(start, end)| OrderedListRange { start, end }),
+        })
+    };
+    // 300, 5 and 5 again, then -1: a varint of ten bytes
+    sdk.state(&id, list(None), append(b"\xac\x02\x01c\x05\x01a\x05\x01b")).await;
+    sdk.state(&id, list(None), append(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01z")).await;
+    assert_eq!(data(sdk.state(&id, list(Some((0, 301))), get()).await), &b"\x05\x01a\x05\x01b\xac\x02\x01c"[..]);
+    assert_eq!(data(sdk.state(&id, list(Some((-1, 5))), get()).await).len(), 12);
+    sdk.state(&id, list(Some((5, 6))), clear()).await;
+    assert_eq!(data(sdk.state(&id, list(Some((0, i64::MAX))), get()).await), &b"\xac\x02\x01c"[..]);
+    sdk.state(&id, list(None), clear()).await;
+    assert_eq!(data(sdk.state(&id, list(None), get()).await), "");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn timers_go_out_with_their_key_and_come_back_with_their_group() -> anyhow::Result<()> {
+    let mut scene = Scene::set(FnApiConfig::default()).await?;
+    let mut sdk = scene.up().await;
+    scene.start(5, keyed(), Vec::new());
+    let (id, _) = sdk.bundle().await;
+    let sent = sdk.input().await;
+    let rows: Bytes = sent.iter().flat_map(|m| &m.data).flat_map(|d| d.data.to_vec()).collect::<Vec<_>>().into();
+    let rows = coder().decode(rows)?;
+    assert_eq!((rows.len(), rows.key(&rows.rows()[0])), (1, &b"k0"[..]));
+    let bytes: Bytes = sent.iter().flat_map(|m| &m.timers).flat_map(|t| t.timers.to_vec()).collect::<Vec<_>>().into();
+    let set = |fire, hold| Some(TimerSet { fire, hold: EventTime(hold), pane: Pane::NO_FIRING });
+    let timer = |key: &'static [u8], tag: &'static [u8], set| WireTimer {
+        key: Bytes::from_static(key),
+        tag: Bytes::from_static(tag),
+        windows: [WINDOW].into_iter().collect(),
+        set,
+    };
+    assert_eq!(timer_coder().decode(&bytes)?, [timer(b"k2", b"tag", set(11, 10))]);
+
+    let mut back = Vec::new();
+    timer_coder().encode(&timer(b"k2", b"", set(99, 50)), &mut back);
+    timer_coder().encode(&timer(b"k0", b"t", None), &mut back);
+    sdk.send_timers(&id, back.into()).await;
+    sdk.send(&id, "sink-a", None).await;
+    sdk.send(&id, "sink-b", None).await;
+    sdk.done(&id, ProcessBundleResponse::default()).await;
+    let Event::Done { result, .. } = scene.event().await else { unreachable!("done") };
+    let update = |group, tag: &'static [u8], set| TimerUpdate { group, family: 0, tag: Bytes::from_static(tag), set };
+    assert_eq!(result.timers, [update(1, b"", set(99, 50)), update(0, b"t", None)]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_timer_of_a_foreign_key_fails_the_bundle() -> anyhow::Result<()> {
+    let mut scene = Scene::set(FnApiConfig::default()).await?;
+    let mut sdk = scene.up().await;
+    scene.start(5, keyed(), Vec::new());
+    let (id, _) = sdk.bundle().await;
+    let mut bytes = Vec::new();
+    let timer = WireTimer {
+        key: Bytes::from_static(b"k9"),
+        tag: Bytes::new(),
+        windows: [WINDOW].into_iter().collect(),
+        set: None,
+    };
+    timer_coder().encode(&timer, &mut bytes);
+    sdk.send_timers(&id, bytes.into()).await;
+    let Event::Failed { error, .. } = scene.event().await else { unreachable!("failed") };
+    assert_eq!(error.code, "STATE_FOREIGN_KEY");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn side_inputs_are_read_in_pages_that_cut_no_element() -> anyhow::Result<()> {
+    let mut scene = Scene::set(FnApiConfig { state_page_bytes: 10, ..FnApiConfig::default() }).await?;
+    let mut sdk = scene.up().await;
+    let values: Vec<u8> = (0..20).flat_map(|i| nested(&format!("value{i}"))).collect();
+    let list = SideWindow { values: values.clone(), ..SideWindow::default() };
+    let mut map = SideWindow::default();
+    for key in ["a", "bb", "ccc", "dddd", "eeeee"] {
+        map.by_key.insert(Bytes::from_static(key.as_bytes()), nested(key).to_vec());
+        map.keys.push(Bytes::from_static(key.as_bytes()));
+    }
+    let view = |window: SideWindow| {
+        let mut view = SideView::default();
+        view.windows.insert(WINDOW, Arc::new(window));
+        Arc::new(view)
+    };
+    scene.start(5, Input::Elements { batches: vec![(0, batch(1))] }, vec![view(list), view(map)]);
+    let (id, request) = sdk.bundle().await;
+    assert_eq!(request.cache_tokens.len(), 3);
+    let (transform_id, window) = ("Fn".to_owned(), Bytes::new());
+
+    let key = state_key::Type::IterableSideInput(state_key::IterableSideInput {
+        transform_id: transform_id.clone(),
+        side_input_id: "list".to_owned(),
+        window: window.clone(),
+    });
+    let read = pages(&mut sdk, &id, key).await;
+    assert!(read.len() > 5 && read.iter().all(|page| page.ends_with(&page[page.len() - 6..])));
+    assert!(read.iter().all(|page| page[0] == 6 || page[0] == 7), "every page begins with an element");
+    assert_eq!(read.concat(), values);
+
+    let of_key = |key: &str| {
+        state_key::Type::MultimapSideInput(state_key::MultimapSideInput {
+            transform_id: transform_id.clone(),
+            side_input_id: "map".to_owned(),
+            window: window.clone(),
+            key: nested(key),
+        })
+    };
+    assert_eq!(pages(&mut sdk, &id, of_key("ccc")).await.concat(), nested("ccc"));
+    assert_eq!(pages(&mut sdk, &id, of_key("zzz")).await.concat(), b"");
+
+    let keys = state_key::Type::MultimapKeysSideInput(state_key::MultimapKeysSideInput {
+        transform_id: transform_id.clone(),
+        side_input_id: "map".to_owned(),
+        window: window.clone(),
+    });
+    assert_eq!(pages(&mut sdk, &id, keys).await.concat(), b"\x01a\x02bb\x03ccc\x04dddd\x05eeeee");
+
+    let entries = state_key::Type::MultimapKeysValuesSideInput(state_key::MultimapKeysValuesSideInput {
+        transform_id,
+        side_input_id: "map".to_owned(),
+        window,
+    });
+    let read = pages(&mut sdk, &id, entries).await;
+    assert!(read.len() > 1 && read[0].starts_with(b"\x01a\0\0\0\x01\x01a"));
+    Ok(())
+}

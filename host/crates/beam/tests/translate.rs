@@ -1,0 +1,109 @@
+//! Pipelines of Beam's Python SDK become the graphs and plans that the snapshots show.
+//!
+//! The protos are made by `tests/data/make.py`. A snapshot that differs is written beside the expected one as `*.new`:
+//! look at it, and move it over if it is right.
+
+mod render;
+
+use prost::Message;
+use std::path::PathBuf;
+use thalweg_beam::descriptor::{Endpoints, StageWire, describe};
+use thalweg_beam::translate::{Role, Translation, translate};
+use thalweg_core::error::{Error, Result};
+use thalweg_core::graph::{Plan, StageKind, fuse};
+use thalweg_proto::pipeline::Pipeline;
+
+fn read(name: &str) -> Result<Pipeline> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(format!("{name}.pb"));
+    let bytes = std::fs::read(&path).map_err(|e| Error::internal("TEST", format!("{}: {e}", path.display())))?;
+    Pipeline::decode(bytes.as_slice()).map_err(|e| Error::internal("TEST", e.to_string()))
+}
+
+fn stages(translation: &Translation, plan: &Plan) -> Result<Vec<StageWire>> {
+    let mut wires = Vec::new();
+    for stage in &plan.stages {
+        if let StageKind::Worker(worker) = &stage.kind
+            && worker.environment.is_some()
+        {
+            wires.push(describe(translation, plan, stage.id, &Endpoints::at("localhost:2"))?);
+        }
+    }
+    Ok(wires)
+}
+
+/// Compares what a pipeline becomes with its snapshot.
+fn golden(name: &str) -> Result<()> {
+    let translation = translate(read(name)?)?;
+    let plan = fuse(&translation.graph)?;
+    let text = render::all(&translation, &plan, &stages(&translation, &plan)?);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(format!("{name}.txt"));
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    if text != expected {
+        let new = path.with_extension("new");
+        std::fs::write(&new, &text).map_err(|e| Error::internal("TEST", e.to_string()))?;
+        assert_eq!(text, expected, "see {}", new.display());
+    }
+    Ok(())
+}
+
+#[test]
+fn wordcount_combines_around_its_grouping() -> Result<()> {
+    golden("wordcount")
+}
+
+#[test]
+fn a_combine_lifted_by_the_sdk_becomes_the_same_plan() -> Result<()> {
+    golden("wordcount_lifted")
+}
+
+#[test]
+fn a_stateful_function_begins_a_keyed_stage() -> Result<()> {
+    golden("stateful")
+}
+
+#[test]
+fn side_inputs_become_views() -> Result<()> {
+    golden("sides")
+}
+
+#[test]
+fn inputs_of_a_flatten_are_recoded_where_coders_differ() -> Result<()> {
+    golden("flatten")
+}
+
+#[test]
+fn a_splittable_function_is_taken_apart() -> Result<()> {
+    golden("splittable")
+}
+
+#[test]
+fn windows_of_every_kind_are_understood() -> Result<()> {
+    golden("windows")
+}
+
+#[test]
+fn keys_and_windows_that_only_the_sdk_knows_are_prefixed_everywhere() -> Result<()> {
+    golden("opaque")
+}
+
+#[test]
+fn a_test_stream_becomes_a_script() -> Result<()> {
+    golden("test_stream")
+}
+
+#[test]
+fn a_grouping_with_early_panes_is_refused_by_name() -> Result<()> {
+    let error = translate(read("triggers")?).err().ok_or_else(|| Error::internal("TEST", "accepted"))?;
+    assert_eq!(error.code, "PIPELINE_TRIGGER");
+    assert!(error.message.contains("Group") && error.message.contains("element_count(2)"), "{}", error.message);
+    Ok(())
+}
+
+#[test]
+fn user_names_stay_with_the_parts_of_a_transform() -> Result<()> {
+    let translation = translate(read("splittable")?)?;
+    let parts: Vec<_> = translation.transforms.iter().filter(|t| t.origin == "Count").collect();
+    assert_eq!(parts.len(), 3);
+    assert!(parts.iter().all(|t| matches!(t.role, Role::Sdk(_))));
+    Ok(())
+}
