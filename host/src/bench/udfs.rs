@@ -1,0 +1,125 @@
+//! The user's functions in the host: what a component does behind a sandbox, done without one.
+
+use super::pipelines::functions;
+use crate::native::{Keyed, NativeFn, Outputs, Registry, Shape, Turn};
+use thalweg_core::batch::Batch;
+use thalweg_core::coder::{read_varint, write_varint};
+use thalweg_core::error::{Error, Result};
+use thalweg_core::id::key_hash;
+use thalweg_core::state::CellValue;
+use thalweg_core::time::EventTime;
+
+/// Adds the functions.
+pub fn register(registry: &mut Registry) {
+    registry.register(functions::SPLIT, Shape::default(), |_| Ok(Box::new(Split)));
+    registry.register(functions::EVENT, Shape::default(), |_| Ok(Box::new(Event)));
+    registry.register(functions::KEY, Shape::default(), |_| Ok(Box::new(Key)));
+    let shape = Shape { keyed: true, states: vec!["n".to_owned()], timers: Vec::new() };
+    registry.register(functions::COUNT, shape, |_| Ok(Box::new(Count)));
+}
+
+/// W1: a line to its words.
+struct Split;
+
+impl NativeFn for Split {
+    fn process(&mut self, batch: &Batch, out: &mut Outputs) -> Result<()> {
+        for row in batch.rows() {
+            for word in batch.value(row).split(|byte| *byte == b' ').filter(|word| !word.is_empty()) {
+                out.like(0, batch, row, |bytes| bytes.extend_from_slice(word));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// W2: a line `key<TAB>milliseconds<TAB>value` to key and value at their event time.
+struct Event;
+
+impl NativeFn for Event {
+    fn process(&mut self, batch: &Batch, out: &mut Outputs) -> Result<()> {
+        for row in batch.rows() {
+            let mut columns = batch.value(row).split(|byte| *byte == b'\t');
+            let (Some(key), Some(time), Some(value), None) =
+                (columns.next(), columns.next().and_then(number), columns.next().and_then(number), columns.next())
+            else {
+                return Err(malformed());
+            };
+            let windows = batch.windows(row);
+            out.push_with(0, (key, key_hash(key)), EventTime(time), windows, |bytes| write_varint(bytes, value as u64));
+        }
+        Ok(())
+    }
+}
+
+fn malformed() -> Error {
+    Error::user("BENCH_INPUT", "a line is not `key<TAB>milliseconds<TAB>value`").help("make the input by bench/gen.py")
+}
+
+fn number(digits: &[u8]) -> Option<i64> {
+    // 18 digits cannot overflow
+    let fits = !digits.is_empty() && digits.len() <= 18;
+    digits.iter().filter(|_| fits).try_fold(None, |sum: Option<i64>, digit| match digit.wrapping_sub(b'0') {
+        digit @ 0..=9 => Some(Some(sum.unwrap_or(0) * 10 + i64::from(digit))),
+        _ => None,
+    })?
+}
+
+/// W4: a line to its key; what comes before the user's function.
+struct Key;
+
+impl NativeFn for Key {
+    fn process(&mut self, batch: &Batch, out: &mut Outputs) -> Result<()> {
+        for row in batch.rows() {
+            let key = batch.value(row).split(|byte| *byte == b'\t').next().ok_or_else(malformed)?;
+            out.push_with(0, (key, key_hash(key)), row.time, batch.windows(row), |_| {});
+        }
+        Ok(())
+    }
+}
+
+/// W4: each element gives its key with the count so far.
+struct Count;
+
+impl NativeFn for Count {
+    fn process(&mut self, _: &Batch, _: &mut Outputs) -> Result<()> {
+        Err(Error::internal("NATIVE_NOT_KEYED", "a function with state was given input without keys"))
+    }
+
+    fn process_keyed(&mut self, input: &mut Keyed<'_>, out: &mut Outputs) -> Result<()> {
+        let mut open: Option<(u32, u64)> = None;
+        for i in 0..input.len() {
+            let Some((group, Turn::Element(_, row))) = input.turn(i) else { continue };
+            let count = match open {
+                Some((same, count)) if same == group => count + 1,
+                _ => {
+                    close(input, open)?;
+                    let stored = input.get(group, 0)?;
+                    stored.map_or(Ok(0), |cell| read_varint(cell.as_slice()).map(|(n, _)| n))? + 1
+                }
+            };
+            open = Some((group, count));
+            let Some(owner) = input.group(group) else { continue };
+            let windows = std::slice::from_ref(&owner.window);
+            out.push_with(0, (&owner.key, owner.hash), row.time, windows, |bytes| write_varint(bytes, count));
+        }
+        close(input, open)
+    }
+}
+
+/// Keeps the count of a group whose elements are through.
+fn close(input: &mut Keyed<'_>, open: Option<(u32, u64)>) -> Result<()> {
+    let Some((group, count)) = open else { return Ok(()) };
+    let mut bytes = Vec::with_capacity(10);
+    write_varint(&mut bytes, count);
+    input.put(group, 0, Some(CellValue::copy(&bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn numbers_are_digits_only() {
+        assert_eq!([&b"0"[..], b"1700000000000", b"", b"1x", b"1234567890123456789"].map(number), [Some(0), Some(1_700_000_000_000), None, None, None]);
+    }
+}

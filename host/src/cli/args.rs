@@ -1,0 +1,216 @@
+//! The arguments of every command.
+
+use super::logs::LogKind;
+use super::prism::Flags;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Runs Apache Beam pipelines: native and WebAssembly functions from a YAML file, or programs of any Beam SDK.
+#[derive(Debug, Parser)]
+#[command(name = "thalweg", version, about, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a pipeline file
+    Run(RunArgs),
+    /// Take jobs from Beam SDKs (gRPC)
+    Serve(ServeArgs),
+    /// Show what a pipeline file becomes, and run nothing
+    Plan(PlanArgs),
+    /// Build and look at WebAssembly components
+    Udf {
+        /// What to do.
+        #[command(subcommand)]
+        command: UdfCommand,
+    },
+    /// Measure a workload of the benchmark
+    Bench(BenchArgs),
+}
+
+/// A pipeline file and its values.
+#[derive(Debug, Args)]
+pub struct FileArgs {
+    /// The pipeline, in the format of Beam YAML
+    pub file: PathBuf,
+    /// Value of a {{ name }} in the file; may be given more than once
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
+    set: Vec<(String, String)>,
+}
+
+impl FileArgs {
+    /// The values by name; the last one given counts.
+    pub fn values(&self) -> BTreeMap<String, String> {
+        self.set.iter().cloned().collect()
+    }
+}
+
+/// `thalweg run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The file.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Keep the job's state here: run again, it goes on where it was; without it the job lives in memory
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Threads that run the pipeline [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub shards: Option<u16>,
+    /// Milliseconds between two commits [default: 500]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=3_600_000))]
+    pub epoch_ms: Option<i64>,
+    /// Name of the job among those that use the same Kafka cluster [default: after the file]
+    #[arg(long, value_name = "NAME")]
+    pub app_id: Option<String>,
+    /// Property of all Kafka clients, by Kafka's name; may be given more than once
+    #[arg(short = 'X', value_name = "PROPERTY=VALUE", value_parser = pair)]
+    pub kafka: Vec<(String, String)>,
+    /// Logging.
+    #[command(flatten)]
+    pub logs: LogArgs,
+}
+
+/// `thalweg plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The file.
+    #[command(flatten)]
+    pub file: FileArgs,
+}
+
+/// `thalweg serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Port of all services, on the loopback interface; 0 takes any free one
+    #[arg(long, alias = "job_port", default_value_t = 8099)]
+    port: u16,
+    /// Of Prism's command line; there is no web page to serve
+    #[arg(long = "serve_http", hide = true, num_args = 0..=1, default_missing_value = "true")]
+    _serve_http: Option<String>,
+    /// Logging.
+    #[command(flatten)]
+    logs: LogArgs,
+}
+
+impl ServeArgs {
+    /// The same as Prism's flags.
+    pub fn flags(&self) -> Flags {
+        Flags { port: self.port, level: self.logs.log_level.clone(), kind: self.logs.log_kind, ..Flags::default() }
+    }
+}
+
+/// Logging.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// What to log: trace, debug, info, warn, error
+    #[arg(long, alias = "log_level", value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// How to log
+    #[arg(long, alias = "log_kind", value_name = "KIND", value_enum, default_value_t = LogKind::Text)]
+    pub log_kind: LogKind,
+}
+
+/// `thalweg udf`.
+#[derive(Debug, Subcommand)]
+pub enum UdfCommand {
+    /// Compile a Rust function to a component
+    Build(BuildArgs),
+    /// Make a component of a compiled module
+    Componentize(ComponentizeArgs),
+    /// Show the functions of a component, what they take and give
+    Inspect {
+        /// The component
+        file: PathBuf,
+    },
+}
+
+/// `thalweg udf build`.
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// Directory of the function's crate
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+    /// Where to put the component [default: NAME.wasm in the directory]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// `thalweg udf componentize`.
+#[derive(Debug, Args)]
+pub struct ComponentizeArgs {
+    /// The module that the compiler made
+    pub module: PathBuf,
+    /// Where to put the component
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+/// `thalweg bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// The workload
+    pub workload: Workload,
+    /// Directory with text.txt and events.tsv
+    pub data: PathBuf,
+    /// What runs the user's function
+    #[arg(long, value_enum, default_value_t = Udf::Wasm)]
+    pub udf: Udf,
+    /// Threads
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub shards: u16,
+    /// The component with the functions
+    #[arg(long, value_name = "FILE", default_value = "target/guests/components/bench_udfs.wasm")]
+    pub component: PathBuf,
+}
+
+/// A workload of the benchmark.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Workload {
+    /// Words of lines, counted
+    W1,
+    /// Events, parsed and counted by key and minute
+    W2,
+    /// Events, each with the count of its key so far
+    W4,
+}
+
+/// What runs the user's function.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Udf {
+    /// A component
+    Wasm,
+    /// The host itself
+    Native,
+}
+
+/// `NAME=VALUE`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn values_keep_their_equals_signs() {
+        assert_eq!(pair("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert!(pair("=x").is_err() && pair("x").is_err());
+    }
+}

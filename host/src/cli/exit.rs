@@ -1,0 +1,62 @@
+//! Errors as people see them, and the exit codes that programs see.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use thalweg_core::error::{Domain, Error};
+
+/// The job failed.
+const JOB: u8 = 1;
+/// The configuration, the pipeline or a component must be mended.
+const CONFIGURATION: u8 = 3;
+/// Stopped by a signal.
+pub const INTERRUPTED: u8 = 130;
+
+/// A command that failed, and whose turn it is.
+#[derive(Debug)]
+pub struct Failed {
+    error: Box<Error>,
+    code: u8,
+}
+
+impl Failed {
+    /// Before anything ran: what the user has to mend is configuration, what others have to is a failed job.
+    pub fn before(error: Error) -> Self {
+        let mend = matches!(error.domain, Domain::User | Domain::Guest);
+        Self { error: Box::new(error), code: if mend { CONFIGURATION } else { JOB } }
+    }
+
+    /// While the job ran.
+    pub fn running(error: Error) -> Self {
+        Self { error: Box::new(error), code: JOB }
+    }
+
+    /// Prints the error; gives the exit code.
+    pub fn report(self) -> ExitCode {
+        print_error(&self.error);
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::before(error)
+    }
+}
+
+/// Prints an error to standard error: the sentence with its code, the transform, what to do, the worker's own trace.
+pub fn print_error(error: &Error) {
+    let stderr = std::io::stderr();
+    let colour = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let (red, plain) = if colour { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+    let mut text = format!("{red}error[{}]{plain}: {}\n", error.code, error.message);
+    if !error.transform.is_empty() {
+        text.push_str(&format!("  in: {}\n", error.transform));
+    }
+    let help = if error.help.is_empty() { "see docs/errors.md" } else { error.help.as_str() };
+    text.push_str(&format!("  help: {help}\n"));
+    for line in error.trace.trim_end().lines() {
+        text.push_str(&format!("    {line}\n"));
+    }
+    // nobody is left to tell if standard error is closed
+    let _ = stderr.lock().write_all(text.as_bytes());
+}

@@ -1,0 +1,56 @@
+//! The command line: `thalweg run`, `serve`, `plan`, `udf`, `bench`, and Prism's own flags.
+//!
+//! In: arguments, signals. Out: output for people, errors as `error[CODE]: sentence` with what to do, and exit codes: 0 ok,
+//! 1 the job failed, 2 usage, 3 configuration, 130 interrupted. Nothing here knows how jobs work.
+
+mod args;
+mod bench;
+mod exit;
+mod logs;
+mod plan;
+mod prism;
+mod progress;
+mod run;
+mod serve;
+mod signals;
+mod table;
+mod udf;
+
+pub use exit::print_error;
+pub use logs::{LogKind, init as init_logs};
+
+use args::{Arguments, Command, UdfCommand};
+use clap::Parser as _;
+use exit::Failed;
+use std::process::ExitCode;
+
+/// Runs the program with the process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    let done = match prism::parse(&given) {
+        Some(flags) => serve::serve(&flags),
+        None => match Arguments::try_parse() {
+            Ok(arguments) => command(arguments),
+            Err(usage) => usage.exit(), // prints, and ends with 0 for --help and 2 for wrong usage
+        },
+    };
+    match done {
+        Ok(code) => code,
+        Err(failed) => failed.report(),
+    }
+}
+
+fn command(arguments: Arguments) -> Result<ExitCode, Failed> {
+    match arguments.command {
+        Command::Run(run) => run::run(&run),
+        Command::Plan(plan) => plan::plan(&plan),
+        Command::Serve(serve) => serve::serve(&serve.flags()),
+        Command::Bench(bench) => bench::bench(&bench),
+        Command::Udf { command } => match command {
+            UdfCommand::Build(build) => udf::build(&build),
+            UdfCommand::Componentize(files) => udf::componentize(&files),
+            UdfCommand::Inspect { file } => udf::inspect(&file),
+        },
+    }
+}

@@ -1,0 +1,72 @@
+//! `thalweg plan`: what a pipeline file becomes.
+
+use super::args::PlanArgs;
+use super::exit::Failed;
+use super::table::table;
+use crate::compose::{ComponentStore, Composer, Settings};
+use crate::native::Registry;
+use crate::pipeline::show;
+use crate::yaml;
+use std::process::ExitCode;
+use thalweg_beam::translate::{Role, Translation, translate};
+use thalweg_core::graph::{Plan, Route, Stage, StageKind};
+
+/// Shows transforms and stages.
+pub fn plan(args: &PlanArgs) -> Result<ExitCode, Failed> {
+    let settings = Settings { cache_dir: ComponentStore::default_cache_dir(), ..Settings::default() };
+    let composer = Composer::new(settings, Registry::standard())?;
+    let pipeline = yaml::load_file(&args.file.file, &args.file.values(), composer.components().as_ref())?;
+    println!("transforms\n");
+    for line in show(&pipeline).lines() {
+        println!("  {line}");
+    }
+    let mut translation = translate(pipeline)?;
+    let plan = composer.plan(&mut translation)?;
+    println!("\nstages\n");
+    let rows: Vec<Vec<String>> = plan.stages.iter().map(|stage| row(&translation, &plan, stage)).collect();
+    print!("{}", table(&rows, &[true]));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(translation: &Translation, plan: &Plan, stage: &Stage) -> Vec<String> {
+    let edges = stage.outputs.iter().flat_map(|port| &port.edges).filter_map(|id| plan.edges.get(id.0 as usize));
+    let feeds: Vec<String> = edges.map(|edge| format!("{} {}", route(edge.route), edge.to.0)).collect();
+    let arrow = if feeds.is_empty() { String::new() } else { format!("-> {}", feeds.join(", ")) };
+    let what = match &stage.kind {
+        StageKind::Worker(worker) => {
+            let infos: Vec<_> = worker.transforms.iter().filter_map(|id| translation.transform(*id)).collect();
+            let who = match infos.first().map(|i| i.role) {
+                Some(Role::Wasm(_)) => "component",
+                Some(Role::Native) => "native",
+                _ => "SDK worker",
+            };
+            let names: Vec<&str> = infos.iter().map(|i| i.name.as_str()).collect();
+            format!("{who}: {}", names.join(", "))
+        }
+        _ => runner(stage),
+    };
+    vec![stage.id.0.to_string(), stage.name.clone(), what, arrow]
+}
+
+/// What the engine itself does in a stage.
+fn runner(stage: &Stage) -> String {
+    match &stage.kind {
+        StageKind::Source(_) => "source",
+        StageKind::Impulse => "impulse",
+        StageKind::Script(_) => "script",
+        StageKind::Worker(_) => "worker",
+        StageKind::Group(_) => "group by key and window",
+        StageKind::View(_) => "side input",
+        StageKind::Sink(_) => "sink",
+    }
+    .to_owned()
+}
+
+fn route(route: Route) -> &'static str {
+    match route {
+        Route::Local => "stage",
+        Route::Keyed => "by key to stage",
+        Route::Spread => "spread to stage",
+        Route::Broadcast => "to all of stage",
+    }
+}

@@ -1,0 +1,98 @@
+//! Components of this process: loaded once per file and digest, compiled once per machine, under the process's limits.
+
+use super::payload::WasmCall;
+use crate::yaml::Components;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use thalweg_core::error::{Error, Result};
+use thalweg_wasm::describe::Description;
+use thalweg_wasm::{Cache, Component, Digest, Engine, EngineLimits, Limits};
+
+/// Loads components. The engine behind it is set up by the first one, so that a process without components pays nothing.
+pub struct ComponentStore {
+    cache_dir: Option<PathBuf>,
+    limits: Limits,
+    engine: OnceLock<Engine>,
+    loaded: Mutex<BTreeMap<PathBuf, Component>>,
+}
+
+impl std::fmt::Debug for ComponentStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ComponentStore").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl ComponentStore {
+    /// A store that keeps compiled code in `cache_dir`; without it every process compiles anew.
+    #[must_use]
+    pub fn new(cache_dir: Option<&Path>, limits: Limits) -> Self {
+        let cache_dir = cache_dir.map(Path::to_owned);
+        Self { cache_dir, limits, engine: OnceLock::new(), loaded: Mutex::default() }
+    }
+
+    /// The directory for compiled code that users expect: `$XDG_CACHE_HOME/thalweg/components`, else below `~/.cache`.
+    #[must_use]
+    pub fn default_cache_dir() -> Option<PathBuf> {
+        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+        Some(base.join("thalweg").join("components"))
+    }
+
+    /// Limits of every component.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn engine(&self) -> Result<Engine> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(engine.clone());
+        }
+        let made = Engine::new(EngineLimits::default())?;
+        Ok(self.engine.get_or_init(|| made).clone())
+    }
+
+    /// The component of a call, checked against the digest it pins.
+    ///
+    /// # Errors
+    /// What is wrong with the file, or `WASM_DIGEST` when it is another than the pipeline was made with.
+    pub fn load(&self, call: &WasmCall) -> Result<Component> {
+        let component = self.open(Path::new(&call.component))?;
+        let found = format!("sha256:{}", component.digest());
+        match &call.digest {
+            Some(wanted) if *wanted != found => {
+                let message = format!("{} is {found}, but the pipeline was made with {wanted}", call.component);
+                Err(Error::user("WASM_DIGEST", message)
+                    .help("submit the pipeline again, or put the component back that it was made with"))
+            }
+            _ => Ok(component),
+        }
+    }
+
+    /// The component of a file. A file that was changed since is loaded anew.
+    ///
+    /// # Errors
+    /// `WASM_*`: the file is not there, is no component of ours, or does not compile.
+    pub fn open(&self, path: &Path) -> Result<Component> {
+        let name = path.display().to_string();
+        let unreadable = |e: std::io::Error| thalweg_wasm::Error::Unreadable { path: name.clone(), why: e.to_string() };
+        let bytes = std::fs::read(path).map_err(unreadable)?;
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = loaded.get(path).filter(|c| *c.digest() == Digest::of(&bytes)) {
+            return Ok(known.clone());
+        }
+        // a cache that cannot be used costs time, not the job
+        let warn = |e: &thalweg_wasm::Error| tracing::warn!("compiled components are not kept: {e}");
+        let cache = self.cache_dir.as_deref().and_then(|dir| Cache::open(dir).inspect_err(warn).ok());
+        let component = Component::from_bytes(&self.engine()?, &name, &bytes, cache.as_ref())?;
+        loaded.insert(path.to_owned(), component.clone());
+        Ok(component)
+    }
+}
+
+impl Components for ComponentStore {
+    fn describe(&self, component: &Path) -> Result<Arc<Description>> {
+        Ok(Arc::new(self.open(component)?.description().clone()))
+    }
+}

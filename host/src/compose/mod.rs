@@ -1,0 +1,185 @@
+//! From a translated pipeline to a job that can run: native sources, sinks, functions and components get their meaning here.
+//!
+//! In: a `Translation` and [`Settings`]. Out: a [`Composed`] job, complete but for workers over the Fn API, which
+//! [`jobs`](crate::jobs) adds. Everything that can be refused is refused here, before a thread is started.
+
+mod components;
+mod connectors;
+mod local;
+pub mod payload;
+mod payload_of;
+mod shape;
+mod sinks;
+mod sources;
+mod store;
+
+pub use components::ComponentStore;
+pub use connectors::Connectors;
+pub use local::LocalWorkers;
+pub use sinks::{Place, SinkReport};
+
+use crate::native::Registry;
+use crate::runtime::{JobSpec, SourceSpec, Waker, WorkerFactory, WorkerSet};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use thalweg_beam::translate::{NativeSpec, Translation};
+use thalweg_core::engine::Config;
+use thalweg_core::error::Result;
+use thalweg_core::graph::{Plan, fuse};
+use thalweg_core::id::ShardId;
+use thalweg_core::port::sink::Sink;
+use thalweg_core::port::store::StateStore;
+use thalweg_io::kafka::KafkaClientConfig;
+
+/// How jobs are run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Threads that run stages; by default one per core.
+    pub shards: u16,
+    /// Length of an epoch in milliseconds.
+    pub epoch_ms: i64,
+    /// Where state lives; in memory without it. A job has a folder of its own in it.
+    pub state_dir: Option<PathBuf>,
+    /// Where compiled components are kept; nowhere without it.
+    pub cache_dir: Option<PathBuf>,
+    /// Kafka properties given on the command line; they win over the pipeline's.
+    pub kafka: BTreeMap<String, String>,
+    /// Limits of every component.
+    pub wasm: thalweg_wasm::Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            shards: u16::try_from(cores).unwrap_or(64).min(64),
+            epoch_ms: 500,
+            state_dir: None,
+            cache_dir: None,
+            kafka: BTreeMap::new(),
+            wasm: thalweg_wasm::Limits::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Settings of a Kafka client. Properties of whoever runs the process may name files; those of a pipeline may not.
+    fn kafka_client(&self, bootstrap: &str, mut properties: BTreeMap<String, String>) -> KafkaClientConfig {
+        properties.extend(self.kafka.clone());
+        let properties_allowed = self.kafka.keys().cloned().collect();
+        KafkaClientConfig { properties, properties_allowed, ..KafkaClientConfig::new(bootstrap) }
+    }
+}
+
+/// Composes jobs; shared by all jobs of a process.
+#[derive(Clone, Debug)]
+pub struct Composer {
+    settings: Settings,
+    registry: Registry,
+    connectors: Connectors,
+    components: Arc<ComponentStore>,
+}
+
+/// A job without its Fn API workers.
+pub struct Composed {
+    /// What to run.
+    pub plan: Arc<Plan>,
+    /// Sources, by id.
+    pub sources: Vec<SourceSpec>,
+    /// Sinks, by id.
+    pub sinks: Vec<Box<dyn Sink>>,
+    /// Makes native and Wasm workers.
+    pub local: LocalWorkers,
+    /// The commit authority.
+    pub store: Box<dyn StateStore>,
+    /// What the sinks write, live.
+    pub reports: Vec<SinkReport>,
+    /// Rows that the sources will give, if all of them know.
+    pub rows: Option<u64>,
+}
+
+/// Only native functions and components: no Fn API.
+struct OnlyLocal(LocalWorkers);
+
+impl WorkerFactory for OnlyLocal {
+    fn make(&self, _shard: ShardId, _waker: Waker) -> Result<WorkerSet> {
+        self.0.make()
+    }
+}
+
+impl Composer {
+    /// A composer with the functions in `registry`.
+    ///
+    /// # Errors
+    /// None now; the component engine is set up by the first component.
+    pub fn new(settings: Settings, registry: Registry) -> Result<Self> {
+        let components = Arc::new(ComponentStore::new(settings.cache_dir.as_deref(), settings.wasm.clone()));
+        Ok(Self { settings, registry, connectors: Connectors::default(), components })
+    }
+
+    /// Adds sources and sinks.
+    #[must_use]
+    pub fn with_connectors(mut self, connectors: Connectors) -> Self {
+        self.connectors = connectors;
+        self
+    }
+
+    /// How jobs are run.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The components that were loaded.
+    #[must_use]
+    pub fn components(&self) -> &Arc<ComponentStore> {
+        &self.components
+    }
+
+    /// Checks a pipeline and makes its plan, without opening anything lasting.
+    ///
+    /// # Errors
+    /// What the pipeline needs and is not there: components, functions, mismatched coders.
+    pub fn plan(&self, translation: &mut Translation) -> Result<Plan> {
+        shape::shape(self, translation)?;
+        let known = |specs: &[NativeSpec], known: fn(&str, &Connectors) -> bool| {
+            specs.iter().find(|s| !known(&s.urn, &self.connectors)).map_or(Ok(()), |s| Err(sources::unknown(s)))
+        };
+        known(&translation.sources, sources::known)?;
+        known(&translation.sinks, sinks::known)?;
+        fuse(&translation.graph)
+    }
+
+    /// Composes a job. `name` names its state, if it has any.
+    ///
+    /// # Errors
+    /// As for [`Composer::plan`], and when a source, sink or the state cannot be opened.
+    pub fn compose(&self, translation: &mut Translation, name: &str) -> Result<Composed> {
+        let plan = Arc::new(self.plan(translation)?);
+        let found = translation.sources.iter().map(|spec| sources::source(spec, &self.settings, &self.connectors));
+        let found = found.collect::<Result<Vec<_>>>()?;
+        let rows = found.iter().map(|f| f.rows).sum();
+        let sources = found.into_iter().map(|f| f.spec).collect();
+        let made = translation.sinks.iter().map(|spec| sinks::sink(spec, &self.settings, &self.connectors, name));
+        let (sinks, reports) = made.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        let store = store::open(self.settings.state_dir.as_deref())?;
+        let local = LocalWorkers::new(translation, &plan, self.registry.clone(), Arc::clone(&self.components))?;
+        Ok(Composed { plan, sources, sinks, local, store, reports, rows })
+    }
+
+    /// Sizes of a job.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        Config { shards: self.settings.shards.max(1), ..Config::default() }
+    }
+
+    /// A job that has no Fn API environment, ready to start.
+    #[must_use]
+    pub fn job(&self, name: &str, composed: Composed) -> JobSpec {
+        let Composed { plan, sources, sinks, local, store, .. } = composed;
+        let workers = Arc::new(OnlyLocal(local));
+        let (config, epoch_ms) = (self.config(), self.settings.epoch_ms);
+        JobSpec { name: name.to_owned(), plan, config, epoch_ms, sources, sinks, workers, store }
+    }
+}

@@ -1,0 +1,137 @@
+//! JSON payloads of native sources, sinks and components, as front doors write them and the composition reads them.
+
+use crate::row::Schema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Reads text files, a row a line.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TextSource {
+    /// A path, or a pattern with `*` and `?` in the file's name.
+    pub path: String,
+    /// Lines to pass over at the beginning of each file.
+    #[serde(default)]
+    pub skip_header_lines: u64,
+    /// Name of a second field with the number of the row in its file, from 1 for the first row that is not skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row_number: Option<String>,
+    /// Whether elements are the lines themselves, as texts, and not rows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plain: bool,
+}
+
+/// Reads a Kafka topic.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KafkaSource {
+    /// `host:port`, separated by commas.
+    pub bootstrap_servers: String,
+    /// The topic.
+    pub topic: String,
+    /// Properties of the consumer, verbatim.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+    /// Where a job without committed positions begins.
+    #[serde(default)]
+    pub start: StartAt,
+    /// Where it ends.
+    #[serde(default)]
+    pub stop: StopAt,
+    /// What a record becomes.
+    #[serde(default)]
+    pub element: Record,
+}
+
+/// What becomes of a record that is read.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    /// A pair of key and value, both bytes.
+    #[default]
+    KeyValue,
+    /// The value, bytes.
+    Value,
+    /// A row `{payload: bytes}` of the value.
+    Payload,
+    /// A row of this schema; the value is a JSON object, and one that does not fit fails the job.
+    Json(Schema),
+}
+
+/// Where reading begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartAt {
+    /// At the oldest record.
+    Earliest,
+    /// Behind the newest one. Kafka's own default.
+    #[default]
+    Latest,
+}
+
+/// Where reading ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopAt {
+    /// Never.
+    #[default]
+    Never,
+    /// At the end offsets seen at the start; the source is bounded then.
+    EndOffsets,
+}
+
+/// Writes rows to a file, a line each.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FileSink {
+    /// The file; its folders are made.
+    pub path: String,
+    /// Fields of the rows.
+    pub schema: Schema,
+    /// What a line holds.
+    #[serde(default)]
+    pub line: Line,
+}
+
+/// What becomes of a row that is written.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line {
+    /// A JSON object.
+    #[default]
+    Json,
+    /// One field, by name: text and bytes as they are, other types as in JSON.
+    Field(String),
+}
+
+/// Writes rows to a Kafka topic, a record each, without key.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KafkaSink {
+    /// `host:port`, separated by commas.
+    pub bootstrap_servers: String,
+    /// The topic.
+    pub topic: String,
+    /// Properties of the producer, verbatim.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+    /// Fields of the rows.
+    pub schema: Schema,
+    /// What a record's value holds.
+    #[serde(default)]
+    pub value: Line,
+}
+
+/// Calls a function of a component. The Python package writes the same.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WasmCall {
+    /// Path of the component.
+    pub component: String,
+    /// `sha256:` and 64 hex digits that the file must have.
+    #[serde(default)]
+    pub digest: Option<String>,
+    /// Name of the function.
+    pub function: String,
+    /// What the function gets when it is opened.
+    #[serde(default)]
+    pub config: Option<serde_json::Value>,
+    /// Tag of the output for elements that the function cannot process; without it they fail the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<String>,
+}

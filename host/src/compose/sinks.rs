@@ -1,0 +1,130 @@
+//! Native sinks: from a URN and its payload to something that the epoch writer drives, with a counter in front.
+
+use super::payload::{FileSink, KafkaSink as KafkaPayload, Line};
+use super::sources::unknown;
+use super::{Connectors, Settings, payload_of};
+use crate::pipeline::urn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use thalweg_beam::translate::NativeSpec;
+use thalweg_core::batch::Batch;
+use thalweg_core::error::Result;
+use thalweg_core::id::Epoch;
+use thalweg_core::port::sink::{Prepared, Sink};
+use thalweg_io::file::{JsonLinesConfig, JsonLinesSink};
+use thalweg_io::kafka::{KafkaSink, KafkaSinkConfig, SinkElement};
+
+/// What a run writes to one sink.
+#[derive(Clone, Debug)]
+pub struct SinkReport {
+    /// Unique name of the transform.
+    pub name: String,
+    /// Where it writes.
+    pub place: Place,
+    rows: Arc<AtomicU64>,
+}
+
+/// Where a sink writes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// To this file.
+    File(String),
+    /// To a topic of a cluster.
+    Topic(String, String),
+    /// Elsewhere: the URN of an embedder's sink.
+    Other(String),
+}
+
+impl SinkReport {
+    /// Rows of this run that were handed to the sink so far; live.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether anyone knows a sink.
+pub fn known(urn: &str, connectors: &Connectors) -> bool {
+    [urn::SINK_FILE, urn::SINK_KAFKA].contains(&urn) || connectors.sink(urn).is_some()
+}
+
+/// The sink of a spec. `job` names the job among those that use the same cluster. Nothing is touched yet.
+pub fn sink(
+    spec: &NativeSpec,
+    settings: &Settings,
+    connectors: &Connectors,
+    job: &str,
+) -> Result<(Box<dyn Sink>, SinkReport)> {
+    let made = match spec.urn.as_str() {
+        urn::SINK_FILE => file(payload_of::json(&spec.payload, &spec.name)?, settings),
+        urn::SINK_KAFKA => kafka(payload_of::json(&spec.payload, &spec.name)?, &spec.name, settings, job),
+        other => match connectors.sink(other) {
+            Some(make) => make(spec).map(|sink| (sink, Place::Other(other.to_owned()))),
+            None => Err(unknown(spec)),
+        },
+    };
+    let (sink, place) = made.map_err(|e| e.in_transform(&spec.name))?;
+    let rows = Arc::new(AtomicU64::new(0));
+    let report = SinkReport { name: spec.name.clone(), place, rows: Arc::clone(&rows) };
+    Ok((Box::new(Counted { sink, rows, name: spec.name.clone() }), report))
+}
+
+fn file(payload: FileSink, settings: &Settings) -> Result<(Box<dyn Sink>, Place)> {
+    let field = match payload.line {
+        Line::Json => None,
+        Line::Field(name) => Some(name),
+    };
+    let place = Place::File(payload.path.clone());
+    // a job that keeps its state keeps its output as safe as that
+    let durable = settings.state_dir.is_some();
+    let config = JsonLinesConfig { path: payload.path.into(), schema: payload.schema, durable, field };
+    Ok((Box::new(JsonLinesSink::new(&config)), place))
+}
+
+fn kafka(payload: KafkaPayload, name: &str, settings: &Settings, job: &str) -> Result<(Box<dyn Sink>, Place)> {
+    let element = match payload.value {
+        Line::Json => SinkElement::Json { schema: payload.schema, key: None },
+        Line::Field(_) => SinkElement::Payload,
+    };
+    let place = Place::Topic(payload.topic.clone(), payload.bootstrap_servers.clone());
+    // parts of a transactional id: letters that every cluster takes
+    let clean = |text: &str| text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect::<String>();
+    let config = KafkaSinkConfig {
+        client: settings.kafka_client(&payload.bootstrap_servers, payload.properties),
+        topic: payload.topic,
+        app_id: format!("thalweg-{}", clean(job)),
+        sink: clean(name),
+        element,
+        transaction_timeout_ms: 60_000,
+        delivery_timeout_ms: 180_000,
+        outbox_bytes_max: 256 << 20,
+    };
+    Ok((Box::new(KafkaSink::new(config)?), place))
+}
+
+/// Counts what goes into a sink, and puts its name to what it complains about.
+struct Counted {
+    sink: Box<dyn Sink>,
+    rows: Arc<AtomicU64>,
+    name: String,
+}
+
+impl Sink for Counted {
+    fn prepare(&mut self, epoch: Epoch, batches: &[Batch]) -> Result<Prepared> {
+        let prepared = self.sink.prepare(epoch, batches).map_err(|e| e.in_transform(&self.name))?;
+        self.rows.fetch_add(batches.iter().map(|b| b.len() as u64).sum(), Ordering::Relaxed);
+        Ok(prepared)
+    }
+
+    fn deliver(&mut self, epoch: Epoch, outbox: &[u8]) -> Result<()> {
+        self.sink.deliver(epoch, outbox).map_err(|e| e.in_transform(&self.name))
+    }
+
+    fn recover(&mut self, mark: Option<&[u8]>) -> Result<Option<Epoch>> {
+        self.sink.recover(mark).map_err(|e| e.in_transform(&self.name))
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.sink.finish().map_err(|e| e.in_transform(&self.name))
+    }
+}

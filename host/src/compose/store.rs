@@ -1,0 +1,14 @@
+//! The commit authority: RocksDB in the job's state directory, or memory.
+
+use std::path::Path;
+use thalweg_core::error::Result;
+use thalweg_core::port::store::{NullStore, StateStore};
+use thalweg_state::{Options, RocksStateStore};
+
+/// Opens the store of a job.
+pub fn open(dir: Option<&Path>) -> Result<Box<dyn StateStore>> {
+    Ok(match dir {
+        Some(dir) => Box::new(RocksStateStore::open(dir, &Options::default())?),
+        None => Box::new(NullStore::default()),
+    })
+}

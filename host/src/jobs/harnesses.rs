@@ -1,0 +1,86 @@
+//! The SDK workers of one job: a harness per environment and worker number, and the factory that gives shards their share.
+
+use super::is_sdk;
+use crate::compose::LocalWorkers;
+use crate::runtime::{Waker, WorkerFactory, WorkerSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use thalweg_beam::descriptor::{Endpoints, describe};
+use thalweg_beam::fnapi::{Environment, FnApiServer, FnApiWorker, Harness, HarnessSpec, Provision, Windows};
+use thalweg_beam::job::PreparedJob;
+use thalweg_beam::translate::Translation;
+use thalweg_core::error::Result;
+use thalweg_core::graph::{EnvironmentId, Plan, StageKind};
+use thalweg_core::id::ShardId;
+
+/// The most workers an environment may have, whatever a submitter asks for.
+const PARALLELISM_MAX: i64 = 64;
+
+/// The harnesses of a job, by environment.
+#[derive(Clone)]
+pub struct Harnesses(Arc<BTreeMap<EnvironmentId, Vec<Harness>>>);
+
+impl Harnesses {
+    /// Starts the workers that the plan needs. They come up in the background.
+    pub fn start(server: &Arc<FnApiServer>, translation: &Translation, plan: &Plan, job: &PreparedJob) -> Result<Self> {
+        let endpoints = Endpoints::at(server.endpoint());
+        let parallelism = job.options.integer("sdk_worker_parallelism")?.unwrap_or(1).clamp(1, PARALLELISM_MAX);
+        let mut all = BTreeMap::new();
+        for (i, info) in translation.environments.iter().enumerate().filter(|(_, e)| is_sdk(e)) {
+            let id = EnvironmentId(i as u32);
+            let mut stages = BTreeMap::new();
+            for stage in &plan.stages {
+                if matches!(&stage.kind, StageKind::Worker(w) if w.environment == Some(id)) {
+                    stages.insert(stage.id, describe(translation, plan, stage.id, &endpoints)?);
+                }
+            }
+            if stages.is_empty() {
+                continue;
+            }
+            let environment = Environment::from_proto(&info.proto)?;
+            let windows = Windows::of(translation, plan, id, &endpoints)?;
+            let list = (0..parallelism).map(|n| {
+                server.harness(HarnessSpec {
+                    name: format!("{}-{i}-{n}", job.id),
+                    environment: environment.clone(),
+                    provision: Provision {
+                        options: Some(job.options.wire().clone()),
+                        retrieval_token: job.id.clone(),
+                        artifact_endpoint: server.endpoint().to_owned(),
+                        dependencies: info.proto.dependencies.clone(),
+                    },
+                    stages: stages.clone(),
+                    windows: windows.clone(),
+                })
+            });
+            all.insert(id, list.collect());
+        }
+        Ok(Self(Arc::new(all)))
+    }
+
+    /// Stops all workers, at most as long as their pools may take.
+    pub async fn stop(&self) {
+        for harness in self.0.values().flatten() {
+            harness.stop().await;
+        }
+    }
+}
+
+/// Gives every shard its native, Wasm and Fn API workers.
+pub struct AllWorkers {
+    pub local: LocalWorkers,
+    pub harnesses: Harnesses,
+}
+
+impl WorkerFactory for AllWorkers {
+    fn make(&self, shard: ShardId, waker: Waker) -> Result<WorkerSet> {
+        let mut workers = self.local.make()?;
+        for (environment, list) in self.harnesses.0.iter() {
+            // a shard keeps to one worker, so that a key's bundles always meet the same one
+            if let Some(harness) = list.get(usize::from(shard.0) % list.len().max(1)) {
+                workers.push((Some(*environment), Box::new(FnApiWorker::new(harness, Arc::clone(&waker)))));
+            }
+        }
+        Ok(workers)
+    }
+}

@@ -1,0 +1,191 @@
+//! The half before the grouping: rows of a key and window that meet in one bundle become one accumulator.
+
+use super::accumulator::{Cell, Plan};
+use crate::native::payload::CombineRows;
+use crate::native::{NativeFn, Outputs};
+use crate::row::{FieldType, RowReader, RowWriter};
+use hashbrown::HashTable;
+use thalweg_core::batch::Batch;
+use thalweg_core::error::Result;
+use thalweg_core::id::key_hash;
+use thalweg_core::time::EventTime;
+use thalweg_core::window::{Window, WindowSet};
+
+/// Groups kept at most; then all are given out and the table begins anew. 64 Ki groups of a few cells fill some megabytes.
+const GROUPS_MAX: usize = 1 << 16;
+
+/// Combines rows by key and window. Gives pairs of a row of the key's fields and an accumulator.
+#[derive(Debug)]
+pub struct Precombine {
+    rows: CombineRows,
+    plan: Plan,
+    /// Fields up to this one are looked at.
+    depth: usize,
+    table: HashTable<u32>,
+    groups: Vec<Group>,
+    cells: Vec<Cell>,
+    keys: Vec<u8>,
+    windows: Vec<Window>,
+    /// For each window set of the batch at hand the places of its windows in `windows`.
+    known: Vec<Option<smallvec::SmallVec<[u32; 1]>>>,
+    spans: Vec<Option<(usize, usize)>>,
+    key: Vec<u8>,
+}
+
+/// A key and window; its cells stand at its own place.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    hash: u64,
+    key: (usize, usize),
+    window: u32,
+    /// Time of the earliest row: the accumulator holds the watermark as long as its rows would.
+    time: EventTime,
+}
+
+impl Precombine {
+    pub fn new(rows: CombineRows) -> Self {
+        let fields = rows.group_by.iter().copied().chain(rows.aggregates.iter().map(|a| a.field));
+        let depth = fields.max().map_or(0, |last| last + 1);
+        let plan = Plan::new(&rows);
+        Self {
+            rows,
+            plan,
+            depth,
+            table: HashTable::new(),
+            groups: Vec::new(),
+            cells: Vec::new(),
+            keys: Vec::new(),
+            windows: Vec::new(),
+            known: Vec::new(),
+            spans: Vec::new(),
+            key: Vec::new(),
+        }
+    }
+
+    /// Finds the fields of a row and encodes its key.
+    fn read(&mut self, value: &[u8]) -> Result<()> {
+        RowReader::new(&self.rows.input, value)?.locate_first(self.depth, value, &mut self.spans)?;
+        self.key.clear();
+        let mut writer = RowWriter::new(&mut self.key, self.rows.group_by.len());
+        for field in &self.rows.group_by {
+            let span = self.spans.get(*field).copied().flatten();
+            writer.field(span.and_then(|(from, to)| value.get(from..to)));
+        }
+        writer.finish();
+        Ok(())
+    }
+
+    /// Adds the row just read to the group of its key in one window.
+    fn add(&mut self, hash: u64, window: u32, time: EventTime, value: &[u8]) -> Result<()> {
+        let Self { groups, keys, key, cells, .. } = self;
+        let same = |group: &u32| {
+            groups.get(*group as usize).is_some_and(|g| {
+                g.hash == hash && g.window == window && keys.get(g.key.0..g.key.1) == Some(key.as_slice())
+            })
+        };
+        let found = self.table.find(mixed(hash, window), same).copied();
+        let group = found.unwrap_or_else(|| {
+            let start = keys.len();
+            keys.extend_from_slice(key);
+            groups.push(Group { hash, key: (start, keys.len()), window, time });
+            cells.resize(cells.len() + self.plan.len(), Cell::default());
+            let new = (groups.len() - 1) as u32;
+            let groups = &*groups;
+            let hasher = |g: &u32| groups.get(*g as usize).map_or(0, |g| mixed(g.hash, g.window));
+            self.table.insert_unique(mixed(hash, window), new, hasher);
+            new
+        });
+        if let Some(group) = groups.get_mut(group as usize) {
+            group.time = group.time.min(time);
+        }
+        let first = group as usize * self.plan.len();
+        for (i, aggregate) in self.rows.aggregates.iter().enumerate() {
+            let span = self.spans.get(aggregate.field).copied().flatten();
+            let field = span.and_then(|(from, to)| value.get(from..to));
+            let kind = self.rows.input.fields.get(aggregate.field).map_or(&FieldType::Bytes, |f| &f.kind);
+            if let Some(cell) = cells.get_mut(first + i) {
+                self.plan.add(i, cell, kind, field)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Places of a window set's windows.
+    fn places(&mut self, batch: &Batch, set: u32) -> smallvec::SmallVec<[u32; 1]> {
+        let set = set as usize;
+        if let Some(Some(places)) = self.known.get(set) {
+            return places.clone();
+        }
+        let windows = batch.window_sets().get(set).map_or(&[][..], WindowSet::as_slice);
+        let places: smallvec::SmallVec<[u32; 1]> = windows
+            .iter()
+            .map(|window| {
+                let found = self.windows.iter().rposition(|w| w == window);
+                found.unwrap_or_else(|| {
+                    self.windows.push(window.clone());
+                    self.windows.len() - 1
+                }) as u32
+            })
+            .collect();
+        if let Some(known) = self.known.get_mut(set) {
+            *known = Some(places.clone());
+        }
+        places
+    }
+
+    /// Gives out all groups in the order in which they came.
+    fn flush(&mut self, out: &mut Outputs) {
+        let cells = self.plan.len().max(1);
+        for (i, group) in self.groups.iter().enumerate() {
+            let key = self.keys.get(group.key.0..group.key.1).unwrap_or_default();
+            let Some(window) = self.windows.get(group.window as usize) else { continue };
+            let own = self.cells.get(i * cells..(i + 1) * cells).unwrap_or_default();
+            let write = |bytes: &mut Vec<u8>| self.plan.write(own, bytes);
+            out.push_with(0, (key, group.hash), group.time, std::slice::from_ref(window), write);
+        }
+        self.clear();
+    }
+
+    fn clear(&mut self) {
+        self.table.clear();
+        self.groups.clear();
+        self.cells.clear();
+        self.keys.clear();
+        self.windows.clear();
+        self.known.iter_mut().for_each(|known| *known = None);
+    }
+}
+
+/// The hash of a key and a window's place.
+fn mixed(hash: u64, window: u32) -> u64 {
+    // 2^64 divided by the golden ratio: spreads small numbers over all bits
+    hash ^ u64::from(window).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+impl NativeFn for Precombine {
+    fn begin(&mut self) {
+        self.clear();
+    }
+
+    fn process(&mut self, batch: &Batch, out: &mut Outputs) -> Result<()> {
+        self.known.clear();
+        self.known.resize(batch.window_sets().len(), None);
+        for row in batch.rows() {
+            let value = batch.value(row);
+            self.read(value)?;
+            let hash = key_hash(&self.key);
+            for window in self.places(batch, row.windows) {
+                self.add(hash, window, row.time, value)?;
+            }
+            if self.groups.len() >= GROUPS_MAX {
+                self.flush(out);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Outputs) -> Result<()> {
+        self.flush(out);
+        Ok(())
+    }
+}

@@ -1,0 +1,25 @@
+//! The host's own functions that take elements one by one.
+
+mod create;
+mod info;
+mod log;
+mod map;
+mod parse;
+mod value;
+mod window;
+
+use super::{Registry, Shape, urn};
+use crate::pipeline::urn as standard;
+
+/// Adds them to the table.
+pub fn register(registry: &mut Registry) {
+    let plain = Shape::default;
+    registry.register(standard::WINDOW_INTO, plain(), |setup| Ok(Box::new(window::WindowInto::new(setup)?)));
+    registry.register(urn::CREATE, plain(), |setup| Ok(Box::new(create::Create::new(&setup.json()?)?)));
+    registry.register(urn::WINDOWING_INFO, plain(), |setup| Ok(Box::new(info::ExtractInfo::new(setup.json()?))));
+    registry.register(urn::MAP_FIELDS, plain(), |setup| Ok(Box::new(map::Map::new(setup.json()?))));
+    registry.register(urn::LOG, plain(), |setup| Ok(Box::new(log::Log::new(setup.name, setup.json()?))));
+    registry.register(urn::PARSE_JSON, plain(), |setup| Ok(Box::new(parse::Parse::new(setup)?)));
+    registry.register(urn::WRAP_VALUE, plain(), |setup| Ok(Box::new(value::Wrap::new(setup.json()?)?)));
+    registry.register(urn::UNWRAP_VALUE, plain(), |setup| Ok(Box::new(value::Unwrap::new(setup.json()?)?)));
+}

@@ -1,0 +1,139 @@
+//! The runtime shell: threads and channels around the pure engine, and the composition of its ports.
+//!
+//! One thread per shard runs [`shard_loop`], one thread the job machine ([`job_loop`]), one thread the epoch writer
+//! ([`writer`]), which owns the sinks and the store. Threads share nothing but channels, all bounded; a shard never blocks on a send.
+
+mod job_loop;
+mod shard_loop;
+mod spec;
+mod writer;
+
+pub use spec::{Control, JobSpec, OpenSource, Progress, SourceSpec, Waker, WorkerFactory, WorkerSet};
+
+use anyhow::Context as _;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use thalweg_core::engine::{Envelope, Event, Job, Outcome, Report, SealedPart};
+use thalweg_core::error::{Error, Result};
+use thalweg_core::id::{Epoch, ShardId};
+use thalweg_core::metric::Metrics;
+use thalweg_core::time::ProcessingTime;
+
+/// Messages that wait for a thread; a full channel is retried by the sender, never waited for.
+const CHANNEL: usize = 1024;
+
+/// What a shard's thread is told.
+enum ToShard {
+    Event(Event),
+    Message(Envelope),
+    /// A worker has events.
+    Wake,
+    Stop,
+}
+
+/// What the job's thread is told.
+enum ToJob {
+    Report(ShardId, Report),
+    Sealed(Box<SealedPart>),
+    Committed(Epoch),
+    Metrics { committed: bool, metrics: Metrics },
+    Failed(Error),
+    Drain,
+    Cancel,
+}
+
+/// The process's clock. The only place where the engine's time comes from.
+fn now() -> ProcessingTime {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    ProcessingTime(since.as_millis() as i64)
+}
+
+/// A running job.
+pub struct RunningJob {
+    control: Control,
+    progress: Arc<Progress>,
+    thread: JoinHandle<Finished>,
+}
+
+/// How a job ended, with its metrics.
+#[derive(Debug)]
+pub struct Finished {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// Metrics of every attempt.
+    pub attempted: Metrics,
+    /// Metrics of what was committed.
+    pub committed: Metrics,
+}
+
+impl RunningJob {
+    /// A handle to drain or cancel it.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// Its counters, live.
+    #[must_use]
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Waits for its end.
+    #[must_use]
+    pub fn join(self) -> Finished {
+        self.thread.join().unwrap_or_else(|_| Finished {
+            outcome: Outcome::Failed(Error::internal("INTERNAL_PANIC", "the job's thread panicked")),
+            attempted: Metrics::default(),
+            committed: Metrics::default(),
+        })
+    }
+}
+
+/// Starts a job: recovers sinks and state, starts its threads, returns at once.
+///
+/// # Errors
+/// When the store or a sink cannot be recovered, or no thread can be started.
+pub fn start(spec: JobSpec) -> Result<RunningJob> {
+    let JobSpec { name, plan, config, epoch_ms, sources, sinks, workers, store } = spec;
+    let last = store.last_epoch()?;
+    let reader = store.reader();
+    let writer = writer::Writer::recover(&plan, store, sinks)?;
+    let job = Job::new(&plan, config.shards, epoch_ms, last, reader.as_ref())?;
+    let progress = Arc::new(Progress::new(config.shards));
+    let (to_job, from_all) = bounded(CHANNEL);
+    let (senders, receivers): (Vec<Sender<ToShard>>, Vec<Receiver<ToShard>>) =
+        (0..config.shards).map(|_| bounded(CHANNEL)).unzip();
+    let mut threads = Vec::new();
+    for (i, inbox) in receivers.into_iter().enumerate() {
+        let seed = shard_loop::Seed {
+            id: ShardId(i as u16),
+            plan: Arc::clone(&plan),
+            config: config.clone(),
+            sources: sources.clone(),
+            workers: Arc::clone(&workers),
+            reader: Arc::clone(&reader),
+            last,
+            peers: senders.clone(),
+            job: to_job.clone(),
+            inbox,
+            progress: Arc::clone(&progress),
+        };
+        threads.push(spawn(format!("{name}-shard-{i}"), move || shard_loop::run(seed))?);
+    }
+    let control = Control::new(to_job.clone());
+    let (to_writer, parts) = bounded(2);
+    let writer_job = to_job.clone();
+    let writer = spawn(format!("{name}-writer"), move || writer.run(&parts, &writer_job))?;
+    let seed = job_loop::Seed { job, shards: senders, inbox: from_all, to_writer, threads, writer };
+    let thread = spawn(format!("{name}-job"), move || job_loop::run(seed))?;
+    Ok(RunningJob { control, progress, thread })
+}
+
+fn spawn<T: Send + 'static>(name: String, body: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
+    std::thread::Builder::new().name(name).spawn(body).context("no thread").map_err(|e| {
+        Error::external("THREAD_START", format!("cannot start a thread: {e:#}"))
+            .help("raise the process's limit of threads, or use fewer shards")
+    })
+}

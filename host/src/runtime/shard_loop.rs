@@ -1,0 +1,322 @@
+//! The thread of one shard: carries events to the machine and its effects to workers, sources, peers and the job.
+//!
+//! It always receives and never blocks on a send: what a peer's channel does not take waits here, bounded by the credits
+//! the machine counts.
+
+use super::spec::{Progress, SourceSpec, WorkerFactory};
+use super::{ToJob, ToShard, now};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+use thalweg_core::engine::{Config, Effect, Event, Shard};
+use thalweg_core::error::{Error, Result};
+use thalweg_core::graph::{Plan, StageKind};
+use thalweg_core::id::{Epoch, Partition, ShardId, SourceId, SplitId, StageId};
+use thalweg_core::port::source::Source;
+use thalweg_core::port::store::StateRead;
+use thalweg_core::port::worker::{self, Command, Worker};
+use thalweg_core::time::ProcessingTime;
+
+/// How long a thread with nothing to do sleeps before it looks at sources that had nothing.
+const IDLE: Duration = Duration::from_millis(5);
+/// How long it sleeps at most.
+const LONG: Duration = Duration::from_millis(200);
+
+/// What a shard's thread is started with.
+pub(super) struct Seed {
+    pub id: ShardId,
+    pub plan: Arc<Plan>,
+    pub config: Config,
+    pub sources: Vec<SourceSpec>,
+    pub workers: Arc<dyn WorkerFactory>,
+    pub reader: Arc<dyn StateRead>,
+    pub last: Epoch,
+    pub peers: Vec<Sender<ToShard>>,
+    pub job: Sender<ToJob>,
+    pub inbox: Receiver<ToShard>,
+    pub progress: Arc<Progress>,
+}
+
+/// Runs a shard until it is told to stop. A panic fails the job, not the process.
+pub(super) fn run(seed: Seed) {
+    let job = seed.job.clone();
+    let outcome = catch_unwind(AssertUnwindSafe(|| Loop::new(seed).and_then(|mut shard| shard.run())));
+    let error = match outcome {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            Error::internal("INTERNAL_PANIC", format!("a shard panicked: {text}"))
+                .help("this is a fault of Thalweg; the job has stopped, what was committed is safe: please report it")
+        }
+    };
+    job.send(ToJob::Failed(error)).unwrap_or_default();
+}
+
+/// A source that was asked for rows.
+struct Poll {
+    source: SourceId,
+    split: SplitId,
+    rows: usize,
+}
+
+struct Loop {
+    id: ShardId,
+    shard: Shard,
+    reader: Arc<dyn StateRead>,
+    inbox: Receiver<ToShard>,
+    peers: Vec<Sender<ToShard>>,
+    /// Messages that a peer's channel had no room for, per peer.
+    overflow: Vec<VecDeque<ToShard>>,
+    job: Sender<ToJob>,
+    job_overflow: VecDeque<ToJob>,
+    workers: Vec<(Option<thalweg_core::graph::EnvironmentId>, Box<dyn Worker>)>,
+    /// Index of each stage's worker.
+    worker_of: Vec<Option<usize>>,
+    sources: BTreeMap<SourceId, Box<dyn Source>>,
+    polls: Vec<Poll>,
+    alarm: Option<ProcessingTime>,
+    progress: Arc<Progress>,
+    stopped: bool,
+    /// Scratch space for worker events.
+    events: Vec<worker::Event>,
+}
+
+/// The splits of each source that belong to a shard. The place of a split in its source's list decides.
+fn splits_of(id: ShardId, config: &Config, sources: &[SourceSpec]) -> Vec<(SourceId, Vec<SplitId>)> {
+    // spread over the whole range of partitions, so that few splits do not all fall to the first shard
+    let stride = usize::from((config.partitions / config.shards.max(1)).max(1));
+    let mine = |place: usize| {
+        let partition = Partition((place.wrapping_mul(stride) % usize::from(config.partitions.max(1))) as u16);
+        partition.shard(config.partitions, config.shards) == id
+    };
+    let list = |splits: &[SplitId]| splits.iter().enumerate().filter(|(i, _)| mine(*i)).map(|(_, s)| *s).collect();
+    sources.iter().enumerate().map(|(i, s)| (SourceId(i as u32), list(&s.splits))).collect()
+}
+
+impl Loop {
+    fn new(seed: Seed) -> Result<Self> {
+        let Seed { id, plan, config, sources, workers, reader, last, peers, job, inbox, progress } = seed;
+        let me = peers.get(usize::from(id.0)).cloned();
+        let waker: super::Waker = Arc::new(move || {
+            // a full channel wakes the thread anyway
+            if let Some(me) = &me {
+                me.try_send(ToShard::Wake).unwrap_or_default();
+            }
+        });
+        let workers = workers.make(id, waker)?;
+        let worker_of = plan.stages.iter().map(|stage| match &stage.kind {
+            StageKind::Worker(spec) => workers.iter().position(|(env, _)| *env == spec.environment),
+            _ => None,
+        });
+        let worker_of = worker_of.collect();
+        let splits = splits_of(id, &config, &sources);
+        let mut opened = BTreeMap::new();
+        for ((source, list), spec) in splits.iter().zip(&sources) {
+            if !list.is_empty() {
+                opened.insert(*source, (spec.open)()?);
+            }
+        }
+        let overflow = peers.iter().map(|_| VecDeque::new()).collect();
+        Ok(Self {
+            id,
+            shard: Shard::new(id, plan, config, splits, Arc::clone(&reader), last),
+            reader,
+            inbox,
+            peers,
+            overflow,
+            job,
+            job_overflow: VecDeque::new(),
+            workers,
+            worker_of,
+            sources: opened,
+            polls: Vec::new(),
+            alarm: None,
+            progress,
+            stopped: false,
+            events: Vec::new(),
+        })
+    }
+
+    fn run(&mut self) -> Result<()> {
+        self.step(Event::Start)?;
+        while !self.stopped {
+            let busy = self.receive()? | self.poll_workers()? | self.poll_sources()? | self.ring()?;
+            let blocked = self.flush();
+            let (read, written) = self.shard.counts();
+            self.progress.set(self.id, read, written);
+            if !busy {
+                self.sleep(blocked)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sleep(&mut self, blocked: bool) -> Result<()> {
+        let mut most = if blocked {
+            Duration::from_millis(1)
+        } else if self.polls.is_empty() {
+            LONG
+        } else {
+            IDLE
+        };
+        if let Some(alarm) = self.alarm {
+            let left = alarm.0.saturating_sub(now().0).max(0);
+            most = most.min(Duration::from_millis(left as u64));
+        }
+        match self.inbox.recv_timeout(most) {
+            Ok(message) => self.take(message),
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            Err(RecvTimeoutError::Disconnected) => {
+                self.stopped = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Result<bool> {
+        let mut any = false;
+        // a bound, so that a chatty peer does not keep workers and sources waiting
+        for _ in 0..64 {
+            let Ok(message) = self.inbox.try_recv() else { break };
+            any = true;
+            self.take(message)?;
+        }
+        Ok(any)
+    }
+
+    fn take(&mut self, message: ToShard) -> Result<()> {
+        match message {
+            ToShard::Event(event) => self.step(event),
+            ToShard::Message(envelope) => self.step(Event::Message(envelope)),
+            ToShard::Wake => Ok(()),
+            ToShard::Stop => {
+                self.stopped = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn poll_workers(&mut self) -> Result<bool> {
+        let mut any = false;
+        for i in 0..self.workers.len() {
+            any |= self.poll_worker(i)?;
+        }
+        Ok(any)
+    }
+
+    fn poll_worker(&mut self, i: usize) -> Result<bool> {
+        let mut events = std::mem::take(&mut self.events);
+        let mut environment = None;
+        if let Some((env, worker)) = self.workers.get_mut(i) {
+            environment = *env;
+            worker.poll(&mut events);
+        }
+        let any = !events.is_empty();
+        for event in events.drain(..) {
+            self.step(Event::Worker { environment, event })?;
+        }
+        self.events = events;
+        Ok(any)
+    }
+
+    fn poll_sources(&mut self) -> Result<bool> {
+        let mut any = false;
+        for poll in std::mem::take(&mut self.polls) {
+            let Some(source) = self.sources.get_mut(&poll.source) else { continue };
+            match source.poll(poll.split, poll.rows)? {
+                Some(read) => {
+                    any = true;
+                    self.step(Event::Read { source: poll.source, split: poll.split, read })?;
+                }
+                None => self.polls.push(poll),
+            }
+        }
+        Ok(any)
+    }
+
+    fn ring(&mut self) -> Result<bool> {
+        let due = self.alarm.is_some_and(|at| at <= now());
+        if due {
+            self.alarm = None;
+            self.step(Event::Alarm)?;
+        }
+        Ok(due)
+    }
+
+    fn step(&mut self, event: Event) -> Result<()> {
+        for effect in self.shard.step(event, self.reader.as_ref(), now()) {
+            self.effect(effect)?;
+        }
+        Ok(())
+    }
+
+    fn effect(&mut self, effect: Effect) -> Result<()> {
+        match effect {
+            Effect::Worker(stage, command) => self.command(stage, command)?,
+            Effect::Open { source, split, position } => {
+                if let Some(s) = self.sources.get_mut(&source) {
+                    s.open(split, position.as_deref())?;
+                }
+            }
+            Effect::Poll { source, split, rows } => self.polls.push(Poll { source, split, rows }),
+            Effect::Send(to, envelope) => {
+                if let Some(queue) = self.overflow.get_mut(usize::from(to.0)) {
+                    queue.push_back(ToShard::Message(envelope));
+                }
+                self.flush();
+            }
+            Effect::Sealed(part) => self.tell_job(ToJob::Sealed(Box::new(part))),
+            Effect::Alarm(at) => self.alarm = Some(self.alarm.map_or(at, |a| a.min(at))),
+            Effect::Report(report) => self.tell_job(ToJob::Report(self.id, report)),
+            Effect::Metrics { committed, metrics } => self.tell_job(ToJob::Metrics { committed, metrics }),
+            Effect::Fail(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, stage: StageId, command: Command) -> Result<()> {
+        let worker = self.worker_of.get(stage.0 as usize).copied().flatten();
+        match worker.and_then(|i| self.workers.get_mut(i)) {
+            Some((_, worker)) => worker.submit(command),
+            None => Err(Error::internal("WORKER_MISSING", format!("no worker runs stage {}", stage.0))),
+        }
+    }
+
+    fn tell_job(&mut self, message: ToJob) {
+        self.job_overflow.push_back(message);
+        self.flush_job();
+    }
+
+    fn flush_job(&mut self) -> bool {
+        while let Some(message) = self.job_overflow.pop_front() {
+            if let Err(TrySendError::Full(message)) = self.job.try_send(message) {
+                self.job_overflow.push_front(message);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Sends what waits; tells whether something still does.
+    fn flush(&mut self) -> bool {
+        let mut blocked = self.flush_job();
+        if blocked {
+            // a report must reach the job before the messages of its step reach their receivers
+            return true;
+        }
+        for (peer, queue) in self.peers.iter().zip(&mut self.overflow) {
+            while let Some(message) = queue.pop_front() {
+                if let Err(TrySendError::Full(message)) = peer.try_send(message) {
+                    queue.push_front(message);
+                    blocked = true;
+                    break;
+                }
+            }
+        }
+        blocked
+    }
+}

@@ -1,0 +1,137 @@
+//! The epoch writer: the one thread that makes anything lasting.
+//!
+//! Per epoch: sinks prepare, then one atomic commit of all cells and sink marks, then outboxes are delivered. A sink's outbox
+//! stays stored until an epoch after its delivery is committed.
+
+use super::ToJob;
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender};
+use std::sync::Arc;
+use thalweg_core::batch::Batch;
+use thalweg_core::engine::SealedPart;
+use thalweg_core::error::{Error, Result};
+use thalweg_core::graph::Plan;
+use thalweg_core::id::{Epoch, StateId};
+use thalweg_core::port::sink::Sink;
+use thalweg_core::port::store::{CellWrite, StateRead, StateStore};
+use thalweg_core::state::layout::{CellKey, JOB_GROUP, KeyReader, Kind};
+
+/// The parts of all shards, in shard order.
+pub(super) struct EpochParts {
+    pub epoch: Epoch,
+    pub parts: Vec<SealedPart>,
+}
+
+/// Owner of the store and the sinks.
+pub(super) struct Writer {
+    store: Box<dyn StateStore>,
+    sinks: Vec<(StateId, Box<dyn Sink>)>,
+    /// Keys of outboxes that are delivered: deleted with the next commit.
+    delivered: Vec<Bytes>,
+}
+
+impl Writer {
+    /// Brings every sink to the last committed epoch: cuts what is beyond it, delivers what is missing.
+    pub(super) fn recover(plan: &Arc<Plan>, store: Box<dyn StateStore>, sinks: Vec<Box<dyn Sink>>) -> Result<Self> {
+        let reader = store.reader();
+        let mut named = Vec::new();
+        let mut delivered = Vec::new();
+        for (sink, id) in sinks.into_iter().zip(&plan.sinks) {
+            let mut sink = sink;
+            let mark = reader.get(&mark_key(*id))?;
+            let held = sink.recover(mark.as_deref())?.unwrap_or_default();
+            for (key, epoch, outbox) in outboxes(reader.as_ref(), *id)? {
+                if epoch > held {
+                    sink.deliver(epoch, &outbox)?;
+                }
+                delivered.push(key);
+            }
+            named.push((*id, sink));
+        }
+        Ok(Self { store, sinks: named, delivered })
+    }
+
+    /// Commits epochs until the job is over, then finishes the sinks if nothing failed.
+    pub(super) fn run(mut self, parts: &Receiver<EpochParts>, job: &Sender<ToJob>) -> Result<()> {
+        for epoch in parts {
+            if let Err(error) = self.commit(epoch, job) {
+                job.send(ToJob::Failed(error.clone())).unwrap_or_default();
+                return Err(error);
+            }
+        }
+        self.sinks.iter_mut().try_for_each(|(_, sink)| sink.finish())
+    }
+
+    fn commit(&mut self, parts: EpochParts, job: &Sender<ToJob>) -> Result<()> {
+        let EpochParts { epoch, parts } = parts;
+        let mut writes: Vec<CellWrite> = self.delivered.drain(..).map(|key| (key, None)).collect();
+        let mut batches: Vec<Vec<Batch>> = vec![Vec::new(); self.sinks.len()];
+        for part in parts {
+            writes.extend(part.writes);
+            for (sink, list) in part.sinks {
+                if let Some(all) = batches.get_mut(sink.0 as usize) {
+                    all.extend(list);
+                }
+            }
+        }
+        let mut outboxes = Vec::new();
+        for (i, ((id, sink), list)) in self.sinks.iter_mut().zip(&batches).enumerate() {
+            if list.is_empty() {
+                continue;
+            }
+            let prepared = sink.prepare(epoch, list)?;
+            writes.extend(prepared.mark.map(|mark| (mark_key(*id), Some(mark))));
+            if let Some(outbox) = prepared.outbox {
+                let key = outbox_key(*id, epoch);
+                writes.push((key.clone(), Some(outbox.clone())));
+                outboxes.push((i, key, outbox));
+            }
+        }
+        fault("before_commit");
+        self.store.commit(epoch, &writes)?;
+        fault("after_commit");
+        for (i, key, outbox) in outboxes {
+            if let Some((_, sink)) = self.sinks.get_mut(i) {
+                sink.deliver(epoch, &outbox)?;
+            }
+            self.delivered.push(key);
+        }
+        job.send(ToJob::Committed(epoch)).unwrap_or_default();
+        Ok(())
+    }
+}
+
+fn mark_key(sink: StateId) -> Bytes {
+    CellKey::new(JOB_GROUP, Kind::SinkMark, sink).finish()
+}
+
+fn outbox_key(sink: StateId, epoch: Epoch) -> Bytes {
+    CellKey::new(JOB_GROUP, Kind::Outbox, sink).number(epoch.0).finish()
+}
+
+/// Outboxes that a commit left behind, oldest first.
+fn outboxes(reader: &dyn StateRead, sink: StateId) -> Result<Vec<(Bytes, Epoch, Bytes)>> {
+    let prefix = CellKey::new(JOB_GROUP, Kind::Outbox, sink);
+    let mut found = Vec::new();
+    let mut whole = true;
+    reader.scan(prefix.as_slice(), &prefix.successor(), &mut |key, value| {
+        let epoch = KeyReader::open(key).and_then(|(_, _, _, mut rest)| rest.number());
+        whole = epoch.is_some();
+        if let Some(epoch) = epoch {
+            found.push((Bytes::copy_from_slice(key), Epoch(epoch), Bytes::copy_from_slice(value)));
+        }
+        whole
+    })?;
+    if whole { Ok(found) } else { Err(Error::external("STATE_CORRUPT", "a stored outbox cannot be read")) }
+}
+
+/// A named point at which a test may kill the process: `THALWEG_FAULT=<name>:<n>` aborts at its nth passing.
+fn fault(name: &str) {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+    let Ok(wanted) = std::env::var("THALWEG_FAULT") else { return };
+    let Some((point, n)) = wanted.split_once(':') else { return };
+    if point == name && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == n.parse().unwrap_or(0) {
+        std::process::abort();
+    }
+}

@@ -1,0 +1,92 @@
+//! The YAML front door: a pipeline file in the format of Beam YAML, read without Python, becomes a Beam `Pipeline` proto.
+//!
+//! In: the text of a file, values for its `{{ names }}`, and a way to describe components. Out: a proto of native
+//! and Wasm transforms, with row schemas inferred through the pipeline; or an error with file, line, column, the path of keys
+//! and what to do. It opens no data and runs nothing.
+//!
+//! Steps: [`template`] fills in values, [`node`] parses into a tree with places, [`spec`] writes short cuts out, [`expand`]
+//! resolves names and windows, [`transforms`] know the types.
+//!
+//! Source: <https://beam.apache.org/documentation/sdks/yaml/>.
+
+mod duration;
+mod expand;
+mod node;
+mod spec;
+mod suggest;
+mod template;
+#[cfg(test)]
+mod tests;
+mod transforms;
+
+use crate::pipeline::PipelineBuilder;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use thalweg_core::error::{Error, Result};
+use thalweg_proto::pipeline::Pipeline;
+use thalweg_wasm::describe::Description;
+
+/// Describes components: what the front door must know of them to check a pipeline.
+pub trait Components: std::fmt::Debug {
+    /// The description of a component file.
+    ///
+    /// # Errors
+    /// When the file is not there or not a component.
+    fn describe(&self, component: &Path) -> Result<Arc<Description>>;
+}
+
+/// Reads a pipeline file.
+///
+/// # Errors
+/// `CONFIG_UNREADABLE` when the file cannot be read, else as [`load`].
+pub fn load_file(path: &Path, values: &BTreeMap<String, String>, components: &dyn Components) -> Result<Pipeline> {
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        Error::user("CONFIG_UNREADABLE", format!("cannot read {}: {e}", path.display()))
+            .help("check the path and that you may read the file")
+    })?;
+    load(&path.to_string_lossy(), &text, values, components)
+}
+
+/// Reads a pipeline file's text; `file` is its name in messages.
+///
+/// # Errors
+/// `YAML_*` and `SCHEMA_*`, each with line and column; errors about a component as `components` gives them.
+///
+/// ```
+/// use thalweg::yaml::{Components, load};
+/// # use thalweg_core::error::{Error, Result};
+/// #[derive(Debug)]
+/// struct None;
+/// impl Components for None {
+///     fn describe(&self, path: &std::path::Path) -> Result<std::sync::Arc<thalweg_wasm::describe::Description>> {
+///         Err(Error::user("NO_COMPONENT", path.display().to_string()))
+///     }
+/// }
+/// let text = "
+/// pipeline:
+///   type: chain
+///   transforms:
+///     - type: Create
+///       config: {elements: [{word: a}, {word: b}]}
+///     - type: WriteToText
+///       config: {path: '{{ out }}'}
+/// ";
+/// let pipeline = load("words.yaml", text, &[("out".to_owned(), "words.txt".to_owned())].into(), &None)?;
+/// assert_eq!(pipeline.root_transform_ids, ["Create", "WriteToText"]);
+/// # Ok::<(), thalweg_core::error::Error>(())
+/// ```
+pub fn load(file: &str, text: &str, values: &BTreeMap<String, String>, components: &dyn Components) -> Result<Pipeline> {
+    let file: Arc<str> = Arc::from(file);
+    let filled = template::fill(&file, text, values)?;
+    let root = spec::pipeline(&node::parse(&file, &filled)?)?;
+    let mut build = PipelineBuilder::new();
+    expand::expand(&root, &mut build, components)?;
+    Ok(build.finish())
+}
+
+/// Parses YAML or JSON that stands inside a text of the file. Everything in it is placed where the text stands.
+fn parse_inline(text: &str, place: &node::Place) -> Result<node::Node> {
+    let file: Arc<str> = Arc::from(format!("{}:{}", place.file, place.line));
+    node::parse(&file, &template::fill(&file, text, &BTreeMap::new())?)
+}
