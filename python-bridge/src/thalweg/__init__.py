@@ -1,0 +1,7 @@
+"""Thalweg for Beam's Python SDK: a runner that starts the `thalweg` binary, and transforms that only Thalweg has."""
+
+from thalweg.runner import ThalwegOptions
+from thalweg.runner import ThalwegRunner
+from thalweg.wasm import Wasm
+
+__all__ = ['ThalwegOptions', 'ThalwegRunner', 'Wasm']

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Thalweg beside the plain Rust limit and timely dataflow on the same input, in one session; see bench/README.md.
+#
+#   scripts/bench.sh [ROUNDS]
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+data=.cache/bench/data/full
+built=$root/.cache/bench/target
+scripts/setup.sh system wasm
+if [ ! -f "$data/table.tsv" ] || [ ! -d "$built" ]; then
+  say "To be set up once: 300 MB of input (about 40 s), the peers' programs (about 2 min, 300 MB)."
+fi
+# table.tsv is the last file that is written
+[ -f "$data/table.tsv" ] || python3 bench/gen.py "$data" 1
+for peer in rust timely; do
+  cargo build -q --release --manifest-path "bench/$peer/Cargo.toml" --target-dir "$built"
+done
+scripts/build.sh
+scripts/build-guests.sh
+mkdir -p out/bench
+python3 scripts/bench.py --limit "$built/release/limit" --timely "$built/release/timely_bench" --thalweg "$thalweg" \
+  --data "$data" --rounds "${1:-3}" --json out/bench/runs.jsonl | tee out/bench/table.txt

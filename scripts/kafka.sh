@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# One Kafka broker (KRaft, no Docker) out of the jars in .cache/kafka/lib.
+#
+#   scripts/kafka.sh start DIR [PORT]   format DIR if new, start, wait until it is ready; the port is in DIR/port
+#   scripts/kafka.sh stop DIR           stop it; the data stays in DIR
+#
+# Without PORT a free one is chosen; a DIR that was started before keeps its port. Needs a JDK 17 and `make setup-kafka`.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+jars=$root/.cache/kafka/lib
+
+free_ports() {
+  python3 -c 'import socket
+a, b = socket.socket(), socket.socket()
+for s in (a, b): s.bind(("127.0.0.1", 0))
+print(a.getsockname()[1], b.getsockname()[1])'
+}
+# running, and not a zombie that nobody has collected
+alive() { [ -f "$1/pid" ] && grep -q '^State:[[:space:]]*[DRSTt]' "/proc/$(cat "$1/pid")/status" 2> /dev/null; }
+
+start() {
+  local dir=$1 port controller
+  [ -d "$jars" ] || { echo "kafka.sh: no jars in $jars: run \`make setup-kafka\`" >&2; exit 3; }
+  if alive "$dir"; then echo "kafka.sh: a broker runs already in $dir" >&2; exit 2; fi
+  if [ -f "$dir/ports" ]; then
+    read -r port controller < "$dir/ports"
+  else
+    read -r port controller < <(free_ports)
+    port=${2:-$port}
+    echo "$port $controller" > "$dir/ports"
+  fi
+  cat > "$dir/server.properties" <<P
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$controller
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$port
+controller.listener.names=CONTROLLER
+log.dirs=$dir/data
+num.partitions=1
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+group.initial.rebalance.delay.ms=0
+# a broker that was killed is taken for dead, and may come back, after this
+broker.session.timeout.ms=1500
+broker.heartbeat.interval.ms=500
+# event times lie in the past: retention by time would delete the input
+log.retention.ms=-1
+P
+  java -cp "$jars/*" kafka.tools.StorageTool format --ignore-formatted -t 4L6g3nShT-eMCtK--X86sw \
+    -c "$dir/server.properties" > "$dir/format.log" 2>&1 || fail "$dir/format.log"
+  : >> "$dir/broker.log"
+  local seen
+  seen=$(wc -c < "$dir/broker.log")
+  setsid java -Xms256m -Xmx512m -XX:+UseG1GC -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
+    -Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info -cp "$jars/*" kafka.Kafka "$dir/server.properties" \
+    < /dev/null >> "$dir/broker.log" 2>&1 &
+  echo $! > "$dir/pid"
+  local tries=0
+  # the port listens before the broker may take topics, so its own word counts
+  until grep -q 'Kafka Server started' < <(tail -c "+$((seen + 1))" "$dir/broker.log"); do
+    tries=$((tries + 1))
+    if ! alive "$dir" || [ "$tries" -gt 300 ]; then
+      stop "$dir"
+      fail "$dir/broker.log"
+    fi
+    sleep 0.2
+  done
+  echo "$port" > "$dir/port"
+}
+
+fail() {
+  echo "kafka.sh: the broker did not start; from $1:" >&2
+  { grep -iE 'exception|error' "$1" || tail -n 5 "$1"; } | head -n 5 >&2
+  exit 1
+}
+
+stop() {
+  alive "$1" || { rm -f "$1/pid"; return 0; }
+  local pid tries=0
+  pid=$(cat "$1/pid")
+  kill "$pid"
+  while alive "$1"; do
+    tries=$((tries + 1))
+    if [ "$tries" -eq 100 ]; then kill -9 "$pid"; fi
+    sleep 0.2
+  done
+  rm -f "$1/pid"
+}
+
+[ $# -ge 2 ] || { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+mkdir -p "$2"
+dir=$(cd "$2" && pwd)
+case $1 in
+  start) start "$dir" "${3:-}" ;;
+  stop) stop "$dir" ;;
+  *) echo "kafka.sh: start or stop, not $1" >&2; exit 2 ;;
+esac

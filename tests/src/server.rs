@@ -1,0 +1,76 @@
+//! `thalweg serve` on a free port.
+
+use crate::child::{Ended, Run, Running, Signal};
+use anyhow::{Result, anyhow};
+use std::net::{TcpListener, TcpStream};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// Seconds a server of a test may live.
+const LIMIT_SECONDS: u64 = 300;
+
+/// A server that takes jobs.
+#[derive(Debug)]
+pub struct Server {
+    running: Running,
+    port: u16,
+}
+
+impl Server {
+    /// Starts one and waits until it listens.
+    ///
+    /// # Errors
+    /// When it ends, or does not listen in time.
+    pub fn start(args: &[&str]) -> Result<Self> {
+        let port = free_port()?;
+        let command = Run::thalweg()?.args(args).arg(format!("--job_port={port}")).arg("--serve_http=false");
+        let mut running = command.limit(LIMIT_SECONDS).start()?;
+        running.until("it listens", |_| Ok(listens(port)))?;
+        Ok(Self { running, port })
+    }
+
+    /// The server that tests of one process share.
+    ///
+    /// # Errors
+    /// When it could not be started.
+    pub fn shared() -> Result<&'static Self> {
+        static ONE: OnceLock<Result<Server, String>> = OnceLock::new();
+        let one = ONE.get_or_init(|| Self::start(&["serve"]).map_err(|e| format!("{e:#}")));
+        one.as_ref().map_err(|e| anyhow!("no shared server: {e}"))
+    }
+
+    /// Where clients find it.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("localhost:{}", self.port)
+    }
+
+    /// What it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        format!("{}{}", self.running.output(), self.running.errors())
+    }
+
+    /// Asks it to stop, and waits for its end.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn stop(mut self) -> Result<Ended> {
+        self.running.signal(Signal::Terminate)?;
+        self.running.wait()
+    }
+}
+
+/// A port that nobody listens on at the moment.
+///
+/// # Errors
+/// When the system has none.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// Whether somebody listens on a port.
+#[must_use]
+pub fn listens(port: u16) -> bool {
+    TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), Duration::from_millis(200)).is_ok()
+}

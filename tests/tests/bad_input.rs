@@ -1,0 +1,204 @@
+//! What is wrong with input, pipeline or component is said once, clearly, with a stable code and what to do, and the exit code
+//! tells whose turn it is: 3 mend the configuration, 1 the job failed.
+
+use acceptance::child::{Ended, Run};
+use acceptance::diagnosis::{sole, sole_with};
+use acceptance::flights::{Flights, repeated};
+use acceptance::server::free_port;
+use acceptance::{place, watchdog};
+use anyhow::{Context as _, Result, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Runs a pipeline file.
+fn run(yaml: &str) -> Result<Ended> {
+    let path = write("pipeline.yaml", yaml)?;
+    Run::thalweg()?.arg("run").arg(path).end()
+}
+
+fn write(name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
+    let path = watchdog::folder("bad")?.join(name);
+    fs::write(&path, content)?;
+    Ok(path)
+}
+
+/// Runs part 1 of the flights with another component.
+fn with_component(component: &Path) -> Result<Ended> {
+    let flights = Flights::over(place::january())?;
+    flights.command()?.set("component", component).end()
+}
+
+#[test]
+fn input_that_cannot_be_read_is_named() -> Result<()> {
+    let ended = Flights::over("no/such/rows.csv")?.command()?.end()?;
+    sole_with(&ended, 3, "FILE_UNREADABLE", &["no/such/rows.csv"])?;
+    let folder = watchdog::folder("not-a-file")?;
+    let ended = Flights::over(&folder)?.command()?.end()?;
+    sole_with(&ended, 3, "FILE_UNREADABLE", &["not-a-file", "regular file"]).map(drop)
+}
+
+#[test]
+fn output_that_cannot_be_written_is_named() -> Result<()> {
+    let mut flights = Flights::over(place::january())?;
+    flights.output = write("a-file", "in the way")?;
+    let diagnosis = sole(&flights.command()?.end()?, 3, "FILE_UNWRITABLE")?;
+    ensure!(diagnosis.message.contains("a-file"), "{}", diagnosis.message);
+    Ok(())
+}
+
+#[test]
+fn yaml_that_is_none_has_its_line_and_column() -> Result<()> {
+    let ended = run("pipeline:\n  transforms:\n    - type: Create\n   - type: [\n")?;
+    let diagnosis = sole(&ended, 3, "YAML_SYNTAX")?;
+    let place = diagnosis.message.split("pipeline.yaml:").nth(1).context("the file is not named")?;
+    let mut numbers = place.split(':').map(|n| n.trim().parse::<u32>());
+    let line = numbers.next().context("no line")??;
+    numbers.next().context("no column")??;
+    ensure!((3..=5).contains(&line), "the line is {line}\n{ended}");
+    Ok(())
+}
+
+#[test]
+fn a_transform_that_does_not_exist_is_placed_and_the_nearest_name_is_offered() -> Result<()> {
+    let ended = run("pipeline:\n  type: chain\n  transforms:\n    - type: ReadFromTxt\n      config: {path: a}\n")?;
+    sole_with(&ended, 3, "YAML_UNKNOWN_TRANSFORM", &["pipeline.yaml:4:", "`ReadFromTxt`", "`ReadFromText`"])?;
+    let ended = run("pipeline:\n  transforms:\n    - type: ReadFromText\n      config: {pth: a}\n")?;
+    sole_with(&ended, 3, "YAML_UNKNOWN_KEY", &["pipeline.yaml:4:", "`pth`", "`path`"]).map(drop)
+}
+
+#[test]
+fn a_file_that_is_no_component_of_ours_is_refused_before_anything_runs() -> Result<()> {
+    let other = r#"(component
+        (core module $m (func (export "run")))
+        (core instance $i (instantiate $m))
+        (func (export "run") (canon lift (core func $i "run"))))"#;
+    let greedy = r#"(component
+        (import "wasi:cli/environment@0.2.3" (instance (export "get-arguments" (func (result (list string)))))))"#;
+    for (name, content, code, exit) in [
+        ("another-world.wasm", wat::parse_str(other)?, "WASM_WRONG_WORLD", 3),
+        ("wants-wasi.wasm", wat::parse_str(greedy)?, "WASM_FORBIDDEN_IMPORT", 3),
+        ("core-module.wasm", wat::parse_str("(module)")?, "WASM_CORE_MODULE", 3),
+        ("no-wasm.wasm", b"#!/bin/sh\n".to_vec(), "WASM_NOT_WASM", 3),
+        ("torn.wasm", torn()?, "WASM_INVALID", 3),
+    ] {
+        let ended = with_component(&write(name, content)?)?;
+        sole_with(&ended, exit, code, &[name])?;
+    }
+    let ended = with_component(Path::new("no/such/component.wasm"))?;
+    sole_with(&ended, 3, "WASM_UNREADABLE", &["no/such/component.wasm"]).map(drop)
+}
+
+/// A component of which the second half is missing.
+fn torn() -> Result<Vec<u8>> {
+    let mut bytes = fs::read(place::component("flights_parse")?)?;
+    bytes.truncate(bytes.len() / 2);
+    Ok(bytes)
+}
+
+#[test]
+fn a_function_that_the_component_lacks_is_named_with_those_it_has() -> Result<()> {
+    let text = fs::read_to_string(place::file("guest-examples/flights/pipeline.yaml"))?;
+    let path = write("pipeline.yaml", text.replace("function: parse", "function: prase"))?;
+    let ended = Run::thalweg()?.arg("run").arg(path).set("component", place::component("flights_parse")?).end()?;
+    sole_with(&ended, 3, "YAML_COMPONENT_FUNCTION", &["`prase`", "`parse`"]).map(drop)
+}
+
+/// Lines through a function of the hostile component, into a file.
+struct Evil {
+    yaml: PathBuf,
+    folder: PathBuf,
+}
+
+impl Evil {
+    fn new(function: &str, lines: &str) -> Result<Self> {
+        let folder = watchdog::folder("evil")?;
+        let (input, output) = (folder.join("input.txt"), folder.join("output.jsonl"));
+        fs::write(&input, lines)?;
+        let component = place::component("evil")?;
+        let yaml = format!(
+            "pipeline:\n  type: chain\n  transforms:\n    - type: ReadFromText\n      name: Lines\n      \
+             config: {{path: '{}'}}\n    - type: Wasm\n      name: Attack\n      \
+             config: {{component: '{}', function: {function}}}\n    - type: WriteToJson\n      config: {{path: '{}'}}\n",
+            input.display(),
+            component.display(),
+            output.display(),
+        );
+        fs::write(folder.join("pipeline.yaml"), yaml)?;
+        Ok(Self { yaml: folder.join("pipeline.yaml"), folder })
+    }
+
+    fn run(&self) -> Result<Ended> {
+        let state = self.folder.join("state");
+        Run::thalweg()?.arg("run").arg(&self.yaml).arg("--state-dir").arg(state).args(["--epoch-ms", "20"]).end()
+    }
+}
+
+#[test]
+fn a_trap_fails_the_job_with_the_guests_stack_and_keeps_what_was_committed() -> Result<()> {
+    let mut lines: String = (0..200_000).map(|n| format!("line {n}\n")).collect();
+    lines.push_str("trap\n");
+    let evil = Evil::new("trap", &lines)?;
+    let ended = evil.run()?;
+    sole_with(&ended, 1, "WASM_TRAP", &["Attack", "fall"])?;
+    let committed = fs::read_to_string(evil.folder.join("output.jsonl"))?.lines().count();
+    // the row is mended, and the job goes on where it was
+    fs::write(evil.folder.join("input.txt"), lines.replace("trap", "tarp"))?;
+    let ended = evil.run()?;
+    ensure!(ended.code == Some(0), "it should go on after {committed} lines\n{ended}");
+    let written = fs::read_to_string(evil.folder.join("output.jsonl"))?.lines().count();
+    ensure!(written == 200_001, "{written} lines were written");
+    Ok(())
+}
+
+#[test]
+fn an_endless_loop_in_a_guest_ends_within_its_deadline() -> Result<()> {
+    let ended = Evil::new("endless_loop", "one\ntwo\n")?.run()?;
+    sole_with(&ended, 1, "WASM_CPU_LIMIT", &["Attack"])?;
+    // 5 s of CPU time a call; the call is retried
+    ensure!(ended.took.as_secs() < 60, "it took {:?}", ended.took);
+    Ok(())
+}
+
+#[test]
+fn a_guest_that_takes_memory_without_end_is_stopped() -> Result<()> {
+    let ended = Evil::new("memory_growth", "one\n")?.run()?;
+    sole_with(&ended, 1, "WASM_MEMORY_LIMIT", &["Attack"]).map(drop)
+}
+
+#[test]
+fn a_python_exception_reaches_the_program_with_traceback_and_transform() -> Result<()> {
+    let ended = acceptance::python::program("failing_job.py")?.args(acceptance::python::as_prism()?).end()?;
+    ensure!(ended.code == Some(1), "the program should fail\n{ended}");
+    for words in
+        ["ValueError: the number 3 is not for me", "Explode", "in explode", "failed in state FAILED", "BUNDLE_FAILED"]
+    {
+        ensure!(ended.err.contains(words), "the program's error does not mention {words:?}\n{ended}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_named_in_time() -> Result<()> {
+    let bootstrap = format!("127.0.0.1:{}", free_port()?);
+    let ended = Run::thalweg()?
+        .args(["run", "guest-examples/flights/pipeline-kafka.yaml"])
+        .set("component", place::component("flights_parse")?)
+        .set("bootstrap", &bootstrap)
+        .end()?;
+    sole_with(&ended, 1, "KAFKA_UNREACHABLE", &[&bootstrap])?;
+    ensure!(ended.took.as_secs() < 60, "it took {:?}", ended.took);
+    Ok(())
+}
+
+#[test]
+fn a_state_directory_in_use_is_refused_and_the_first_run_is_not_disturbed() -> Result<()> {
+    let first = Flights::over(repeated(11)?)?.lasting().with(&["--epoch-ms", "20"]);
+    let mut running = first.command()?.start()?;
+    running.until("the first commit", |_| Ok(first.epoch() > 0))?;
+    let mut second = Flights::over(&first.input)?;
+    second.state.clone_from(&first.state);
+    sole(&second.command()?.end()?, 3, "STATE_LOCKED")?;
+    let ended = running.wait()?;
+    ensure!(ended.code == Some(0), "{ended}");
+    Ok(())
+}

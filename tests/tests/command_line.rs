@@ -1,0 +1,125 @@
+//! The command line as people and Beam's SDKs use it: exit codes, help, Prism's flags, logs.
+
+use acceptance::child::{Run, Running, Signal};
+use acceptance::flights::{Flights, repeated};
+use acceptance::server::{free_port, listens};
+use acceptance::{diagnosis, place};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+#[test]
+fn help_names_the_commands_and_their_options() -> Result<()> {
+    for (args, words) in [
+        (&["--help"][..], &["run", "serve", "plan", "udf", "bench"][..]),
+        (&["run", "--help"], &["--set", "--state-dir", "--shards", "--epoch-ms"]),
+        (&["serve", "--help"], &["port"]),
+        (&["plan", "--help"], &["--set"]),
+        (&["udf", "--help"], &["build", "inspect"]),
+    ] {
+        let ended = Run::thalweg()?.args(args).ok()?;
+        for word in words {
+            ensure!(ended.out.contains(word), "it does not mention {word}\n{ended}");
+        }
+    }
+    let version = Run::thalweg()?.arg("--version").ok()?;
+    ensure!(version.out.starts_with("thalweg 0."), "{version}");
+    Ok(())
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_and_is_explained() -> Result<()> {
+    for args in
+        [&["flow"][..], &["run"], &["run", "a.yaml", "--no-such-option"], &["run", "a.yaml", "--shards", "many"]]
+    {
+        let ended = Run::thalweg()?.args(args).end()?;
+        ensure!(ended.code == Some(2), "exit code 2 was expected\n{ended}");
+        ensure!(ended.err.contains("help") || ended.err.contains("Usage"), "it does not say what to do\n{ended}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pipeline_file_that_is_not_there_is_exit_code_3() -> Result<()> {
+    for command in ["run", "plan"] {
+        let ended = Run::thalweg()?.args([command, "no/such/pipeline.yaml"]).end()?;
+        diagnosis::sole_with(&ended, 3, "CONFIG_UNREADABLE", &["no/such/pipeline.yaml"])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_plan_names_the_transforms_and_runs_nothing() -> Result<()> {
+    let run = Flights::over("no/such/rows.csv")?;
+    let plan = Run::thalweg()?
+        .args(["plan", "guest-examples/flights/pipeline.yaml"])
+        .set("component", place::component("flights_parse")?)
+        .set("output", &run.output)
+        .ok()?;
+    for name in ["ReadLines", "Parse", "Hourly", "Delays", "WriteHourly", "WriteDeadLetters"] {
+        ensure!(plan.out.contains(name), "the plan does not show {name}\n{plan}");
+    }
+    ensure!(!run.path("hourly.jsonl").exists(), "a plan wrote results");
+    Ok(())
+}
+
+#[test]
+fn an_interrupted_run_is_exit_code_130_and_can_go_on() -> Result<()> {
+    let run = Flights::over(repeated(22)?)?.lasting().with(&["--epoch-ms", "20"]);
+    let mut running = run.command()?.start()?;
+    running.until("the first commit", |_| Ok(run.epoch() > 0))?;
+    running.signal(Signal::Interrupt)?;
+    let ended = running.wait()?;
+    ensure!(ended.code == Some(130), "exit code 130 was expected\n{ended}");
+    run.ok()?;
+    let straight = Flights::over(&run.input)?;
+    straight.ok()?;
+    run.same_as(&straight.results()?)
+}
+
+/// Starts a server with arguments that hold its port, and waits until it listens.
+fn listening(args: &[String], port: u16) -> Result<Running> {
+    let mut running = Run::thalweg()?.args(args).start()?;
+    running.until("it listens", |_| Ok(listens(port)))?;
+    Ok(running)
+}
+
+#[test]
+fn prisms_flags_stand_joined_or_apart_and_unknown_ones_are_passed_over() -> Result<()> {
+    let port = free_port()?.to_string();
+    let lines = [
+        format!("--job_port={port} --log_level=warn --log_kind=json --serve_http=false"),
+        format!("--job_port {port} --log_level info --log_kind text --serve_http=false"),
+        format!("--serve_http=false --idle_shutdown_timeout=5m --no_such_flag=1 --job_port {port} --log_level debug"),
+    ];
+    for line in lines {
+        let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let mut running = listening(&args, port.parse()?).with_context(|| line.clone())?;
+        running.signal(Signal::Terminate)?;
+        let ended = running.wait()?;
+        ensure!(ended.code == Some(0), "exit code 0 was expected\n{ended}");
+    }
+    Ok(())
+}
+
+#[test]
+fn json_logs_have_the_keys_that_beam_reads() -> Result<()> {
+    let port = free_port()?;
+    let line = format!("--job_port={port} --log_level=debug --log_kind=json --serve_http=false");
+    let mut running = listening(&line.split(' ').map(str::to_owned).collect::<Vec<_>>(), port)?;
+    running.signal(Signal::Terminate)?;
+    let ended = running.wait()?;
+    let log = format!("{}{}", ended.out, ended.err);
+    ensure!(!log.is_empty(), "nothing was logged\n{ended}");
+    for line in log.lines() {
+        let record: Value = serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))?;
+        let text = |key: &str| record.get(key).and_then(Value::as_str).with_context(|| format!("no {key}: {line}"));
+        ensure!(["DEBUG", "INFO", "WARN", "ERROR"].contains(&text("level")?), "the level of {line}");
+        ensure!(!text("msg")?.is_empty(), "no message: {line}");
+        ensure!(text("time")?.contains('T'), "the time of {line}");
+        let source = record.get("source").with_context(|| format!("no source: {line}"))?;
+        for key in ["function", "file", "line"] {
+            ensure!(source.get(key).is_some(), "no source.{key}: {line}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! A job with a state directory that is killed at any moment and started again writes what an undisturbed run writes.
+//!
+//! The moments of `kill -9` are drawn; the seed is printed, and `THALWEG_KILL_SEED=<seed>` draws the same ones again.
+
+use acceptance::child::Ended;
+use acceptance::flights::{Flights, january_rows, repeated};
+use acceptance::lines::Lines;
+use acceptance::place;
+use acceptance::random::Random;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Many commits, so that there is much to tear.
+const SMALL_EPOCHS: [&str; 2] = ["--epoch-ms", "20"];
+/// An undisturbed run that is to be hit in the middle takes at least this long.
+const SECONDS_MIN: f64 = 1.2;
+/// How often January is repeated at first and at most.
+const TIMES: (usize, usize) = (11, 88);
+const SIGKILL: i32 = 9;
+const SIGABRT: i32 = 6;
+/// Moments that were missed because the run was over; then the next try is earlier.
+const MISSES_MAX: u32 = 6;
+
+/// An undisturbed run that takes a while.
+struct Undisturbed {
+    input: PathBuf,
+    results: [Lines; 2],
+    seconds: f64,
+    /// When its first epoch was committed.
+    first_commit: f64,
+}
+
+fn undisturbed() -> Result<&'static Undisturbed> {
+    static ONE: OnceLock<Result<Undisturbed, String>> = OnceLock::new();
+    let one = ONE.get_or_init(|| measure().map_err(|e| format!("{e:#}")));
+    one.as_ref().map_err(|e| anyhow::anyhow!("the undisturbed run: {e}"))
+}
+
+fn measure() -> Result<Undisturbed> {
+    // compiles the component, which later runs find compiled
+    Flights::over(place::file("guest-examples/flights/dirty.csv"))?.ok()?;
+    let mut times = TIMES.0;
+    loop {
+        let run = Flights::over(repeated(times)?)?.lasting().with(&SMALL_EPOCHS);
+        let mut running = run.command()?.start()?;
+        running.until("the first commit", |_| Ok(run.epoch() > 0))?;
+        let first_commit = running.age().as_secs_f64();
+        let ended = running.wait()?;
+        ensure!(ended.code == Some(0), "{ended}");
+        let seconds = ended.took.as_secs_f64();
+        if seconds >= SECONDS_MIN || times >= TIMES.1 {
+            let results = run.results()?;
+            no_row_is_missing(&run, times)?;
+            println!("undisturbed: {times} times January in {seconds:.2} s, first commit after {first_commit:.2} s");
+            return Ok(Undisturbed { input: run.input.clone(), results, seconds, first_commit });
+        }
+        fs::remove_file(&run.input)?;
+        times *= 2;
+    }
+}
+
+/// Every row is in a window's count or in a dead letter.
+fn no_row_is_missing(run: &Flights, times: usize) -> Result<()> {
+    let mut rows = Lines::read(&run.path("dead_letters.jsonl"))?.count();
+    for line in fs::read_to_string(run.path("hourly.jsonl"))?.lines() {
+        let value: Value = serde_json::from_str(line)?;
+        rows += value.get("count").and_then(Value::as_i64).context("a line without count")?;
+    }
+    let wanted = january_rows()?.len() * times;
+    ensure!(rows == wanted as i64, "{rows} rows of {wanted} are in the results");
+    Ok(())
+}
+
+/// When to kill a run.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// Seconds after its start.
+    Start(f64),
+    /// Seconds after its first commit.
+    Commit(f64),
+}
+
+impl Moment {
+    fn earlier(self) -> Self {
+        match self {
+            Self::Start(s) => Self::Start(s * 0.6),
+            Self::Commit(s) => Self::Commit(s * 0.6),
+        }
+    }
+}
+
+/// Kills a run at a moment; `None` if it was over before.
+fn kill(run: &Flights, moment: Moment) -> Result<Option<Ended>> {
+    let mut running = run.command()?.start()?;
+    let wait = match moment {
+        Moment::Start(seconds) => seconds,
+        Moment::Commit(seconds) => {
+            running.until("the first commit", |_| Ok(run.epoch() > 0))?;
+            seconds
+        }
+    };
+    sleep(Duration::from_secs_f64(wait));
+    let ended = running.kill()?;
+    ensure!(ended.signal == Some(SIGKILL) || ended.code == Some(0), "it failed before it was killed\n{ended}");
+    Ok((ended.signal == Some(SIGKILL)).then_some(ended))
+}
+
+#[test]
+fn killed_at_five_moments_and_run_again_it_writes_what_an_undisturbed_run_writes() -> Result<()> {
+    let whole = undisturbed()?;
+    let mut random = Random::from_variable("THALWEG_KILL_SEED")?;
+    let rest = (whole.seconds - whole.first_commit).max(0.1);
+    let moments = [
+        Moment::Start(random.between(0.05, 0.95) * whole.seconds),
+        Moment::Start(random.between(0.05, 0.95) * whole.seconds),
+        Moment::Commit(random.between(0.0, 0.9) * rest),
+        Moment::Commit(random.between(0.0, 0.9) * rest),
+        Moment::Commit(random.between(0.0, 0.9) * rest),
+    ];
+    let mut after_commit = 0;
+    for (i, moment) in moments.into_iter().enumerate() {
+        let (mut moment, mut misses) = (moment, 0);
+        let run = loop {
+            let run = Flights::over(&whole.input)?.lasting().with(&SMALL_EPOCHS);
+            if let Some(killed) = kill(&run, moment)? {
+                println!("kill {i}: {moment:?}, after {:.3} s, epoch {}", killed.took.as_secs_f64(), run.epoch());
+                break run;
+            }
+            misses += 1;
+            ensure!(misses < MISSES_MAX, "the run is always over before {moment:?}");
+            moment = moment.earlier();
+        };
+        after_commit += u32::from(run.epoch() > 0);
+        run.ok().with_context(|| format!("run again after kill {i}, {moment:?}"))?;
+        run.same_as(&whole.results).with_context(|| format!("after kill {i}, {moment:?}"))?;
+        fs::remove_dir_all(&run.output)?;
+    }
+    ensure!(after_commit >= 3, "only {after_commit} of the five moments were after the first commit");
+    Ok(())
+}
+
+#[test]
+fn killed_again_and_again_it_goes_on_where_it_was_and_ends_right() -> Result<()> {
+    let whole = undisturbed()?;
+    let run = Flights::over(&whole.input)?.lasting().with(&SMALL_EPOCHS);
+    let mut kills = 0;
+    for _ in 0..8 {
+        let before = run.epoch();
+        let mut running = run.command()?.start()?;
+        // each leg commits something before it is killed, or the job would never end
+        let went_on = running.until("another commit", |_| Ok(run.epoch() > before + 2));
+        if went_on.is_err() && !running.runs()? {
+            break;
+        }
+        went_on?;
+        let ended = running.kill()?;
+        kills += u32::from(ended.signal == Some(SIGKILL));
+        ensure!(run.epoch() > before, "an epoch was lost: {before}, then {}\n{ended}", run.epoch());
+    }
+    ensure!(kills >= 3, "it could be killed {kills} times only");
+    run.ok()?;
+    run.same_as(&whole.results)
+}
+
+#[test]
+fn a_crash_right_before_or_after_a_commit_loses_and_doubles_nothing() -> Result<()> {
+    let straight = Flights::over(place::january())?.lasting().with(&SMALL_EPOCHS);
+    straight.ok()?;
+    let wanted = straight.results()?;
+    for n in 1..=3 {
+        for point in ["before_commit", "after_commit"] {
+            let run = Flights::over(place::january())?.lasting().with(&SMALL_EPOCHS);
+            let fault = format!("{point}:{n}");
+            let ended = run.command()?.env("THALWEG_FAULT", &fault).end()?;
+            ensure!(ended.signal == Some(SIGABRT), "the fault point was not reached\n{ended}");
+            let epoch = run.epoch();
+            ensure!(epoch < n + 1, "{fault}: {epoch} epochs were committed");
+            run.ok().with_context(|| format!("run again after {fault}"))?;
+            run.same_as(&wanted).with_context(|| format!("after {fault}"))?;
+        }
+    }
+    Ok(())
+}

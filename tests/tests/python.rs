@@ -1,0 +1,112 @@
+//! Stock Beam programs in Python on the binary: as Prism, and as a server that takes jobs of many programs.
+
+use acceptance::child::{Run, Running};
+use acceptance::flights::check;
+use acceptance::lines::Lines;
+use acceptance::python::{answer, as_prism, program};
+use acceptance::server::Server;
+use acceptance::{place, watchdog};
+use anyhow::{Result, ensure};
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// How long a server may take to stop while a job runs.
+const GRACE: Duration = Duration::from_secs(15);
+
+#[test]
+fn wordcount_of_beams_examples_counts_right() -> Result<()> {
+    let folder = watchdog::folder("wordcount")?;
+    let text = place::file("LICENSE");
+    Run::python()?
+        .args(["-m", "apache_beam.examples.wordcount"])
+        .args(as_prism()?)
+        .arg(format!("--input={}", text.display()))
+        .arg(format!("--output={}", folder.join("counts").display()))
+        .ok()?;
+    let mut counts = String::new();
+    for entry in fs::read_dir(&folder)? {
+        counts.push_str(&fs::read_to_string(entry?.path())?);
+    }
+    let wanted = count(&fs::read_to_string(text)?);
+    Lines::of(&counts).same_as(&Lines::of(&wanted), "the counts of the words")
+}
+
+/// Words as the example takes them, `[\w']+`, each with its count.
+fn count(text: &str) -> String {
+    let mut words: BTreeMap<&str, u32> = BTreeMap::new();
+    for word in text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '\'')).filter(|w| !w.is_empty()) {
+        *words.entry(word).or_default() += 1;
+    }
+    words.iter().map(|(word, count)| format!("{word}: {count}\n")).collect()
+}
+
+#[test]
+fn part_two_of_the_flights_equals_the_oracle() -> Result<()> {
+    let folder = watchdog::folder("models")?;
+    Run::python()?
+        .arg("guest-examples/flights/pipeline.py")
+        .args(as_prism()?)
+        .arg(format!("--input={}", place::january().display()))
+        .arg(format!("--output={}", folder.display()))
+        .arg(format!("--component={}", place::component("flights_parse")?.display()))
+        .ok()?;
+    check(&place::january(), &folder, &["models.jsonl", "dead_letters.jsonl"])
+}
+
+#[test]
+fn several_jobs_at_once_on_one_server_keep_their_data_apart() -> Result<()> {
+    let folder = watchdog::folder("several")?;
+    let jobs = 3;
+    let endpoint = Server::shared()?.endpoint();
+    let ended = program("several_jobs.py")?.args([&endpoint, &jobs.to_string()]).arg(&folder).ok()?;
+    ensure!(answer(&ended.out)? == serde_json::json!(["DONE", "DONE", "DONE"]), "not all are done\n{ended}");
+    for job in 0..jobs {
+        // numbers 100 * job to 100 * job + 99, summed by their rest of 7
+        let mut sums = [0i64; 7];
+        (100 * job..100 * job + 100).for_each(|n: i64| {
+            if let Some(sum) = sums.get_mut((n % 7) as usize) {
+                *sum += n;
+            }
+        });
+        let wanted: String = sums.iter().enumerate().map(|(rest, sum)| format!("{job} {rest} {sum}\n")).collect();
+        let found = Lines::read(&folder.join(format!("job-{job}")))?;
+        found.same_as(&Lines::of(&wanted), &format!("job {job}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_job_that_is_cancelled_ends_as_cancelled() -> Result<()> {
+    let server = Server::shared()?;
+    let ended = program("endless_job.py")?.args([&server.endpoint(), "cancel"]).end()?;
+    ensure!(ended.code == Some(0), "{ended}\n--- the server:\n{}", server.log());
+    let answer = answer(&ended.out)?;
+    ensure!(answer == serde_json::json!(["RUNNING", "CANCELLED"]), "its states were {answer}\n{ended}");
+    Ok(())
+}
+
+#[test]
+fn a_server_that_is_asked_to_stop_ends_in_time_while_a_job_runs() -> Result<()> {
+    let server = Server::start(&["serve"])?;
+    let mut client = program("endless_job.py")?.args([&server.endpoint(), "wait"]).start()?;
+    runs(&mut client)?;
+    let begun = Instant::now();
+    let ended = server.stop()?;
+    ensure!(begun.elapsed() < GRACE, "it took {:?} to stop\n{ended}", begun.elapsed());
+    ensure!(ended.code == Some(0), "exit code 0 was expected\n{ended}");
+    let client = client.wait()?;
+    let answer = answer(&client.out)?;
+    let last = answer.get(1).and_then(|state| state.as_str()).unwrap_or_default();
+    ensure!(last != "DONE" && last != "RUNNING", "the program thinks that its job is {last}\n{client}");
+    Ok(())
+}
+
+fn runs(client: &mut Running) -> Result<()> {
+    client.until("its job runs", |client| Ok(client.output().contains("RUNNING")))
+}
+
+#[test]
+fn words_are_taken_as_the_example_takes_them() {
+    assert_eq!(count("a_b isn't-a (a)"), "a: 2\na_b: 1\nisn't: 1\n");
+}
