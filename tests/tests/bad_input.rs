@@ -4,6 +4,7 @@
 use acceptance::child::{Ended, Run};
 use acceptance::diagnosis::{sole, sole_with};
 use acceptance::flights::{Flights, repeated};
+use acceptance::lines::Lines;
 use acceptance::server::free_port;
 use acceptance::{place, watchdog};
 use anyhow::{Context as _, Result, ensure};
@@ -127,6 +128,10 @@ impl Evil {
         Ok(Self { yaml: folder.join("pipeline.yaml"), folder })
     }
 
+    fn output(&self) -> PathBuf {
+        self.folder.join("output.jsonl")
+    }
+
     fn run(&self) -> Result<Ended> {
         let state = self.folder.join("state");
         Run::thalweg()?.arg("run").arg(&self.yaml).arg("--state-dir").arg(state).args(["--epoch-ms", "20"]).end()
@@ -135,18 +140,26 @@ impl Evil {
 
 #[test]
 fn a_trap_fails_the_job_with_the_guests_stack_and_keeps_what_was_committed() -> Result<()> {
-    let mut lines: String = (0..200_000).map(|n| format!("line {n}\n")).collect();
+    let rows = 200_000;
+    let mut lines: String = (0..rows).map(|n| format!("line {n}\n")).collect();
     lines.push_str("trap\n");
     let evil = Evil::new("trap", &lines)?;
     let ended = evil.run()?;
     sole_with(&ended, 1, "WASM_TRAP", &["Attack", "fall"])?;
-    let committed = fs::read_to_string(evil.folder.join("output.jsonl"))?.lines().count();
-    // the row is mended, and the job goes on where it was
-    fs::write(evil.folder.join("input.txt"), lines.replace("trap", "tarp"))?;
+    let committed = Lines::read(&evil.output())?;
+    ensure!(committed.count() > 0, "nothing was committed before the trap\n{ended}");
+    // a good function in its place goes on where the bad one stopped; it splits what is left into words
+    let yaml = fs::read_to_string(&evil.yaml)?;
+    let good = yaml.replace("function: trap", "function: split");
+    let components = [place::component("evil")?, place::component("bench_udfs")?].map(|c| c.display().to_string());
+    let [bad, better] = &components;
+    fs::write(&evil.yaml, good.replace(bad, better))?;
     let ended = evil.run()?;
-    ensure!(ended.code == Some(0), "it should go on after {committed} lines\n{ended}");
-    let written = fs::read_to_string(evil.folder.join("output.jsonl"))?.lines().count();
-    ensure!(written == 200_001, "{written} lines were written");
+    ensure!(ended.code == Some(0), "it should go on after {} lines\n{ended}", committed.count());
+    let all = Lines::read(&evil.output())?;
+    committed.part_of(&all, "the committed lines")?;
+    let wanted = committed.count() + 2 * (rows - committed.count()) + 1;
+    ensure!(all.count() == wanted, "{} lines instead of {wanted}, {} before", all.count(), committed.count());
     Ok(())
 }
 
@@ -170,7 +183,7 @@ fn a_python_exception_reaches_the_program_with_traceback_and_transform() -> Resu
     let ended = acceptance::python::program("failing_job.py")?.args(acceptance::python::as_prism()?).end()?;
     ensure!(ended.code == Some(1), "the program should fail\n{ended}");
     for words in
-        ["ValueError: the number 3 is not for me", "Explode", "in explode", "failed in state FAILED", "BUNDLE_FAILED"]
+        ["ValueError: the number 3 is not for me", "Explode", "in explode", "failed in state FAILED", "UDF_FAILED"]
     {
         ensure!(ended.err.contains(words), "the program's error does not mention {words:?}\n{ended}");
     }

@@ -26,7 +26,7 @@ fn a_python_worker_runs_elements_side_inputs_and_outputs() -> anyhow::Result<()>
     let Run::Done { outputs, result } = ran else { unreachable!("{ran:?}") };
     let mut lengths: Vec<usize> = outputs.iter().map(|o| o.iter().map(Batch::len).sum()).collect();
     lengths.sort_unstable();
-    assert_eq!(lengths, [3, 5, 5], "long words, words, pairs");
+    assert_eq!(lengths, [3, 5, 5, 5], "long words, words, pairs, pairs in windows");
     let pairs: Vec<_> =
         outputs.concat().into_iter().filter(|b| b.rows().iter().any(|r| b.key(r) == b"three")).collect();
     let three = pairs[0].rows().iter().find(|r| pairs[0].key(r) == b"three").expect("three");

@@ -28,6 +28,18 @@ fn residual(from: i64, to: i64, delay_ms: i64, watermark: Option<i64>) -> Residu
 /// Each element `from..to` puts out its numbers, at themselves as event time. After `most` of them it gives the rest back with
 /// `delay` and, if it says so, their first number as watermark.
 fn counting(rows: &[(&str, i64)], most: i64, delay: i64, tells: bool, shards: u16) -> Result<Driver> {
+    counting_in(true, rows, most, delay, tells, shards)
+}
+
+/// The same; the ranges are spread over the shards, or they stay in the lane of the split they were read from.
+fn counting_in(
+    spread: bool,
+    rows: &[(&str, i64)],
+    most: i64,
+    delay: i64,
+    tells: bool,
+    shards: u16,
+) -> Result<Driver> {
     let mut t = Topology::new();
     t.epoch_ms = 10;
     let lines = t.source("lines", vec![ScriptedSplit::of(rows)]);
@@ -47,6 +59,7 @@ fn counting(rows: &[(&str, i64)], most: i64, delay: i64, tells: bool, shards: u1
         }
         Ok(())
     });
+    let count = if spread { count.spread() } else { count };
     t.user(count.bundles(4), &[lines], &[numbers]);
     let grouped = t.group("group", numbers);
     let told = t.plain("told", &Windowing::global());
@@ -162,10 +175,11 @@ fn a_retry_after_a_split_repeats_the_primary_alone() -> Result<()> {
 #[test]
 fn a_split_is_remembered_by_the_cut_whatever_half_is_done_at_the_crash() -> Result<()> {
     // epochs before the split (so that the input has a stored copy or an unmoved position), after it, or both
-    for (before, after, residual_done) in
-        [(false, true, false), (true, true, false), (true, false, false), (false, true, true), (true, true, true)]
-    {
-        let mut driver = counting(&[("0..25", 0), ("90..92", 1)], 100, 0, true, 1)?;
+    let cases = [(false, true, false), (true, true, false), (true, false, false), (false, true, true), (true, true, true)];
+    for ((before, after, residual_done), spread) in cases.into_iter().flat_map(|c| [(c, true), (c, false)]) {
+        let rows = [("0..25", 0), ("90..92", 1)];
+        let rows = if spread { &rows[..] } else { &rows[..1] };
+        let mut driver = counting_in(spread, rows, 100, 0, true, 1)?;
         driver.hold("count");
         driver.read_rows = Some(1);
         driver.settle();
@@ -173,9 +187,11 @@ fn a_split_is_remembered_by_the_cut_whatever_half_is_done_at_the_crash() -> Resu
             driver.pass_epoch();
         }
         let (shard, bundle) = open(&driver);
+        let others = driver.open("count").len();
         driver.split(shard, bundle, 0.5);
         driver.listen(S);
         driver.settle();
+        assert_eq!(driver.open("count").len(), others + 1, "the residual");
         if residual_done {
             let last = driver.open("count").last().map(|o| o.1).expect("the residual");
             driver.work(shard, None, last);
@@ -189,7 +205,7 @@ fn a_split_is_remembered_by_the_cut_whatever_half_is_done_at_the_crash() -> Resu
         assert_eq!(driver.run_to_end(), Outcome::Done);
         let mut texts = texts(&driver);
         texts.retain(|t| !t.starts_with("99"));
-        assert_eq!(texts, ALL, "epoch before {before}, after {after}, residual done {residual_done}");
+        assert_eq!(texts, ALL, "epoch before {before}, after {after}, residual done {residual_done}, spread {spread}");
     }
     Ok(())
 }
@@ -226,5 +242,35 @@ fn whole_elements_given_back_keep_their_place_in_the_lane() -> Result<()> {
     assert_eq!(driver.run_to_end(), Outcome::Done);
     assert_eq!(common::written(&driver), names);
     assert!(splits > 4, "{splits} splits");
+    Ok(())
+}
+
+#[test]
+fn a_long_restriction_holds_up_no_other() -> Result<()> {
+    for spread in [true, false] {
+        let mut t = Topology::new();
+        let lines = t.source("lines", vec![ScriptedSplit::of(&[("a", 0), ("b", 1), ("c", 2)])]);
+        let passed = t.plain("passed", &Windowing::global());
+        let pass = User::new("count", |work: &mut Work| {
+            work.elements().iter().for_each(|e| work.emit(0, b"", &e.value, e.time, &e.windows));
+            Ok(())
+        });
+        let pass = if spread { pass.spread() } else { pass };
+        t.user(pass.bundles(3), &[lines], &[passed]);
+        out(&mut t, passed);
+        let mut driver = t.driver(config(1))?;
+        driver.read_rows = Some(1);
+        driver.hold("count");
+        driver.settle();
+        for (shard, bundle) in &driver.open("count")[1..] {
+            driver.work(*shard, None, *bundle);
+        }
+        driver.pass_epoch();
+        // what was read in order takes effect in order; what was spread does not wait
+        assert_eq!(texts(&driver), if spread { &["b", "c"][..] } else { &[][..] });
+        driver.release("count");
+        assert_eq!(driver.run_to_end(), Outcome::Done);
+        assert_eq!(texts(&driver), ["a", "b", "c"]);
+    }
     Ok(())
 }

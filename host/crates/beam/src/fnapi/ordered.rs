@@ -42,12 +42,9 @@ pub(super) fn serve(
                 let (number, after) = read_varint(rest)?;
                 let (_, after) = take_prefixed(after)?;
                 let entry = rest.get(..rest.len() - after.len()).unwrap_or_default();
-                let sub = [
-                    &ordered(number.cast_signed())[..],
-                    &bundle.id.0.to_be_bytes(),
-                    &cells.appended.to_be_bytes(),
-                ]
-                .concat();
+                let sub =
+                    [&ordered(number.cast_signed())[..], &bundle.id.0.to_be_bytes(), &cells.appended.to_be_bytes()]
+                        .concat();
                 cells.appended += 1;
                 cells.view.put(group, id, &sub, Some(CellValue::copy(entry)))?;
                 rest = after;

@@ -102,7 +102,7 @@ class Pairs(window.WindowFn):
                 context.merge(same, window.IntervalWindow(min(w.start for w in same), max(w.end for w in same)))
 
     def get_window_coder(self):
-        return coders.IntervalWindowCoder()
+        return coders.coders.IntervalWindowCoder()
 
 
 def pipeline(pool):

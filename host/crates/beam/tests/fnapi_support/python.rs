@@ -10,7 +10,9 @@ use std::process::{Child, Command as Process, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thalweg_beam::descriptor::{Endpoints, describe};
-use thalweg_beam::fnapi::{Environment, FnApiConfig, FnApiServer, FnApiWorker, Harness, HarnessSpec, Provision, Windows};
+use thalweg_beam::fnapi::{
+    Environment, FnApiConfig, FnApiServer, FnApiWorker, Harness, HarnessSpec, Provision, Windows,
+};
 use thalweg_beam::translate::{Translation, translate};
 use thalweg_core::batch::{Batch, BatchBuilder};
 use thalweg_core::error::Error;

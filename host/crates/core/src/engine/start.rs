@@ -5,7 +5,7 @@ use super::shard::Shard;
 use super::stages::{Request, Room};
 use crate::batch::Row;
 use crate::error::Result;
-use crate::graph::{Plan, StageKind, WorkerStage};
+use crate::graph::{Plan, Route, StageKind, WorkerStage};
 use crate::id::{BundleId, StageId};
 use crate::port::worker::{BundleStart, Command, Group, Input, Item};
 use crate::stage::{Bundle, BundleState, Lane, Origin, Pending};
@@ -85,9 +85,9 @@ impl Shard {
         }
         let Some(lane) = lane else { return false };
         let batches = inputs.iter().map(|p| (p.input, p.batch.clone())).collect();
-        let id = self.new_bundle(stage, Some(lane), inputs, Vec::new(), Vec::new(), now);
-        let room = self.room(stage);
-        if let Some(worker) = room.worker() {
+        let order = is_ordered(&plan, lane).then_some(lane);
+        let id = self.new_bundle(stage, order, inputs, Vec::new(), Vec::new(), now);
+        if let (Some(worker), Some(lane)) = (self.room(stage).worker(), order) {
             worker.lanes.entry(lane).or_default().push_back(id);
         }
         let view = StateView::empty(id, Arc::clone(&self.store));
@@ -403,6 +403,16 @@ impl Shard {
                 return Some(at);
             }
         }
+    }
+}
+
+/// Whether bundles of a lane take effect in its order. Input that was spread has none to keep, and among it are the restrictions
+/// of splittable functions, which may run for hours: nothing waits for them.
+fn is_ordered(plan: &Plan, lane: Lane) -> bool {
+    match lane {
+        Lane::Split(..) => true,
+        Lane::Shard(edge, _) => plan.edge(edge).route != Route::Spread,
+        Lane::Residual(_) => false,
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Bundle {
     pub stage: StageId,
     /// Where it is.
     pub state: BundleState,
-    /// The lane that orders it; `None` for keyed bundles, which their keys order.
+    /// The lane that orders it; `None` for keyed bundles, which their keys order, and where there is no order to keep.
     pub lane: Option<Lane>,
     /// The input it took. A split rewrites it to the primary.
     pub inputs: Vec<Pending>,

@@ -6,6 +6,7 @@
 
 mod cursor;
 mod from_json;
+mod from_json_value;
 mod instant;
 mod schema;
 mod to_json;
