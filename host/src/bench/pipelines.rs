@@ -31,7 +31,7 @@ pub mod functions {
     pub const SPLIT: &str = "thalweg:fn:bench_split:v1";
     /// A line to key and value with their event time.
     pub const EVENT: &str = "thalweg:fn:bench_event:v1";
-    /// A line to its key, with an empty value.
+    /// A line to key and value, at the time of the line.
     pub const KEY: &str = "thalweg:fn:bench_key:v1";
     /// Counts per key in state.
     pub const COUNT: &str = "thalweg:fn:bench_count:v1";
@@ -49,11 +49,11 @@ pub mod functions {
 #[must_use]
 pub fn pipeline(workload: Workload, function: &Function, data: &Path) -> Pipeline {
     let mut build = Build { build: PipelineBuilder::new(), function };
-    let pair = || Element::kv(Element::Bytes, Element::Int64);
+    let pair = || Element::kv(Element::String, Element::Int64);
     let counts = match workload {
         Workload::W1 => {
             let lines = build.lines(&data.join("text.txt"));
-            let words = build.udf("Split", "split", functions::SPLIT, &lines, "words", Element::Bytes);
+            let words = build.udf("Split", "split", functions::SPLIT, &lines, "words", Element::String);
             build.count(functions::COUNT_VALUES, &words)
         }
         Workload::W2 => {
@@ -67,7 +67,7 @@ pub fn pipeline(workload: Workload, function: &Function, data: &Path) -> Pipelin
         }
         Workload::W4 => {
             let lines = build.lines(&data.join("events.tsv"));
-            let keyed = build.native("Key", functions::KEY, &lines, Element::kv(Element::Bytes, Element::Bytes));
+            let keyed = build.native("Key", functions::KEY, &lines, pair());
             build.udf("Count", "count", functions::COUNT, &keyed, "counts", pair())
         }
     };
@@ -82,7 +82,7 @@ struct Build<'a> {
 
 impl Build<'_> {
     fn lines(&mut self, path: &Path) -> Collection {
-        let lines = self.build.collection("Lines.output", Element::Bytes, Windows::Global, true);
+        let lines = self.build.collection("Lines.output", Element::String, Windows::Global, true);
         let path = path.to_string_lossy().into_owned();
         let source = TextSource { path, skip_header_lines: 0, row_number: None, plain: true };
         self.build.native("Lines", urn::SOURCE_TEXT, &source, &[], &[("output", &lines)]);
@@ -107,9 +107,9 @@ impl Build<'_> {
 
     /// Counts by key: before the grouping, and the sum after it.
     fn count(&mut self, before: &str, input: &Collection) -> Collection {
-        let partial = self.native("Partial", before, input, Element::kv(Element::Bytes, Element::Int64));
-        let list = Element::kv(Element::Bytes, Element::iterable(Element::Int64));
+        let partial = self.native("Partial", before, input, Element::kv(Element::String, Element::Int64));
+        let list = Element::kv(Element::String, Element::iterable(Element::Int64));
         let grouped = self.native("Group", urn::GROUP_BY_KEY, &partial, list);
-        self.native("Sum", functions::SUM, &grouped, Element::kv(Element::Bytes, Element::Int64))
+        self.native("Sum", functions::SUM, &grouped, Element::kv(Element::String, Element::Int64))
     }
 }

@@ -24,8 +24,8 @@ struct Split;
 impl NativeFn for Split {
     fn process(&mut self, batch: &Batch, out: &mut Outputs) -> Result<()> {
         for row in batch.rows() {
-            for word in batch.value(row).split(|byte| *byte == b' ').filter(|word| !word.is_empty()) {
-                out.like(0, batch, row, |bytes| bytes.extend_from_slice(word));
+            for word in text(batch.value(row))?.split(' ').filter(|word| !word.is_empty()) {
+                out.like(0, batch, row, |bytes| bytes.extend_from_slice(word.as_bytes()));
             }
         }
         Ok(())
@@ -38,12 +38,7 @@ struct Event;
 impl NativeFn for Event {
     fn process(&mut self, batch: &Batch, out: &mut Outputs) -> Result<()> {
         for row in batch.rows() {
-            let mut columns = batch.value(row).split(|byte| *byte == b'\t');
-            let (Some(key), Some(time), Some(value), None) =
-                (columns.next(), columns.next().and_then(number), columns.next().and_then(number), columns.next())
-            else {
-                return Err(malformed());
-            };
+            let (key, time, value) = columns(batch.value(row))?;
             let windows = batch.windows(row);
             out.push_with(0, (key, key_hash(key)), EventTime(time), windows, |bytes| write_varint(bytes, value as u64));
         }
@@ -51,30 +46,45 @@ impl NativeFn for Event {
     }
 }
 
-fn malformed() -> Error {
-    Error::user("BENCH_INPUT", "a line is not `key<TAB>milliseconds<TAB>value`").help("make the input by bench/gen.py")
-}
-
-fn number(digits: &[u8]) -> Option<i64> {
-    // 18 digits cannot overflow
-    let fits = !digits.is_empty() && digits.len() <= 18;
-    digits.iter().filter(|_| fits).try_fold(None, |sum: Option<i64>, digit| match digit.wrapping_sub(b'0') {
-        digit @ 0..=9 => Some(Some(sum.unwrap_or(0) * 10 + i64::from(digit))),
-        _ => None,
-    })?
-}
-
-/// W4: a line to its key; what comes before the user's function.
+/// W4: a line to key and value; what comes before the user's function.
 struct Key;
 
 impl NativeFn for Key {
     fn process(&mut self, batch: &Batch, out: &mut Outputs) -> Result<()> {
         for row in batch.rows() {
-            let key = batch.value(row).split(|byte| *byte == b'\t').next().ok_or_else(malformed)?;
-            out.push_with(0, (key, key_hash(key)), row.time, batch.windows(row), |_| {});
+            let (key, _, value) = columns(batch.value(row))?;
+            let windows = batch.windows(row);
+            out.push_with(0, (key, key_hash(key)), row.time, windows, |bytes| write_varint(bytes, value as u64));
         }
         Ok(())
     }
+}
+
+fn text(line: &[u8]) -> Result<&str> {
+    std::str::from_utf8(line).map_err(|_| malformed())
+}
+
+/// Key, milliseconds and value of a line.
+fn columns(line: &[u8]) -> Result<(&[u8], i64, i64)> {
+    let mut columns = text(line)?.split('\t');
+    match (columns.next(), columns.next().and_then(number), columns.next().and_then(number), columns.next()) {
+        (Some(key), Some(time), Some(value), None) => Ok((key.as_bytes(), time, value)),
+        _ => Err(malformed()),
+    }
+}
+
+fn malformed() -> Error {
+    Error::user("BENCH_INPUT", "a line is not `key<TAB>milliseconds<TAB>value`").help("make the input by bench/gen.py")
+}
+
+fn number(digits: &str) -> Option<i64> {
+    if digits.is_empty() || digits.len() > 18 {
+        return None; // 18 digits cannot overflow
+    }
+    digits.bytes().try_fold(0i64, |sum, digit| match digit.wrapping_sub(b'0') {
+        digit @ 0..=9 => Some(sum.wrapping_mul(10).wrapping_add(i64::from(digit))),
+        _ => None,
+    })
 }
 
 /// W4: each element gives its key with the count so far.
@@ -120,6 +130,6 @@ mod tests {
 
     #[test]
     fn numbers_are_digits_only() {
-        assert_eq!([&b"0"[..], b"1700000000000", b"", b"1x", b"1234567890123456789"].map(number), [Some(0), Some(1_700_000_000_000), None, None, None]);
+        assert_eq!(["0", "1700000000000", "", "1x", "1234567890123456789"].map(number), [Some(0), Some(1_700_000_000_000), None, None, None]);
     }
 }
