@@ -44,17 +44,8 @@ pub use generated::{
 };
 
 /// The generated code, nested as its packages are, because it refers to other packages by `super`.
-#[expect(
-    missing_docs,
-    reason = "most fields say enough by their names, which Beam chose"
-)]
-#[cfg_attr(
-    feature = "grpc",
-    expect(
-        clippy::allow_attributes_without_reason,
-        reason = "the generator writes them"
-    )
-)]
+#[expect(missing_docs, reason = "most fields say enough by their names, which Beam chose")]
+#[cfg_attr(feature = "grpc", expect(clippy::allow_attributes_without_reason, reason = "the generator writes them"))]
 mod generated {
     pub mod pipeline {
         pub mod v1 {

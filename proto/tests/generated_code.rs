@@ -20,11 +20,8 @@ fn generated_code_is_in_step_with_the_proto_files() -> Result<()> {
     generate::write(fresh.path())?;
     let fresh = read(fresh.path())?;
     let checked_in = read(&generate::crate_dir().join("src/gen"))?;
-    let differing: BTreeSet<&String> = fresh
-        .keys()
-        .chain(checked_in.keys())
-        .filter(|name| fresh.get(*name) != checked_in.get(*name))
-        .collect();
+    let differing: BTreeSet<&String> =
+        fresh.keys().chain(checked_in.keys()).filter(|name| fresh.get(*name) != checked_in.get(*name)).collect();
     assert!(
         differing.is_empty(),
         "out of step: {differing:?}; run `cargo run -p thalweg-proto --example generate` and commit proto/src/gen"
@@ -38,10 +35,7 @@ fn read(dir: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))? {
         let entry = entry?;
-        files.insert(
-            entry.file_name().to_string_lossy().into_owned(),
-            fs::read(entry.path())?,
-        );
+        files.insert(entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?);
     }
     Ok(files)
 }

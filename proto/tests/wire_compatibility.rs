@@ -15,8 +15,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use prost::Message;
 use prost_types::{
-    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet,
-    ServiceDescriptorProto, field_descriptor_proto::Type,
+    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet, ServiceDescriptorProto,
+    field_descriptor_proto::Type,
 };
 
 #[path = "../examples/generate.rs"]
@@ -28,23 +28,11 @@ type Facts = BTreeMap<String, String>;
 
 #[test]
 fn our_declarations_equal_beams() -> Result<()> {
-    let (ours, beams) = (
-        facts(&generate::descriptors()?),
-        facts(&beam_descriptors()?),
-    );
+    let (ours, beams) = (facts(&generate::descriptors()?), facts(&beam_descriptors()?));
     // Fewer facts than this mean that a side was not read, not that Beam became so small.
-    ensure!(
-        beams.len() > 1000,
-        "only {} facts in Beam's descriptors",
-        beams.len()
-    );
+    ensure!(beams.len() > 1000, "only {} facts in Beam's descriptors", beams.len());
     let differences = differences(&ours, &beams);
-    assert!(
-        differences.is_empty(),
-        "{} differences:\n{}",
-        differences.len(),
-        differences.join("\n")
-    );
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
     Ok(())
 }
 
@@ -57,20 +45,13 @@ fn one_altered_field_number_is_noticed() -> Result<()> {
         .iter_mut()
         .flat_map(|file| &mut file.message_type)
         .find(|message| message.name() == "FunctionSpec")
-        .and_then(|message| {
-            message
-                .field
-                .iter_mut()
-                .find(|field| field.name() == "payload")
-        })
+        .and_then(|message| message.field.iter_mut().find(|field| field.name() == "payload"))
         .context("FunctionSpec.payload is not declared")?;
     field.number = Some(2);
     assert_eq!(
         differences(&facts(&ours), &facts(&beams)),
-        [
-            "field org.apache.beam.model.pipeline.v1.FunctionSpec.payload: \
-             ours `2 Optional Bytes`, Beam's `3 Optional Bytes`"
-        ]
+        ["field org.apache.beam.model.pipeline.v1.FunctionSpec.payload: \
+             ours `2 Optional Bytes`, Beam's `3 Optional Bytes`"]
     );
     Ok(())
 }
@@ -78,23 +59,14 @@ fn one_altered_field_number_is_noticed() -> Result<()> {
 /// Asks the Python of the environment `make setup` made; `THALWEG_PYTHON` names another one.
 fn beam_descriptors() -> Result<FileDescriptorSet> {
     let here = generate::crate_dir();
-    let python = env::var_os("THALWEG_PYTHON")
-        .map_or_else(|| here.join("../.venv/bin/python"), PathBuf::from);
+    let python = env::var_os("THALWEG_PYTHON").map_or_else(|| here.join("../.venv/bin/python"), PathBuf::from);
     let output = Command::new(&python)
         .arg(here.join("tests/beam_descriptors.py"))
         .output()
-        .with_context(|| {
-            format!(
-                "no Python at {}: run `make setup`, or set THALWEG_PYTHON",
-                python.display()
-            )
-        })?;
+        .with_context(|| format!("no Python at {}: run `make setup`, or set THALWEG_PYTHON", python.display()))?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "{} cannot read apache-beam's descriptors: run `make setup`\n{stderr}",
-            python.display()
-        );
+        bail!("{} cannot read apache-beam's descriptors: run `make setup`\n{stderr}", python.display());
     }
     FileDescriptorSet::decode(output.stdout.as_slice()).context("decoding Beam's descriptors")
 }
@@ -114,61 +86,31 @@ fn differences(ours: &Facts, beams: &Facts) -> Vec<String> {
 
 fn facts(descriptors: &FileDescriptorSet) -> Facts {
     let mut facts = Facts::new();
-    for file in descriptors
-        .file
-        .iter()
-        .filter(|file| file.package() != "google.protobuf")
-    {
+    for file in descriptors.file.iter().filter(|file| file.package() != "google.protobuf") {
         let package = file.package();
         for message in &file.message_type {
             // Field presence and packing follow from the syntax of the file.
-            message_facts(
-                &format!("{package}.{}", message.name()),
-                file.syntax(),
-                message,
-                &mut facts,
-            );
+            message_facts(&format!("{package}.{}", message.name()), file.syntax(), message, &mut facts);
         }
         for declared in &file.enum_type {
-            enum_facts(
-                &format!("{package}.{}", declared.name()),
-                declared,
-                &mut facts,
-            );
+            enum_facts(&format!("{package}.{}", declared.name()), declared, &mut facts);
         }
         for service in &file.service {
-            service_facts(
-                &format!("{package}.{}", service.name()),
-                service,
-                &mut facts,
-            );
+            service_facts(&format!("{package}.{}", service.name()), service, &mut facts);
         }
     }
     facts
 }
 
 fn message_facts(name: &str, syntax: &str, message: &DescriptorProto, facts: &mut Facts) {
-    let map_entry = message
-        .options
-        .as_ref()
-        .is_some_and(|options| options.map_entry());
-    let reserved: Vec<_> = message
-        .reserved_range
-        .iter()
-        .map(|range| (range.start(), range.end()))
-        .collect();
+    let map_entry = message.options.as_ref().is_some_and(|options| options.map_entry());
+    let reserved: Vec<_> = message.reserved_range.iter().map(|range| (range.start(), range.end())).collect();
     facts.insert(
         format!("message {name}"),
-        format!(
-            "{syntax} map_entry={map_entry} reserved={reserved:?} {:?}",
-            message.reserved_name
-        ),
+        format!("{syntax} map_entry={map_entry} reserved={reserved:?} {:?}", message.reserved_name),
     );
     for field in &message.field {
-        facts.insert(
-            format!("field {name}.{}", field.name()),
-            field_fact(message, field),
-        );
+        facts.insert(format!("field {name}.{}", field.name()), field_fact(message, field));
     }
     for nested in &message.nested_type {
         message_facts(&format!("{name}.{}", nested.name()), syntax, nested, facts);
@@ -179,19 +121,11 @@ fn message_facts(name: &str, syntax: &str, message: &DescriptorProto, facts: &mu
 }
 
 fn field_fact(message: &DescriptorProto, field: &FieldDescriptorProto) -> String {
-    let mut fact = format!(
-        "{} {:?} {:?}",
-        field.number(),
-        field.label(),
-        field.r#type()
-    );
+    let mut fact = format!("{} {:?} {:?}", field.number(), field.label(), field.r#type());
     if matches!(field.r#type(), Type::Message | Type::Enum | Type::Group) {
         fact += &format!(" {}", field.type_name());
     }
-    if let Some(oneof) = field
-        .oneof_index
-        .and_then(|i| message.oneof_decl.get(usize::try_from(i).ok()?))
-    {
+    if let Some(oneof) = field.oneof_index.and_then(|i| message.oneof_decl.get(usize::try_from(i).ok()?)) {
         fact += &format!(" oneof={}", oneof.name());
     }
     if field.proto3_optional() {
@@ -205,40 +139,22 @@ fn field_fact(message: &DescriptorProto, field: &FieldDescriptorProto) -> String
 }
 
 fn enum_facts(name: &str, declared: &EnumDescriptorProto, facts: &mut Facts) {
-    let alias = declared
-        .options
-        .as_ref()
-        .is_some_and(|options| options.allow_alias());
-    let reserved: Vec<_> = declared
-        .reserved_range
-        .iter()
-        .map(|range| (range.start(), range.end()))
-        .collect();
+    let alias = declared.options.as_ref().is_some_and(|options| options.allow_alias());
+    let reserved: Vec<_> = declared.reserved_range.iter().map(|range| (range.start(), range.end())).collect();
     facts.insert(
         format!("enum {name}"),
-        format!(
-            "allow_alias={alias} reserved={reserved:?} {:?}",
-            declared.reserved_name
-        ),
+        format!("allow_alias={alias} reserved={reserved:?} {:?}", declared.reserved_name),
     );
     for value in &declared.value {
-        facts.insert(
-            format!("enum value {name}.{}", value.name()),
-            value.number().to_string(),
-        );
+        facts.insert(format!("enum value {name}.{}", value.name()), value.number().to_string());
     }
 }
 
 fn service_facts(name: &str, service: &ServiceDescriptorProto, facts: &mut Facts) {
     for method in &service.method {
-        let side = |streams: bool, message: &str| {
-            format!("{}{message}", if streams { "stream " } else { "" })
-        };
+        let side = |streams: bool, message: &str| format!("{}{message}", if streams { "stream " } else { "" });
         let input = side(method.client_streaming(), method.input_type());
         let output = side(method.server_streaming(), method.output_type());
-        facts.insert(
-            format!("method {name}/{}", method.name()),
-            format!("({input}) -> ({output})"),
-        );
+        facts.insert(format!("method {name}/{}", method.name()), format!("({input}) -> ({output})"));
     }
 }

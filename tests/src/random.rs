@@ -25,8 +25,7 @@ impl Random {
             Ok(text) => text.trim().parse().with_context(|| format!("{name}={text} is not a number"))?,
             Err(_) => SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as u64 % 1_000_000_000,
         };
-        println!("{name}={seed}");
-        eprintln!("{name}={seed} replays this run");
+        println!("{name}={seed} replays this run");
         Ok(Self(seed))
     }
 

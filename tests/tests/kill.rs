@@ -29,6 +29,7 @@ const MISSES_MAX: u32 = 6;
 /// An undisturbed run that takes a while.
 struct Undisturbed {
     input: PathBuf,
+    rows: usize,
     results: [Lines; 2],
     seconds: f64,
     /// When its first epoch was committed.
@@ -55,9 +56,10 @@ fn measure() -> Result<Undisturbed> {
         let seconds = ended.took.as_secs_f64();
         if seconds >= SECONDS_MIN || times >= TIMES.1 {
             let results = run.results()?;
-            no_row_is_missing(&run, times)?;
+            let rows = january_rows()?.len() * times;
+            no_row_is_missing(&run, rows)?;
             println!("undisturbed: {times} times January in {seconds:.2} s, first commit after {first_commit:.2} s");
-            return Ok(Undisturbed { input: run.input.clone(), results, seconds, first_commit });
+            return Ok(Undisturbed { input: run.input.clone(), rows, results, seconds, first_commit });
         }
         fs::remove_file(&run.input)?;
         times *= 2;
@@ -65,13 +67,12 @@ fn measure() -> Result<Undisturbed> {
 }
 
 /// Every row is in a window's count or in a dead letter.
-fn no_row_is_missing(run: &Flights, times: usize) -> Result<()> {
+fn no_row_is_missing(run: &Flights, wanted: usize) -> Result<()> {
     let mut rows = Lines::read(&run.path("dead_letters.jsonl"))?.count();
     for line in fs::read_to_string(run.path("hourly.jsonl"))?.lines() {
         let value: Value = serde_json::from_str(line)?;
         rows += value.get("count").and_then(Value::as_i64).context("a line without count")?;
     }
-    let wanted = january_rows()?.len() * times;
     ensure!(rows == wanted as i64, "{rows} rows of {wanted} are in the results");
     Ok(())
 }
@@ -110,6 +111,13 @@ fn kill(run: &Flights, moment: Moment) -> Result<Option<Ended>> {
     Ok((ended.signal == Some(SIGKILL)).then_some(ended))
 }
 
+/// How many rows a run says that it read.
+fn rows_read(ended: &Ended) -> Result<usize> {
+    let line = ended.out.lines().find_map(|line| line.trim().strip_prefix("read "));
+    let number = line.and_then(|line| line.split_whitespace().next()).map(|n| n.replace(',', ""));
+    number.and_then(|n| n.parse().ok()).with_context(|| format!("it does not say how many rows it read\n{ended}"))
+}
+
 #[test]
 fn killed_at_five_moments_and_run_again_it_writes_what_an_undisturbed_run_writes() -> Result<()> {
     let whole = undisturbed()?;
@@ -135,8 +143,13 @@ fn killed_at_five_moments_and_run_again_it_writes_what_an_undisturbed_run_writes
             ensure!(misses < MISSES_MAX, "the run is always over before {moment:?}");
             moment = moment.earlier();
         };
-        after_commit += u32::from(run.epoch() > 0);
-        run.ok().with_context(|| format!("run again after kill {i}, {moment:?}"))?;
+        let epoch = run.epoch();
+        after_commit += u32::from(epoch > 0);
+        let again = run.ok().with_context(|| format!("run again after kill {i}, {moment:?}"))?;
+        let (read, rows) = (rows_read(&again)?, whole.rows);
+        println!("  run again: {read} of {rows} rows read");
+        // the first epoch may hold little; later ones hold what need not be read again
+        ensure!(epoch < 3 || read < rows, "it began anew instead of going on from epoch {epoch}\n{again}");
         run.same_as(&whole.results).with_context(|| format!("after kill {i}, {moment:?}"))?;
         fs::remove_dir_all(&run.output)?;
     }

@@ -144,7 +144,9 @@ impl NativeFn for Sum {
                 sum += n;
                 rest = behind;
             }
-            out.push_with(0, (batch.key(row), row.hash), row.time, batch.windows(row), |bytes| write_varint(bytes, sum));
+            out.push_with(0, (batch.key(row), row.hash), row.time, batch.windows(row), |bytes| {
+                write_varint(bytes, sum)
+            });
         }
         Ok(())
     }

@@ -96,7 +96,15 @@ impl Build<'_> {
     }
 
     /// The user's function.
-    fn udf(&mut self, name: &str, wasm: &str, native: &str, input: &Collection, tag: &str, element: Element) -> Collection {
+    fn udf(
+        &mut self,
+        name: &str,
+        wasm: &str,
+        native: &str,
+        input: &Collection,
+        tag: &str,
+        element: Element,
+    ) -> Collection {
         let Function::Wasm(component) = self.function else { return self.native(name, native, input, element) };
         let output = self.build.collection(&format!("{name}.{tag}"), element, input.windows, true);
         let component = component.to_string_lossy().into_owned();

@@ -130,6 +130,9 @@ mod tests {
 
     #[test]
     fn numbers_are_digits_only() {
-        assert_eq!(["0", "1700000000000", "", "1x", "1234567890123456789"].map(number), [Some(0), Some(1_700_000_000_000), None, None, None]);
+        assert_eq!(
+            ["0", "1700000000000", "", "1x", "1234567890123456789"].map(number),
+            [Some(0), Some(1_700_000_000_000), None, None, None]
+        );
     }
 }

@@ -19,6 +19,12 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode, Failed> {
         Udf::Native => Function::Native,
     };
     let done = run(workload, &function, &args.data, args.shards)?;
-    println!("rows={} check={} events={} cpu_seconds={:.2}", done.rows, done.check, done.events, done.cpu.as_secs_f64());
+    println!(
+        "rows={} check={} events={} cpu_seconds={:.2}",
+        done.rows,
+        done.check,
+        done.events,
+        done.cpu.as_secs_f64()
+    );
     Ok(ExitCode::SUCCESS)
 }

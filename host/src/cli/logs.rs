@@ -40,7 +40,9 @@ pub fn init(level: &str, kind: LogKind) {
 
 /// The connection libraries tell every frame below warnings, which drowns what is ours.
 fn quiet(level: &str) -> String {
-    format!("{level},h2=warn,hyper=warn,tonic=warn,tower=warn,rdkafka=warn,librdkafka=warn,wasmtime=warn,cranelift=warn")
+    format!(
+        "{level},h2=warn,hyper=warn,tonic=warn,tower=warn,rdkafka=warn,librdkafka=warn,wasmtime=warn,cranelift=warn"
+    )
 }
 
 /// Writes an event as one JSON object.

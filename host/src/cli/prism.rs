@@ -26,7 +26,8 @@ impl Default for Flags {
 }
 
 /// Flags by which Prism's command line is recognised.
-const KNOWN: [&str; 7] = ["job_port", "log_level", "log_kind", "serve_http", "web_port", "idle_shutdown_timeout", "worker_pool_port"];
+const KNOWN: [&str; 7] =
+    ["job_port", "log_level", "log_kind", "serve_http", "web_port", "idle_shutdown_timeout", "worker_pool_port"];
 
 /// Reads Prism's flags; `None` if the arguments are not Prism's.
 pub fn parse(arguments: &[String]) -> Option<Flags> {

@@ -25,7 +25,9 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failed> {
     let mut translation = translate(pipeline)?;
     if let Some(info) = translation.transforms.iter().find(|t| matches!(t.role, Role::Sdk(_))) {
         let message = format!("{} is a function of an SDK, which needs a worker", info.name);
-        return Err(Error::user("RUN_NEEDS_SDK", message).help("start `thalweg serve` and submit the pipeline by its SDK").into());
+        return Err(Error::user("RUN_NEEDS_SDK", message)
+            .help("start `thalweg serve` and submit the pipeline by its SDK")
+            .into());
     }
     let name = args.app_id.clone().unwrap_or_else(|| stem(&args.file.file));
     let composed = composer.compose(&mut translation, &name)?;

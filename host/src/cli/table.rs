@@ -5,7 +5,7 @@ pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -43,7 +43,8 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = [vec!["read".to_owned(), "7".to_owned()], vec!["Write".to_owned(), "1,000".to_owned(), "x".to_owned()]];
+        let rows =
+            [vec!["read".to_owned(), "7".to_owned()], vec!["Write".to_owned(), "1,000".to_owned(), "x".to_owned()]];
         assert_eq!(table(&rows, &[false, true]), "  read       7\n  Write  1,000  x\n");
     }
 }

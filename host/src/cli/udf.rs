@@ -38,16 +38,19 @@ fn compile(dir: &Path) -> Result<PathBuf> {
         .current_dir(dir)
         .stderr(Stdio::inherit())
         .output()
-        .map_err(|e| failed(format!("cannot run cargo in {}: {e}", dir.display()), "install Rust from https://rustup.rs"))?;
+        .map_err(|e| {
+            failed(format!("cannot run cargo in {}: {e}", dir.display()), "install Rust from https://rustup.rs")
+        })?;
     if !run.status.success() {
-        let help = "mend what the compiler says above; if it misses the target: `rustup target add wasm32-unknown-unknown`";
+        let help =
+            "mend what the compiler says above; if it misses the target: `rustup target add wasm32-unknown-unknown`";
         return Err(failed(format!("cargo could not compile {}", dir.display()), help));
     }
     let messages = run.stdout.split(|byte| *byte == b'\n');
     let values = messages.filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
     let files = values.flat_map(|v| v.get("filenames").and_then(|f| f.as_array().cloned()).unwrap_or_default());
-    let modules = files.filter_map(|f| f.as_str().filter(|f| f.ends_with(".wasm")).map(PathBuf::from));
-    modules.last().ok_or_else(|| {
+    let mut modules = files.filter_map(|f| f.as_str().filter(|f| f.ends_with(".wasm")).map(PathBuf::from));
+    modules.next_back().ok_or_else(|| {
         let help = "give the crate a library of the type cdylib: `[lib] crate-type = [\"cdylib\"]`";
         failed(format!("{} makes no module", dir.display()), help)
     })
@@ -65,7 +68,8 @@ fn write_component(module: &Path, output: &Path) -> Result<()> {
         std::fs::write(output, &component)
     };
     written().map_err(|e| {
-        Error::user("UDF_OUTPUT", format!("cannot write {}: {e}", output.display())).help("check the path, or give another by --output")
+        Error::user("UDF_OUTPUT", format!("cannot write {}: {e}", output.display()))
+            .help("check the path, or give another by --output")
     })
 }
 

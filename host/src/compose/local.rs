@@ -58,7 +58,8 @@ impl LocalWorkers {
         let mut this = Self { registry, components, native: Vec::new(), wasm: Vec::new() };
         for stage in &plan.stages {
             let StageKind::Worker(worker) = &stage.kind else { continue };
-            let infos: Vec<&TransformInfo> = worker.transforms.iter().filter_map(|t| translation.transform(*t)).collect();
+            let infos: Vec<&TransformInfo> =
+                worker.transforms.iter().filter_map(|t| translation.transform(*t)).collect();
             match infos.first().map(|i| i.role) {
                 Some(Role::Native) => {
                     let native = this.native(translation, stage, worker, &infos);
@@ -77,7 +78,13 @@ impl LocalWorkers {
         this.make().map(|_| this)
     }
 
-    fn native(&self, translation: &Translation, stage: &Stage, worker: &WorkerStage, infos: &[&TransformInfo]) -> Native {
+    fn native(
+        &self,
+        translation: &Translation,
+        stage: &Stage,
+        worker: &WorkerStage,
+        infos: &[&TransformInfo],
+    ) -> Native {
         let steps = infos.iter().enumerate().map(|(i, info)| {
             let targets = info.outputs.iter().map(|(_, collection)| {
                 let later = infos.iter().enumerate().skip(i + 1);
@@ -93,7 +100,13 @@ impl LocalWorkers {
         Native { stage: stage.id, steps: steps.collect(), states: worker.states.clone() }
     }
 
-    fn wasm(&self, stage: &Stage, environment: EnvironmentId, worker: &WorkerStage, info: &TransformInfo) -> Result<Wasm> {
+    fn wasm(
+        &self,
+        stage: &Stage,
+        environment: EnvironmentId,
+        worker: &WorkerStage,
+        info: &TransformInfo,
+    ) -> Result<Wasm> {
         let call: WasmCall = payload_of::json(&info.payload, &info.name)?;
         let component = self.components.load(&call)?;
         let function = component.function(&call.function)?;
@@ -102,7 +115,8 @@ impl LocalWorkers {
         };
         // the error output is none of the function's own, even if it is called like one
         let own = || info.outputs.iter().filter(|(tag, _)| call.errors.as_ref() != Some(tag));
-        let outputs = (0..function.outputs.len()).map(|i| to(own().find(|(tag, _)| output_of(function, tag) == Some(i))));
+        let outputs =
+            (0..function.outputs.len()).map(|i| to(own().find(|(tag, _)| output_of(function, tag) == Some(i))));
         let outputs = outputs.collect();
         let dead = call.errors.as_ref().map(|tag| to(info.outputs.iter().find(|(t, _)| t == tag)));
         let states = worker.states.iter().map(|s| (s.name.clone(), s.id)).collect();

@@ -28,7 +28,8 @@ pub fn shape(composer: &Composer, translation: &mut Translation) -> Result<()> {
             Role::Wasm(_) => {
                 let call: WasmCall = payload_of::json(&info.payload, &info.name)?;
                 let component = composer.components.load(&call).map_err(|e| e.in_transform(&info.name))?;
-                let function = component.function(&call.function).map_err(|e| Error::from(e).in_transform(&info.name))?;
+                let function =
+                    component.function(&call.function).map_err(|e| Error::from(e).in_transform(&info.name))?;
                 check(&translation.graph, info, &call, function).map_err(|e| e.in_transform(&info.name))?;
                 (false, function.slots.iter().map(|s| s.name.clone()).collect(), Vec::new())
             }
@@ -43,9 +44,12 @@ pub fn shape(composer: &Composer, translation: &mut Translation) -> Result<()> {
         user.states = states.into_iter().map(state).collect();
         user.timers = timers;
         if user.keyed && input.and_then(|i| translation.graph.collection(i)).is_none_or(|c| c.coder.kv().is_none()) {
-            return Err(Error::user("NATIVE_NOT_KEYED", format!("{name} keeps state per key, but its input has no keys"))
-                .help("give it pairs of key and value")
-                .in_transform(&name));
+            return Err(Error::user(
+                "NATIVE_NOT_KEYED",
+                format!("{name} keeps state per key, but its input has no keys"),
+            )
+            .help("give it pairs of key and value")
+            .in_transform(&name));
         }
     }
     Ok(())
@@ -73,7 +77,12 @@ fn check(graph: &Graph, info: &TransformInfo, call: &WasmCall, function: &Functi
             let message = format!("`{}` has no output `{tag}`; it has {}", function.name, names.join(", "));
             return Err(mismatch(message));
         };
-        fits(graph, Some(*collection), output.coder.to_core(), &format!("`{}` gives as `{}`", function.name, output.name))?;
+        fits(
+            graph,
+            Some(*collection),
+            output.coder.to_core(),
+            &format!("`{}` gives as `{}`", function.name, output.name),
+        )?;
     }
     Ok(())
 }
@@ -88,8 +97,9 @@ fn fits(graph: &Graph, collection: Option<CollectionId>, coder: Option<Coder>, w
 }
 
 fn mismatch(message: String) -> Error {
-    Error::new("WASM_MISMATCH", Domain::User, message)
-        .help("let the types in the pipeline be those that the function was built with; `thalweg udf inspect` shows them")
+    Error::new("WASM_MISMATCH", Domain::User, message).help(
+        "let the types in the pipeline be those that the function was built with; `thalweg udf inspect` shows them",
+    )
 }
 
 /// A coder in words.

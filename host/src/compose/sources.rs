@@ -42,9 +42,12 @@ pub fn source(spec: &NativeSpec, settings: &Settings, connectors: &Connectors) -
 
 /// A URN that this version does not have.
 pub fn unknown(spec: &NativeSpec) -> Error {
-    Error::user("NATIVE_UNKNOWN", format!("{} is a {:?}, which this version of Thalweg does not have", spec.name, spec.urn))
-        .help("check the name, or use the version of Thalweg that the pipeline was written for")
-        .in_transform(&spec.name)
+    Error::user(
+        "NATIVE_UNKNOWN",
+        format!("{} is a {:?}, which this version of Thalweg does not have", spec.name, spec.urn),
+    )
+    .help("check the name, or use the version of Thalweg that the pipeline was written for")
+    .in_transform(&spec.name)
 }
 
 fn text(payload: &TextPayload) -> Result<Found> {

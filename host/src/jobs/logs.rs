@@ -12,7 +12,9 @@ pub fn worker_logs() -> LogSink {
         match severity {
             Severity::Trace => tracing::trace!(target: "worker", worker, transform, location, "{text}"),
             Severity::Debug => tracing::debug!(target: "worker", worker, transform, location, "{text}"),
-            Severity::Info | Severity::Notice => tracing::info!(target: "worker", worker, transform, location, "{text}"),
+            Severity::Info | Severity::Notice => {
+                tracing::info!(target: "worker", worker, transform, location, "{text}")
+            }
             Severity::Warn => tracing::warn!(target: "worker", worker, transform, location, "{text}"),
             _ => tracing::error!(target: "worker", worker, transform, location, "{text}"),
         }

@@ -65,7 +65,8 @@ pub fn start(start: Start<'_>) -> Result<()> {
     }
     let workers = Arc::new(AllWorkers { local, harnesses: harnesses.clone() });
     let epoch_ms = composer.settings().epoch_ms;
-    let running = runtime::start(JobSpec { name: job.id.clone(), plan, config, epoch_ms, sources, sinks, workers, store });
+    let running =
+        runtime::start(JobSpec { name: job.id.clone(), plan, config, epoch_ms, sources, sinks, workers, store });
     let running = match running {
         Ok(running) => running,
         Err(error) => {

@@ -108,8 +108,11 @@ impl Registry {
     /// `NATIVE_UNKNOWN` for a URN nobody registered, else what the constructor says.
     pub fn make(&self, urn: &str, setup: &Setup<'_>) -> Result<Box<dyn NativeFn>> {
         let (_, make) = self.entries.get(urn).ok_or_else(|| {
-            Error::user("NATIVE_UNKNOWN", format!("{} is a {urn:?}, which this version of Thalweg does not have", setup.name))
-                .help("check the name, or register the function before the pipeline is run")
+            Error::user(
+                "NATIVE_UNKNOWN",
+                format!("{} is a {urn:?}, which this version of Thalweg does not have", setup.name),
+            )
+            .help("check the name, or register the function before the pipeline is run")
         })?;
         make(setup).map_err(|e| e.in_transform(setup.name))
     }

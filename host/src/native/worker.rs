@@ -84,7 +84,8 @@ impl Worker for NativeWorker {
         match command {
             Command::Start(start) => {
                 let stage = self.stages.get_mut(&start.stage);
-                let stage = stage.ok_or_else(|| Error::internal("NATIVE_STAGE", format!("stage {} is not native", start.stage.0)))?;
+                let stage = stage
+                    .ok_or_else(|| Error::internal("NATIVE_STAGE", format!("stage {} is not native", start.stage.0)))?;
                 let bundle = start.bundle;
                 let before = self.events.len();
                 match run(stage, *start, &mut self.events) {
@@ -98,9 +99,9 @@ impl Worker for NativeWorker {
             }
             // the bundle is done already: there is nothing to report, give back, forget or hear of
             Command::Progress(_) | Command::Split(..) | Command::Abandon(_) | Command::Finalize(_) => Ok(()),
-            Command::MergeWindows { .. } | Command::MapWindows { .. } | Command::Compact { .. } => {
-                Err(Error::internal("NATIVE_STAGE", "no native function merges or maps windows or compacts accumulators"))
-            }
+            Command::MergeWindows { .. } | Command::MapWindows { .. } | Command::Compact { .. } => Err(
+                Error::internal("NATIVE_STAGE", "no native function merges or maps windows or compacts accumulators"),
+            ),
         }
     }
 
@@ -129,7 +130,10 @@ fn run(stage: &mut NativeStage, start: BundleStart, events: &mut Vec<Event>) -> 
         Input::Keyed { groups, batches, items } => {
             if let Some(first) = stage.steps.first_mut() {
                 let mut keyed = Keyed::new((&groups, &batches, &items), (&mut state, &stage.states), &mut timers);
-                first.function.process_keyed(&mut keyed, &mut first.outputs).map_err(|e| e.in_transform(&first.name))?;
+                first
+                    .function
+                    .process_keyed(&mut keyed, &mut first.outputs)
+                    .map_err(|e| e.in_transform(&first.name))?;
             }
         }
     }
@@ -155,7 +159,9 @@ fn sweep(steps: &mut [NativeStep], bundle: BundleId, events: &mut Vec<Event>, la
         outputs.drain(|output, batch| {
             for target in targets.get(output).into_iter().flatten() {
                 match target {
-                    Target::Output(output) => events.push(Event::Output { bundle, output: *output, batch: batch.clone() }),
+                    Target::Output(output) => {
+                        events.push(Event::Output { bundle, output: *output, batch: batch.clone() })
+                    }
                     Target::Step(to) => {
                         if let Some(next) = later.get_mut(to - i - 1) {
                             next.waiting.push(batch.clone());

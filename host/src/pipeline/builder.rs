@@ -157,7 +157,8 @@ impl PipelineBuilder {
     fn windowing(&mut self, windows: Windows) -> String {
         let id = windows.id();
         if !self.components.windowing_strategies.contains_key(&id) {
-            let urn = if windows.is_interval() { "beam:coder:interval_window:v1" } else { "beam:coder:global_window:v1" };
+            let urn =
+                if windows.is_interval() { "beam:coder:interval_window:v1" } else { "beam:coder:global_window:v1" };
             let spec = FunctionSpec { urn: urn.to_owned(), ..FunctionSpec::default() };
             let coder = self.add_coder(Coder { spec: Some(spec), component_coder_ids: Vec::new() });
             self.components.windowing_strategies.insert(id.clone(), windows.strategy(&coder));

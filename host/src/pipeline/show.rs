@@ -55,6 +55,7 @@ fn show_coder(components: &Components, id: &str, depth: usize) -> String {
         return schema.map_or_else(|| "row".to_owned(), |s| Show(&s).to_string());
     }
     let name = spec.urn.strip_prefix("beam:coder:").and_then(|u| u.strip_suffix(":v1")).unwrap_or(&spec.urn);
-    let parts: Vec<String> = coder.component_coder_ids.iter().map(|part| show_coder(components, part, depth + 1)).collect();
+    let parts: Vec<String> =
+        coder.component_coder_ids.iter().map(|part| show_coder(components, part, depth + 1)).collect();
     if parts.is_empty() { name.to_owned() } else { format!("{name}({})", parts.join(", ")) }
 }

@@ -75,8 +75,11 @@ pub fn from_proto(schema: &pb::Schema) -> Result<Schema> {
     let mut fields = Vec::new();
     for field in &schema.fields {
         let read = field.r#type.as_ref().and_then(|kind| type_from_proto(&field.name, kind)).ok_or_else(|| {
-            Error::user("SCHEMA_UNSUPPORTED", format!("field `{}` has a type that native functions do not know", field.name))
-                .help("drop the field before, or handle it in a worker")
+            Error::user(
+                "SCHEMA_UNSUPPORTED",
+                format!("field `{}` has a type that native functions do not know", field.name),
+            )
+            .help("drop the field before, or handle it in a worker")
         })?;
         fields.push(read);
     }

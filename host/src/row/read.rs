@@ -166,7 +166,9 @@ pub fn read_i64(kind: &FieldType, field: &[u8]) -> Result<i64> {
 pub fn read_f64(kind: &FieldType, field: &[u8]) -> Result<f64> {
     match kind {
         FieldType::Double => Ok(f64::from_be_bytes(field.try_into().map_err(|_| malformed("a short double"))?)),
-        FieldType::Float => Ok(f64::from(f32::from_be_bytes(field.try_into().map_err(|_| malformed("a short float"))?))),
+        FieldType::Float => {
+            Ok(f64::from(f32::from_be_bytes(field.try_into().map_err(|_| malformed("a short float"))?)))
+        }
         _ => read_i64(kind, field).map(|n| n as f64),
     }
 }

@@ -117,7 +117,12 @@ impl Loop {
         (0..self.shards.len()).for_each(|i| self.tell(ShardId(i as u16), event()));
     }
 
-    fn end(mut self, inbox: &Receiver<ToJob>, threads: Vec<JoinHandle<()>>, writer: JoinHandle<Result<()>>) -> Finished {
+    fn end(
+        mut self,
+        inbox: &Receiver<ToJob>,
+        threads: Vec<JoinHandle<()>>,
+        writer: JoinHandle<Result<()>>,
+    ) -> Finished {
         for shard in &self.shards {
             shard.send(ToShard::Stop).unwrap_or_default();
         }

@@ -7,6 +7,8 @@
 use super::Components;
 use super::duration::windows;
 use super::node::{Fields, Node, Place};
+use super::outputs::{check_errors_are_read, pick};
+pub use super::outputs::Outputs;
 use super::spec::{Body, Output, Reference, Step};
 use super::suggest::did_you_mean;
 use super::transforms;
@@ -16,22 +18,6 @@ use thalweg_core::error::{Error, Result};
 
 /// How deep composites may be nested.
 const DEPTH_MAX: usize = 64;
-
-/// What a transform gives.
-#[derive(Clone, Debug, Default)]
-pub struct Outputs {
-    /// What the transform's bare name means.
-    pub main: Option<Collection>,
-    /// What `Name.output` means; the main output may be among them.
-    pub named: Vec<(String, Collection)>,
-}
-
-impl Outputs {
-    /// One output, called `output`.
-    pub fn one(collection: Collection) -> Self {
-        Self { named: vec![("output".to_owned(), collection.clone())], main: Some(collection) }
-    }
-}
 
 /// A transform that is not a composite, about to be expanded.
 #[derive(Debug)]
@@ -64,9 +50,10 @@ impl Leaf<'_, '_> {
                 .place
                 .error("YAML_INPUT", format!("`{}` needs an input", self.kind))
                 .help("add `input:` with the name of the transform before it, or make the pipeline a chain")),
-            _ => Err(self.place.error("YAML_INPUT", format!("`{}` takes one input", self.kind)).help(
-                "give one name, or a list of names to put together: `input: [A, B]`",
-            )),
+            _ => Err(self
+                .place
+                .error("YAML_INPUT", format!("`{}` takes one input", self.kind))
+                .help("give one name, or a list of names to put together: `input: [A, B]`")),
         }
     }
 
@@ -219,15 +206,25 @@ impl<'n> Scope<'n> {
         components: &dyn Components,
     ) -> Result<Outputs> {
         let config = Fields::of(&step.config)?;
-        let leaf = Leaf { name: name.to_owned(), kind: &step.kind, place: &step.place, inputs, config, build, components };
+        let leaf =
+            Leaf { name: name.to_owned(), kind: &step.kind, place: &step.place, inputs, config, build, components };
         transforms::expand(leaf, windowing).map_err(|e| e.in_transform(name))
     }
 
     /// The collection a reference means.
-    fn resolve(&mut self, of: &Reference, build: &mut PipelineBuilder, components: &dyn Components) -> Result<Collection> {
+    fn resolve(
+        &mut self,
+        of: &Reference,
+        build: &mut PipelineBuilder,
+        components: &dyn Components,
+    ) -> Result<Collection> {
         let (step, output, place) = match of {
             Reference::Outer(key) => {
-                return self.inputs.get(key).cloned().ok_or_else(|| Error::internal("YAML_INPUT", "a chain lost its input"));
+                return self
+                    .inputs
+                    .get(key)
+                    .cloned()
+                    .ok_or_else(|| Error::internal("YAML_INPUT", "a chain lost its input"));
             }
             Reference::Step(i, output) => {
                 let place = self.steps.get(*i).map(|s| s.place.clone());
@@ -259,9 +256,12 @@ impl<'n> Scope<'n> {
         {
             return Ok((step, Some(output)));
         }
-        let labels: Vec<&str> = self.steps.iter().map(|s| s.label.as_str()).chain(self.inputs.keys().map(String::as_str)).collect();
+        let labels: Vec<&str> =
+            self.steps.iter().map(|s| s.label.as_str()).chain(self.inputs.keys().map(String::as_str)).collect();
         let wanted = name.rsplit_once('.').map_or(name, |(before, _)| before);
-        Err(place.error("YAML_UNKNOWN_INPUT", format!("there is no transform `{name}`")).help(did_you_mean(wanted, &labels)))
+        Err(place
+            .error("YAML_UNKNOWN_INPUT", format!("there is no transform `{name}`"))
+            .help(did_you_mean(wanted, &labels)))
     }
 
     fn by_label(&self, name: &str, place: &Place) -> Result<Option<usize>> {
@@ -292,8 +292,12 @@ impl<'n> Scope<'n> {
                     inputs.extend(many.iter().enumerate().map(|(i, c)| (format!("{key}{i}"), c.clone())));
                 }
                 many => {
-                    let parts: Vec<_> = many.iter().enumerate().map(|(i, c)| (format!("{key}{i}"), c.clone())).collect();
-                    inputs.push((key.clone(), transforms::flatten(build, &format!("{name}/Flatten[{key}]"), &parts, &step.place)?));
+                    let parts: Vec<_> =
+                        many.iter().enumerate().map(|(i, c)| (format!("{key}{i}"), c.clone())).collect();
+                    inputs.push((
+                        key.clone(),
+                        transforms::flatten(build, &format!("{name}/Flatten[{key}]"), &parts, &step.place)?,
+                    ));
                 }
             }
         }
@@ -309,23 +313,6 @@ impl<'n> Scope<'n> {
             name = format!("{base}_{n}");
         }
         name
-    }
-}
-
-/// An output by name, or the main one.
-fn pick(outputs: &Outputs, label: &str, output: Option<&str>) -> Result<Collection, (String, String)> {
-    let names: Vec<&str> = outputs.named.iter().map(|(n, _)| n.as_str()).collect();
-    if let Some(name) = output {
-        let found = outputs.named.iter().find(|(n, _)| n == name).map(|(_, c)| c.clone());
-        return found.ok_or_else(|| (format!("`{label}` has no output `{name}`"), did_you_mean(name, &names)));
-    }
-    match (&outputs.main, outputs.named.as_slice()) {
-        (Some(main), _) => Ok(main.clone()),
-        (None, []) => Err((format!("`{label}` has no output"), "read from a transform that gives something".to_owned())),
-        (None, _) => {
-            let list: Vec<String> = names.iter().map(|n| format!("`{label}.{n}`")).collect();
-            Err((format!("`{label}` has several outputs"), format!("name one of them: {}", list.join(", "))))
-        }
     }
 }
 
@@ -351,32 +338,4 @@ fn rewindow(build: &mut PipelineBuilder, name: &str, outputs: &mut Outputs, wind
 
 fn borrowed(ends: &[(String, Collection)]) -> Vec<(&str, &Collection)> {
     ends.iter().map(|(tag, c)| (tag.as_str(), c)).collect()
-}
-
-/// A declared error output has to be read by someone, or bad rows would vanish unseen.
-fn check_errors_are_read(step: &Step, body: &Body) -> Result<()> {
-    let Some(output) = transforms::error_output(&step.config)? else { return Ok(()) };
-    let (name, place) = (output.text()?, &output.place);
-    let full = [format!("{}.{name}", step.label), format!("{}.{name}", step.kind)];
-    let references = body.steps.iter().flat_map(|s| &s.inputs).flat_map(|(_, r)| r);
-    let exported = match &body.output {
-        Output::Named(named) => named.iter().map(|(_, r)| r).collect(),
-        _ => Vec::new(),
-    };
-    let last = match body.output {
-        Output::All(last) => body.steps.get(last).is_some_and(|s| std::ptr::eq(s, step)),
-        _ => false,
-    };
-    let read = last || references.chain(exported).any(|r| match r {
-        Reference::Name(name, _) => full.contains(name),
-        Reference::Step(_, Some((output, _))) => output == name,
-        _ => false,
-    });
-    if read {
-        return Ok(());
-    }
-    let [wanted, _] = full;
-    Err(place
-        .error("YAML_ERRORS_UNREAD", format!("nothing reads the error output `{wanted}`"))
-        .help(format!("give it to a transform, for example WriteToJson with `input: {wanted}`")))
 }

@@ -12,6 +12,7 @@
 mod duration;
 mod expand;
 mod node;
+mod outputs;
 mod spec;
 mod suggest;
 mod template;
@@ -76,7 +77,12 @@ pub fn load_file(path: &Path, values: &BTreeMap<String, String>, components: &dy
 /// assert_eq!(pipeline.root_transform_ids, ["Create", "WriteToText"]);
 /// # Ok::<(), thalweg_core::error::Error>(())
 /// ```
-pub fn load(file: &str, text: &str, values: &BTreeMap<String, String>, components: &dyn Components) -> Result<Pipeline> {
+pub fn load(
+    file: &str,
+    text: &str,
+    values: &BTreeMap<String, String>,
+    components: &dyn Components,
+) -> Result<Pipeline> {
     let file: Arc<str> = Arc::from(file);
     let filled = template::fill(&file, text, values)?;
     let root = spec::pipeline(&node::parse(&file, &filled)?)?;

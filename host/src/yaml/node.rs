@@ -203,7 +203,9 @@ pub fn parse(file: &Arc<str>, filled: &Filled) -> Result<Node> {
         let column = filled.original(line, column);
         let message = e.without_snippet().to_string();
         let place = Place { file: Arc::clone(file), line, column, path: String::new() };
-        place.error("YAML_SYNTAX", message).help("correct the YAML at this line; indentation is by spaces, and lists begin with `- `")
+        place
+            .error("YAML_SYNTAX", message)
+            .help("correct the YAML at this line; indentation is by spaces, and lists begin with `- `")
     })?;
     Ok(Placing { file, filled }.node(raw, String::new()))
 }
@@ -339,7 +341,10 @@ mod tests {
         let (key, c) = &list.list()?[0].map()?[1];
         assert_eq!((key.place.line, key.place.column, key.place.path.as_str()), (4, 5, "a[0].c"));
         let n = &c.map()?[1].1;
-        assert_eq!(n.text().err().map(|e| e.to_string()).unwrap_or_default(), "YAML_WRONG_TYPE: p.yaml:4:23: a[0].c.n: expected a text, found the number 7");
+        assert_eq!(
+            n.text().err().map(|e| e.to_string()).unwrap_or_default(),
+            "YAML_WRONG_TYPE: p.yaml:4:23: a[0].c.n: expected a text, found the number 7"
+        );
         assert_eq!(n.count()?, 7);
         Ok(())
     }

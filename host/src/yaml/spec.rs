@@ -8,8 +8,18 @@ use thalweg_core::error::{Error, Result};
 
 /// Keys of a transform that are not part of its configuration.
 const COMMON: [&str; 12] = [
-    "type", "name", "input", "output", "windowing", "config", "transforms", "extra_transforms", "source", "sink",
-    "resource_hints", "output_schema",
+    "type",
+    "name",
+    "input",
+    "output",
+    "windowing",
+    "config",
+    "transforms",
+    "extra_transforms",
+    "source",
+    "sink",
+    "resource_hints",
+    "output_schema",
 ];
 
 /// A transform of the file.
@@ -94,7 +104,8 @@ fn root(node: &Node) -> Result<Step> {
             "chain" => true,
             "composite" => false,
             other => {
-                let error = kind.place.error("YAML_UNKNOWN_TRANSFORM", format!("a pipeline cannot be of type `{other}`"));
+                let error =
+                    kind.place.error("YAML_UNKNOWN_TRANSFORM", format!("a pipeline cannot be of type `{other}`"));
                 return Err(error.help("use `type: chain` or `type: composite`, or leave it out"));
             }
         },
@@ -252,7 +263,11 @@ fn body_steps(fields: &mut Fields<'_>, chain: bool) -> Result<Body> {
     match fields.get("transforms") {
         Some(transforms) => list.extend(steps(transforms)?),
         None if with_source => {}
-        None => return Err(place.error("YAML_MISSING_KEY", "`transforms` is missing").help("add `transforms:` with a list")),
+        None => {
+            return Err(place
+                .error("YAML_MISSING_KEY", "`transforms` is missing")
+                .help("add `transforms:` with a list"));
+        }
     }
     if let Some(sink) = fields.get("sink") {
         list.push(step(sink)?);
@@ -281,4 +296,3 @@ fn explicit(step: &Step) -> Error {
     let error = step.place.error("YAML_CHAIN_INPUT", format!("`{}` is part of a chain and has an `input`", step.label));
     error.help("leave `input` out: it takes what the transform before it gives; or use `type: composite`")
 }
-

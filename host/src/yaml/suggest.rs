@@ -14,7 +14,7 @@ pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) ->
 }
 
 /// A help sentence: the nearest name, or all names there are.
-pub fn did_you_mean<'c>(name: &str, candidates: &[&'c str]) -> String {
+pub fn did_you_mean(name: &str, candidates: &[&str]) -> String {
     match nearest(name, candidates.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if candidates.is_empty() => String::new(),

@@ -61,8 +61,9 @@ pub fn fill(file: &Arc<str>, source: &str, values: &BTreeMap<String, String>) ->
     let known: Vec<&str> = names.iter().map(String::as_str).collect();
     match values.keys().find(|name| !names.contains(*name)) {
         None => Ok(filled),
-        Some(name) => Err(Error::user("YAML_UNUSED_VALUE", format!("{file} has no `{{{{ {name} }}}}`"))
-            .help(if known.is_empty() { "the file has no names to set".to_owned() } else { did_you_mean(name, &known) })),
+        Some(name) => Err(Error::user("YAML_UNUSED_VALUE", format!("{file} has no `{{{{ {name} }}}}`")).help(
+            if known.is_empty() { "the file has no names to set".to_owned() } else { did_you_mean(name, &known) },
+        )),
     }
 }
 
@@ -97,7 +98,11 @@ fn fill_line(line: &mut Line<'_>, text: &str, filled: &mut Filled) -> Result<()>
         written += before;
         read += before;
         let Some((inside, behind)) = after.strip_prefix("{{").and_then(|a| a.split_once("}}")) else {
-            let what = if after.starts_with("{{") { "`{{` without `}}` on the same line" } else { "Jinja statements are not read" };
+            let what = if after.starts_with("{{") {
+                "`{{` without `}}` on the same line"
+            } else {
+                "Jinja statements are not read"
+            };
             return Err(line.error(read + 1, what.to_owned(), forms()));
         };
         let value = value(line, read + 1, inside)?;
@@ -122,7 +127,8 @@ fn value(line: &mut Line<'_>, column: usize, inside: &str) -> Result<String> {
     let default = match (plain, default) {
         (true, Ok(default)) => default,
         _ => {
-            let help = "only `{{ name }}` and `{{ name | default('text') }}` are read; put the value there, or use --set";
+            let help =
+                "only `{{ name }}` and `{{ name | default('text') }}` are read; put the value there, or use --set";
             return Err(line.error(column, format!("`{{{{{inside}}}}}` is not read"), help.to_owned()));
         }
     };

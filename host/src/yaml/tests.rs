@@ -80,7 +80,10 @@ fn the_flights_pipeline_translates_into_a_graph() -> Result<()> {
     let translation = thalweg_beam::translate::translate(pipeline)?;
     let plan = thalweg_core::graph::fuse(&translation.graph)?;
     let names: Vec<&str> = plan.stages.iter().map(|s| s.name.as_str()).collect();
-    assert_eq!(names, ["ReadLines", "Parse", "Hourly", "Delays/GroupByKey", "Delays/Merge", "WriteHourly", "WriteDeadLetters"]);
+    assert_eq!(
+        names,
+        ["ReadLines", "Parse", "Hourly", "Delays/GroupByKey", "Delays/Merge", "WriteHourly", "WriteDeadLetters"]
+    );
     Ok(())
 }
 
@@ -157,7 +160,10 @@ fn unknown_names_are_refused_with_the_nearest() {
         problem(chain("  - type: WindowsInto\n")),
         "YAML_UNKNOWN_TRANSFORM: p.yaml:6:11: pipeline.transforms[1].type: there is no transform of type `WindowsInto` / did you mean `WindowInto`?"
     );
-    assert!(problem(chain("  - type: ReadFromBigQuery\n")).contains("`ReadFromBigQuery` of Beam YAML does not run natively"));
+    assert!(
+        problem(chain("  - type: ReadFromBigQuery\n"))
+            .contains("`ReadFromBigQuery` of Beam YAML does not run natively")
+    );
     assert_eq!(
         problem(chain("  - type: WindowInto\n    config: {windowing: {type: fixed, siez: 1h}}\n")),
         "YAML_UNKNOWN_KEY: p.yaml:7:39: pipeline.transforms[1].config.windowing.siez: `siez` is not known here / did you mean `size`?"
@@ -170,19 +176,28 @@ fn unknown_names_are_refused_with_the_nearest() {
         problem(chain("  - type: MapToFields\n    fields: {a: wrod}\n")),
         "SCHEMA_UNKNOWN_FIELD: p.yaml:7:17: pipeline.transforms[1].fields.a: there is no field `wrod` in {word: string, n: int64?} / did you mean `word`?"
     );
-    let composite = "pipeline:\n  transforms:\n  - {type: Create, elements: [1]}\n  - {type: LogForTesting, input: Craete}\n";
+    let composite =
+        "pipeline:\n  transforms:\n  - {type: Create, elements: [1]}\n  - {type: LogForTesting, input: Craete}\n";
     assert!(problem(loaded(composite)).ends_with("there is no transform `Craete` / did you mean `Create`?"));
 }
 
 #[test]
 fn what_needs_a_language_is_refused_by_name() {
+    assert!(problem(chain("  - type: MapToFields\n    fields: {a: n + 1}\n")).contains(
+        "7:17: pipeline.transforms[1].fields.a: `n + 1` is an expression, and expressions do not run natively"
+    ));
     assert!(
-        problem(chain("  - type: MapToFields\n    fields: {a: n + 1}\n"))
-            .contains("7:17: pipeline.transforms[1].fields.a: `n + 1` is an expression, and expressions do not run natively")
+        problem(chain("  - type: MapToFields\n    fields: {a: {callable: 'lambda r: 1'}}\n"))
+            .contains("`callable` does not run natively")
     );
-    assert!(problem(chain("  - type: MapToFields\n    fields: {a: {callable: 'lambda r: 1'}}\n")).contains("`callable` does not run natively"));
-    assert!(problem(chain("  - type: Combine\n    group_by: word\n    combine: {n: concat}\n")).contains("`concat` does not run natively"));
-    assert!(problem(chain("  - type: Combine\n    group_by: n\n    combine: {word: max}\n")).contains("`max` needs numbers, but `word` is of type string"));
+    assert!(
+        problem(chain("  - type: Combine\n    group_by: word\n    combine: {n: concat}\n"))
+            .contains("`concat` does not run natively")
+    );
+    assert!(
+        problem(chain("  - type: Combine\n    group_by: n\n    combine: {word: max}\n"))
+            .contains("`max` needs numbers, but `word` is of type string")
+    );
 }
 
 #[test]
@@ -192,12 +207,27 @@ fn pipelines_that_cannot_work_say_why() {
         ("pipeline:\n  transforms: []\n", "there are no transforms"),
         ("pipeline:\n  transforms:\n  - name: x\n", "a transform has no `type`"),
         ("pipeline:\n  transforms:\n  - {type: LogForTesting}\n", "`LogForTesting` needs an input"),
-        ("pipeline:\n  transforms:\n  - {type: LogForTesting, name: A, input: B}\n  - {type: LogForTesting, name: B, input: A}\n", "`A` reads its own output"),
-        ("pipeline:\n  transforms:\n  - {type: Create, elements: [1]}\n  - {type: Create, elements: [2]}\n  - {type: LogForTesting, input: Create}\n", "`Create` means more than one transform"),
-        ("pipeline:\n  type: chain\n  transforms:\n  - {type: Create, elements: [1]}\n  - {type: LogForTesting, input: Create}\n", "is part of a chain and has an `input`"),
+        (
+            "pipeline:\n  transforms:\n  - {type: LogForTesting, name: A, input: B}\n  - {type: LogForTesting, name: B, input: A}\n",
+            "`A` reads its own output",
+        ),
+        (
+            "pipeline:\n  transforms:\n  - {type: Create, elements: [1]}\n  - {type: Create, elements: [2]}\n  - {type: LogForTesting, input: Create}\n",
+            "`Create` means more than one transform",
+        ),
+        (
+            "pipeline:\n  type: chain\n  transforms:\n  - {type: Create, elements: [1]}\n  - {type: LogForTesting, input: Create}\n",
+            "is part of a chain and has an `input`",
+        ),
         ("pipeline:\n  transforms:\n  - {type: Create, elements: [1, x]}\n", "`element` has values of different types"),
-        ("pipeline:\n  transforms:\n  - {type: Create, config: {elements: [1]}, elements: [2]}\n", "`elements` stands beside `config`"),
-        ("pipeline:\n  transforms:\n  - {type: ReadFromText, path: 7}\n", "expected a text, found the number 7 / put it in quotes"),
+        (
+            "pipeline:\n  transforms:\n  - {type: Create, config: {elements: [1]}, elements: [2]}\n",
+            "`elements` stands beside `config`",
+        ),
+        (
+            "pipeline:\n  transforms:\n  - {type: ReadFromText, path: 7}\n",
+            "expected a text, found the number 7 / put it in quotes",
+        ),
         ("pipeline:\n  type: chian\n  transforms: []\n", "a pipeline cannot be of type `chian`"),
     ];
     for (text, expected) in cases {
@@ -214,11 +244,22 @@ fn components_are_checked_against_the_pipeline() {
         let read = "pipeline:\n  type: chain\n  transforms:\n  - type: ReadFromText\n    config: {path: x, row_number: row}\n  - type: Wasm\n";
         problem(loaded(&format!("{read}    config: {config}\n")))
     };
-    assert!(wasm("{component: nowhere.wasm}").starts_with("WASM_UNREADABLE: p.yaml:7:25: pipeline.transforms[1].config.component: there is no nowhere.wasm"));
-    assert!(wasm("{component: flights_parse.wasm}").contains("has several functions / add `function:` with one of parse, shout, keyed"));
-    assert!(wasm("{component: flights_parse.wasm, function: pars}").ends_with("has no function `pars` / did you mean `parse`?"));
+    assert!(wasm("{component: nowhere.wasm}").starts_with(
+        "WASM_UNREADABLE: p.yaml:7:25: pipeline.transforms[1].config.component: there is no nowhere.wasm"
+    ));
+    assert!(
+        wasm("{component: flights_parse.wasm}")
+            .contains("has several functions / add `function:` with one of parse, shout, keyed")
+    );
+    assert!(
+        wasm("{component: flights_parse.wasm, function: pars}")
+            .ends_with("has no function `pars` / did you mean `parse`?")
+    );
     assert!(wasm("{component: flights_parse.wasm, function: keyed}").contains("YAML has no keyed collections"));
-    assert!(wasm("{component: flights_parse.wasm, function: parse, error_handling: {output: bad}}").contains("nothing reads the error output `Wasm.bad`"));
+    assert!(
+        wasm("{component: flights_parse.wasm, function: parse, error_handling: {output: bad}}")
+            .contains("nothing reads the error output `Wasm.bad`")
+    );
     let unnumbered = "pipeline:\n  type: chain\n  transforms:\n  - type: ReadFromText\n    config: {path: x}\n  - type: Wasm\n    config: {component: flights_parse.wasm, function: parse}\n";
     assert!(problem(loaded(unnumbered)).ends_with("`parse` takes rows {line: string, row: int64}, but `ReadFromText` gives rows {line: string} / add the field `row` of type int64"));
 }
@@ -241,7 +282,12 @@ pipeline:
 fn errors_of_a_component_are_a_row_of_their_own() -> Result<()> {
     let text = "pipeline:\n  type: chain\n  transforms:\n  - type: ReadFromText\n    config: {path: x, row_number: row}\n  - type: Wasm\n    config: {component: flights_parse.wasm, function: parse, config: {a: [1]}, error_handling: {output: bad}}\n  extra_transforms:\n  - {type: WriteToJson, input: Wasm.bad, path: bad.jsonl}\n";
     let shown = loaded(text)?;
-    assert!(shown.contains(r#"with {"component":"flights_parse.wasm","digest":null,"function":"parse","config":{"a":[1]},"errors":"bad"}"#));
-    assert!(shown.contains("to Wasm.bad: {element: {line: string, row: int64}, msg: string, stack: string}, global"), "{shown}");
+    assert!(shown.contains(
+        r#"with {"component":"flights_parse.wasm","digest":null,"function":"parse","config":{"a":[1]},"errors":"bad"}"#
+    ));
+    assert!(
+        shown.contains("to Wasm.bad: {element: {line: string, row: int64}, msg: string, stack: string}, global"),
+        "{shown}"
+    );
     Ok(())
 }

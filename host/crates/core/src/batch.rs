@@ -91,8 +91,7 @@ pub struct Pane {
 
 impl Pane {
     /// The pane of an element that no trigger made.
-    pub const NO_FIRING: Self =
-        Self { timing: Timing::Unknown, first: true, last: true, index: 0, non_speculative: 0 };
+    pub const NO_FIRING: Self = Self { timing: Timing::Unknown, first: true, last: true, index: 0, non_speculative: 0 };
 }
 
 /// A shared, immutable run of elements.
@@ -363,12 +362,8 @@ mod tests {
             windows: 0,
             pane: 0,
         };
-        let made = Batch::from_parts(
-            Bytes::from_static(b"short"),
-            vec![row],
-            vec![WindowSet::new()],
-            vec![Pane::NO_FIRING],
-        );
+        let made =
+            Batch::from_parts(Bytes::from_static(b"short"), vec![row], vec![WindowSet::new()], vec![Pane::NO_FIRING]);
         assert_eq!(made.err().map(|e| e.code), Some("BATCH_INVALID"));
     }
 

@@ -48,3 +48,14 @@ fn whatever_happens_the_output_is_the_oracles() {
     println!("{seeds} seeds: {sum:?}");
     assert!(failed.is_empty(), "seeds {failed:?} failed");
 }
+
+#[test]
+fn the_same_seed_gives_the_same_effects() {
+    let mut traces = std::collections::BTreeSet::new();
+    for seed in 1000..1020 {
+        let (first, second) = (run(seed), run(seed));
+        assert_eq!(first, second, "seed {seed}");
+        traces.extend(first.map(|t| t.trace));
+    }
+    assert!(traces.len() > 15, "other seeds give other effects");
+}

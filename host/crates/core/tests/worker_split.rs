@@ -32,14 +32,7 @@ fn counting(rows: &[(&str, i64)], most: i64, delay: i64, tells: bool, shards: u1
 }
 
 /// The same; the ranges are spread over the shards, or they stay in the lane of the split they were read from.
-fn counting_in(
-    spread: bool,
-    rows: &[(&str, i64)],
-    most: i64,
-    delay: i64,
-    tells: bool,
-    shards: u16,
-) -> Result<Driver> {
+fn counting_in(spread: bool, rows: &[(&str, i64)], most: i64, delay: i64, tells: bool, shards: u16) -> Result<Driver> {
     let mut t = Topology::new();
     t.epoch_ms = 10;
     let lines = t.source("lines", vec![ScriptedSplit::of(rows)]);
@@ -175,7 +168,8 @@ fn a_retry_after_a_split_repeats_the_primary_alone() -> Result<()> {
 #[test]
 fn a_split_is_remembered_by_the_cut_whatever_half_is_done_at_the_crash() -> Result<()> {
     // epochs before the split (so that the input has a stored copy or an unmoved position), after it, or both
-    let cases = [(false, true, false), (true, true, false), (true, false, false), (false, true, true), (true, true, true)];
+    let cases =
+        [(false, true, false), (true, true, false), (true, false, false), (false, true, true), (true, true, true)];
     for ((before, after, residual_done), spread) in cases.into_iter().flat_map(|c| [(c, true), (c, false)]) {
         let rows = [("0..25", 0), ("90..92", 1)];
         let rows = if spread { &rows[..] } else { &rows[..1] };

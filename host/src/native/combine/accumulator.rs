@@ -68,7 +68,8 @@ impl Plan {
             return Ok(());
         }
         let Some(field) = field else { return Ok(()) };
-        let number = if column.whole { Number::Int(read_i64(kind, field)?) } else { Number::Double(read_f64(kind, field)?) };
+        let number =
+            if column.whole { Number::Int(read_i64(kind, field)?) } else { Number::Double(read_f64(kind, field)?) };
         column.merge(cell, Cell { count: 1, number })
     }
 

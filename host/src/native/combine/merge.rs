@@ -86,9 +86,14 @@ mod tests {
     fn combine() -> CombineRows {
         let functions = [Function::Count, Function::Sum, Function::Mean, Function::Min, Function::Max];
         let input = Schema {
-            fields: vec![nullable("k", FieldType::String), nullable("n", FieldType::Int64), required("x", FieldType::Double)],
+            fields: vec![
+                nullable("k", FieldType::String),
+                nullable("n", FieldType::Int64),
+                required("x", FieldType::Double),
+            ],
         };
-        let aggregates = [1, 2].iter().flat_map(|field| functions.map(|function| Aggregate { function, field: *field }));
+        let aggregates =
+            [1, 2].iter().flat_map(|field| functions.map(|function| Aggregate { function, field: *field }));
         CombineRows { input, group_by: vec![0], aggregates: aggregates.collect() }
     }
 
@@ -96,8 +101,11 @@ mod tests {
         Window::Interval { start: EventTime(i), end: EventTime(i + 1) }
     }
 
+    /// Key, whole number, double and window of a row.
+    type Input<'a> = (Option<&'a str>, Option<i64>, f64, i64);
+
     /// Rows through both halves with a grouping in between; results by window.
-    fn run(bundles: &[&[(Option<&str>, Option<i64>, f64, i64)]]) -> Result<BTreeMap<String, String>> {
+    fn run(bundles: &[&[Input<'_>]]) -> Result<BTreeMap<String, String>> {
         let rows = combine();
         let mut pre = Precombine::new(rows.clone());
         let mut groups: BTreeMap<(Vec<u8>, Window), (u32, Vec<u8>)> = BTreeMap::new();
@@ -166,11 +174,26 @@ mod tests {
             &[(Some("a"), Some(-8), -1.0, 0), (Some("a"), Some(1), 4.0, 7)],
         ])?;
         let expected = [
-            (r#"{"k":"a" 0ms"#, r#"{"k":"a","c":3,"s":-3,"m":-1.5,"lo":-8,"hi":5,"xc":3,"xs":1.5,"xm":0.5,"xlo":-1.0,"xhi":2.0}"#),
-            (r#"{"k":"a" 100ms"#, r#"{"k":"a","c":4,"s":-2,"m":-0.6666666666666666,"lo":-8,"hi":5,"xc":4,"xs":5.5,"xm":1.375,"xlo":-1.0,"xhi":4.0}"#),
-            (r#"{"k":"a" 7ms"#, r#"{"k":"a","c":1,"s":1,"m":1.0,"lo":1,"hi":1,"xc":1,"xs":4.0,"xm":4.0,"xlo":4.0,"xhi":4.0}"#),
-            (r#"{"k":null 0ms"#, r#"{"k":null,"c":1,"s":null,"m":null,"lo":null,"hi":null,"xc":1,"xs":1.0,"xm":1.0,"xlo":1.0,"xhi":1.0}"#),
-            (r#"{"k":null 100ms"#, r#"{"k":null,"c":1,"s":null,"m":null,"lo":null,"hi":null,"xc":1,"xs":1.0,"xm":1.0,"xlo":1.0,"xhi":1.0}"#),
+            (
+                r#"{"k":"a" 0ms"#,
+                r#"{"k":"a","c":3,"s":-3,"m":-1.5,"lo":-8,"hi":5,"xc":3,"xs":1.5,"xm":0.5,"xlo":-1.0,"xhi":2.0}"#,
+            ),
+            (
+                r#"{"k":"a" 100ms"#,
+                r#"{"k":"a","c":4,"s":-2,"m":-0.6666666666666666,"lo":-8,"hi":5,"xc":4,"xs":5.5,"xm":1.375,"xlo":-1.0,"xhi":4.0}"#,
+            ),
+            (
+                r#"{"k":"a" 7ms"#,
+                r#"{"k":"a","c":1,"s":1,"m":1.0,"lo":1,"hi":1,"xc":1,"xs":4.0,"xm":4.0,"xlo":4.0,"xhi":4.0}"#,
+            ),
+            (
+                r#"{"k":null 0ms"#,
+                r#"{"k":null,"c":1,"s":null,"m":null,"lo":null,"hi":null,"xc":1,"xs":1.0,"xm":1.0,"xlo":1.0,"xhi":1.0}"#,
+            ),
+            (
+                r#"{"k":null 100ms"#,
+                r#"{"k":null,"c":1,"s":null,"m":null,"lo":null,"hi":null,"xc":1,"xs":1.0,"xm":1.0,"xlo":1.0,"xhi":1.0}"#,
+            ),
         ];
         let expected = expected.map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(lines.into_iter().collect::<Vec<_>>(), expected);

@@ -41,7 +41,12 @@ fn encode(schema: &Schema, values: &[Value]) -> Result<Vec<u8>> {
             (FieldType::Int64, Some(Value::Number(n))) if n.is_i64() => row.int64(n.as_i64().unwrap_or_default()),
             (FieldType::Double, Some(Value::Number(n))) => row.double(n.as_f64().unwrap_or_default()),
             (FieldType::String, Some(Value::String(text))) => row.string(text),
-            _ => return Err(Error::user("NATIVE_PAYLOAD", format!("a constant row has no fitting value for {}", field.name))),
+            _ => {
+                return Err(Error::user(
+                    "NATIVE_PAYLOAD",
+                    format!("a constant row has no fitting value for {}", field.name),
+                ));
+            }
         }
     }
     row.finish();

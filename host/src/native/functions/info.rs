@@ -90,7 +90,8 @@ mod tests {
         extract.process(&batch.finish(), &mut out)?;
         let instant = |name| required(name, FieldType::MicrosInstant);
         let text = |name| required(name, FieldType::String);
-        let more = [nullable("start", FieldType::MicrosInstant), instant("end"), instant("at"), text("window"), text("type")];
+        let more =
+            [nullable("start", FieldType::MicrosInstant), instant("end"), instant("at"), text("window"), text("type")];
         let json = RowToJson::new(&Schema { fields: [input.fields, more.to_vec()].concat() });
         let mut lines = Vec::new();
         out.drain(|_, batch| {
@@ -102,11 +103,14 @@ mod tests {
         });
         let expected = concat!(
             r#"{"a":null,"b":"x","start":"1970-01-01T00:00:00Z","end":"1970-01-01T01:00:00Z","at":"1970-01-01T00:00:01.5Z","#,
-            r#""window":"[1970-01-01T00:00:00Z, 1970-01-01T01:00:00Z)","type":"IntervalWindow"}"#, "\n",
+            r#""window":"[1970-01-01T00:00:00Z, 1970-01-01T01:00:00Z)","type":"IntervalWindow"}"#,
+            "\n",
             r#"{"a":null,"b":"x","start":"1970-01-01T01:00:00Z","end":"1970-01-01T02:00:00Z","at":"1970-01-01T00:00:01.5Z","#,
-            r#""window":"[1970-01-01T01:00:00Z, 1970-01-01T02:00:00Z)","type":"IntervalWindow"}"#, "\n",
+            r#""window":"[1970-01-01T01:00:00Z, 1970-01-01T02:00:00Z)","type":"IntervalWindow"}"#,
+            "\n",
             r#"{"a":7,"b":"y","start":null,"end":"294247-01-09T04:00:54.775Z","at":"1970-01-01T00:00:00Z","#,
-            r#""window":"GlobalWindow","type":"GlobalWindow"}"#, "\n",
+            r#""window":"GlobalWindow","type":"GlobalWindow"}"#,
+            "\n",
         );
         assert_eq!(String::from_utf8_lossy(&lines), expected);
         Ok(())

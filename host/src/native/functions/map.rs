@@ -49,7 +49,8 @@ mod tests {
 
     #[test]
     fn fields_are_copied_dropped_and_ordered_with_their_nulls() -> Result<()> {
-        let fields = vec![nullable("a", FieldType::Int64), required("b", FieldType::String), nullable("c", FieldType::Int64)];
+        let fields =
+            vec![nullable("a", FieldType::Int64), required("b", FieldType::String), nullable("c", FieldType::Int64)];
         let mut map = Map::new(MapFields { input: Schema { fields }, fields: vec![2, 0, 2] });
         let mut batch = BatchBuilder::new();
         for value in [b"\x03\x00\x05\x01x\x09".as_slice(), b"\x03\x01\x01\x01x\x09"] {
@@ -59,7 +60,10 @@ mod tests {
         map.process(&batch.finish(), &mut out)?;
         let mut values = Vec::new();
         out.drain(|_, batch| values.extend(batch.rows().iter().map(|row| (row.time, batch.value(row).to_vec()))));
-        assert_eq!(values, [(EventTime(3), b"\x03\x00\x09\x05\x09".to_vec()), (EventTime(3), b"\x03\x01\x02\x09\x09".to_vec())]);
+        assert_eq!(
+            values,
+            [(EventTime(3), b"\x03\x00\x09\x05\x09".to_vec()), (EventTime(3), b"\x03\x01\x02\x09\x09".to_vec())]
+        );
         Ok(())
     }
 }

@@ -36,8 +36,11 @@ impl Parse {
             let shown = value.get(..PREVIEW).map_or(value, |start| start);
             let shown = String::from_utf8_lossy(shown);
             let dots = if value.len() > PREVIEW { "..." } else { "" };
-            return Err(Error::user("JSON_MALFORMED", format!("a record of {} is not such a JSON object: {problem}; it is {shown:?}{dots}", self.from))
-                .help("correct the `schema`, or send bad records elsewhere with `error_handling: {output: NAME}`"));
+            return Err(Error::user(
+                "JSON_MALFORMED",
+                format!("a record of {} is not such a JSON object: {problem}; it is {shown:?}{dots}", self.from),
+            )
+            .help("correct the `schema`, or send bad records elsewhere with `error_handling: {output: NAME}`"));
         };
         out.like(output, batch, row, |bytes| {
             let mut writer = RowWriter::new(bytes, 2);

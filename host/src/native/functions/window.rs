@@ -19,10 +19,16 @@ pub struct WindowInto {
 impl WindowInto {
     pub fn new(setup: &Setup<'_>) -> Result<Self> {
         let [output] = setup.outputs else {
-            return Err(Error::user("NATIVE_PAYLOAD", format!("{} assigns windows and has not one output", setup.name)));
+            return Err(Error::user(
+                "NATIVE_PAYLOAD",
+                format!("{} assigns windows and has not one output", setup.name),
+            ));
         };
         if matches!(output.windowing.window_fn, WindowFn::Custom { .. }) {
-            let error = Error::user("NATIVE_WINDOW_FN", format!("{} assigns windows of an SDK without naming its environment", setup.name));
+            let error = Error::user(
+                "NATIVE_WINDOW_FN",
+                format!("{} assigns windows of an SDK without naming its environment", setup.name),
+            );
             return Err(error.help("use one of the standard window functions: global, fixed, sliding, sessions"));
         }
         Ok(Self { windowing: Arc::clone(&output.windowing), known: HashMap::default() })
@@ -98,7 +104,12 @@ mod tests {
             let mut seen = 0;
             out.drain(|_, batch| {
                 for row in batch.rows() {
-                    assert_eq!(batch.windows(row), function.assign(row.time).as_slice(), "{function:?} at {:?}", row.time);
+                    assert_eq!(
+                        batch.windows(row),
+                        function.assign(row.time).as_slice(),
+                        "{function:?} at {:?}",
+                        row.time
+                    );
                     seen += 1;
                 }
             });

@@ -61,7 +61,13 @@ pub fn combine(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
     leaf.build.native(&part("Precombine"), urn::PRECOMBINE, &payload, &[("input", &input)], &[("output", &pre)]);
     let grouped = Element::kv(key, Element::iterable(accumulator));
     let grouped = leaf.build.collection(&part("GroupByKey.output"), grouped, input.windows, input.bounded);
-    leaf.build.transform(&part("GroupByKey"), standard::GROUP_BY_KEY, Vec::new(), &[("input", &pre)], &[("output", &grouped)]);
+    leaf.build.transform(
+        &part("GroupByKey"),
+        standard::GROUP_BY_KEY,
+        Vec::new(),
+        &[("input", &pre)],
+        &[("output", &grouped)],
+    );
     let output = leaf.output("output", Element::Row(after), &input);
     leaf.build.native(&part("Merge"), urn::MERGE, &payload, &[("input", &grouped)], &[("output", &output)]);
     leaf.build.close(&[("input", &input)], &[("output", &output)]);
@@ -108,7 +114,10 @@ fn aggregate(schema: &Schema, name: &str, node: &Node) -> Result<Aggregate> {
     let i = field(schema, value_name, place)?;
     let kind = schema.fields.get(i).map_or(&FieldType::Bytes, |f| &f.kind);
     if *function != Function::Count && !is_number(kind) {
-        let error = place.error("SCHEMA_MISMATCH", format!("`{text}` needs numbers, but `{value_name}` is of type {}", TypeName(kind)));
+        let error = place.error(
+            "SCHEMA_MISMATCH",
+            format!("`{text}` needs numbers, but `{value_name}` is of type {}", TypeName(kind)),
+        );
         return Err(error.help("use `count`, or another field"));
     }
     Ok(Aggregate { function: *function, field: i })

@@ -90,7 +90,8 @@ fn cell(node: &Node) -> Result<(Option<FieldType>, Json)> {
         Value::Float(x) => (Some(FieldType::Double), Json::from(*x)),
         Value::Text(text) => (Some(FieldType::String), Json::from(text.as_str())),
         Value::List(_) | Value::Map(_) => {
-            let error = node.place.error("YAML_UNSUPPORTED", format!("{} inside a row of Create is not read", node.describe()));
+            let error =
+                node.place.error("YAML_UNSUPPORTED", format!("{} inside a row of Create is not read", node.describe()));
             return Err(error.help("use fields of plain values: texts, numbers, true and false"));
         }
     })

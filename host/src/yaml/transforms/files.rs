@@ -61,7 +61,8 @@ fn path(leaf: &mut Leaf<'_, '_>) -> Result<String> {
                 _ => false,
             };
             if !wanted {
-                let error = node.place.error("YAML_UNSUPPORTED", format!("`{key}: {}` is not supported", node.describe()));
+                let error =
+                    node.place.error("YAML_UNSUPPORTED", format!("`{key}: {}` is not supported", node.describe()));
                 return Err(error.help("leave it out: one file at `path`, one row a line"));
             }
         }
@@ -74,6 +75,7 @@ pub fn sole_field(schema: &Schema, kind: &str, place: &Place) -> Result<String> 
     if let [only] = schema.fields.as_slice() {
         return Ok(only.name.clone());
     }
-    let error = place.error("SCHEMA_MISMATCH", format!("`{kind}` takes rows with exactly one field, not {}", Show(schema)));
+    let error =
+        place.error("SCHEMA_MISMATCH", format!("`{kind}` takes rows with exactly one field, not {}", Show(schema)));
     Err(error.help("keep one field with MapToFields before, or write JSON"))
 }

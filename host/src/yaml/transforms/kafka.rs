@@ -25,21 +25,31 @@ pub fn read(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
     let topic = leaf.config.need("topic")?.text()?.to_owned();
     let bootstrap_servers = leaf.config.need("bootstrap_servers")?.text()?.to_owned();
     let properties = properties(leaf.config.get("consumer_config"))?;
-    let start = choice(leaf.config.get("auto_offset_reset_config"), &[
-        ("earliest", StartAt::Earliest),
-        ("latest", StartAt::Latest),
-    ])?;
+    let start = choice(
+        leaf.config.get("auto_offset_reset_config"),
+        &[("earliest", StartAt::Earliest), ("latest", StartAt::Latest)],
+    )?;
     let stop = choice(leaf.config.get("stop_at"), &[("never", StopAt::Never), ("end_offsets", StopAt::EndOffsets)])?;
     let stop = stop.unwrap_or(StopAt::Never);
     for key in ["confluent_schema_registry_url", "confluent_schema_registry_subject", "max_read_time_seconds"] {
         if let Some(node) = leaf.config.get(key) {
-            return Err(node.place.error("YAML_UNSUPPORTED", format!("`{key}` is not supported")).help(super::RUN_WITH_BEAM));
+            return Err(node
+                .place
+                .error("YAML_UNSUPPORTED", format!("`{key}` is not supported"))
+                .help(super::RUN_WITH_BEAM));
         }
     }
     let format = leaf.config.get("format").map_or(Ok("RAW"), Node::text)?.to_uppercase();
     let schema = leaf.config.get("schema");
     let errors = take_error_output(&mut leaf.config)?;
-    let source = KafkaSource { bootstrap_servers, topic, properties, start: start.unwrap_or_default(), stop, element: Record::Value };
+    let source = KafkaSource {
+        bootstrap_servers,
+        topic,
+        properties,
+        start: start.unwrap_or_default(),
+        stop,
+        element: Record::Value,
+    };
     match (format.as_str(), errors) {
         ("RAW", None) => {
             let payload = Schema::of([("payload", FieldType::Bytes)]);

@@ -43,18 +43,57 @@ const TRANSFORMS: [(&str, Expand); 13] = [
 
 /// Types of Beam YAML that do not run here.
 const OTHERS: [&str; 44] = [
-    "AnomalyDetection", "AssertEqual", "AssignTimestamps", "Enrichment", "Explode", "ExtractWindowingInfo-sql", "Filter", "Join",
-    "MLTransform", "Partition", "PyTransform", "ReadFromAvro", "ReadFromBigQuery", "ReadFromBigTable", "ReadFromCsv",
-    "ReadFromIceberg", "ReadFromJdbc", "ReadFromJson", "ReadFromMongoDB", "ReadFromMySql", "ReadFromParquet", "ReadFromPostgres",
-    "ReadFromPubSub", "ReadFromPubSubLite", "ReadFromSpanner", "ReadFromSqlServer", "ReadFromTFRecord", "RunInference", "Sql",
-    "StripErrorMetadata", "TestStream", "ValidateWithSchema", "WriteToAvro", "WriteToBigQuery", "WriteToBigTable", "WriteToCsv",
-    "WriteToIceberg", "WriteToJdbc", "WriteToMongoDB", "WriteToParquet", "WriteToPubSub", "WriteToSpanner", "WriteToTFRecord",
+    "AnomalyDetection",
+    "AssertEqual",
+    "AssignTimestamps",
+    "Enrichment",
+    "Explode",
+    "ExtractWindowingInfo-sql",
+    "Filter",
+    "Join",
+    "MLTransform",
+    "Partition",
+    "PyTransform",
+    "ReadFromAvro",
+    "ReadFromBigQuery",
+    "ReadFromBigTable",
+    "ReadFromCsv",
+    "ReadFromIceberg",
+    "ReadFromJdbc",
+    "ReadFromJson",
+    "ReadFromMongoDB",
+    "ReadFromMySql",
+    "ReadFromParquet",
+    "ReadFromPostgres",
+    "ReadFromPubSub",
+    "ReadFromPubSubLite",
+    "ReadFromSpanner",
+    "ReadFromSqlServer",
+    "ReadFromTFRecord",
+    "RunInference",
+    "Sql",
+    "StripErrorMetadata",
+    "TestStream",
+    "ValidateWithSchema",
+    "WriteToAvro",
+    "WriteToBigQuery",
+    "WriteToBigTable",
+    "WriteToCsv",
+    "WriteToIceberg",
+    "WriteToJdbc",
+    "WriteToMongoDB",
+    "WriteToParquet",
+    "WriteToPubSub",
+    "WriteToSpanner",
+    "WriteToTFRecord",
     "WriteToMySql",
 ];
 
 /// Expands a transform by its type. `windowing` is what a WindowInto says outside its configuration.
 pub fn expand(mut leaf: Leaf<'_, '_>, windowing: Option<&Node>) -> Result<Outputs> {
-    if leaf.kind == "WindowInto" && let Some(windowing) = windowing {
+    if leaf.kind == "WindowInto"
+        && let Some(windowing) = windowing
+    {
         let outputs = windowing::assign(&mut leaf, windowing)?;
         return leaf.config.finish().map(|()| outputs);
     }
@@ -123,11 +162,16 @@ fn field(schema: &Schema, name: &str, place: &Place) -> Result<usize> {
     }
     let identifier = name.chars().all(|c| c.is_alphanumeric() || c == '_') && !name.is_empty();
     if !identifier {
-        let error = place.error("YAML_EXPRESSION", format!("`{name}` is an expression, and expressions do not run natively"));
-        return Err(error.help(format!("name a field of {}; compute in a Wasm function before this step", Show(schema))));
+        let error =
+            place.error("YAML_EXPRESSION", format!("`{name}` is an expression, and expressions do not run natively"));
+        return Err(
+            error.help(format!("name a field of {}; compute in a Wasm function before this step", Show(schema)))
+        );
     }
     let names: Vec<&str> = schema.fields.iter().map(|f| f.name.as_str()).collect();
-    Err(place.error("SCHEMA_UNKNOWN_FIELD", format!("there is no field `{name}` in {}", Show(schema))).help(did_you_mean(name, &names)))
+    Err(place
+        .error("SCHEMA_UNKNOWN_FIELD", format!("there is no field `{name}` in {}", Show(schema)))
+        .help(did_you_mean(name, &names)))
 }
 
 /// Whether a name is free in a schema under construction.

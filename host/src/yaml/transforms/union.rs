@@ -16,7 +16,12 @@ pub fn union(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
 ///
 /// # Errors
 /// `YAML_INPUT` for none, `SCHEMA_MISMATCH` and `YAML_WINDOWING` where they differ.
-pub fn flatten(build: &mut PipelineBuilder, name: &str, parts: &[(String, Collection)], place: &Place) -> Result<Collection> {
+pub fn flatten(
+    build: &mut PipelineBuilder,
+    name: &str,
+    parts: &[(String, Collection)],
+    place: &Place,
+) -> Result<Collection> {
     let Some((_, first)) = parts.first() else {
         return Err(place.error("YAML_INPUT", "there is nothing to put together").help("give a list: `input: [A, B]`"));
     };

@@ -16,6 +16,56 @@ use thalweg_wasm::describe::Function;
 /// `type: Wasm`.
 pub fn wasm(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
     let input = leaf.input()?;
+    let (component, function) = find(leaf)?;
+    let function = &function;
+    let how = check_input(leaf, &input, function)?;
+    let errors = take_error_output(&mut leaf.config)?.map(str::to_owned);
+    let config = leaf.config.get("config").map(json);
+    let payload = WasmCall { component, digest: None, function: function.name.clone(), config, errors: errors.clone() };
+    let plain = how == Input::Plain
+        || function.outputs.iter().any(|o| Element::of_coder(&o.coder).is_some_and(|e| kind(&e).is_some()));
+    let name = leaf.name.clone();
+    if plain {
+        leaf.build.open(&name);
+    }
+    let input = if how == Input::Plain { unwrap(leaf, &input) } else { input };
+    let mut inside = Vec::new();
+    for output in &function.outputs {
+        let element = Element::of_coder(&output.coder).ok_or_else(|| {
+            let error = leaf
+                .place
+                .error("YAML_COMPONENT_FUNCTION", format!("output `{}` has a coder that is not known", output.name));
+            error.help("use a newer Thalweg")
+        })?;
+        let id = if kind(&element).is_some() {
+            format!("{name}/Call.{}", output.name)
+        } else {
+            format!("{name}.{}", output.name)
+        };
+        inside.push((output.name.clone(), leaf.build.collection(&id, element, input.windows, input.bounded)));
+    }
+    if let Some(tag) = errors {
+        if inside.iter().any(|(name, _)| *name == tag) {
+            let error = leaf
+                .place
+                .error("YAML_COMPONENT_FUNCTION", format!("`{}` has an output `{tag}` of its own", function.name));
+            return Err(error.help("give the output of `error_handling` another name"));
+        }
+        let element = failed(leaf, &input)?;
+        inside.push((tag.clone(), leaf.output(&tag, element, &input)));
+    }
+    let call = if plain { format!("{name}/Call") } else { name };
+    leaf.build.native(&call, urn::WASM, &payload, &[("input", &input)], &borrowed(&inside));
+    let named: Vec<_> =
+        inside.into_iter().map(|(tag, collection)| (tag.clone(), wrap(leaf, &tag, collection))).collect();
+    if plain {
+        leaf.build.close(&[("input", &input)], &borrowed(&named));
+    }
+    Ok(Outputs { main: named.first().map(|(_, c)| c.clone()), named })
+}
+
+/// The component's path and the function.
+fn find(leaf: &mut Leaf<'_, '_>) -> Result<(String, Function)> {
     let path = leaf.config.need("component")?;
     let component = path.text()?.to_owned();
     let description = leaf.components.describe(Path::new(&component)).map_err(|e| at(path, e))?;
@@ -30,49 +80,19 @@ pub fn wasm(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
             };
             let name = node.text()?;
             functions.iter().find(|f| f.name == name).ok_or_else(|| {
-                let error = node.place.error("YAML_COMPONENT_FUNCTION", format!("{component} has no function `{name}`"));
-                error.help(did_you_mean(name, &names))
+                let message = format!("{component} has no function `{name}`");
+                node.place.error("YAML_COMPONENT_FUNCTION", message).help(did_you_mean(name, &names))
             })?
         }
     };
-    if let Some(what) = function.unsupported() {
-        let error = leaf.place.error("YAML_COMPONENT_FUNCTION", format!("`{}` needs {what}, which is not offered", function.name));
-        return Err(error.help("build the function without it, or use a newer Thalweg"));
-    }
-    let how = check_input(leaf, &input, function)?;
-    let errors = take_error_output(&mut leaf.config)?.map(str::to_owned);
-    let config = leaf.config.get("config").map(json);
-    let payload = WasmCall { component, digest: None, function: function.name.clone(), config, errors: errors.clone() };
-    let plain = how == Input::Plain || function.outputs.iter().any(|o| Element::of_coder(&o.coder).is_some_and(|e| kind(&e).is_some()));
-    let name = leaf.name.clone();
-    if plain {
-        leaf.build.open(&name);
-    }
-    let input = if how == Input::Plain { unwrap(leaf, &input) } else { input };
-    let mut inside = Vec::new();
-    for output in &function.outputs {
-        let element = Element::of_coder(&output.coder).ok_or_else(|| {
-            let error = leaf.place.error("YAML_COMPONENT_FUNCTION", format!("output `{}` has a coder that is not known", output.name));
-            error.help("use a newer Thalweg")
-        })?;
-        let id = if kind(&element).is_some() { format!("{name}/Call.{}", output.name) } else { format!("{name}.{}", output.name) };
-        inside.push((output.name.clone(), leaf.build.collection(&id, element, input.windows, input.bounded)));
-    }
-    if let Some(tag) = errors {
-        if inside.iter().any(|(name, _)| *name == tag) {
-            let error = leaf.place.error("YAML_COMPONENT_FUNCTION", format!("`{}` has an output `{tag}` of its own", function.name));
-            return Err(error.help("give the output of `error_handling` another name"));
+    match function.unsupported() {
+        None => Ok((component, function.clone())),
+        Some(what) => {
+            let message = format!("`{}` needs {what}, which is not offered", function.name);
+            let error = leaf.place.error("YAML_COMPONENT_FUNCTION", message);
+            Err(error.help("build the function without it, or use a newer Thalweg"))
         }
-        let element = failed(leaf, &input)?;
-        inside.push((tag.clone(), leaf.output(&tag, element, &input)));
     }
-    let call = if plain { format!("{name}/Call") } else { name };
-    leaf.build.native(&call, urn::WASM, &payload, &[("input", &input)], &borrowed(&inside));
-    let named: Vec<_> = inside.into_iter().map(|(tag, collection)| (tag.clone(), wrap(leaf, &tag, collection))).collect();
-    if plain {
-        leaf.build.close(&[("input", &input)], &borrowed(&named));
-    }
-    Ok(Outputs { main: named.first().map(|(_, c)| c.clone()), named })
 }
 
 fn borrowed(ends: &[(String, Collection)]) -> Vec<(&str, &Collection)> {
@@ -121,7 +141,10 @@ fn wrap(leaf: &mut Leaf<'_, '_>, tag: &str, of: Collection) -> Collection {
 /// An error about a component, at the place that names it.
 fn at(node: &Node, error: Error) -> Error {
     let place = &node.place;
-    Error { message: format!("{}:{}:{}: {}: {}", place.file, place.line, place.column, place.path, error.message), ..error }
+    Error {
+        message: format!("{}:{}:{}: {}: {}", place.file, place.line, place.column, place.path, error.message),
+        ..error
+    }
 }
 
 /// How a function takes its input.
@@ -141,7 +164,9 @@ fn check_input(leaf: &Leaf<'_, '_>, input: &Collection, function: &Function) -> 
             Some(help) => help,
         },
         (Some(takes), gives) if takes == gives => return Ok(Input::Whole),
-        (Some(Element::Kv(..)), _) => "a function with keys runs in programs of the Beam SDKs; YAML has no keyed collections".to_owned(),
+        (Some(Element::Kv(..)), _) => {
+            "a function with keys runs in programs of the Beam SDKs; YAML has no keyed collections".to_owned()
+        }
         (Some(plain), Element::Row(gives)) => match (kind(plain), gives.fields.as_slice()) {
             (Some(kind), [only]) if only.kind == kind && !only.nullable => return Ok(Input::Plain),
             (Some(kind), _) => format!("keep one field of type {} with MapToFields before", TypeName(&kind)),
@@ -184,7 +209,8 @@ fn failed(leaf: &Leaf<'_, '_>, input: &Collection) -> Result<Element> {
         plain => kind(plain),
     };
     let Some(element) = element else {
-        let error = leaf.place.error("YAML_UNSUPPORTED", format!("`error_handling` for {} is not supported", input.element));
+        let error =
+            leaf.place.error("YAML_UNSUPPORTED", format!("`error_handling` for {} is not supported", input.element));
         return Err(error.help("leave it out, or have the function send bad elements to an output of its own"));
     };
     Ok(Element::Row(Schema {

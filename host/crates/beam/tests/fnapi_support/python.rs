@@ -47,21 +47,19 @@ pub struct Python {
     cells: HashMap<Group, Arc<GroupCells>>,
 }
 
-/// The interpreter; none is no reason to fail where nobody asked for one.
-fn interpreter() -> Option<PathBuf> {
+/// The interpreter: a test that silently did nothing would prove nothing, so it must be there.
+fn interpreter() -> anyhow::Result<PathBuf> {
     if let Some(python) = std::env::var_os("THALWEG_PYTHON") {
-        return Some(python.into());
+        return Ok(python.into());
     }
     let venv = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../.venv/bin/python");
-    if !venv.exists() {
-        eprintln!("skipped: neither THALWEG_PYTHON nor {} is there", venv.display());
-    }
-    venv.exists().then_some(venv)
+    anyhow::ensure!(venv.exists(), "no Python with apache-beam: run `make setup`, or set THALWEG_PYTHON");
+    Ok(venv)
 }
 
 impl Python {
-    pub fn start() -> anyhow::Result<Option<Self>> {
-        let Some(python) = interpreter() else { return Ok(None) };
+    pub fn start() -> anyhow::Result<Self> {
+        let python = interpreter()?;
         let folder = tempfile::tempdir()?;
         let proto = folder.path().join("pipeline.pb");
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fnapi_support/harness.py");
@@ -112,7 +110,7 @@ impl Python {
         let first = this.event()?;
         assert!(matches!(first, Event::Credit { .. }), "{first:?}");
         this.events.clear(); // credit of the other stages
-        Ok(Some(this))
+        Ok(this)
     }
 
     pub fn stop(mut self) {

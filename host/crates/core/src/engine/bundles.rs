@@ -341,7 +341,8 @@ impl Shard {
     /// later bundle of its lane has been started, which what it gives back would come behind. Until the worker answers or
     /// the bundle ends, its lane starts no other.
     pub fn request_split(&mut self, id: BundleId, fraction: f64) -> Option<Effect> {
-        let (stage, lane) = self.bundles.get(&id).filter(|b| b.state == BundleState::Open).map(|b| (b.stage, b.lane))?;
+        let (stage, lane) =
+            self.bundles.get(&id).filter(|b| b.state == BundleState::Open).map(|b| (b.stage, b.lane))?;
         if let Some(lane) = lane
             && self.room(stage).worker()?.lanes.get(&lane)?.back() != Some(&id)
         {

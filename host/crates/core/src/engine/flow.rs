@@ -142,7 +142,13 @@ impl Shard {
         for port in 0..room.outputs.len() {
             let to = match &room.room {
                 Room::Source(source) => source.watermark(),
-                Room::Impulse { fired, .. } => if *fired { EventTime::MAX } else { EventTime::MIN },
+                Room::Impulse { fired, .. } => {
+                    if *fired {
+                        EventTime::MAX
+                    } else {
+                        EventTime::MIN
+                    }
+                }
                 Room::Script { marks, .. } => marks.get(port).copied().unwrap_or(EventTime::MAX),
                 Room::Worker(worker) => input.min(waiting).min(held).min(worker.timers.hold()),
                 Room::Group(group) => input.min(group.hold()),
@@ -252,9 +258,10 @@ impl Shard {
     }
 
     pub(super) fn take_read(&mut self, source: SourceId, split: SplitId, read: Read) {
-        let Some(stage) = (0..self.stages.len()).map(|i| StageId(i as u32)).find(|s| {
-            matches!(&self.plan.stage(*s).kind, crate::graph::StageKind::Source(id) if *id == source)
-        }) else {
+        let Some(stage) = (0..self.stages.len())
+            .map(|i| StageId(i as u32))
+            .find(|s| matches!(&self.plan.stage(*s).kind, crate::graph::StageKind::Source(id) if *id == source))
+        else {
             return;
         };
         let Room::Source(room) = &mut self.room(stage).room else { return };

@@ -64,7 +64,7 @@ impl Shard {
                 }
                 Room::Script { events, marks, step, .. } => {
                     *step = script_step(state, stage.state)?;
-                    if !first {
+                    if !first || *step > events.len() {
                         marks.iter_mut().for_each(|m| *m = EventTime::MAX);
                     }
                     for event in events.iter().take(*step) {
@@ -111,11 +111,8 @@ impl Shard {
         let first = (0..partitions).map(Partition).find(mine);
         let Some(first) = first else { return Ok(Vec::new()) };
         let last = (0..partitions).map(Partition).rfind(mine).unwrap_or(first);
-        let end = if last.0 + 1 >= partitions {
-            KeyGroup(KEY_GROUPS)
-        } else {
-            Partition(last.0 + 1).first_group(partitions)
-        };
+        let end =
+            if last.0 + 1 >= partitions { KeyGroup(KEY_GROUPS) } else { Partition(last.0 + 1).first_group(partitions) };
         let start = first.first_group(partitions).0.to_be_bytes();
         let names = Names::of(&self.plan);
         let mut found = Vec::new();
@@ -200,7 +197,10 @@ impl Names {
     }
 }
 
-fn scan(state: &dyn StateRead, prefix: &CellKey, each: &mut dyn FnMut(&[u8], &[u8]) -> Option<()>) -> Result<()> {
+/// Reads one cell; `None` when it is not what it should be.
+type ReadCell<'a> = dyn FnMut(&[u8], &[u8]) -> Option<()> + 'a;
+
+fn scan(state: &dyn StateRead, prefix: &CellKey, each: &mut ReadCell<'_>) -> Result<()> {
     let mut whole = true;
     state.scan(prefix.as_slice(), &prefix.successor(), &mut |key, value| {
         whole = each(key, value).is_some();

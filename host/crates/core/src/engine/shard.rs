@@ -91,6 +91,19 @@ pub struct Shard {
     pub(super) failed: bool,
 }
 
+/// How far every stage is: for messages about jobs that stand still.
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut out = f.debug_struct("Shard");
+        out.field("id", &self.id).field("epoch", &self.epoch).field("report", &self.reported).field("clock", &self.clock);
+        for (room, stage) in self.stages.iter().zip(&self.plan.stages) {
+            let running = self.bundles.values().filter(|b| b.stage == stage.id && !b.is_applied()).count();
+            out.field(&stage.name, &(room.input.get(), &room.outputs, room.inbox.len(), running));
+        }
+        out.finish()
+    }
+}
+
 impl Shard {
     /// A shard of a job whose last committed epoch is `last`. `splits` are those of all sources that belong here; `store` is
     /// handed to the views of bundles.

@@ -239,9 +239,9 @@ impl Shard {
         let mut free = |g: &Group| !table.is_busy(&g.key, g.hash, &g.window, id);
         keyed.timers = worker.timers.take_due(watermark, now, most, &mut free);
         // groups contiguous: timers of a group stand together, in the order they were due
-        keyed.timers.sort_by(|a, b| {
-            (&a.name.group.key, &a.name.group.window).cmp(&(&b.name.group.key, &b.name.group.window))
-        });
+        keyed
+            .timers
+            .sort_by(|a, b| (&a.name.group.key, &a.name.group.window).cmp(&(&b.name.group.key, &b.name.group.window)));
         for taken in &keyed.timers {
             let group = &taken.name.group;
             let index = keyed.leases.len() as u32;

@@ -1,7 +1,9 @@
 //! From a graph to a plan: neighbouring worker transforms of one environment become one stage; flattens and
 //! redistributions disappear into edges; groupings, side inputs, sources and sinks become stages of the runner.
 
-use super::plan::{Edge, GroupStage, OutputPort, Plan, Route, SideInput, Stage, StageKind, TimerFamily, ViewStage, WorkerStage};
+use super::plan::{
+    Edge, GroupStage, OutputPort, Plan, Route, SideInput, Stage, StageKind, TimerFamily, ViewStage, WorkerStage,
+};
 use super::{CollectionId, Graph, Op, SideAccess, TransformId, UserOp};
 use crate::error::{Error, Result};
 use crate::id::{EdgeId, StageId, StateId};
@@ -105,13 +107,15 @@ impl<'g> Fuser<'g> {
                     self.join(id, root, user)?;
                     return Ok(());
                 }
-                let input = *transform.inputs.first().ok_or_else(|| invalid(format!("{} has no input", transform.name)))?;
+                let input =
+                    *transform.inputs.first().ok_or_else(|| invalid(format!("{} has no input", transform.name)))?;
                 let coder = self.graph.collection(input).map(|c| Arc::clone(&c.coder));
                 StageKind::Worker(WorkerStage {
                     environment: user.environment,
                     transforms: Vec::new(),
                     input,
-                    input_coder: coder.ok_or_else(|| invalid(format!("{} reads an unknown collection", transform.name)))?,
+                    input_coder: coder
+                        .ok_or_else(|| invalid(format!("{} reads an unknown collection", transform.name)))?,
                     keyed: user.keyed,
                     states: Vec::new(),
                     timers: Vec::new(),
@@ -176,7 +180,8 @@ impl<'g> Fuser<'g> {
         for (name, collection, access) in &user.sides {
             let view = self.view(*collection, *access)?;
             let windowing = self.graph.collection(*collection).map(|c| Arc::clone(&c.windowing));
-            let windowing = windowing.ok_or_else(|| invalid(format!("{} has an unknown side input", transform.name)))?;
+            let windowing =
+                windowing.ok_or_else(|| invalid(format!("{} has an unknown side input", transform.name)))?;
             sides.push(SideInput { transform: id, name: name.clone(), view, access: *access, windowing });
         }
         if let Some(Stage { kind: StageKind::Worker(worker), .. }) = self.plan.stages.get_mut(stage.0 as usize) {

@@ -8,13 +8,15 @@ mod fuse;
 mod plan;
 
 pub use fuse::fuse;
-pub use plan::{Edge, GroupStage, OutputPort, Plan, Route, SideInput, Stage, StageKind, TimerFamily, ViewStage, WorkerStage};
+pub use plan::{
+    Edge, GroupStage, OutputPort, Plan, Route, SideInput, Stage, StageKind, TimerFamily, ViewStage, WorkerStage,
+};
 
+use crate::batch::Batch;
 use crate::coder::Coder;
 use crate::id::{SinkId, SourceId};
 use crate::port::worker::{StateSpec, TimeDomain};
 use crate::time::{EventTime, ProcessingTime};
-use crate::batch::Batch;
 use crate::window::Windowing;
 use std::sync::Arc;
 

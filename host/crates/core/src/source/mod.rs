@@ -95,7 +95,14 @@ impl SourceRoom {
     }
 
     /// Takes note of a read whose rows go to `parts` places. Returns its number.
-    pub fn read(&mut self, id: SplitId, rows: usize, position: Bytes, watermark: EventTime, finished: bool) -> Option<u64> {
+    pub fn read(
+        &mut self,
+        id: SplitId,
+        rows: usize,
+        position: Bytes,
+        watermark: EventTime,
+        finished: bool,
+    ) -> Option<u64> {
         let split = self.split(id)?;
         split.polling = false;
         if split.finished {

@@ -9,7 +9,7 @@ use crate::port::worker::Group;
 use crate::window::Window;
 use bytes::Bytes;
 use hashbrown::HashTable;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// A group's place in the table; valid until the group is released.
@@ -49,9 +49,7 @@ pub struct CellTable {
 
 /// A group's hash: its key's, mixed with its window's.
 fn hash_of(hash: u64, window: &Window) -> u64 {
-    let mut hasher = foldhash::fast::FixedState::with_seed(hash).build_hasher();
-    window.hash(&mut hasher);
-    hasher.finish()
+    foldhash::fast::FixedState::with_seed(hash).hash_one(window)
 }
 
 impl CellTable {
@@ -68,9 +66,7 @@ impl CellTable {
     }
 
     fn find(&self, key: &[u8], hash: u64, window: &Window) -> Option<u32> {
-        self.index
-            .find(hash_of(hash, window), |&i| self.matches(i, key, window))
-            .copied()
+        self.index.find(hash_of(hash, window), |&i| self.matches(i, key, window)).copied()
     }
 
     fn matches(&self, i: u32, key: &[u8], window: &Window) -> bool {

@@ -81,14 +81,9 @@ impl StateView {
     /// The index of a key and window, for workers that name them by bytes. The table is built at the first call.
     pub fn group_of(&mut self, key: &[u8], window: &Window) -> Option<u32> {
         let groups = &self.groups;
-        let index = self.index.get_or_insert_with(|| {
-            groups.iter().enumerate().map(|(i, g)| (g.clone(), i as u32)).collect()
-        });
-        let wanted = Group {
-            key: Bytes::copy_from_slice(key),
-            hash: crate::id::key_hash(key),
-            window: window.clone(),
-        };
+        let index =
+            self.index.get_or_insert_with(|| groups.iter().enumerate().map(|(i, g)| (g.clone(), i as u32)).collect());
+        let wanted = Group { key: Bytes::copy_from_slice(key), hash: crate::id::key_hash(key), window: window.clone() };
         index.get(&wanted).copied()
     }
 
@@ -185,8 +180,7 @@ impl StateView {
 
     fn load_all(&mut self, group: u32, id: StateId) -> Result<()> {
         let g = group as usize;
-        let (Some(delta), Some(base), Some(owner)) =
-            (self.delta.get_mut(g), self.base.get(g), self.groups.get(g))
+        let (Some(delta), Some(base), Some(owner)) = (self.delta.get_mut(g), self.base.get(g), self.groups.get(g))
         else {
             return Err(Self::foreign());
         };

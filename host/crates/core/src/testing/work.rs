@@ -4,7 +4,9 @@ use crate::batch::{BatchBuilder, Pane};
 use crate::error::Result;
 use crate::graph::WorkerStage;
 use crate::id::{CacheToken, StageId, StateId};
-use crate::port::worker::{BundleResult, BundleStart, DueTimer, Event, Group, Input, Item, Residual, TimerSet, TimerUpdate};
+use crate::port::worker::{
+    BundleResult, BundleStart, DueTimer, Event, Group, Input, Item, Residual, TimerSet, TimerUpdate,
+};
 use crate::state::CellValue;
 use crate::time::EventTime;
 use crate::window::{Window, WindowSet};
@@ -268,7 +270,13 @@ impl Work {
     }
 }
 
-fn element(batch: &crate::batch::Batch, row: &crate::batch::Row, group: u32, input: u32, windows: WindowSet) -> Element {
+fn element(
+    batch: &crate::batch::Batch,
+    row: &crate::batch::Row,
+    group: u32,
+    input: u32,
+    windows: WindowSet,
+) -> Element {
     Element {
         group,
         input,

@@ -319,7 +319,12 @@ mod tests {
         let (user, window) = (rest.part().expect("part"), rest.window().expect("window"));
         let mut after = room();
         let group = Group { key: Bytes::copy_from_slice(user), hash: key_hash(user), window };
-        after.restore(after.family_of(id).expect("family"), group, Bytes::copy_from_slice(rest.rest()), value.as_ref().expect("set"));
+        after.restore(
+            after.family_of(id).expect("family"),
+            group,
+            Bytes::copy_from_slice(rest.rest()),
+            value.as_ref().expect("set"),
+        );
         assert_eq!(after.hold(), EventTime(5));
     }
 }

@@ -195,7 +195,14 @@ impl WindowBuffer {
     }
 
     /// Takes one key out: its buffer, emptied here.
-    pub fn take_key(&mut self, key: &[u8], hash: u64, id: StateId, window: &Window, deletes: &mut Vec<Bytes>) -> Option<KeyBuffer> {
+    pub fn take_key(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        id: StateId,
+        window: &Window,
+        deletes: &mut Vec<Bytes>,
+    ) -> Option<KeyBuffer> {
         let at = *self.index.find(hash, |&i| self.keys.get(i as usize).is_some_and(|k| k.key == key))?;
         let entry = self.keys.get_mut(at as usize)?;
         let mut taken = KeyBuffer::new(&entry.key, hash);

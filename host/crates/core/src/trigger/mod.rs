@@ -131,10 +131,7 @@ impl GroupRoom {
 
     fn due(&self, watermark: EventTime) -> Option<(EventTime, Window)> {
         let passed = |set: &BTreeSet<(EventTime, Window)>| {
-            set.iter()
-                .take_while(|(end, _)| end.is_passed_by(watermark))
-                .find(|at| !self.blocked(at))
-                .cloned()
+            set.iter().take_while(|(end, _)| end.is_passed_by(watermark)).find(|at| !self.blocked(at)).cloned()
         };
         match (passed(&self.open), passed(&self.late)) {
             (Some(a), Some(b)) => Some(a.min(b)),

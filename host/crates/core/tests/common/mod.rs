@@ -5,7 +5,7 @@
 use thalweg_core::batch::{Batch, BatchBuilder};
 use thalweg_core::engine::Config;
 use thalweg_core::graph::CollectionId;
-use thalweg_core::testing::{Driver, ScriptedSplit, SinkKind, Topology, User, Work};
+use thalweg_core::testing::{Choice, Driver, ScriptedSplit, SinkKind, SplitMix64, Topology, User, Work};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::{Window, WindowFn, Windowing};
 
@@ -50,6 +50,24 @@ pub fn keyed_lines(t: &mut Topology, splits: Vec<ScriptedSplit>, windowing: &Win
 /// Adds the one sink `out`, which keeps a length in the epoch.
 pub fn out(t: &mut Topology, input: CollectionId) {
     t.sink("out", SinkKind::Length, input);
+}
+
+/// Any choice, time seldom.
+pub fn choose(rng: &mut SplitMix64, driver: &Driver) -> Choice {
+    let mut choices = driver.choices();
+    if choices.len() > 1 && !rng.permille(20) {
+        choices.retain(|c| *c != Choice::Time);
+    }
+    choices[rng.below(choices.len())]
+}
+
+/// Takes the first `n` choices of the fixed order, or until the job is over.
+pub fn take(driver: &mut Driver, n: usize) {
+    for _ in 0..n {
+        if let (Some(choice), false) = (driver.choices().first(), driver.is_over()) {
+            driver.take(*choice);
+        }
+    }
 }
 
 /// A job of so many shards that retries without a pause.

@@ -137,7 +137,8 @@ impl Driver {
             }
             Effect::Open { source, split, position } => {
                 let instances = self.running().sources.get_mut(usize::from(shard.0));
-                let opened = instances.and_then(|s| s.get_mut(source.0 as usize)).map(|s| s.open(split, position.as_deref()));
+                let opened =
+                    instances.and_then(|s| s.get_mut(source.0 as usize)).map(|s| s.open(split, position.as_deref()));
                 if let Some(Err(error)) = opened {
                     self.fail(error);
                 }

@@ -10,6 +10,7 @@ use crate::graph::EnvironmentId;
 use crate::id::{BundleId, ShardId, SourceId, SplitId, StageId};
 use crate::port::store::StateStore;
 use crate::port::worker;
+use crate::state::layout::{KeyReader, Kind};
 use crate::time::ProcessingTime;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -76,8 +77,8 @@ impl Run {
         let said: Vec<_> = self.seats.iter().map(|(at, s)| (at, s.said.keys().collect::<Vec<_>>())).collect();
         let open: Vec<_> = self.seats.values().flat_map(|s| s.worker.open()).collect();
         let links: Vec<_> = self.links.iter().map(|(at, l)| (at, l.len())).collect();
-        let epochs: Vec<_> = self.shards.iter().map(Shard::open_epoch).collect();
-        format!("epochs {epochs:?}, open bundles {open:?}, said {said:?}, links {links:?}, alarms {:?}", self.alarms)
+        let shards = &self.shards;
+        format!("open bundles {open:?}, said {said:?}, links {links:?}, alarms {:?}, {shards:#?}", self.alarms)
     }
 
     pub fn link(&mut self, from: ShardId, to: ShardId) -> &mut VecDeque<Envelope> {
@@ -158,6 +159,25 @@ impl Driver {
         all.extend(polls.map(|(shard, source, split)| Choice::Read(*shard, *source, *split)));
         all.push(Choice::Time);
         all
+    }
+
+    /// Messages on their way from one shard to another.
+    #[must_use]
+    pub fn in_flight(&self, from: ShardId, to: ShardId) -> usize {
+        self.run.as_ref().and_then(|run| run.links.get(&(from, to))).map_or(0, VecDeque::len)
+    }
+
+    /// Rows that this run has read from its sources.
+    #[must_use]
+    pub fn rows_read(&self) -> u64 {
+        self.run.iter().flat_map(|run| &run.shards).map(|s| s.counts().0).sum()
+    }
+
+    /// Cells of a kind in the store.
+    #[must_use]
+    pub fn stored(&self, kind: Kind) -> usize {
+        let of_kind = |key: &[u8]| KeyReader::open(key).is_some_and(|(_, k, ..)| k == kind as u8);
+        self.store.cells().iter().filter(|(key, _)| of_kind(key)).count()
     }
 
     /// Open bundles of a stage, held or not.

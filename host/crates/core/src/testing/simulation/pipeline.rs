@@ -34,7 +34,8 @@ pub(super) fn topology(workload: &Workload, rng: &mut SplitMix64) -> Topology {
     let join = join(workload.windowed_side).bundles(bundles()).side("facts", facts, SideAccess::Multimap);
     t.user(join.environment(1), &[main], &[joined]);
 
-    let sinks = [("dead", dead), ("grouped", grouped), ("counted", counted), ("sessions", sessions), ("joined", joined)];
+    let sinks =
+        [("dead", dead), ("grouped", grouped), ("counted", counted), ("sessions", sessions), ("joined", joined)];
     for (name, collection) in sinks {
         let kind = if rng.permille(500) { SinkKind::Length } else { SinkKind::Outbox };
         t.sink(name, kind, collection);

@@ -62,9 +62,8 @@ impl Workload {
                 })
                 .collect()
         };
-        let fact = |n: usize, rng: &mut SplitMix64| {
-            (b'a' + rng.below(keys + 1) as u8, format!("v{n}"), rng.between(-60, 200))
-        };
+        let fact =
+            |n: usize, rng: &mut SplitMix64| (b'a' + rng.below(keys + 1) as u8, format!("v{n}"), rng.between(-60, 200));
         Self {
             splits: (0..splits).map(|split| entries(split, rng)).collect(),
             bounded: (0..splits).map(|_| rng.permille(300)).collect(),
