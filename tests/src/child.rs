@@ -200,17 +200,27 @@ impl Running {
     ///
     /// # Errors
     /// When the child ends before, or `what` takes longer than the child may.
-    pub fn until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> Result<bool>) -> Result<()> {
+    pub fn until(&mut self, what: &str, holds: impl FnMut(&Self) -> Result<bool>) -> Result<()> {
+        if self.reaches(what, holds)? {
+            return Ok(());
+        }
+        let status = self.child.wait()?;
+        bail!("it ended before {what}\n{}", self.ended(status))
+    }
+
+    /// Waits until a condition holds; `false` if the child ends before.
+    ///
+    /// # Errors
+    /// When `what` takes longer than the child may.
+    pub fn reaches(&mut self, what: &str, mut holds: impl FnMut(&Self) -> Result<bool>) -> Result<bool> {
         while !holds(self)? {
             if !self.runs()? {
-                let status = self.child.wait()?;
-                self.over = true;
-                bail!("it ended before {what}\n{}", self.ended(status));
+                return Ok(false);
             }
             self.in_time(what)?;
             sleep(POLL);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Waits for its end.

@@ -63,6 +63,16 @@ fn a_plan_names_the_transforms_and_runs_nothing() -> Result<()> {
 }
 
 #[test]
+fn inspect_shows_what_a_component_has_and_needs() -> Result<()> {
+    let ended = Run::thalweg()?.args(["udf", "inspect"]).arg(place::component("flights_parse")?).ok()?;
+    for words in ["sha256:", "function parse", "dead_letters", "dep_delay", "thalweg:udf/", "rust"] {
+        ensure!(ended.out.contains(words), "it does not show {words}\n{ended}");
+    }
+    let ended = Run::thalweg()?.args(["udf", "inspect", "README.md"]).end()?;
+    diagnosis::sole(&ended, 3, "WASM_NOT_WASM").map(drop)
+}
+
+#[test]
 fn an_interrupted_run_is_exit_code_130_and_can_go_on() -> Result<()> {
     let run = Flights::over(repeated(22)?)?.lasting().with(&["--epoch-ms", "20"]);
     let mut running = run.command()?.start()?;

@@ -12,6 +12,8 @@
 mod count;
 mod pipelines;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod udfs;
 
 pub use pipelines::{Function, Workload, pipeline};

@@ -3,6 +3,7 @@
 use super::args::PlanArgs;
 use super::exit::Failed;
 use super::table::table;
+use crate::compose::payload::WasmCall;
 use crate::compose::{ComponentStore, Composer, Settings};
 use crate::native::Registry;
 use crate::pipeline::show;
@@ -23,29 +24,37 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode, Failed> {
     let mut translation = translate(pipeline)?;
     let plan = composer.plan(&mut translation)?;
     println!("\nstages\n");
-    let rows: Vec<Vec<String>> = plan.stages.iter().map(|stage| row(&translation, &plan, stage)).collect();
+    let rows: Vec<Vec<String>> = plan.stages.iter().map(|stage| row(&translation, &plan, stage, composer.components())).collect();
     print!("{}", table(&rows, &[true]));
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(translation: &Translation, plan: &Plan, stage: &Stage) -> Vec<String> {
+fn row(translation: &Translation, plan: &Plan, stage: &Stage, components: &ComponentStore) -> Vec<String> {
     let edges = stage.outputs.iter().flat_map(|port| &port.edges).filter_map(|id| plan.edges.get(id.0 as usize));
     let feeds: Vec<String> = edges.map(|edge| format!("{} {}", route(edge.route), edge.to.0)).collect();
     let arrow = if feeds.is_empty() { String::new() } else { format!("-> {}", feeds.join(", ")) };
     let what = match &stage.kind {
         StageKind::Worker(worker) => {
             let infos: Vec<_> = worker.transforms.iter().filter_map(|id| translation.transform(*id)).collect();
-            let who = match infos.first().map(|i| i.role) {
-                Some(Role::Wasm(_)) => "component",
-                Some(Role::Native) => "native",
-                _ => "SDK worker",
-            };
             let names: Vec<&str> = infos.iter().map(|i| i.name.as_str()).collect();
-            format!("{who}: {}", names.join(", "))
+            let names = names.join(", ");
+            match infos.first() {
+                Some(info) if matches!(info.role, Role::Wasm(_)) => component(&info.payload, components),
+                Some(info) if info.role == Role::Native => format!("native: {names}"),
+                _ => format!("SDK worker: {names}"),
+            }
         }
         _ => runner(stage),
     };
     vec![stage.id.0.to_string(), stage.name.clone(), what, arrow]
+}
+
+/// Function, file and digest of a component. Components are granted nothing: no files, sockets, clock or environment.
+fn component(payload: &[u8], components: &ComponentStore) -> String {
+    let Ok(call) = serde_json::from_slice::<WasmCall>(payload) else { return "component".to_owned() };
+    let digest = components.load(&call).map(|c| c.digest().to_string()).unwrap_or_default();
+    let short = digest.get(..12).unwrap_or_default();
+    format!("component: `{}` of {} (sha256:{short}..), granted nothing", call.function, call.component)
 }
 
 /// What the engine itself does in a stage.

@@ -1,5 +1,6 @@
 //! The progress bar: on a terminal only, and gone when the run is over.
 
+use super::table::thousands;
 use crate::runtime::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -26,15 +27,16 @@ impl Bar {
         let draw = move || {
             let bar = rows.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
             let template = match rows {
-                Some(_) => "{bar:30} {human_pos} of {human_len} rows read, {per_sec}, {msg}",
-                None => "{spinner} {human_pos} rows read, {per_sec}, {msg}",
+                Some(_) => "{bar:30} {human_pos} of {human_len} rows read, {msg}",
+                None => "{spinner} {human_pos} rows read, {msg}",
             };
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
             }
             while !seen.load(Ordering::Relaxed) {
                 bar.set_position(progress.read());
-                bar.set_message(format!("{} written", progress.written()));
+                let (rate, written) = (thousands(bar.per_sec() as u64), thousands(progress.written()));
+                bar.set_message(format!("{rate} rows/s, {written} written"));
                 std::thread::sleep(Duration::from_millis(100));
             }
             bar.finish_and_clear();

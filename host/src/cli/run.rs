@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use thalweg_beam::translate::{Role, translate};
 use thalweg_core::engine::Outcome;
 use thalweg_core::error::Error;
+use thalweg_core::id::Epoch;
 
 /// Runs the file.
 pub fn run(args: &RunArgs) -> Result<ExitCode, Failed> {
@@ -36,6 +37,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failed> {
     let began = Instant::now();
     let running = runtime::start(spec)?;
     let control = running.control();
+    let resumed = running.resumed() > Epoch(0);
     let interrupted = signals::on_interrupt(move || control.cancel())?;
     let progress = running.progress();
     let bar = Bar::follow(Arc::clone(&progress), rows);
@@ -43,6 +45,9 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failed> {
     drop(bar);
     match finished.outcome {
         Outcome::Done | Outcome::Drained => {
+            if resumed && progress.read() == 0 && sinks.iter().all(|s| s.rows() == 0) {
+                println!("finished already: nothing was left to do since the last commit, its results are where they were");
+            }
             print!("{}", summary(args, progress.read(), &sinks, began.elapsed()));
             Ok(ExitCode::SUCCESS)
         }
@@ -83,7 +88,10 @@ fn stopped(args: &RunArgs) -> String {
 fn summary(args: &RunArgs, read: u64, sinks: &[SinkReport], took: Duration) -> String {
     let seconds = took.as_secs_f64().max(1e-3);
     let rate = thousands((read as f64 / seconds) as u64);
-    let mut rows = vec![vec!["read".to_owned(), thousands(read), "rows".to_owned(), format!("{rate} rows/s")]];
+    let mut rows = Vec::new();
+    if read > 0 {
+        rows.push(vec!["read".to_owned(), thousands(read), "rows".to_owned(), format!("{rate} rows/s")]);
+    }
     for sink in sinks {
         let place = match &sink.place {
             Place::File(path) => path.clone(),

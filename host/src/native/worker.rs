@@ -173,3 +173,168 @@ fn sweep(steps: &mut [NativeStep], bundle: BundleId, events: &mut Vec<Event>, la
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use thalweg_core::batch::{Batch, BatchBuilder};
+    use thalweg_core::coder::read_varint;
+    use thalweg_core::id::{CacheToken, StateId, key_hash};
+    use thalweg_core::port::store::{NullStore, StateStore};
+    use thalweg_core::port::worker::{Group, Item};
+    use thalweg_core::state::{CellValue, StateView};
+    use thalweg_core::time::{EventTime, ProcessingTime};
+    use thalweg_core::window::Window;
+
+    /// Gives each value with a letter, and counts at the end; fails at `bad`.
+    struct Mark(u8, u8);
+
+    impl NativeFn for Mark {
+        fn begin(&mut self) {
+            self.1 = 0;
+        }
+
+        fn process(&mut self, batch: &Batch, out: &mut Outputs) -> Result<()> {
+            for row in batch.rows() {
+                if batch.value(row) == b"bad" {
+                    return Err(Error::user("BAD", "a bad value"));
+                }
+                self.1 += 1;
+                out.like(0, batch, row, |bytes| bytes.extend_from_slice(&[batch.value(row), &[self.0]].concat()));
+            }
+            Ok(())
+        }
+
+        fn finish(&mut self, out: &mut Outputs) -> Result<()> {
+            out.push(1, &[], &[b'0' + self.1], EventTime(9), &[Window::Global]);
+            Ok(())
+        }
+    }
+
+    /// Counts per key in state.
+    struct Count;
+
+    impl NativeFn for Count {
+        fn process(&mut self, _: &Batch, _: &mut Outputs) -> Result<()> {
+            Ok(())
+        }
+
+        fn process_keyed(&mut self, input: &mut Keyed<'_>, out: &mut Outputs) -> Result<()> {
+            for i in 0..input.len() {
+                let Some((group, _)) = input.turn(i) else { continue };
+                let before = input.get(group, 0)?.map_or(0, |cell| cell.as_slice().first().copied().unwrap_or(0));
+                input.put(group, 0, Some(CellValue::copy(&[before + 1])))?;
+                let key = input.group(group).map(|g| g.key.clone()).unwrap_or_default();
+                out.push(0, &key, &[before + 1], EventTime(0), &[Window::Global]);
+            }
+            Ok(())
+        }
+    }
+
+    fn start(bundle: u64, input: Input, state: StateView) -> Command {
+        Command::Start(Box::new(BundleStart {
+            bundle: BundleId(bundle),
+            stage: StageId(3),
+            input,
+            state,
+            sides: Vec::new(),
+            cache_token: CacheToken(0),
+            watermark: EventTime::MIN,
+            now: ProcessingTime(0),
+        }))
+    }
+
+    fn elements(bundle: u64, batches: &[&[&str]]) -> Command {
+        let batches = batches.iter().map(|values| {
+            let mut batch = BatchBuilder::new();
+            values.iter().for_each(|v| batch.push(&[], v.as_bytes(), EventTime(1), &[Window::Global]));
+            (0, batch.finish())
+        });
+        let state = StateView::empty(BundleId(bundle), NullStore::default().reader());
+        start(bundle, Input::Elements { batches: batches.collect() }, state)
+    }
+
+    /// Outputs as `output:value`, and how the bundle ended.
+    fn events(worker: &mut NativeWorker) -> (Vec<String>, Vec<Event>) {
+        let mut all = Vec::new();
+        worker.poll(&mut all);
+        let (outputs, rest): (Vec<Event>, Vec<Event>) =
+            all.into_iter().partition(|e| matches!(e, Event::Output { .. }));
+        let mut values = Vec::new();
+        for event in outputs {
+            let Event::Output { output, batch, .. } = event else { continue };
+            values.extend(batch.rows().iter().map(|r| format!("{output}:{}", String::from_utf8_lossy(batch.value(r)))));
+        }
+        (values, rest)
+    }
+
+    fn worker(steps: Vec<NativeStep>, states: Vec<StateSpec>) -> Result<NativeWorker> {
+        let mut worker = NativeWorker::new([(StageId(3), NativeStage::new(steps, states)?)]);
+        let (_, credit) = events(&mut worker);
+        assert!(matches!(credit.as_slice(), [Event::Credit { stage: StageId(3), bundles: 1 }]), "{credit:?}");
+        Ok(worker)
+    }
+
+    fn tree() -> Vec<NativeStep> {
+        let both = vec![vec![Target::Step(1), Target::Output(0)], vec![Target::Output(1)]];
+        vec![
+            NativeStep::new("first", Box::new(Mark(b'a', 0)), both),
+            NativeStep::new("second", Box::new(Mark(b'b', 0)), vec![vec![Target::Output(2)], Vec::new()]),
+        ]
+    }
+
+    #[test]
+    fn functions_feed_each_other_and_the_outputs_in_order() -> Result<()> {
+        let mut worker = worker(tree(), Vec::new())?;
+        worker.submit(elements(7, &[&["x", "y"], &["z"]]))?;
+        let (values, rest) = events(&mut worker);
+        assert_eq!(values, ["0:xa", "0:ya", "2:xab", "2:yab", "0:za", "2:zab", "1:3"]);
+        assert!(matches!(rest.as_slice(), [Event::Done { bundle: BundleId(7), .. }]), "{rest:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_failed_bundle_leaves_nothing_behind() -> Result<()> {
+        let mut worker = worker(tree(), Vec::new())?;
+        worker.submit(elements(1, &[&["x"], &["bad"]]))?;
+        let (values, rest) = events(&mut worker);
+        assert!(values.is_empty());
+        let [Event::Failed { bundle: BundleId(1), error }] = rest.as_slice() else { panic!("{rest:?}") };
+        assert_eq!((error.code, error.transform.as_str()), ("BAD", "first"));
+        worker.submit(elements(2, &[&["y"]]))?;
+        assert_eq!(events(&mut worker).0, ["0:ya", "2:yab", "1:1"]);
+        Ok(())
+    }
+
+    #[test]
+    fn keyed_functions_read_and_write_the_state_of_their_groups() -> Result<()> {
+        let id = StateId::derive("Count", "state\0n");
+        let states = vec![StateSpec { name: "n".to_owned(), id }];
+        let mut worker =
+            worker(vec![NativeStep::new("Count", Box::new(Count), vec![vec![Target::Output(0)]])], states)?;
+        let group =
+            |key: &'static [u8]| Group { key: Bytes::from_static(key), hash: key_hash(key), window: Window::Global };
+        let groups: std::sync::Arc<[Group]> = [group(b"a"), group(b"b")].into();
+        let mut batch = BatchBuilder::new();
+        batch.push(b"a", b"", EventTime(0), &[Window::Global]);
+        let item = |group: u32| Item::Row { group, batch: 0, row: 0 };
+        let items = vec![item(0), item(0), item(1)];
+        let base = vec![None, None];
+        let state = StateView::new(BundleId(4), groups.clone(), base, NullStore::default().reader());
+        worker.submit(start(4, Input::Keyed { groups, batches: vec![batch.finish()], items }, state))?;
+        let (values, rest) = events(&mut worker);
+        assert_eq!(values, ["0:\u{1}", "0:\u{2}", "0:\u{1}"]);
+        let [Event::Done { result, .. }] = rest.as_slice() else { panic!("{rest:?}") };
+        let written = |group: usize| result.state.groups.get(group).and_then(|g| g.changes.first()?.value.clone());
+        assert_eq!(written(0).map(|v| read_varint(v.as_slice()).map(|(n, _)| n)), Some(Ok(2)));
+        assert_eq!(written(1).map(|v| read_varint(v.as_slice()).map(|(n, _)| n)), Some(Ok(1)));
+        Ok(())
+    }
+
+    #[test]
+    fn functions_cannot_feed_those_before_them() {
+        let step = NativeStep::new("first", Box::new(Count), vec![vec![Target::Step(0)]]);
+        assert_eq!(NativeStage::new(vec![step], Vec::new()).err().map(|e| e.code), Some("NATIVE_STAGE"));
+    }
+}

@@ -53,6 +53,7 @@ fn now() -> ProcessingTime {
 pub struct RunningJob {
     control: Control,
     progress: Arc<Progress>,
+    resumed: Epoch,
     thread: JoinHandle<Finished>,
 }
 
@@ -72,6 +73,12 @@ impl RunningJob {
     #[must_use]
     pub fn control(&self) -> Control {
         self.control.clone()
+    }
+
+    /// The committed epoch it goes on from; zero if it begins anew.
+    #[must_use]
+    pub fn resumed(&self) -> Epoch {
+        self.resumed
     }
 
     /// Its counters, live.
@@ -128,7 +135,7 @@ pub fn start(spec: JobSpec) -> Result<RunningJob> {
     let writer = spawn(format!("{name}-writer"), move || writer.run(&parts, &writer_job))?;
     let seed = job_loop::Seed { job, shards: senders, inbox: from_all, to_writer, threads, writer };
     let thread = spawn(format!("{name}-job"), move || job_loop::run(seed))?;
-    Ok(RunningJob { control, progress, thread })
+    Ok(RunningJob { control, progress, resumed: last, thread })
 }
 
 fn spawn<T: Send + 'static>(name: String, body: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {

@@ -7,8 +7,7 @@
 use super::Components;
 use super::duration::windows;
 use super::node::{Fields, Node, Place};
-use super::outputs::{check_errors_are_read, pick};
-pub use super::outputs::Outputs;
+use super::outputs::{Outputs, check_errors_are_read, pick};
 use super::spec::{Body, Output, Reference, Step};
 use super::suggest::did_you_mean;
 use super::transforms;

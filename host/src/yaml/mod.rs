@@ -4,7 +4,25 @@
 //! and Wasm transforms, with row schemas inferred through the pipeline; or an error with file, line, column, the path of keys
 //! and what to do. It opens no data and runs nothing.
 //!
-//! Steps: [`template`] fills in values, [`node`] parses into a tree with places, [`spec`] writes short cuts out, [`expand`]
+//! # What is read
+//! | transform | configuration |
+//! |---|---|
+//! | `Create` | `elements`: rows of texts, numbers, true and false; plain values become rows `{element}` |
+//! | `ReadFromText` | `path`; beyond Beam `skip_header_lines`, and `row_number`, the name of a second field |
+//! | `ReadFromKafka` | `topic`, `bootstrap_servers`, `format` RAW, STRING or JSON, `schema`, `consumer_config`, `auto_offset_reset_config`, `error_handling`; beyond Beam `stop_at: end_offsets` |
+//! | `Wasm` (ours) | `component`, `function`, `config`, `error_handling`; named outputs are read as `Name.output` |
+//! | `WindowInto` | `windowing`: global, fixed, sliding, sessions; any transform takes `windowing`, too |
+//! | `Combine` | `group_by`, `combine` with count, sum, mean, min, max |
+//! | `MapToFields` | `fields` as far as they name fields, `append`, `drop` |
+//! | `ExtractWindowingInfo` | timestamp, window_start, window_end, window_string, window_type |
+//! | `Flatten`, `LogForTesting`, `chain`, `composite` | as in Beam |
+//! | `WriteToText`, `WriteToJson` | `path`: one file, exactly there |
+//! | `WriteToKafka` | `topic`, `bootstrap_servers`, `format` RAW, STRING or JSON, `producer_config_updates` |
+//!
+//! Other types, expressions and providers are refused by name. A day (`1d`) is 24 hours; Beam 2.77 takes it for 12.
+//!
+//! # Steps
+//! [`template`] fills in values, [`node`] parses into a tree with places, [`spec`] writes short cuts out, [`expand`]
 //! resolves names and windows, [`transforms`] know the types.
 //!
 //! Source: <https://beam.apache.org/documentation/sdks/yaml/>.

@@ -45,6 +45,8 @@ pub struct Error {
     pub trace: String,
     /// The transform it happened in; empty if unknown.
     pub transform: String,
+    /// The same work would fail in the same way: it is not tried again.
+    pub permanent: bool,
 }
 
 /// Result of the engine's functions.
@@ -60,6 +62,7 @@ impl Error {
             help: String::new(),
             trace: String::new(),
             transform: String::new(),
+            permanent: false,
         }
     }
 
@@ -89,6 +92,13 @@ impl Error {
     #[must_use]
     pub fn trace(mut self, trace: impl Into<String>) -> Self {
         self.trace = trace.into();
+        self
+    }
+
+    /// Says that the same work would fail in the same way.
+    #[must_use]
+    pub fn permanent(mut self) -> Self {
+        self.permanent = true;
         self
     }
 

@@ -1,8 +1,7 @@
 //! The epoch: what a cut holds, what survives a crash at each of its moments, and what a commit makes visible.
 
-mod common;
+mod topologies;
 
-use common::{by_letter, config, keyed_lines, out, take, tens, text, texts, written};
 use thalweg_core::engine::{Config, Outcome};
 use thalweg_core::error::Result;
 use thalweg_core::id::{Epoch, ShardId};
@@ -10,6 +9,7 @@ use thalweg_core::port::store::StateStore;
 use thalweg_core::state::layout::Kind;
 use thalweg_core::testing::{Choice, Driver, FakeStore, Fault, ScriptedSplit, SinkKind, Topology, User, Work};
 use thalweg_core::window::Windowing;
+use topologies::{by_letter, config, keyed_lines, out, take, tens, text, texts, written};
 
 const ZERO: ShardId = ShardId(0);
 const ONE: ShardId = ShardId(1);

@@ -1,8 +1,7 @@
 //! Order: of input within a lane, of a key's elements and timers, and of who may start under back-pressure.
 
-mod common;
+mod topologies;
 
-use common::{by_letter, choose, config, keyed_lines, out, tens, text, texts, written};
 use std::sync::{Arc, Mutex};
 use thalweg_core::engine::{Config, Outcome};
 use thalweg_core::error::Result;
@@ -11,6 +10,7 @@ use thalweg_core::port::worker::TimeDomain;
 use thalweg_core::testing::{Driver, Piece, ScriptedSplit, SplitMix64, Topology, User, Work};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::{Window, Windowing};
+use topologies::{by_letter, choose, config, keyed_lines, out, tens, text, texts, written};
 
 const S: ShardId = ShardId(0);
 

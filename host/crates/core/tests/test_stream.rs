@@ -1,8 +1,7 @@
 //! A TestStream owns time: each of its events happens when nothing else can happen any more, on any number of shards.
 
-mod common;
+mod topologies;
 
-use common::{batch, by_letter, choose, config, out, take, tens, text, texts, written};
 use thalweg_core::engine::{Config, Outcome};
 use thalweg_core::error::{Domain, Error, Result};
 use thalweg_core::graph::{ScriptEvent, SideAccess};
@@ -11,6 +10,7 @@ use thalweg_core::port::worker::TimeDomain;
 use thalweg_core::testing::{Choice, Driver, Piece, SplitMix64, Topology, User, Work};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::{Window, Windowing};
+use topologies::{batch, by_letter, choose, config, out, take, tens, text, texts, written};
 
 fn elements(rows: &[(&str, i64)]) -> ScriptEvent {
     ScriptEvent::Elements { output: 0, batch: batch(rows) }

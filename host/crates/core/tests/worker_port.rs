@@ -1,8 +1,7 @@
 //! The worker port, one scripted topology per thing it can do: outputs, state, timers, finalization, credit, failure, loss.
 
-mod common;
+mod topologies;
 
-use common::{by_letter, config, keyed_lines, out, tens, text, texts, written};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use thalweg_core::engine::{Config, Outcome};
@@ -13,6 +12,7 @@ use thalweg_core::port::worker::{Command, TimeDomain, Worker};
 use thalweg_core::testing::{Driver, Piece, ScriptedSplit, SinkKind, Topology, User, Work};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::{Window, Windowing};
+use topologies::{by_letter, config, keyed_lines, out, tens, text, texts, written};
 
 const S: ShardId = ShardId(0);
 
@@ -290,6 +290,10 @@ fn a_worker_runs_as_many_bundles_as_it_has_credit_for() -> Result<()> {
 
 /// A keyed stage whose first `failures` attempts at the key `b` fail after having put out and changed state.
 fn failing(failures: u32, config: Config) -> Result<(Driver, Arc<Mutex<Vec<u64>>>)> {
+    failing_with(failures, config, Error::new("BUNDLE_FAILED", Domain::Guest, "b is bad").trace("line 7"))
+}
+
+fn failing_with(failures: u32, config: Config, error: Error) -> Result<(Driver, Arc<Mutex<Vec<u64>>>)> {
     let mut t = Topology::new();
     let keyed = keyed_lines(&mut t, vec![ScriptedSplit::of(&[("a", 1), ("b", 2), ("b", 3)])], &Windowing::global());
     let counted = t.plain("counted", &Windowing::global());
@@ -303,7 +307,7 @@ fn failing(failures: u32, config: Config) -> Result<(Driver, Arc<Mutex<Vec<u64>>
             work.count("elements", 1);
             work.emit(0, b"", format!("{}{n}", text(&e.key)).as_bytes(), e.time, &e.windows);
             if e.key == b"b" && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
-                return Err(Error::new("BUNDLE_FAILED", Domain::Guest, "b is bad").trace("line 7"));
+                return Err(error.clone());
             }
         }
         Ok(())
@@ -341,6 +345,15 @@ fn a_bundle_that_fails_too_often_fails_the_job_by_name() -> Result<()> {
     let Outcome::Failed(error) = driver.run_to_end() else { unreachable!("it always fails") };
     assert_eq!((error.code, error.transform.as_str(), error.trace.as_str()), ("BUNDLE_FAILED", "count", "line 7"));
     assert!(texts(&driver).is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_bundle_whose_error_would_come_again_is_not_tried_again() -> Result<()> {
+    let hopeless = Error::new("BUNDLE_FAILED", Domain::Guest, "it loops").permanent();
+    let (mut driver, tokens) = failing_with(100, config(1), hopeless)?;
+    assert!(matches!(driver.run_to_end(), Outcome::Failed(error) if error.message == "it loops"));
+    assert_eq!(tokens.lock().expect("lock").len(), 1);
     Ok(())
 }
 

@@ -1,8 +1,7 @@
 //! Splittable work through the port: residuals with delay and watermark, splits of running bundles, and their retries.
 
-mod common;
+mod topologies;
 
-use common::{batch, config, out, tens, text, texts};
 use std::sync::Arc;
 use thalweg_core::engine::{Config, Outcome};
 use thalweg_core::error::Result;
@@ -11,6 +10,7 @@ use thalweg_core::port::worker::{BundleStart, Input, Residual, SplitReply};
 use thalweg_core::testing::{Driver, ScriptedSplit, Topology, User, Work};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::Windowing;
+use topologies::{batch, config, out, tens, text, texts};
 
 const S: ShardId = ShardId(0);
 
@@ -234,7 +234,7 @@ fn whole_elements_given_back_keep_their_place_in_the_lane() -> Result<()> {
     }
     driver.release("count");
     assert_eq!(driver.run_to_end(), Outcome::Done);
-    assert_eq!(common::written(&driver), names);
+    assert_eq!(topologies::written(&driver), names);
     assert!(splits > 4, "{splits} splits");
     Ok(())
 }

@@ -1,9 +1,8 @@
 //! Windows only the SDK understands: merged by it for a grouping, mapped by it for a side input.
 
-mod common;
+mod topologies;
 
 use bytes::Bytes;
-use common::{config, out, text, texts};
 use std::sync::Arc;
 use thalweg_core::engine::Outcome;
 use thalweg_core::error::Result;
@@ -12,6 +11,7 @@ use thalweg_core::id::ShardId;
 use thalweg_core::testing::{Driver, ScriptedSplit, SinkKind, Topology, User, Work};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::{Merges, Window, WindowFn, WindowSet, Windowing};
+use topologies::{config, out, text, texts};
 
 /// A window with a name, ending with its last instant `max`.
 fn named(name: &str, max: i64) -> Window {

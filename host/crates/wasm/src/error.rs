@@ -338,7 +338,9 @@ impl From<Error> for CoreError {
         if let Error::State(inner) = error {
             return inner;
         }
-        Self::new(error.code(), error.domain(), error.to_string()).help(error.help()).trace(error.trace())
+        let core = Self::new(error.code(), error.domain(), error.to_string()).help(error.help()).trace(error.trace());
+        // a guest is deterministic and pays CPU time for its own work alone: it would use up the limit again
+        if matches!(error, Error::CpuLimit { .. }) { core.permanent() } else { core }
     }
 }
 

@@ -1,7 +1,8 @@
 //! `Combine`: groups rows by fields and combines each group, in three steps: combine before the grouping, group, merge.
 
-use super::super::expand::{Leaf, Outputs};
+use super::super::expand::Leaf;
 use super::super::node::{Fields, Node, Value};
+use super::super::outputs::Outputs;
 use super::super::suggest::did_you_mean;
 use super::windowing::never_closes;
 use super::{check_new, field, rows};

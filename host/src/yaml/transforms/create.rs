@@ -1,7 +1,8 @@
 //! `Create`: rows written in the file itself.
 
-use super::super::expand::{Leaf, Outputs};
+use super::super::expand::Leaf;
 use super::super::node::{Key, Node, Value};
+use super::super::outputs::Outputs;
 use crate::native::payload::CreateRows;
 use crate::native::urn;
 use crate::pipeline::{Element, Windows, urn as standard};

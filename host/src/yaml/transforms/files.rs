@@ -2,8 +2,9 @@
 //!
 //! Beyond Beam YAML, ReadFromText knows `skip_header_lines` and `row_number`. The writers write one file, exactly at `path`.
 
-use super::super::expand::{Leaf, Outputs};
+use super::super::expand::Leaf;
 use super::super::node::{Node, Place, Value};
+use super::super::outputs::Outputs;
 use super::rows;
 use crate::compose::payload::{FileSink, Line, TextSource};
 use crate::pipeline::{Element, Windows, urn as ends};

@@ -2,8 +2,9 @@
 //!
 //! Beyond Beam YAML, ReadFromKafka knows `stop_at: end_offsets`: each partition is read up to its end as seen at the start.
 
-use super::super::expand::{Leaf, Outputs};
+use super::super::expand::Leaf;
 use super::super::node::{Fields, Node, Value};
+use super::super::outputs::Outputs;
 use super::super::suggest::did_you_mean;
 use super::files::sole_field;
 use super::{check_new, rows, take_error_output};

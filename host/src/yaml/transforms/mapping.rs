@@ -1,7 +1,8 @@
 //! `MapToFields` as far as it copies, drops and renames fields, and `LogForTesting`.
 
-use super::super::expand::{Leaf, Outputs};
+use super::super::expand::Leaf;
 use super::super::node::{Fields, Key, Node, Value};
+use super::super::outputs::Outputs;
 use super::super::suggest::did_you_mean;
 use super::{check_new, field, rows};
 use crate::native::payload::{LogLevel, LogRows, MapFields};

@@ -11,8 +11,9 @@ mod windowing;
 
 pub use union::flatten;
 
-use super::expand::{Leaf, Outputs};
+use super::expand::Leaf;
 use super::node::{Fields, Node, Place, Value};
+use super::outputs::Outputs;
 use super::suggest::{did_you_mean, nearest};
 use crate::pipeline::{Collection, Element};
 use crate::row::{Schema, Show};

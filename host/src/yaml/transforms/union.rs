@@ -1,7 +1,8 @@
 //! `Flatten`: several collections as one.
 
-use super::super::expand::{Leaf, Outputs};
+use super::super::expand::Leaf;
 use super::super::node::Place;
+use super::super::outputs::Outputs;
 use super::producer;
 use crate::pipeline::{Collection, PipelineBuilder, urn};
 use thalweg_core::error::Result;

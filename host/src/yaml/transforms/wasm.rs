@@ -1,7 +1,8 @@
 //! `Wasm`: a function of a component. Its output types come from the component's own description.
 
-use super::super::expand::{Leaf, Outputs};
+use super::super::expand::Leaf;
 use super::super::node::{Node, Value};
+use super::super::outputs::Outputs;
 use super::super::suggest::did_you_mean;
 use super::{producer, take_error_output};
 use crate::compose::payload::WasmCall;

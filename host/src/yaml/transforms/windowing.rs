@@ -1,8 +1,9 @@
 //! `WindowInto` and `ExtractWindowingInfo`.
 
 use super::super::duration;
-use super::super::expand::{Leaf, Outputs, window_into as add_window_into};
+use super::super::expand::{Leaf, window_into as add_window_into};
 use super::super::node::{Node, Value};
+use super::super::outputs::Outputs;
 use super::super::suggest::did_you_mean;
 use super::{check_new, rows};
 use crate::native::payload::{Info, WindowingInfo};

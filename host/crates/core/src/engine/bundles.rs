@@ -210,7 +210,7 @@ impl Shard {
     fn bundle_failed(&mut self, id: BundleId, error: Error, now: ProcessingTime) -> Result<()> {
         let Some(bundle) = self.bundles.get_mut(&id).filter(|b| b.is_running()) else { return Ok(()) };
         let (stage, attempts) = (bundle.stage, bundle.failures() + 1);
-        if attempts >= self.config.attempts_max {
+        if error.permanent || attempts >= self.config.attempts_max {
             return Err(error.in_transform(&self.plan.stage(stage).name));
         }
         // a script's clock stands still until all is quiet: under it a retry does not wait

@@ -95,7 +95,10 @@ pub struct Shard {
 impl std::fmt::Debug for Shard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut out = f.debug_struct("Shard");
-        out.field("id", &self.id).field("epoch", &self.epoch).field("report", &self.reported).field("clock", &self.clock);
+        out.field("id", &self.id)
+            .field("epoch", &self.epoch)
+            .field("report", &self.reported)
+            .field("clock", &self.clock);
         for (room, stage) in self.stages.iter().zip(&self.plan.stages) {
             let running = self.bundles.values().filter(|b| b.stage == stage.id && !b.is_applied()).count();
             out.field(&stage.name, &(room.input.get(), &room.outputs, room.inbox.len(), running));

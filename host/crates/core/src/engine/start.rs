@@ -272,6 +272,10 @@ impl Shard {
             let busy = (several && windows.iter().any(|w| worker.table.is_busy(key, row.hash, w, id)))
                 || (!keyed.resting.is_empty() && keyed.resting.contains(&row.hash));
             if busy {
+                // a later row may share only that one of its windows which is free
+                if several {
+                    keyed.resting.insert(row.hash);
+                }
                 parked.push(*row);
                 continue;
             }
@@ -296,6 +300,9 @@ impl Shard {
                 taken.push(*row);
             } else {
                 keyed.rows.truncate(before);
+                if several {
+                    keyed.resting.insert(row.hash);
+                }
                 parked.push(*row);
             }
         }

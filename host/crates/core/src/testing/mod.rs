@@ -21,4 +21,4 @@ pub use source::{ScriptedSource, ScriptedSplit, SourceRow};
 pub use store::{FakeStore, Fault};
 pub use topology::{SinkKind, Topology, User};
 pub use work::{Cache, Element, Piece, StageFn, StageScript, Work};
-pub use worker::{MapFn, MergeFn, ScriptedWorker, SplitFn, WorkerScript};
+pub use worker::{MapFn, MergeFn, ScriptedWorker, SplitFn, WorkerScript, give_back_whole};

@@ -175,8 +175,8 @@ impl Worker for ScriptedWorker {
     }
 }
 
-/// Keeps the first part of the elements, at least one, and gives the others back whole.
-fn give_back_whole(start: &mut BundleStart, fraction: f64) -> SplitReply {
+/// Keeps the first part of the elements of an open bundle, at least one, and gives the others back whole.
+pub fn give_back_whole(start: &mut BundleStart, fraction: f64) -> SplitReply {
     let Input::Elements { batches } = &mut start.input else { return SplitReply::default() };
     let rows: usize = batches.iter().map(|(_, b)| b.len()).sum();
     let keep = (rows as f64 * (1.0 - fraction)) as usize;

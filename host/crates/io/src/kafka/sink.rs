@@ -107,6 +107,27 @@ fn not_recovered() -> Error {
     Error::internal("SINK_NOT_RECOVERED", "the sink was used before it was recovered")
 }
 
+/// A producer that owns the transactional id, and what the cluster holds. A cluster that has just started makes its internal
+/// topics on demand and answers "not yet" for a second or two: within the connect timeout it is asked again.
+fn connect(target: &Target) -> Result<(Transactions, Option<Held>)> {
+    let end = Instant::now() + target.client.connect_timeout();
+    loop {
+        let tried = Transactions::new(target).and_then(|transactions| {
+            transactions.check()?;
+            transactions.begin()?;
+            let found = transactions.held()?;
+            Ok((transactions, found))
+        });
+        match tried {
+            Err(e) if e.code == "KAFKA_UNREACHABLE" && Instant::now() < end => {
+                tracing::info!(target: "kafka", "asking again: {e}");
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            tried => return tried,
+        }
+    }
+}
+
 impl Sink for KafkaSink {
     fn prepare(&mut self, _epoch: Epoch, batches: &[Batch]) -> Result<Prepared> {
         let open = self.open.as_ref().ok_or_else(not_recovered)?;
@@ -152,10 +173,7 @@ impl Sink for KafkaSink {
 
     fn recover(&mut self, mark: Option<&[u8]>) -> Result<Option<Epoch>> {
         self.open = None;
-        let transactions = Transactions::new(&self.target)?;
-        transactions.check()?;
-        transactions.begin()?;
-        let found = transactions.held()?;
+        let (transactions, found) = connect(&self.target)?;
         let stored = match mark {
             Some(bytes) => Stored::decode(bytes).ok_or_else(|| {
                 Error::internal("KAFKA_OUTBOX_CORRUPT", "the stored mark of a Kafka sink is not readable")

@@ -6,6 +6,7 @@
 mod faults;
 mod oracle;
 mod pipeline;
+mod stages;
 mod workload;
 
 pub use faults::Faults;

@@ -7,12 +7,16 @@ use std::collections::BTreeMap;
 pub(super) fn outputs(workload: &Workload) -> BTreeMap<&'static str, Vec<String>> {
     let good: Vec<&Entry> = workload.splits.iter().flatten().filter(|e| !e.bad).collect();
     let dead = workload.splits.iter().flatten().filter(|e| e.bad).map(Entry::text).collect();
-    let (grouped, counted) = windows(workload, &good);
+    let numbers = workload.ranges.iter().flatten().flat_map(|(from, to, _)| *from..*to).map(|n| n.to_string());
     let mut all = BTreeMap::from([
         ("dead", dead),
-        ("grouped", grouped),
-        ("counted", counted),
+        ("audited", workload.splits.iter().flatten().map(Entry::text).collect()),
+        ("grouped", grouped(workload, &good)),
+        ("counted", counted(workload, &good)),
+        ("batched", good.iter().map(|e| e.text()).collect()),
         ("sessions", sessions(workload, &good)),
+        ("merged", sessions(workload, &good)),
+        ("numbers", numbers.collect()),
         ("joined", joined(workload, &good)),
     ]);
     all.values_mut().for_each(|lines: &mut Vec<String>| lines.sort());
@@ -23,20 +27,33 @@ fn window_of(time: i64, size: i64) -> i64 {
     time.div_euclid(size) * size
 }
 
-fn windows(workload: &Workload, good: &[&Entry]) -> (Vec<String>, Vec<String>) {
+/// Texts by window's start and key; an element is in `overlap` windows that begin a window's length apart.
+fn panes(workload: &Workload, good: &[&Entry], overlap: i64) -> BTreeMap<(i64, u8), Vec<String>> {
     let mut panes: BTreeMap<(i64, u8), Vec<String>> = BTreeMap::new();
     for entry in good {
-        panes.entry((window_of(entry.time, workload.window), entry.key)).or_default().push(entry.text());
+        for back in 0..overlap {
+            let start = window_of(entry.time, workload.window) - back * workload.window;
+            panes.entry((start, entry.key)).or_default().push(entry.text());
+        }
     }
-    let mut grouped = Vec::new();
-    let mut counted = Vec::new();
-    for ((start, key), mut texts) in panes {
-        texts.sort();
-        let (key, end) = (key as char, start + workload.window);
-        grouped.push(format!("{key} [{start}, {end}) at {}: {}", end - 1, texts.join(",")));
-        counted.push(format!("{key} [{start}, {end}) n={}: {}", texts.len(), texts.join(",")));
-    }
-    (grouped, counted)
+    panes.values_mut().for_each(|texts| texts.sort());
+    panes
+}
+
+fn grouped(workload: &Workload, good: &[&Entry]) -> Vec<String> {
+    let line = |((start, key), texts): ((i64, u8), Vec<String>)| {
+        let end = start + workload.window;
+        format!("{} [{start}, {end}) at {}: {}", key as char, end - 1, texts.join(","))
+    };
+    panes(workload, good, 1).into_iter().map(line).collect()
+}
+
+fn counted(workload: &Workload, good: &[&Entry]) -> Vec<String> {
+    let line = |((start, key), texts): ((i64, u8), Vec<String>)| {
+        let end = start + 2 * workload.window;
+        format!("{} [{start}, {end}) n={}: {}", key as char, texts.len(), texts.join(","))
+    };
+    panes(workload, good, 2).into_iter().map(line).collect()
 }
 
 fn sessions(workload: &Workload, good: &[&Entry]) -> Vec<String> {

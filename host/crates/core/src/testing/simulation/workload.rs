@@ -34,6 +34,10 @@ pub struct Workload {
     pub bounded: Vec<bool>,
     /// Side input: key, value, event time.
     pub facts: Vec<(u8, String, i64)>,
+    /// Ranges to count up, by split: from, to, event time.
+    pub ranges: Vec<Vec<(i64, i64, i64)>>,
+    /// They are spread over the shards; else they stay where they are read.
+    pub spread_ranges: bool,
     /// Length of fixed windows.
     pub window: i64,
     /// Gap of sessions.
@@ -68,6 +72,8 @@ impl Workload {
             splits: (0..splits).map(|split| entries(split, rng)).collect(),
             bounded: (0..splits).map(|_| rng.permille(300)).collect(),
             facts: (0..rng.below(12)).map(|n| fact(n, rng)).collect(),
+            ranges: (0..2).map(|split| ranges(split, rng)).collect(),
+            spread_ranges: rng.permille(500),
             window: [1, 10, 50][rng.below(3)],
             gap: [1, 5, 20][rng.below(3)],
             windowed_side: rng.permille(500),
@@ -84,6 +90,13 @@ impl Workload {
         self.splits.iter().zip(&self.bounded).map(split).collect()
     }
 
+    /// The splits of the source of ranges.
+    #[must_use]
+    pub fn range_source(&self) -> Vec<ScriptedSplit> {
+        let line = |(from, to, time): &(i64, i64, i64)| row(&format!("{from}..{to}"), *time);
+        self.ranges.iter().map(|split| ScriptedSplit::new(split.iter().map(line).collect())).collect()
+    }
+
     /// The splits of the side input's source.
     #[must_use]
     pub fn side_source(&self) -> Vec<ScriptedSplit> {
@@ -93,6 +106,14 @@ impl Workload {
         };
         vec![ScriptedSplit::new(rows(0)), ScriptedSplit::new(rows(1))]
     }
+}
+
+fn ranges(split: usize, rng: &mut SplitMix64) -> Vec<(i64, i64, i64)> {
+    let range = |n: usize, rng: &mut SplitMix64| {
+        let from = 1000 * split as i64 + 20 * n as i64;
+        (from, from + rng.between(0, 12), rng.between(0, 100))
+    };
+    (0..rng.below(6)).map(|n| range(n, rng)).collect()
 }
 
 fn row(text: &str, time: i64) -> SourceRow {
