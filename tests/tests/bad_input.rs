@@ -215,3 +215,11 @@ fn a_state_directory_in_use_is_refused_and_the_first_run_is_not_disturbed() -> R
     ensure!(ended.code == Some(0), "{ended}");
     Ok(())
 }
+
+#[test]
+fn a_result_that_lost_committed_lines_is_not_passed_over() -> Result<()> {
+    let run = Flights::over(place::january())?.lasting();
+    run.ok()?;
+    fs::write(run.path("hourly.jsonl"), "{}\n")?;
+    sole_with(&run.command()?.end()?, 3, "FILE_CHANGED", &["hourly.jsonl", "committed"]).map(drop)
+}

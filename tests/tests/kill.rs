@@ -193,14 +193,12 @@ fn a_crash_right_before_or_after_a_commit_loses_and_doubles_nothing() -> Result<
     let wanted = straight.results()?;
     let many = (1..=3).map(|n| (SMALL_EPOCHS, n));
     for (epochs, n) in many.chain([(ONE_EPOCH, 1)]) {
-        for (point, least) in [("before_commit", n - 1), ("after_commit", n)] {
+        for (point, committed) in [("before_commit", n - 1), ("after_commit", n)] {
             let run = Flights::over(&input)?.lasting().with(&epochs);
             let fault = format!("{point}:{n}");
             let ended = run.command()?.env("THALWEG_FAULT", &fault).end()?;
             ensure!(ended.signal == Some(SIGABRT), "the fault point was not reached\n{ended}");
-            // the file is written after the commit, and the crash may come between
-            let epoch = run.epoch();
-            ensure!(epoch <= least, "{fault}: {epoch} epochs were committed");
+            ensure!(run.epoch() == committed, "{fault}: epoch {} is committed, not {committed}", run.epoch());
             run.ok().with_context(|| format!("run again after {fault}, {epochs:?}"))?;
             run.same_as(&wanted).with_context(|| format!("after {fault}, {epochs:?}"))?;
         }

@@ -9,6 +9,7 @@ use acceptance::{place, watchdog};
 use anyhow::{Context as _, Result, ensure};
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a server may take to stop while a job runs.
@@ -54,17 +55,29 @@ fn the_program_of_the_readme_runs_as_it_stands_there() -> Result<()> {
     Lines::of(&ended.out).same_as(&Lines::of("('to', 2)\n('be', 2)\n('or', 1)\n('not', 1)\n"), "what it printed")
 }
 
-#[test]
-fn part_two_of_the_flights_equals_the_oracle() -> Result<()> {
+/// Runs part 2 of the flights and compares what it wrote with the oracle.
+fn part_two(input: &Path, runner: &[String]) -> Result<()> {
     let folder = watchdog::folder("models")?;
     Run::python()?
         .arg("guest-examples/flights/pipeline.py")
-        .args(as_prism()?)
-        .arg(format!("--input={}", place::january().display()))
+        .args(runner)
+        .arg(format!("--input={}", input.display()))
         .arg(format!("--output={}", folder.display()))
         .arg(format!("--component={}", place::component("flights_parse")?.display()))
         .ok()?;
-    check(&place::january(), &folder, &["models.jsonl", "dead_letters.jsonl"])
+    check(input, &folder, &["models.jsonl", "dead_letters.jsonl"])
+}
+
+#[test]
+fn part_two_of_the_flights_equals_the_oracle() -> Result<()> {
+    part_two(&place::january(), &as_prism()?)
+}
+
+#[test]
+fn part_two_on_dirty_rows_and_our_own_runner_class_equals_the_oracle() -> Result<()> {
+    let binary = format!("--thalweg_binary={}", place::binary()?.display());
+    let runner = ["--runner=thalweg.ThalwegRunner".to_owned(), binary];
+    part_two(&place::file("guest-examples/flights/dirty.csv"), &runner)
 }
 
 #[test]

@@ -24,7 +24,8 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode, Failed> {
     let mut translation = translate(pipeline)?;
     let plan = composer.plan(&mut translation)?;
     println!("\nstages\n");
-    let rows: Vec<Vec<String>> = plan.stages.iter().map(|stage| row(&translation, &plan, stage, composer.components())).collect();
+    let rows: Vec<Vec<String>> =
+        plan.stages.iter().map(|stage| row(&translation, &plan, stage, composer.components())).collect();
     print!("{}", table(&rows, &[true]));
     Ok(ExitCode::SUCCESS)
 }

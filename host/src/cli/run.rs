@@ -46,7 +46,9 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failed> {
     match finished.outcome {
         Outcome::Done | Outcome::Drained => {
             if resumed && progress.read() == 0 && sinks.iter().all(|s| s.rows() == 0) {
-                println!("finished already: nothing was left to do since the last commit, its results are where they were");
+                println!(
+                    "finished already: nothing was left to do since the last commit, its results are where they were"
+                );
             }
             print!("{}", summary(args, progress.read(), &sinks, began.elapsed()));
             Ok(ExitCode::SUCCESS)

@@ -12,6 +12,8 @@ mod shape;
 mod sinks;
 mod sources;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use components::ComponentStore;
 pub use connectors::Connectors;

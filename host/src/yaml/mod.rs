@@ -22,8 +22,8 @@
 //! Other types, expressions and providers are refused by name. A day (`1d`) is 24 hours; Beam 2.77 takes it for 12.
 //!
 //! # Steps
-//! [`template`] fills in values, [`node`] parses into a tree with places, [`spec`] writes short cuts out, [`expand`]
-//! resolves names and windows, [`transforms`] know the types.
+//! `template` fills in values, `node` parses into a tree with places, `spec` writes short cuts out, `expand`
+//! resolves names and windows, `transforms` know the types.
 //!
 //! Source: <https://beam.apache.org/documentation/sdks/yaml/>.
 

@@ -477,3 +477,25 @@ fn progress_changes_attempted_metrics_alone() -> Result<()> {
     assert_eq!(texts(&driver), ["a1", "b1", "b2"]);
     Ok(())
 }
+
+#[test]
+fn a_key_that_is_not_in_the_bundle_is_denied() -> Result<()> {
+    for timer in [false, true] {
+        let mut t = Topology::new();
+        let keyed = keyed_lines(&mut t, vec![ScriptedSplit::of(&[("a", 1)])], &Windowing::global());
+        let never = t.plain("never", &Windowing::global());
+        let stray = User::new("stray", move |work: &mut Work| {
+            if timer {
+                work.set_timer(7, "t", "", 10, EventTime(10));
+                return Ok(());
+            }
+            work.append(7, "n", b"x")
+        });
+        t.user(stray.state("n").timer("t", TimeDomain::Event), &[keyed], &[never]);
+        out(&mut t, never);
+        let mut driver = t.driver(config(1))?;
+        let Outcome::Failed(error) = driver.run_to_end() else { unreachable!("the key is foreign") };
+        assert_eq!(error.code, if timer { "TIMER_FOREIGN_KEY" } else { "STATE_FOREIGN_KEY" });
+    }
+    Ok(())
+}

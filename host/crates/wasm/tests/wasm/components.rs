@@ -90,3 +90,20 @@ fn a_component_without_state_does_not_import_it() -> Result<(), Error> {
     assert!(!parse.imports().iter().any(|import| import.contains("/state@")), "{:?}", parse.imports());
     Ok(())
 }
+
+#[test]
+fn a_capability_is_not_granted_and_an_unknown_coder_is_refused() {
+    let load = |description| Guest { description, ..Guest::default() }.load();
+    let wants = r#"{"functions":[{"name":"f","kind":"dofn","input":{"urn":"beam:coder:bytes:v1"},
+        "outputs":[{"name":"main","coder":{"urn":"beam:coder:bytes:v1"}}],"capabilities":["http"]}]}"#;
+    let error = load(wants).and_then(|component| component.function("f").cloned()).expect_err("a refusal");
+    assert!(error.code() == "WASM_UNSUPPORTED" && error.to_string().contains("http"), "{error}");
+    let other = r#"{"functions":[{"name":"f","kind":"dofn","input":{"urn":"beam:coder:later:v1"},
+        "outputs":[{"name":"main","coder":{"urn":"beam:coder:bytes:v1"}}]}]}"#;
+    assert_eq!(load(other).expect_err("a refusal").code(), "WASM_DESCRIPTION");
+}
+
+#[test]
+fn memory_that_threads_could_share_is_refused() {
+    assert_eq!(refusal(&component("(component (core module (memory 1 2 shared)))")).code(), "WASM_INVALID");
+}

@@ -262,3 +262,14 @@ fn instances_are_reused_and_recycled() -> Fallible {
     }
     Ok(())
 }
+
+#[test]
+fn the_same_frame_gives_the_same_bytes_in_another_instance() -> Fallible {
+    let component = Component::load(engine(), &guest("bench_udfs"), None)?;
+    let Input::Elements { batches } = elements(&[b"a b", b"", b"c"]) else { return Err("elements".into()) };
+    let mut encoder = thalweg_wasm::frame::Encoder::default();
+    let frame = encoder.elements(&batches[0].1, 0..3, false, thalweg_core::time::ProcessingTime(7));
+    let call = || Pool::new(&component, "split", "T", "", Limits::default())?.call_stateless(frame);
+    assert_eq!(call()?, call()?);
+    Ok(())
+}

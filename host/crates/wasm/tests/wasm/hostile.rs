@@ -18,21 +18,26 @@ const LOG: &str = r#"(import "thalweg:udf/log@0.9.0" "write" (func $log (param i
 
 /// Runs two rows of two keys; gives what the bundle did or why it failed.
 fn run(guest: &Guest, limits: Limits) -> Result<BundleResult, CoreError> {
+    match events(guest, limits, Failures::FailBundle)?.pop() {
+        Some(Event::Done { result, .. }) => Ok(*result),
+        Some(Event::Failed { error, .. }) => Err(error),
+        other => Err(CoreError::internal("TEST", format!("{other:?}"))),
+    }
+}
+
+/// The same; gives all that the worker says.
+fn events(guest: &Guest, limits: Limits, failures: Failures) -> Result<Vec<Event>, CoreError> {
     let component = guest.load()?;
     let pool = Pool::new(&component, "f", "T", "", limits)?;
     let states = [("n", StateId(1)), ("bag", StateId(2))];
-    let step = Step::new("T", Callee::Wasm(pool), &states, vec![vec![Target::Output(0)]], Failures::FailBundle)?;
+    let step = Step::new("T", Callee::Wasm(pool), &states, vec![vec![Target::Output(0)]], failures)?;
     let mut worker = WasmWorker::new([(StageId(0), StagePlan::new(vec![step])?)]);
     let (input, groups) = keyed(&[("a", 1), ("b", 2)]);
     let state = StateView::new(thalweg_core::id::BundleId(1), groups, vec![None; 2], Arc::new(NullStore::default()));
     worker.submit(Command::Start(Box::new(bundle(input, state))))?;
     let mut events = Vec::new();
     worker.poll(&mut events);
-    match events.pop() {
-        Some(Event::Done { result, .. }) => Ok(*result),
-        Some(Event::Failed { error, .. }) => Err(error),
-        other => Err(CoreError::internal("TEST", format!("{other:?}"))),
-    }
+    Ok(events)
 }
 
 /// The code of the error that a guest's attack ends in; it must blame the guest.
@@ -202,4 +207,41 @@ fn an_instance_starts_with_clean_memory() {
     for _ in 0..8 {
         assert_eq!(code(&guest), "");
     }
+}
+
+#[test]
+fn a_failed_call_leaves_no_state_where_its_rows_become_dead_letters() -> Result<(), CoreError> {
+    let call = "(call $write (i32.const 16384) (global.get $frame_bytes)) unreachable";
+    let guest = Guest { call, ..writes(&[op(0, 0, 0)]) };
+    let mut events = events(&guest, Limits::default(), Failures::DeadLetter(vec![Target::Output(1)]))?;
+    let Some(Event::Done { result, .. }) = events.pop() else { unreachable!("both rows have a place to go") };
+    assert!(result.state.groups.iter().all(|group| group.changes.is_empty()));
+    let letters = events.iter().map(|event| match event {
+        Event::Output { output: 1, batch, .. } => batch.len(),
+        _ => 0,
+    });
+    assert_eq!(letters.sum::<usize>(), 2);
+    Ok(())
+}
+
+/// A guest that does this in its call and returns an empty frame.
+fn does(what: &str) -> Guest {
+    Guest { call: Box::leak(format!("{what} {OK}").into_boxed_str()), ..Guest::default() }
+}
+
+#[test]
+fn a_table_does_not_grow_over_its_limit() {
+    let call = "(if (i32.ne (table.grow $t (ref.null func) (i32.const 200000)) (i32.const -1)) (then unreachable))";
+    assert_eq!(code(&Guest { extra: "(table $t 1 funcref)", ..does(call) }), "");
+}
+
+#[test]
+fn every_nan_that_is_computed_is_the_canonical_one() {
+    // with a payload before the addition and, without the rule, after it
+    let guest = does(
+        "(i32.store (i32.const 0) (i32.const 0x7fa00001))
+        (if (i32.ne (i32.reinterpret_f32 (f32.add (f32.load (i32.const 0)) (f32.const 1))) (i32.const 0x7fc00000))
+            (then unreachable))",
+    );
+    assert_eq!(code(&guest), "");
 }
