@@ -60,8 +60,8 @@ pub struct RunArgs {
     /// Keep the job's state here: run again, it goes on where it was; without it the job lives in memory
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// Threads that run the pipeline [default: one per core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// Threads that run the pipeline, at most 64 [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub shards: Option<u16>,
     /// Milliseconds between two commits [default: 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=3_600_000))]
@@ -163,7 +163,7 @@ pub struct BenchArgs {
     #[arg(long, value_enum, default_value_t = Udf::Wasm)]
     pub udf: Udf,
     /// Threads
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub shards: u16,
     /// The component with the functions
     #[arg(long, value_name = "FILE", default_value = "target/guests/components/bench_udfs.wasm")]

@@ -43,6 +43,11 @@ impl From<Error> for Failed {
     }
 }
 
+/// Prints to standard output. That nobody reads it any more (`| head -1`) is no error.
+pub fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
 /// Prints an error to standard error: the sentence with its code, the transform, what to do, the worker's own trace.
 pub fn print_error(error: &Error) {
     let stderr = std::io::stderr();

@@ -1,7 +1,7 @@
 //! `thalweg plan`: what a pipeline file becomes.
 
 use super::args::PlanArgs;
-use super::exit::Failed;
+use super::exit::{Failed, print};
 use super::table::table;
 use crate::compose::payload::WasmCall;
 use crate::compose::{ComponentStore, Composer, Settings};
@@ -17,16 +17,16 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode, Failed> {
     let settings = Settings { cache_dir: ComponentStore::default_cache_dir(), ..Settings::default() };
     let composer = Composer::new(settings, Registry::standard())?;
     let pipeline = yaml::load_file(&args.file.file, &args.file.values(), composer.components().as_ref())?;
-    println!("transforms\n");
+    let mut text = "transforms\n\n".to_owned();
     for line in show(&pipeline).lines() {
-        println!("  {line}");
+        text.push_str(&format!("  {line}\n"));
     }
+    print(&text);
     let mut translation = translate(pipeline)?;
     let plan = composer.plan(&mut translation)?;
-    println!("\nstages\n");
     let rows: Vec<Vec<String>> =
         plan.stages.iter().map(|stage| row(&translation, &plan, stage, composer.components())).collect();
-    print!("{}", table(&rows, &[true]));
+    print(&format!("\nstages\n\n{}", table(&rows, &[true])));
     Ok(ExitCode::SUCCESS)
 }
 

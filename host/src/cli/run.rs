@@ -1,7 +1,7 @@
 //! `thalweg run`: a pipeline file, run in this process to its end.
 
 use super::args::RunArgs;
-use super::exit::{Failed, INTERRUPTED};
+use super::exit::{Failed, INTERRUPTED, print};
 use super::progress::Bar;
 use super::table::{table, thousands};
 use super::{logs, signals};
@@ -46,11 +46,11 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failed> {
     match finished.outcome {
         Outcome::Done | Outcome::Drained => {
             if resumed && progress.read() == 0 && sinks.iter().all(|s| s.rows() == 0) {
-                println!(
-                    "finished already: nothing was left to do since the last commit, its results are where they were"
+                print(
+                    "finished already: nothing was left to do since the last commit, its results are where they were\n",
                 );
             }
-            print!("{}", summary(args, progress.read(), &sinks, began.elapsed()));
+            print(&summary(args, progress.read(), &sinks, began.elapsed()));
             Ok(ExitCode::SUCCESS)
         }
         Outcome::Cancelled if interrupted.load(Ordering::SeqCst) => {

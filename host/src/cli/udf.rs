@@ -1,7 +1,7 @@
 //! `thalweg udf`: building components and looking at them.
 
 use super::args::{BuildArgs, ComponentizeArgs};
-use super::exit::Failed;
+use super::exit::{Failed, print};
 use super::table::{table, thousands};
 use crate::compose::ComponentStore;
 use crate::pipeline::Element;
@@ -19,14 +19,14 @@ pub fn build(args: &BuildArgs) -> Result<ExitCode, Failed> {
     let module = compile(&args.dir)?;
     let output = args.output.clone().unwrap_or_else(|| args.dir.join(module.file_name().unwrap_or_default()));
     write_component(&module, &output)?;
-    println!("{}", output.display());
+    print(&format!("{}\n", output.display()));
     Ok(ExitCode::SUCCESS)
 }
 
 /// Makes a component of a module.
 pub fn componentize(args: &ComponentizeArgs) -> Result<ExitCode, Failed> {
     write_component(&args.module, &args.output)?;
-    println!("{}", args.output.display());
+    print(&format!("{}\n", args.output.display()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -77,7 +77,7 @@ fn write_component(module: &Path, output: &Path) -> Result<()> {
 pub fn inspect(file: &Path) -> Result<ExitCode, Failed> {
     let store = ComponentStore::new(ComponentStore::default_cache_dir().as_deref(), Limits::default());
     let component = store.open(file)?;
-    print!("{}", described(&component));
+    print(&described(&component));
     Ok(ExitCode::SUCCESS)
 }
 

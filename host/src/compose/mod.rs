@@ -41,7 +41,7 @@ pub struct Settings {
     pub shards: u16,
     /// Length of an epoch in milliseconds.
     pub epoch_ms: i64,
-    /// Where state lives; in memory without it. A job has a folder of its own in it.
+    /// Where state lives; in memory without it. One directory holds one job.
     pub state_dir: Option<PathBuf>,
     /// Where compiled components are kept; nowhere without it.
     pub cache_dir: Option<PathBuf>,
@@ -173,7 +173,9 @@ impl Composer {
     /// Sizes of a job.
     #[must_use]
     pub fn config(&self) -> Config {
-        Config { shards: self.settings.shards.max(1), ..Config::default() }
+        let sizes = Config::default();
+        // a shard without a partition would have no place of its own in the store
+        Config { shards: self.settings.shards.clamp(1, sizes.partitions), ..sizes }
     }
 
     /// A job that has no Fn API environment, ready to start.

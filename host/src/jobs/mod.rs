@@ -59,6 +59,10 @@ fn is_sdk(environment: &EnvironmentInfo) -> bool {
 
 impl JobRunner for Jobs {
     fn prepare(&self, job: &PreparedJob) -> Result<()> {
+        // what `run` reads once workers are started is refused here
+        for name in ["max_bundle_size", "sdk_worker_parallelism"] {
+            job.options.integer(name)?;
+        }
         let mut translation = self.translate(job)?;
         self.composer.plan(&mut translation).map(drop)
     }

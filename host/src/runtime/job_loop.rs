@@ -13,6 +13,8 @@ use thalweg_core::metric::Metrics;
 
 /// How often the machine looks at the clock.
 const TICK: Duration = Duration::from_millis(10);
+/// How often it looks whether the threads of a job that is over have ended.
+const LAST_WORDS: Duration = Duration::from_millis(1);
 
 /// What the job's thread is started with.
 pub(super) struct Seed {
@@ -52,6 +54,8 @@ pub(super) fn run(seed: Seed) -> Finished {
     while this.outcome.is_none() {
         match inbox.recv_timeout(TICK) {
             Ok(message) => this.take(message),
+            // its thread gives the error back, or the news that it panicked
+            Err(RecvTimeoutError::Timeout) if writer.is_finished() => break,
             Err(RecvTimeoutError::Timeout) => this.step(JobEvent::Tick),
             Err(RecvTimeoutError::Disconnected) => {
                 this.outcome = Some(Outcome::Failed(Error::internal("INTERNAL_PANIC", "all shards are gone")));
@@ -127,6 +131,12 @@ impl Loop {
             shard.send(ToShard::Stop).unwrap_or_default();
         }
         self.to_writer = None;
+        // who still has something to say would wait for ever for a reader that waits for its end
+        while !writer.is_finished() || !threads.iter().all(JoinHandle::is_finished) {
+            if let Ok(message @ ToJob::Metrics { .. }) = inbox.recv_timeout(LAST_WORDS) {
+                self.take(message);
+            }
+        }
         for thread in threads {
             thread.join().unwrap_or_default();
         }
@@ -137,7 +147,7 @@ impl Loop {
             }
         }
         let outcome = match (self.outcome.take(), written) {
-            (Some(Outcome::Done | Outcome::Drained), Err(error)) => Outcome::Failed(error),
+            (Some(Outcome::Done | Outcome::Drained) | None, Err(error)) => Outcome::Failed(error),
             (Some(outcome), _) => outcome,
             (None, _) => Outcome::Cancelled,
         };

@@ -51,7 +51,7 @@ impl Writer {
         Ok(Self { store, sinks: named, delivered })
     }
 
-    /// Commits epochs until the job is over, then finishes the sinks if nothing failed.
+    /// Commits epochs until the job is over, then finishes the sinks; not after an error of its own.
     pub(super) fn run(mut self, parts: &Receiver<EpochParts>, job: &Sender<ToJob>) -> Result<()> {
         for epoch in parts {
             if let Err(error) = self.commit(epoch, job) {

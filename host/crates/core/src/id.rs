@@ -107,7 +107,7 @@ impl KeyGroup {
 }
 
 impl Partition {
-    /// The first key group of this partition: where cells of the partition itself (positions, progress) are kept.
+    /// The first key group of this partition: under that of its first partition a shard stores pending input.
     #[must_use]
     pub fn first_group(self, partitions: u16) -> KeyGroup {
         let (p, n, g) = (u32::from(self.0), u32::from(partitions.max(1)), u32::from(KEY_GROUPS));

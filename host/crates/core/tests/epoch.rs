@@ -2,7 +2,7 @@
 
 mod topologies;
 
-use thalweg_core::engine::{Config, Outcome};
+use thalweg_core::engine::{Config, Outcome, stored_partitions};
 use thalweg_core::error::Result;
 use thalweg_core::id::{Epoch, ShardId};
 use thalweg_core::port::store::StateStore;
@@ -320,5 +320,18 @@ fn a_shard_that_has_seen_nothing_does_not_look_like_one_that_has_ended() -> Resu
     assert_eq!(driver.run_to_end(), Outcome::Done);
     let counts: Vec<_> = driver.disk("out").lines().iter().map(|l| (l.time.0, l.value[3], l.pane)).collect();
     assert_eq!(counts, [(9, 2, 0), (29, 1, 0)]);
+    Ok(())
+}
+
+#[test]
+fn the_number_of_partitions_is_stored_with_the_first_epoch() -> Result<()> {
+    let store = FakeStore::default();
+    assert_eq!(stored_partitions(store.reader().as_ref())?, None);
+    let mut t = Topology::new();
+    let keyed = keyed_lines(&mut t, vec![ScriptedSplit::of(&[("a", 1)])], &Windowing::global());
+    out(&mut t, keyed);
+    let mut driver = Driver::on(t, Config { partitions: 7, ..config(2) }, store.clone())?;
+    driver.run_to_end();
+    assert_eq!(stored_partitions(store.reader().as_ref())?, Some(7));
     Ok(())
 }

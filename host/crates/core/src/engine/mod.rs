@@ -16,4 +16,5 @@ mod start;
 
 pub use event::{Effect, Envelope, Event, Message, Report, SealedPart};
 pub use job::{Job, JobEffect, JobEvent, Outcome};
+pub use restore::stored_partitions;
 pub use shard::{Config, Shard};

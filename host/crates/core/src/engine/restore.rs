@@ -8,7 +8,7 @@ use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::graph::{Plan, Route, ScriptEvent};
 use crate::id::{EdgeId, Epoch, KEY_GROUPS, KeyGroup, Partition, ShardId, SplitId, StageId, StateId, key_hash};
-use crate::port::store::StateRead;
+use crate::port::store::{CellWrite, StateRead};
 use crate::port::worker::Group;
 use crate::stage::{Lane, Origin, Pending};
 use crate::state::ViewRoom;
@@ -36,6 +36,7 @@ struct Found {
 impl Shard {
     /// Restores what is stored, opens sources, arms what has to fire once.
     pub(super) fn start(&mut self, state: &dyn StateRead) -> Result<()> {
+        self.partitions_stored = stored_partitions(state)?.is_some();
         self.restore_job(state)?;
         let pending = self.restore_partitions(state)?;
         for found in pending {
@@ -50,6 +51,14 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// The fact that a job keeps its number of partitions; written with its first epoch.
+    pub(super) fn store_partitions(&mut self, writes: &mut Vec<CellWrite>) {
+        if self.is_first() && !std::mem::replace(&mut self.partitions_stored, true) {
+            let count = self.config.partitions.to_be_bytes();
+            writes.push((partitions_key(), Some(Bytes::copy_from_slice(&count))));
+        }
     }
 
     fn restore_job(&mut self, state: &dyn StateRead) -> Result<()> {
@@ -222,6 +231,20 @@ fn floor(state: &dyn StateRead, stage: StateId, shards: u16, gone: &mut Vec<Byte
         Some(())
     })?;
     Ok(least.unwrap_or(EventTime::MIN))
+}
+
+fn partitions_key() -> Bytes {
+    CellKey::new(JOB_GROUP, Kind::Job, StateId(0)).last(b"partitions").finish()
+}
+
+/// The number of partitions of a job that has committed before. Whoever starts it again must use this number.
+///
+/// # Errors
+/// `STATE_CORRUPT` when it cannot be read.
+pub fn stored_partitions(state: &dyn StateRead) -> Result<Option<u16>> {
+    let Some(value) = state.get(&partitions_key())? else { return Ok(None) };
+    let count: [u8; 2] = value.as_ref().try_into().map_err(|_| corrupt("number of partitions"))?;
+    Ok(Some(u16::from_be_bytes(count)))
 }
 
 /// How many events of a script a stored job has taken.

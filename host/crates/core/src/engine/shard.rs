@@ -5,7 +5,7 @@ use super::sealed::Sealing;
 use super::stages::StageRoom;
 use crate::error::Result;
 use crate::graph::{EnvironmentId, Plan, StageKind};
-use crate::id::{BundleId, Epoch, Partition, ShardId, SourceId, SplitId, StageId};
+use crate::id::{BundleId, CacheToken, Epoch, Partition, ShardId, SourceId, SplitId, StageId};
 use crate::metric::Metrics;
 use crate::port::store::StateRead;
 use crate::shuffle::Credits;
@@ -80,6 +80,8 @@ pub struct Shard {
     /// Metrics of bundles applied in epochs that are not committed.
     pub(super) metrics: BTreeMap<Epoch, Metrics>,
     pub(super) tokens: u64,
+    /// Whether the job's number of partitions is stored already.
+    pub(super) partitions_stored: bool,
     pub(super) report: Report,
     pub(super) reported: Option<Report>,
     pub(super) clock: Option<ProcessingTime>,
@@ -129,9 +131,11 @@ impl Shard {
                 }
             }
         }
-        let stages = plan.stages.iter().map(|s| StageRoom::new(s, &config, &splits)).collect();
+        let mut stages: Vec<StageRoom> = plan.stages.iter().map(|s| StageRoom::new(s, &config, &splits)).collect();
         // ids grow over the life of the job: bags order their chunks by them
         let first = (last.0 + 1) << 32;
+        // and a run never takes up the cache tokens of the one before it
+        stages.iter_mut().filter_map(StageRoom::worker).for_each(|w| w.token = CacheToken(first));
         Self {
             id,
             plan,
@@ -149,6 +153,7 @@ impl Shard {
             consumed: Vec::new(),
             metrics: BTreeMap::new(),
             tokens: first,
+            partitions_stored: false,
             report: Report::default(),
             reported: None,
             clock: None,

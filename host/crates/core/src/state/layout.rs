@@ -29,7 +29,7 @@ pub enum Kind {
     Pending = 4,
     /// Position of a source split: split (4). Value: the source's own bytes.
     Position = 5,
-    /// Watermark of a stage in a partition. Value: milliseconds (8).
+    /// Watermark of a stage on a shard: shard (8). Value: milliseconds (8).
     Progress = 6,
     /// What a grouping knows of a window of a key (fired, panes): window, key.
     Pane = 7,
