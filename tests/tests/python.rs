@@ -6,7 +6,7 @@ use acceptance::lines::Lines;
 use acceptance::python::{answer, as_prism, program};
 use acceptance::server::Server;
 use acceptance::{place, watchdog};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -41,18 +41,6 @@ fn count(text: &str) -> String {
         *words.entry(word).or_default() += 1;
     }
     words.iter().map(|(word, count)| format!("{word}: {count}\n")).collect()
-}
-
-#[test]
-fn the_program_of_the_readme_runs_as_it_stands_there() -> Result<()> {
-    let readme = fs::read_to_string(place::file("README.md"))?;
-    let block = readme.split("```python\n").nth(1).and_then(|rest| rest.split("```").next());
-    let text = block.context("README.md has no Python program")?;
-    ensure!(text.contains("target/debug/thalweg"), "the program does not name the binary\n{text}");
-    let path = watchdog::folder("readme")?.join("program.py");
-    fs::write(&path, text.replace("target/debug/thalweg", &place::binary()?.display().to_string()))?;
-    let ended = Run::python()?.arg(path).ok()?;
-    Lines::of(&ended.out).same_as(&Lines::of("('to', 2)\n('be', 2)\n('or', 1)\n('not', 1)\n"), "what it printed")
 }
 
 /// Runs part 2 of the flights and compares what it wrote with the oracle.

@@ -162,9 +162,11 @@ impl Composer {
         let found = translation.sources.iter().map(|spec| sources::source(spec, &self.settings, &self.connectors));
         let found = found.collect::<Result<Vec<_>>>()?;
         let rows = found.iter().map(|f| f.rows).sum();
+        let read: Vec<PathBuf> = found.iter().flat_map(|f| f.files.iter().cloned()).collect();
         let sources = found.into_iter().map(|f| f.spec).collect();
         let made = translation.sinks.iter().map(|spec| sinks::sink(spec, &self.settings, &self.connectors, name));
-        let (sinks, reports) = made.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        let (sinks, reports): (_, Vec<SinkReport>) = made.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        reports.iter().try_for_each(|report| sinks::refuse_own_input(report, &read))?;
         let store = store::open(self.settings.state_dir.as_deref())?;
         let local = LocalWorkers::new(translation, &plan, self.registry.clone(), Arc::clone(&self.components))?;
         Ok(Composed { plan, sources, sinks, local, store, reports, rows })

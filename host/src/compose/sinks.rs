@@ -4,11 +4,12 @@ use super::payload::{FileSink, KafkaSink as KafkaPayload, Line};
 use super::sources::unknown;
 use super::{Connectors, Settings, payload_of};
 use crate::pipeline::urn;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use thalweg_beam::translate::NativeSpec;
 use thalweg_core::batch::Batch;
-use thalweg_core::error::Result;
+use thalweg_core::error::{Error, Result};
 use thalweg_core::id::Epoch;
 use thalweg_core::port::sink::{Prepared, Sink};
 use thalweg_io::file::{JsonLinesConfig, JsonLinesSink};
@@ -40,6 +41,20 @@ impl SinkReport {
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
+    }
+}
+
+/// Refuses a sink whose file the job reads: it would cut the file before a line of it is read.
+pub fn refuse_own_input(report: &SinkReport, read: &[PathBuf]) -> Result<()> {
+    let Place::File(path) = &report.place else { return Ok(()) };
+    match Path::new(path).canonicalize() {
+        Ok(real) if read.contains(&real) => Err(Error::user(
+            "FILE_READ_AND_WRITTEN",
+            format!("{path} is an input of the pipeline, so nothing may write it"),
+        )
+        .help("write to another file")
+        .in_transform(&report.name)),
+        _ => Ok(()),
     }
 }
 

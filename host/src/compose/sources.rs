@@ -4,6 +4,7 @@ use super::payload::{KafkaSource as KafkaPayload, Record, StartAt, StopAt, TextS
 use super::{Connectors, Settings, payload_of};
 use crate::pipeline::urn;
 use crate::runtime::{OpenSource, SourceSpec};
+use std::path::PathBuf;
 use std::sync::Arc;
 use thalweg_beam::translate::NativeSpec;
 use thalweg_core::error::{Error, Result};
@@ -20,6 +21,8 @@ pub struct Found {
     pub spec: SourceSpec,
     /// For a progress bar.
     pub rows: Option<u64>,
+    /// The files it reads, by their real paths.
+    pub files: Vec<PathBuf>,
 }
 
 /// Whether anyone knows a source.
@@ -33,7 +36,7 @@ pub fn source(spec: &NativeSpec, settings: &Settings, connectors: &Connectors) -
         urn::SOURCE_TEXT => text(&payload_of::json(&spec.payload, &spec.name)?),
         urn::SOURCE_KAFKA => kafka(payload_of::json(&spec.payload, &spec.name)?, settings),
         other => match connectors.source(other) {
-            Some(make) => make(spec).map(|spec| Found { spec, rows: None }),
+            Some(make) => make(spec).map(|spec| Found { spec, rows: None, files: Vec::new() }),
             None => Err(unknown(spec)),
         },
     };
@@ -60,8 +63,9 @@ fn text(payload: &TextPayload) -> Result<Found> {
     };
     let config = TextConfig { skip_header_lines: payload.skip_header_lines, element, ..TextConfig::default() };
     let splits = files.splits();
+    let read = splits.iter().filter_map(|split| files.path(*split)?.canonicalize().ok()).collect();
     let open: OpenSource = Arc::new(move || Ok(Box::new(TextSource::new(config.clone(), files.clone()))));
-    Ok(Found { spec: SourceSpec { splits, open }, rows: None })
+    Ok(Found { spec: SourceSpec { splits, open }, rows: None, files: read })
 }
 
 fn kafka(payload: KafkaPayload, settings: &Settings) -> Result<Found> {
@@ -86,5 +90,5 @@ fn kafka(payload: KafkaPayload, settings: &Settings) -> Result<Found> {
     let found = KafkaSplits::discover(&config)?;
     let (splits, rows) = (found.splits(), bounded.then(|| found.records()));
     let open: OpenSource = Arc::new(move || Ok(Box::new(KafkaSource::new(config.clone(), found.clone())?)));
-    Ok(Found { spec: SourceSpec { splits, open }, rows })
+    Ok(Found { spec: SourceSpec { splits, open }, rows, files: Vec::new() })
 }

@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use thalweg_core::engine::{Envelope, Event, Job, Outcome, Report, SealedPart, stored_partitions};
+use thalweg_core::engine::{Envelope, Event, Job, Outcome, Report, SealedPart, check_job, stored_partitions};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::{Epoch, ShardId};
 use thalweg_core::metric::Metrics;
@@ -106,9 +106,11 @@ pub fn start(spec: JobSpec) -> Result<RunningJob> {
     let JobSpec { name, plan, mut config, epoch_ms, sources, sinks, workers, store } = spec;
     let last = store.last_epoch()?;
     let reader = store.reader();
+    check_job(&plan, reader.as_ref())?;
     if let Some(partitions) = stored_partitions(reader.as_ref())? {
         config.partitions = partitions;
     }
+    config.shards = config.shards.clamp(1, config.partitions.max(1)); // a shard without a partition has nowhere to store
     let writer = writer::Writer::recover(&plan, store, sinks)?;
     let job = Job::new(&plan, config.shards, epoch_ms, last, reader.as_ref())?;
     let progress = Arc::new(Progress::new(config.shards));

@@ -335,3 +335,16 @@ fn the_number_of_partitions_is_stored_with_the_first_epoch() -> Result<()> {
     assert_eq!(stored_partitions(store.reader().as_ref())?, Some(7));
     Ok(())
 }
+
+#[test]
+fn a_cancelled_job_stops_as_it_is_and_keeps_what_is_committed() -> Result<()> {
+    let endless = rows().into_iter().map(ScriptedSplit::endless).collect();
+    let mut driver = numbering(endless).driver(config(2))?;
+    driver.pass_epoch();
+    let committed = texts(&driver);
+    driver.cancel();
+    assert_eq!(driver.run_to_end(), Outcome::Cancelled);
+    assert_eq!(texts(&driver), committed);
+    assert!(!driver.disk("out").is_finished());
+    Ok(())
+}

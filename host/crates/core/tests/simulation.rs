@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use thalweg_core::testing::{Simulation, Tally};
 
+#[expect(clippy::disallowed_methods, reason = "a test may be told its seeds; the engine may not")]
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|v| v.parse().ok())
 }

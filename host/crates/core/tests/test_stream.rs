@@ -9,7 +9,7 @@ use thalweg_core::id::ShardId;
 use thalweg_core::port::worker::TimeDomain;
 use thalweg_core::testing::{Choice, Driver, Piece, SplitMix64, Topology, User, Work};
 use thalweg_core::time::EventTime;
-use thalweg_core::window::{Window, Windowing};
+use thalweg_core::window::{Accumulation, Window, Windowing};
 use topologies::{batch, by_letter, choose, config, out, take, tens, text, texts, written};
 
 fn elements(rows: &[(&str, i64)]) -> ScriptEvent {
@@ -22,14 +22,13 @@ fn watermark(to: i64) -> ScriptEvent {
 
 /// Letters counted in windows of ten; the sink gets `key end: n`, with the pane where it is not the first.
 fn counts(config: Config, lateness: i64, events: Vec<ScriptEvent>) -> Result<Driver> {
-    counts_with(4, config, lateness, events)
+    counts_in(Windowing { allowed_lateness: lateness, ..tens() }, 4, config, events)
 }
 
-/// The same; the first stage's worker takes so many bundles at once.
-fn counts_with(bundles: u32, config: Config, lateness: i64, events: Vec<ScriptEvent>) -> Result<Driver> {
+/// The same in other windows; the first stage's worker takes so many bundles at once.
+fn counts_in(windowing: Windowing, bundles: u32, config: Config, events: Vec<ScriptEvent>) -> Result<Driver> {
     let mut t = Topology::new();
     t.epoch_ms = 20;
-    let windowing = Windowing { allowed_lateness: lateness, ..tens() };
     let (lines, keyed) = (t.plain("lines", &Windowing::global()), t.keyed("keyed", &windowing));
     t.script("script", events, lines);
     t.user(by_letter("by letter", &windowing).bundles(bundles), &[lines], &[keyed]);
@@ -86,6 +85,20 @@ fn late_elements_make_late_panes_while_they_are_allowed() -> Result<()> {
 }
 
 #[test]
+fn accumulating_panes_hold_all_of_the_window_and_discarding_ones_what_is_new() -> Result<()> {
+    for (accumulation, second) in
+        [(Accumulation::Discarding, "a 10: 1 (1)"), (Accumulation::Accumulating, "a 10: 3 (1)")]
+    {
+        let events = vec![elements(&[("a", 1), ("a", 2)]), watermark(10), elements(&[("a", 3)])];
+        let windowing = Windowing { allowed_lateness: 50, accumulation, ..tens() };
+        let mut driver = counts_in(windowing, 1, config(1), events)?;
+        assert_eq!(driver.run_to_end(), Outcome::Done);
+        assert_eq!(written(&driver), ["a 10: 2", second]);
+    }
+    Ok(())
+}
+
+#[test]
 fn the_script_gives_the_same_whatever_the_order_of_events() -> Result<()> {
     for seed in 0..60 {
         let mut rng = SplitMix64::new(seed);
@@ -127,7 +140,7 @@ fn the_next_event_waits_for_a_running_bundle() -> Result<()> {
 
 #[test]
 fn the_next_event_waits_for_a_worker_that_is_not_there_yet() -> Result<()> {
-    let mut driver = counts_with(0, config(1), 0, script())?;
+    let mut driver = counts_in(tens(), 0, config(1), script())?;
     let stage = driver.stage("by letter");
     let shard = ShardId(0);
     driver.pass(500);

@@ -28,7 +28,7 @@ impl Shard {
     pub(super) fn seal(&mut self) {
         let epoch = self.epoch;
         let mut writes: Vec<CellWrite> = self.consumed.drain(..).map(|key| (key, None)).collect();
-        self.store_partitions(&mut writes);
+        self.store_identity(&mut writes);
         self.store_pending(&mut writes);
         self.store_rooms(epoch, &mut writes);
         for to in self.others() {

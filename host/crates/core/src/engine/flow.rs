@@ -342,7 +342,7 @@ impl Shard {
                 if !worker.timers.is_empty() {
                     at(worker.timers_not_before);
                 }
-                room.inbox.iter().map(|p| p.not_before).for_each(&mut at);
+                room.inbox.delays().map(|p| p.not_before).for_each(&mut at);
             }
         }
         if next.is_some() && next != self.alarm {
@@ -376,15 +376,17 @@ impl Shard {
     /// Nothing is under way: what waits, waits for event time, for a delay it asked for, or for a side input. What waits for a
     /// worker, for a retry or for room downstream is under way.
     fn is_idle(&self, now: ProcessingTime) -> bool {
-        let running = self.bundles.values().any(|b| !b.is_applied());
+        if self.bundles.values().any(|b| !b.is_applied()) {
+            return false;
+        }
         let starting = self.stages.iter().enumerate().any(|(i, room)| {
             let (input, full) = (room.input.get(), || !self.has_room(StageId(i as u32)));
             match &room.room {
                 Room::Worker(worker) => {
-                    let retries = room.inbox.iter().any(|p| p.attempts > 0 && p.not_before > now);
                     let due = worker.timers.has_due(input.min(room.inbox.min_time()), now);
                     let waits = !room.inbox.is_empty() && !worker.waits_for_sides;
-                    (waits || due) && (worker.credit == 0 || retries || full() || worker.timers_not_before > now)
+                    room.inbox.delays().any(|p| p.attempts > 0 && p.not_before > now)
+                        || (waits || due) && (worker.credit == 0 || worker.timers_not_before > now || full())
                 }
                 Room::Group(group) => group.is_merging() || group.has_due(input) && full(),
                 _ => false,
@@ -394,6 +396,6 @@ impl Shard {
             Room::Source(source) => source.watermark() < EventTime::MAX,
             _ => false,
         });
-        !running && !starting && !polling && self.requests.is_empty()
+        !starting && !polling && self.requests.is_empty()
     }
 }

@@ -7,6 +7,7 @@ mod bundles;
 mod cut;
 mod event;
 mod flow;
+mod identity;
 mod job;
 mod restore;
 mod sealed;
@@ -15,6 +16,6 @@ mod stages;
 mod start;
 
 pub use event::{Effect, Envelope, Event, Message, Report, SealedPart};
+pub use identity::{check_job, stored_partitions};
 pub use job::{Job, JobEffect, JobEvent, Outcome};
-pub use restore::stored_partitions;
 pub use shard::{Config, Shard};

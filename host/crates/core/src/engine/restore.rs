@@ -8,7 +8,7 @@ use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::graph::{Plan, Route, ScriptEvent};
 use crate::id::{EdgeId, Epoch, KEY_GROUPS, KeyGroup, Partition, ShardId, SplitId, StageId, StateId, key_hash};
-use crate::port::store::{CellWrite, StateRead};
+use crate::port::store::StateRead;
 use crate::port::worker::Group;
 use crate::stage::{Lane, Origin, Pending};
 use crate::state::ViewRoom;
@@ -18,7 +18,7 @@ use crate::time::{EventTime, ProcessingTime};
 use bytes::Bytes;
 use hashbrown::HashMap;
 
-fn corrupt(what: &str) -> Error {
+pub(super) fn corrupt(what: &str) -> Error {
     Error::external("STATE_CORRUPT", format!("a stored {what} cannot be read"))
         .help("the state directory is damaged or of another version; restore a copy of it")
 }
@@ -36,11 +36,11 @@ struct Found {
 impl Shard {
     /// Restores what is stored, opens sources, arms what has to fire once.
     pub(super) fn start(&mut self, state: &dyn StateRead) -> Result<()> {
-        self.partitions_stored = stored_partitions(state)?.is_some();
+        self.identity_stored = super::identity::stored_partitions(state)?.is_some();
         self.restore_job(state)?;
         let pending = self.restore_partitions(state)?;
         for found in pending {
-            self.inject(found);
+            self.inject(found)?;
         }
         for i in 0..self.stages.len() {
             let Some(Room::Source(source)) = self.stages.get(i).map(|r| &r.room) else { continue };
@@ -51,14 +51,6 @@ impl Shard {
             }
         }
         Ok(())
-    }
-
-    /// The fact that a job keeps its number of partitions; written with its first epoch.
-    pub(super) fn store_partitions(&mut self, writes: &mut Vec<CellWrite>) {
-        if self.is_first() && !std::mem::replace(&mut self.partitions_stored, true) {
-            let count = self.config.partitions.to_be_bytes();
-            writes.push((partitions_key(), Some(Bytes::copy_from_slice(&count))));
-        }
     }
 
     fn restore_job(&mut self, state: &dyn StateRead) -> Result<()> {
@@ -160,19 +152,22 @@ impl Shard {
 
     /// Brings stored pending input to whoever owns it now. The copy goes with the open epoch; a cut that still finds the input
     /// pending stores it anew.
-    fn inject(&mut self, found: Found) {
+    fn inject(&mut self, found: Found) -> Result<()> {
         self.consumed.push(found.key);
         let plan = std::sync::Arc::clone(&self.plan);
         if let Some(edge) = plan.edges.iter().find(|e| e.state == found.state) {
-            return self.route(edge.id, found.batch);
+            self.route(edge.id, found.batch);
+            return Ok(());
         }
-        let Some(stage) = plan.stages.iter().find(|s| s.state == found.state) else { return };
+        let stage = plan.stages.iter().find(|s| s.state == found.state);
+        let stage = stage.ok_or_else(|| corrupt("input of a stage that this pipeline does not have"))?;
         self.next_request += 1;
         let lane = Lane::Residual(self.next_request);
         let mut pending = Pending::new(found.batch, None, found.entry, lane, Origin::Local);
         pending.hold = found.hold;
         pending.not_before = found.not_before;
         self.room(stage.id).inbox.push(pending);
+        Ok(())
     }
 
     fn route(&mut self, edge: EdgeId, batch: Batch) {
@@ -231,20 +226,6 @@ fn floor(state: &dyn StateRead, stage: StateId, shards: u16, gone: &mut Vec<Byte
         Some(())
     })?;
     Ok(least.unwrap_or(EventTime::MIN))
-}
-
-fn partitions_key() -> Bytes {
-    CellKey::new(JOB_GROUP, Kind::Job, StateId(0)).last(b"partitions").finish()
-}
-
-/// The number of partitions of a job that has committed before. Whoever starts it again must use this number.
-///
-/// # Errors
-/// `STATE_CORRUPT` when it cannot be read.
-pub fn stored_partitions(state: &dyn StateRead) -> Result<Option<u16>> {
-    let Some(value) = state.get(&partitions_key())? else { return Ok(None) };
-    let count: [u8; 2] = value.as_ref().try_into().map_err(|_| corrupt("number of partitions"))?;
-    Ok(Some(u16::from_be_bytes(count)))
 }
 
 /// How many events of a script a stored job has taken.

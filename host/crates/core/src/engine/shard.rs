@@ -80,8 +80,8 @@ pub struct Shard {
     /// Metrics of bundles applied in epochs that are not committed.
     pub(super) metrics: BTreeMap<Epoch, Metrics>,
     pub(super) tokens: u64,
-    /// Whether the job's number of partitions is stored already.
-    pub(super) partitions_stored: bool,
+    /// Whether what names the job is stored already.
+    pub(super) identity_stored: bool,
     pub(super) report: Report,
     pub(super) reported: Option<Report>,
     pub(super) clock: Option<ProcessingTime>,
@@ -153,7 +153,7 @@ impl Shard {
             consumed: Vec::new(),
             metrics: BTreeMap::new(),
             tokens: first,
-            partitions_stored: false,
+            identity_stored: false,
             report: Report::default(),
             reported: None,
             clock: None,

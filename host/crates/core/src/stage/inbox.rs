@@ -93,6 +93,10 @@ impl Pending {
         Self { batch, origin, stored: None, ..self.clone() }
     }
 
+    fn is_delayed(&self) -> bool {
+        self.not_before.0 > i64::MIN
+    }
+
     /// What it holds the stage's watermark at.
     #[must_use]
     pub fn hold(&self) -> EventTime {
@@ -107,6 +111,8 @@ pub struct Inbox {
     times: MinTimes,
     weight: usize,
     rows: u64,
+    /// Entries that were not to be run at once.
+    delayed: usize,
 }
 
 impl Inbox {
@@ -128,12 +134,14 @@ impl Inbox {
         self.times.add(pending.hold());
         self.weight += pending.batch.weight();
         self.rows += pending.batch.len() as u64;
+        self.delayed += usize::from(pending.is_delayed());
     }
 
     fn unaccount(&mut self, pending: &Pending) {
         self.times.remove(pending.hold());
         self.weight -= pending.batch.weight();
         self.rows -= pending.batch.len() as u64;
+        self.delayed -= usize::from(pending.is_delayed());
     }
 
     /// Takes out the entry at `i`.
@@ -154,7 +162,14 @@ impl Inbox {
         self.times = MinTimes::default();
         self.weight = 0;
         self.rows = 0;
+        self.delayed = 0;
         self.queue.drain(..).collect()
+    }
+
+    /// Entries that were not to be run at once: residuals with a delay, and what has failed. Cost: nothing when there are none.
+    pub fn delays(&self) -> impl Iterator<Item = &Pending> {
+        let some = if self.delayed > 0 { self.queue.len() } else { 0 };
+        self.queue.iter().take(some).filter(|p| p.is_delayed())
     }
 
     /// The entry at `i`.

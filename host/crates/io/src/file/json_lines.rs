@@ -3,7 +3,7 @@
 //! An epoch's lines are appended and synced before its commit; the commit carries the length. After a crash the file is cut to
 //! the last committed length, so it never holds a line twice, or one that no epoch vouches for.
 //!
-//! The mark: `format (1) = 1 | length (8, big end)`.
+//! The mark: `format (1) = 2 | length (8, big end) | hash of the absolute path (8)`.
 
 use super::error::{changed, unwritable};
 use crate::row::{RowToJson, Schema};
@@ -17,7 +17,7 @@ use thalweg_core::error::{Error, Result};
 use thalweg_core::id::Epoch;
 use thalweg_core::port::sink::{Prepared, Sink};
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// Bytes gathered before a write.
 const BUFFER: usize = 1 << 20;
 
@@ -115,6 +115,7 @@ impl Sink for JsonLinesSink {
         self.len = self.append(batches)?;
         let mut mark = vec![FORMAT];
         mark.extend_from_slice(&self.len.to_be_bytes());
+        mark.extend_from_slice(&path_hash(&self.path).to_be_bytes());
         Ok(Prepared { mark: Some(Bytes::from(mark)), outbox: None })
     }
 
@@ -125,7 +126,13 @@ impl Sink for JsonLinesSink {
     fn recover(&mut self, mark: Option<&[u8]>) -> Result<Option<Epoch>> {
         let len = match mark {
             None => 0,
-            Some(mark) => decode(mark).ok_or_else(|| changed(&self.path, "its stored mark is not readable"))?,
+            Some(mark) => {
+                let (len, path) = decode(mark).ok_or_else(|| changed(&self.path, "its stored mark is not readable"))?;
+                if path != path_hash(&self.path) {
+                    return Err(changed(&self.path, "the job has written another file so far"));
+                }
+                len
+            }
         };
         let mut file = open(&self.path, len, self.durable)?;
         cut(&mut file, len).map_err(|e| unwritable(&self.path, &e))?;
@@ -141,9 +148,16 @@ impl Sink for JsonLinesSink {
     }
 }
 
-fn decode(mark: &[u8]) -> Option<u64> {
-    let (FORMAT, len) = mark.split_first().map(|(f, len)| (*f, len))? else { return None };
-    Some(u64::from_be_bytes(len.try_into().ok()?))
+fn decode(mark: &[u8]) -> Option<(u64, u64)> {
+    let (FORMAT, rest) = mark.split_first().map(|(f, rest)| (*f, rest))? else { return None };
+    let (len, path) = rest.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*len), u64::from_be_bytes(path.try_into().ok()?)))
+}
+
+/// Tells files apart, so that a mark is never taken for that of another one.
+fn path_hash(path: &Path) -> u64 {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    thalweg_core::id::key_hash(absolute.as_os_str().as_encoded_bytes())
 }
 
 /// Opens and locks the file, which must have at least `len` bytes.

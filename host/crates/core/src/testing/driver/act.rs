@@ -113,8 +113,23 @@ impl Driver {
             assert!(after.is_empty(), "a failed shard wants {after:?}");
         }
         for effect in effects {
+            if !self.lives_on() {
+                return;
+            }
             self.note(&effect);
             self.carry_out(shard, effect);
+        }
+    }
+
+    /// Whether the process carries out one more effect.
+    fn lives_on(&mut self) -> bool {
+        match &mut self.last_effects {
+            None => true,
+            Some(left) => {
+                let more = *left > 0;
+                *left = left.saturating_sub(1);
+                more
+            }
         }
     }
 
@@ -182,6 +197,9 @@ impl Driver {
 
     pub(super) fn carry_out_job(&mut self, effects: Vec<JobEffect>) {
         for effect in effects {
+            if !self.lives_on() {
+                return;
+            }
             self.note(&effect);
             let run = self.running();
             assert!(run.outcome.is_none(), "{effect:?} after the end");
@@ -239,6 +257,11 @@ impl Driver {
         let error = Error::new("WORKER_LOST", crate::error::Domain::Guest, "told to die");
         fresh.said.entry(None).or_default().push_front(worker::Event::Lost { error });
         *seat = fresh;
+    }
+
+    /// Asks the job to stop as it is.
+    pub fn cancel(&mut self) {
+        self.running().to_job.push_back(JobEvent::Cancel);
     }
 
     /// Asks the job to finish what is there.

@@ -79,6 +79,8 @@ pub struct Driver {
     /// More choices than this mean that the job goes round in circles.
     pub steps_max: u64,
     held: BTreeSet<StageId>,
+    /// Effects that may still be carried out before the process dies.
+    last_effects: Option<usize>,
     steps: u64,
     trace: Option<u64>,
     run: Option<Run>,
@@ -113,6 +115,7 @@ impl Driver {
             read_rows: None,
             steps_max: 200_000,
             held: BTreeSet::new(),
+            last_effects: None,
             steps: 0,
             trace: None,
             run: None,
@@ -226,12 +229,24 @@ impl Driver {
         self.outcome().unwrap_or_else(|| unreachable!("it is over"))
     }
 
+    /// Takes a choice and dies in the middle of it: of what follows from it, only so many effects are carried out. Another process
+    /// begins, with so many shards.
+    ///
+    /// # Errors
+    /// When the stored state cannot be read.
+    pub fn crash_within(&mut self, choice: Choice, effects: usize, shards: u16) -> Result<()> {
+        self.last_effects = Some(effects);
+        self.take(choice);
+        self.crash(shards)
+    }
+
     /// The process dies: all is gone but the store and what sinks have brought out. Another begins, with so many shards.
     ///
     /// # Errors
     /// When the stored state cannot be read.
     pub fn crash(&mut self, shards: u16) -> Result<()> {
         self.run = None;
+        self.last_effects = None;
         self.config.shards = shards;
         self.observer.forget();
         self.begin()

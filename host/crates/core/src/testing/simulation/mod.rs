@@ -171,6 +171,10 @@ impl Simulation {
             shards = 1 + self.rng.below(4) as u16;
             self.rescaled = true;
         }
+        if self.driver.outcome().is_none() && self.rng.permille(500) {
+            let (choice, effects) = (self.choose(), self.rng.below(4));
+            return self.driver.crash_within(choice, effects, shards);
+        }
         self.driver.crash(shards)
     }
 
