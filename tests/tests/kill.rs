@@ -111,14 +111,12 @@ fn kill(run: &Flights, moment: Moment) -> Result<Option<Ended>> {
     Ok((ended.signal == Some(SIGKILL)).then_some(ended))
 }
 
-/// How many rows a run says that it read. None, if the one before was killed after its last commit.
+/// How many rows a run says that it read; it says nothing if there were none.
 fn rows_read(ended: &Ended) -> Result<usize> {
-    if ended.out.contains("finished already") {
-        return Ok(0);
-    }
-    let line = ended.out.lines().find_map(|line| line.trim().strip_prefix("read "));
-    let number = line.and_then(|line| line.split_whitespace().next()).map(|n| n.replace(',', ""));
-    number.and_then(|n| n.parse().ok()).with_context(|| format!("it does not say how many rows it read\n{ended}"))
+    ensure!(ended.out.contains("done in "), "there is no summary\n{ended}");
+    let Some(line) = ended.out.lines().find_map(|line| line.trim().strip_prefix("read ")) else { return Ok(0) };
+    let number = line.split_whitespace().next().unwrap_or_default().replace(',', "");
+    number.parse().with_context(|| format!("not a number of rows: {line}"))
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use super::restore::corrupt;
 use super::shard::Shard;
 use crate::error::{Error, Result};
-use crate::graph::Plan;
+use crate::graph::{Plan, StageKind};
 use crate::id::StateId;
 use crate::port::store::{CellWrite, StateRead};
 use crate::state::layout::{CellKey, JOB_GROUP, Kind};
@@ -15,9 +15,14 @@ fn key(fact: &str) -> Bytes {
     CellKey::new(JOB_GROUP, Kind::Job, StateId(0)).last(fact.as_bytes()).finish()
 }
 
-/// Names of the stages that keep something: what must be the same in every run.
+/// Names of the stages that keep something from run to run: what must be the same in every run. A stateless function may be
+/// mended, replaced or wrapped; pending input of one that is gone is an error where it is restored.
 fn stages(plan: &Plan) -> BTreeSet<&str> {
-    plan.stages.iter().map(|stage| stage.name.as_str()).collect()
+    let keeps = |kind: &StageKind| match kind {
+        StageKind::Worker(worker) => worker.keyed,
+        _ => true,
+    };
+    plan.stages.iter().filter(|stage| keeps(&stage.kind)).map(|stage| stage.name.as_str()).collect()
 }
 
 /// The number of partitions of a job that has committed before. Whoever starts it again must use this number.
@@ -70,7 +75,7 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Stage, StageKind};
+    use crate::graph::Stage;
     use crate::id::{Epoch, StageId};
     use crate::port::store::StateStore;
     use crate::testing::FakeStore;
