@@ -223,3 +223,37 @@ fn a_result_that_lost_committed_lines_is_not_passed_over() -> Result<()> {
     fs::write(run.path("hourly.jsonl"), "{}\n")?;
     sole_with(&run.command()?.end()?, 3, "FILE_CHANGED", &["hourly.jsonl", "committed"]).map(drop)
 }
+
+/// A pipeline that copies lines from one file to another.
+fn copy(from: &Path, to: &Path) -> Result<Run> {
+    let yaml = format!(
+        "pipeline:\n  type: chain\n  transforms:\n    - {{type: ReadFromText, config: {{path: '{}'}}}}\n    \
+         - {{type: WriteToText, config: {{path: '{}'}}}}\n",
+        from.display(),
+        to.display()
+    );
+    Ok(Run::thalweg()?.arg("run").arg(write("copy.yaml", yaml)?))
+}
+
+#[test]
+fn a_state_directory_of_another_pipeline_is_refused_before_any_file_is_touched() -> Result<()> {
+    let run = Flights::over(place::january())?.lasting();
+    run.ok()?;
+    let before = run.results()?;
+    let kept = write("kept.txt", "what was there\n")?;
+    let state = run.state.clone().unwrap_or_default();
+    let ended = copy(&place::january(), &kept)?.arg("--state-dir").arg(state).end()?;
+    sole(&ended, 3, "STATE_OTHER_JOB")?;
+    ensure!(fs::read_to_string(kept)? == "what was there\n", "the refused job emptied a file\n{ended}");
+    run.same_as(&before)?;
+    run.ok().map(drop)
+}
+
+#[test]
+fn a_pipeline_that_would_write_over_its_input_is_refused_and_the_input_is_whole() -> Result<()> {
+    let lines = write("lines.txt", "one\ntwo\n")?;
+    let ended = copy(&lines, &lines)?.end()?;
+    sole_with(&ended, 3, "FILE_READ_AND_WRITTEN", &["lines.txt"])?;
+    ensure!(fs::read_to_string(lines)? == "one\ntwo\n", "the input was changed\n{ended}");
+    Ok(())
+}

@@ -9,7 +9,7 @@ use thalweg_core::id::ShardId;
 use thalweg_core::port::worker::TimeDomain;
 use thalweg_core::testing::{Choice, Driver, Piece, SplitMix64, Topology, User, Work};
 use thalweg_core::time::EventTime;
-use thalweg_core::window::{Accumulation, Window, Windowing};
+use thalweg_core::window::{Accumulation, Window, WindowFn, WindowSet, Windowing};
 use topologies::{batch, by_letter, choose, config, out, take, tens, text, texts, written};
 
 fn elements(rows: &[(&str, i64)]) -> ScriptEvent {
@@ -292,6 +292,41 @@ fn a_script_feeds_side_inputs_too() -> Result<()> {
         assert_eq!(driver.run_to_end(), Outcome::Done);
         assert_eq!(texts(&driver), ["m1+s2", "m3+"]);
     }
+    Ok(())
+}
+
+#[test]
+fn the_next_event_waits_for_the_sdks_answer_about_a_window() -> Result<()> {
+    let mut t = Topology::new();
+    let custom = Windowing::of(WindowFn::Custom { merging: false });
+    let (lines, main, side) =
+        (t.plain("lines", &Windowing::global()), t.plain("main", &custom), t.plain("side", &custom));
+    let once = t.impulse("once");
+    t.script("script", vec![elements(&[("m", 1)]), ScriptEvent::ProcessingTime(10)], lines);
+    let named = || Window::Custom { max: EventTime(0), encoded: bytes::Bytes::from_static(b"w") };
+    for (name, from, to) in [("assign main", lines, main), ("assign side", once, side)] {
+        let assign = User::new(name, move |work: &mut Work| {
+            work.elements().iter().for_each(|e| work.emit(0, b"", &e.value, EventTime(0), &[named()]));
+            Ok(())
+        });
+        t.user(assign, &[from], &[to]);
+    }
+    let joined = t.plain("joined", &custom);
+    let join = User::new("join", |work: &mut Work| {
+        let line = format!("at {}", work.start.now.0);
+        work.emit(0, b"", line.as_bytes(), EventTime(0), &[Window::Global]);
+        Ok(())
+    });
+    t.user(join.side("side", side, SideAccess::Iterable), &[main], &[joined]);
+    out(&mut t, joined);
+    t.maps(std::sync::Arc::new(move |_: &Window| WindowSet::from_elem(named(), 1)));
+    let mut driver = t.driver(config(1))?;
+    driver.worker(ShardId(0), "join").hold_answers = true;
+    driver.pass(500);
+    driver.worker(ShardId(0), "join").answer();
+    driver.listen(ShardId(0));
+    assert_eq!(driver.run_to_end(), Outcome::Done);
+    assert_eq!(texts(&driver), ["at 0"], "the clock stood still while the SDK was asked");
     Ok(())
 }
 

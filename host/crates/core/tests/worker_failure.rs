@@ -60,6 +60,14 @@ fn a_failed_bundle_leaves_no_trace_and_is_retried_whole() -> Result<()> {
 #[test]
 fn metrics_count_attempts_and_what_is_committed() -> Result<()> {
     let (mut driver, _) = failing(1, config(1))?;
+    driver.hold("by letter");
+    driver.settle();
+    driver.release("by letter");
+    while driver.sums.attempted.is_empty() {
+        assert!(driver.sums.committed.is_empty());
+        topologies::take(&mut driver, 1);
+    }
+    assert!(driver.sums.committed.is_empty(), "not before the commit");
     assert_eq!(driver.run_to_end(), Outcome::Done);
     let sum = |m: &thalweg_core::metric::Metrics| m.0.values().next().cloned();
     assert_eq!(sum(&driver.sums.committed), Some(MetricValue::Sum(3)));

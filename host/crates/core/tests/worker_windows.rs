@@ -11,7 +11,7 @@ use thalweg_core::id::ShardId;
 use thalweg_core::testing::{Driver, ScriptedSplit, SinkKind, Topology, User, Work};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::{Merges, Window, WindowFn, WindowSet, Windowing};
-use topologies::{config, out, text, texts};
+use topologies::{config, out, tens, text, texts};
 
 /// A window with a name, ending with its last instant `max`.
 fn named(name: &str, max: i64) -> Window {
@@ -102,6 +102,38 @@ fn a_key_does_not_fire_while_its_windows_are_being_merged() -> Result<()> {
     driver.listen(ShardId(0));
     assert_eq!(driver.run_to_end(), Outcome::Done);
     assert_eq!(texts(&driver), MERGED);
+    Ok(())
+}
+
+#[test]
+fn a_window_that_is_being_merged_holds_the_watermark_of_what_it_will_give() -> Result<()> {
+    let mut t = Topology::new();
+    let lines = t.source("lines", vec![ScriptedSplit::of(&[("a1", 1), ("a2", 2)])]);
+    let keyed = t.keyed("keyed", &Windowing::of(WindowFn::Custom { merging: true }));
+    let assign = User::new("assign", |work: &mut Work| {
+        work.elements().iter().for_each(|e| work.emit(0, b"k", b"", e.time, &[named(&text(&e.value), 5)]));
+        Ok(())
+    });
+    t.user(assign, &[lines], &[keyed]);
+    let grouped = t.group("group", keyed);
+    let again = t.keyed("again", &tens());
+    let window_fn = tens().window_fn;
+    let reassign = User::new("reassign", move |work: &mut Work| {
+        work.elements().iter().for_each(|e| work.emit(0, &e.key, b"x", e.time, &window_fn.assign(e.time)));
+        Ok(())
+    });
+    t.user(reassign, &[grouped], &[again]);
+    let counted = t.group("count", again);
+    t.sink("out", SinkKind::Length, counted);
+    t.merges(Arc::new(merge));
+    let mut driver = t.driver(config(1))?;
+    driver.worker(ShardId(0), "assign").hold_answers = true;
+    driver.settle();
+    driver.pass_epoch();
+    driver.worker(ShardId(0), "assign").answer();
+    driver.listen(ShardId(0));
+    assert_eq!(driver.run_to_end(), Outcome::Done);
+    assert_eq!(driver.disk("out").lines().len(), 1, "it was not late for the window of ten behind it");
     Ok(())
 }
 

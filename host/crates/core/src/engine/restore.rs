@@ -45,7 +45,7 @@ impl Shard {
         for i in 0..self.stages.len() {
             let Some(Room::Source(source)) = self.stages.get(i).map(|r| &r.room) else { continue };
             let list = self.splits.iter().filter(|(s, _)| *s == source.source).flat_map(|(_, list)| list);
-            for split in list {
+            for split in list.filter(|s| !source.is_finished(**s)) {
                 let position = source.position(*split);
                 self.out.push(Effect::Open { source: source.source, split: *split, position });
             }

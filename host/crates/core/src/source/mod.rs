@@ -84,6 +84,12 @@ impl SourceRoom {
         self.splits.iter().find(|s| s.id == split)?.committed.as_ref().map(|(p, _)| p.clone())
     }
 
+    /// Whether a split has ended: there is nothing to open.
+    #[must_use]
+    pub fn is_finished(&self, split: SplitId) -> bool {
+        self.splits.iter().any(|s| s.id == split && s.finished)
+    }
+
     /// Splits that may be polled now; they are noted as being polled.
     pub fn to_poll(&mut self) -> Vec<SplitId> {
         let idle = self.splits.iter_mut().filter(|s| !s.finished && !s.polling);

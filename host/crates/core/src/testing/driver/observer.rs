@@ -14,6 +14,7 @@ type BundleName = (ShardId, BundleId);
 
 /// A bundle the engine has started and not yet heard the end of.
 struct Running {
+    stage: StageId,
     environment: Option<EnvironmentId>,
     groups: Vec<GroupName>,
 }
@@ -25,6 +26,7 @@ struct Running {
 /// - No key and window of a stage is in two bundles at once, on whatever shard.
 /// - A bundle is finalized once, if it asked for it, and after the commit of the epoch in which it was applied.
 /// - No bundle id is used twice.
+/// - A worker gets bundles within its credit, and nothing at all between its loss and the next one's first word.
 #[derive(Default)]
 pub struct Observer {
     /// No element of this topology is late by its source's own account.
@@ -34,6 +36,8 @@ pub struct Observer {
     running: BTreeMap<BundleName, Running>,
     busy: BTreeMap<GroupName, BundleName>,
     seen: BTreeSet<BundleName>,
+    /// Bundles a worker takes at once, as the engine has heard it last.
+    credit: BTreeMap<(ShardId, StageId), (Option<EnvironmentId>, u32)>,
     /// Bundles that want to be finalized, with the open epoch when they were done: they are applied in this one or later.
     finalize: BTreeMap<BundleName, Epoch>,
     /// Elements and timers per bundle started.
@@ -92,7 +96,10 @@ impl Observer {
                         unreachable!("{group:?} is in {other:?} and in {name:?}");
                     }
                 }
-                self.running.insert(name, Running { environment, groups });
+                let credit = self.credit.get(&(shard, stage)).map_or(0, |(_, n)| *n as usize);
+                let mine = self.running.iter().filter(|((s, _), r)| *s == shard && r.stage == stage).count();
+                assert!(mine < credit, "{name:?} is started beside {mine} with a credit of {credit}");
+                self.running.insert(name, Running { stage, environment, groups });
             }
             Command::Abandon(bundle) => self.end((shard, *bundle)),
             Command::Finalize(bundle) => {
@@ -101,7 +108,11 @@ impl Observer {
                 assert!(epoch <= committed, "{bundle:?} of {epoch:?} is finalized when {committed:?} is committed");
                 self.finalized += 1;
             }
-            _ => {}
+            Command::MergeWindows { .. } | Command::MapWindows { .. } | Command::Compact { .. } => {
+                let up = self.credit.values().any(|(env, n)| *env == environment && *n > 0);
+                assert!(up, "{command:?} for a worker that is not there");
+            }
+            Command::Progress(_) | Command::Split(..) => {}
         }
     }
 
@@ -121,7 +132,11 @@ impl Observer {
                 self.end((shard, *bundle));
             }
             Event::Failed { bundle, .. } => self.end((shard, *bundle)),
+            Event::Credit { stage, bundles } => {
+                self.credit.insert((shard, *stage), (environment, *bundles));
+            }
             Event::Lost { .. } => {
+                self.credit.retain(|(s, _), (env, _)| *s != shard || *env != environment);
                 let lost = self.running.iter().filter(|((s, _), r)| *s == shard && r.environment == environment);
                 let lost: Vec<BundleName> = lost.map(|(name, _)| *name).collect();
                 lost.into_iter().for_each(|name| self.end(name));
