@@ -313,3 +313,43 @@ fn a_slow_consumer_stops_its_producers_and_nobody_deadlocks() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn what_a_cut_stores_anew_stays_before_what_stood_behind_it() -> Result<()> {
+    let mut t = Topology::new();
+    let rows = ["b0", "c0", "b1", "b2", "b3"].map(str::to_owned);
+    let keyed = keyed_lines(&mut t, vec![split(&rows)], &Windowing::global());
+    let seen = t.plain("seen", &Windowing::global());
+    let see = User::new("see", |work: &mut Work| {
+        work.elements().iter().for_each(|e| work.emit(0, b"", &e.value, e.time, &e.windows));
+        Ok(())
+    });
+    t.user(see.state("log"), &[keyed], &[seen]);
+    out(&mut t, seen);
+    let mut driver = t.driver(Config { bundle_rows_max: 2, ..config(1) })?;
+    driver.hold("by letter");
+    driver.hold("see");
+    driver.read_rows = Some(1);
+    // three batches come to `see`: b0, c0 with b1, b2 with b3; the first is in flight and takes all the credit
+    driver.settle();
+    while !driver.open("by letter").is_empty() {
+        for (shard, bundle) in driver.open("by letter") {
+            driver.work(shard, None, bundle);
+        }
+        driver.settle();
+    }
+    assert_eq!(driver.rows_read(), 5);
+    driver.pass_epoch(); // all three are stored
+    let stage = driver.stage("see");
+    driver.worker(S, "see").credit(stage, 2);
+    driver.listen(S);
+    driver.settle(); // c0 starts too, b1 stays: their copy is given up
+    assert_eq!(driver.open("see").len(), 2);
+    driver.pass_epoch(); // b1 is stored anew
+    driver.crash(1)?;
+    driver.release("by letter");
+    driver.release("see");
+    assert_eq!(driver.run_to_end(), Outcome::Done);
+    assert_eq!(of(&driver, 'b'), ["b0", "b1", "b2", "b3"]);
+    Ok(())
+}
