@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""Run Beam's portable suite against a runner's binary, and compare with the list of known gaps.
+"""Run one of Beam's suites against a runner's binary, and compare with the list of known gaps.
 
-usage: run_suite.py BINARY [-k WORDS] [--jobs N] [--suite FILE] [--gaps FILE] [--report DIR]
+usage: run_suite.py BINARY [-k WORDS] [--jobs N] [--times N] [--suite FILE] [--gaps FILE] [--report DIR] [-- ARGUMENTS...]
+
+What stands behind `--` is added to the arguments of the server, for instance `-- --shards 4`; STATE there is the path of an
+empty folder that is deleted afterwards.
 
 Tests without a gap run first, so that a gap that hangs the server cannot spoil them; then the gaps. Exit code 1 if a test
 fails that is no gap, if a gap passes, or if the list names a test that does not run. The last line is `N passed, N failed,
@@ -54,22 +57,22 @@ def pytest(arguments, environment, output=None):
 
 
 def collect(suite, words, environment):
+    """Test name -> pytest's id of it."""
     code, text = pytest([suite, '--collect-only', '-q', *(['-k', words] if words else [])], environment)
-    names = [line.split('::')[-1] for line in text.splitlines() if '::test' in line]
-    if code != 0 or not names:
+    found = [line.split('::') for line in text.splitlines() if '::test' in line]
+    if code != 0 or not found:
         sys.exit(f'no tests could be collected:\n{text}')
-    return names
+    return {parts[-1]: '::'.join([suite, *parts[1:]]) for parts in found}
 
 
-def run(suite, names, seconds, jobs, environment, report):
+def run(ids, names, seconds, jobs, environment, report):
     """Test name -> (outcome, text); the outcome is passed, failed or skipped."""
     if not names:
         return {}
     with tempfile.NamedTemporaryFile(suffix='.xml') as result, open(report, 'w', encoding='utf-8') as output:
-        ids = [f'{suite}::PortableSuite::{name}' for name in names]
         # the thread method ends the process of a test that hangs in a call; xdist then starts another
         pytest(['-q', '-n', str(jobs), f'--timeout={seconds}', '--timeout-method=thread', '--tb=short',
-                f'--junitxml={result.name}', *ids], environment, output)
+                f'--junitxml={result.name}', *(ids[name] for name in names)], environment, output)
         found = {name: ('failed', 'no result: pytest ended early') for name in names}
         try:
             cases = list(xml.parse(result.name).iter('testcase'))
@@ -97,19 +100,32 @@ def main():
     parser.add_argument('--suite', default=os.path.join(here, 'portable_suite.py'))
     parser.add_argument('--gaps', default=os.path.join(here, 'known-gaps.txt'))
     parser.add_argument('--report', default='out/test', help='folder for the full output of pytest')
-    args = parser.parse_args()
+    parser.add_argument('--times', type=int, default=1, help='runs, one after the other')
+    own = sys.argv[1:sys.argv.index('--')] if '--' in sys.argv else sys.argv[1:]
+    args = parser.parse_args(own)
+    args.arguments = sys.argv[2 + len(own):]
 
-    environment = {**os.environ, 'RUNNER_BIN': os.path.abspath(args.binary)}
+    code = 0
+    for _ in range(args.times):
+        with tempfile.TemporaryDirectory() as state:
+            added = ' '.join(argument.replace('STATE', state) for argument in args.arguments)
+            code = max(code, once(args, {'RUNNER_ARGS': added} if added else {}))
+    return code
+
+
+def once(args, added):
+    environment = {**os.environ, 'RUNNER_BIN': os.path.abspath(args.binary), **added}
     if not os.access(environment['RUNNER_BIN'], os.X_OK):
         sys.exit(f'{args.binary} is not an executable file')
     os.makedirs(args.report, exist_ok=True)
     gaps = read_gaps(args.gaps)
-    names = collect(args.suite, args.k, environment)
+    ids = collect(args.suite, args.k, environment)
+    names = list(ids)
     unknown = [] if args.k else sorted(set(gaps) - set(names))
 
-    results = run(args.suite, [n for n in names if n not in gaps], TEST_SECONDS, args.jobs, environment,
+    results = run(ids, [n for n in names if n not in gaps], TEST_SECONDS, args.jobs, environment,
                   os.path.join(args.report, 'suite.log'))
-    results |= run(args.suite, [n for n in names if n in gaps], GAP_SECONDS, args.jobs, environment,
+    results |= run(ids, [n for n in names if n in gaps], GAP_SECONDS, args.jobs, environment,
                    os.path.join(args.report, 'suite-gaps.log'))
 
     def having(outcome, gap):

@@ -79,6 +79,9 @@ if step "build" 50 scripts/build.sh && step "guests" 10 bash -euo pipefail -c ch
   step "dirty rows" 2 bash -euo pipefail -c dirty_rows || true
   step "wordcount" 5 scripts/check_wordcount.sh "$thalweg" || true
   step "Beam suite" 25 "$python" scripts/run_suite.py "$thalweg" || true
+  step "Beam suite on 4 shards" 10 "$python" scripts/run_suite.py "$thalweg" --report "$logs/shards" -- --shards 4 || true
+  step "Beam suite with state" 10 "$python" scripts/run_suite.py "$thalweg" --report "$logs/state" -- --state-dir STATE || true
+  step "trigger transcripts" 10 "$python" scripts/run_suite.py "$thalweg" --suite tests/suites/trigger_transcripts.py --report "$logs/triggers" || true
   step "demo on Kafka" 10 scripts/demo_kafka.sh || true
 else
   say "Without the binary and the guests the other steps cannot run."

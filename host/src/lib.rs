@@ -50,6 +50,7 @@
 pub mod bench;
 pub mod cli;
 pub mod compose;
+pub mod expansion;
 pub mod jobs;
 pub mod native;
 pub mod pipeline;

@@ -4,6 +4,7 @@ use crate::child::{Ended, Run};
 use crate::lines::Lines;
 use crate::{place, watchdog};
 use anyhow::{Context as _, Result, anyhow};
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -63,6 +64,44 @@ impl Broker {
         Ok(Lines::of(&self.client("read", &[topic.as_ref()])?.out))
     }
 
+    /// Writes records, each a JSON text of `key`, `value`, `partition`, `timestamp` and `headers`, of which all but the value may be
+    /// left out.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn produce(&self, topic: &str, records: &[Value]) -> Result<()> {
+        let file = watchdog::folder("records")?.join("records.jsonl");
+        fs::write(&file, records.iter().map(|record| format!("{record}\n")).collect::<String>())?;
+        self.client("produce", &[topic.as_ref(), file.as_path()]).map(drop)
+    }
+
+    /// Everything that was committed to a topic, as records with `partition`, `timestamp`, `key`, `value` and `headers`, in the order of
+    /// key and value.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn dump(&self, topic: &str) -> Result<Vec<Value>> {
+        let mut found = json_lines(&self.client("dump", &[topic.as_ref()])?.out)?;
+        found.sort_by_key(|record| format!("{} {}", record["key"], record["value"]));
+        Ok(found)
+    }
+
+    /// What a group has committed, as `topic`, `partition` and `offset`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn offsets(&self, group: &str) -> Result<Vec<Value>> {
+        json_lines(&self.client("offsets", &[group.as_ref()])?.out)
+    }
+
+    /// Gives a topic more partitions: `topic:partitions`.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn grow(&self, topic: &str) -> Result<()> {
+        self.client("grow", &[topic.as_ref()]).map(drop)
+    }
+
     /// Copies what was committed to a topic into a file.
     ///
     /// # Errors
@@ -80,6 +119,14 @@ impl Broker {
             .args(args)
             .ok()
     }
+}
+
+/// The JSON texts of an output, one a line.
+///
+/// # Errors
+/// When a line is none.
+pub fn json_lines(text: &str) -> Result<Vec<Value>> {
+    text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))).collect()
 }
 
 /// The class path.

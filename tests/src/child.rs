@@ -26,6 +26,8 @@ pub enum Signal {
     Terminate,
     /// The end, at once.
     Kill,
+    /// Stand still.
+    Stop,
 }
 
 /// A command that is yet to run.
@@ -293,6 +295,7 @@ fn send(signal: Signal, to: &str) -> Result<()> {
         Signal::Interrupt => "INT",
         Signal::Terminate => "TERM",
         Signal::Kill => "KILL",
+        Signal::Stop => "STOP",
     };
     let script = "kill -s \"$1\" -- \"$2\" 2> /dev/null";
     let status = Command::new("sh").args(["-c", script, "kill", name, to]).status()?;

@@ -61,6 +61,19 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Asks it to stop, and again at once when it says that it does.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn stop_twice(mut self) -> Result<Ended> {
+        self.running.signal(Signal::Terminate)?;
+        self.running.until("it stops", |running| Ok(running.errors().contains("stopping")))?;
+        self.running.signal(Signal::Terminate)?;
+        self.running.wait()
+    }
+}
+
 /// A port that nobody listens on at the moment.
 ///
 /// # Errors

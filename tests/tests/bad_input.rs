@@ -224,6 +224,58 @@ fn a_result_that_lost_committed_lines_is_not_passed_over() -> Result<()> {
     sole_with(&run.command()?.end()?, 3, "FILE_CHANGED", &["hourly.jsonl", "committed"]).map(drop)
 }
 
+#[test]
+fn a_state_directory_that_is_something_else_is_refused_and_not_touched() -> Result<()> {
+    let mine = write("mine.txt", "my file\n")?;
+    let folder = mine.parent().context("it has a folder")?;
+    let to = watchdog::folder("copy")?.join("out.txt");
+    for (dir, why) in [(mine.as_path(), "not a directory"), (folder, "mine.txt")] {
+        let ended = copy(&place::january(), &to)?.arg("--state-dir").arg(dir).end()?;
+        sole_with(&ended, 3, "STATE_NOT_OURS", &[why])?;
+        let ended = Run::thalweg()?.args(["serve", "--port=0", "--state-dir"]).arg(dir).end()?;
+        sole_with(&ended, 3, "STATE_NOT_OURS", &[why])?;
+    }
+    ensure!(fs::read_to_string(&mine)? == "my file\n" && fs::read_dir(folder)?.count() == 1, "something was touched");
+    Ok(())
+}
+
+#[test]
+fn a_source_that_changed_since_the_last_run_is_named_with_its_file_before_anything_runs() -> Result<()> {
+    let rows = write("rows.csv", fs::read(repeated(22)?)?)?;
+    let run = Flights::over(&rows)?.lasting().with(&["--epoch-ms", "20"]);
+    let mut running = run.command()?.start()?;
+    running.until("the first commit", |_| Ok(run.epoch() > 0))?;
+    running.kill()?;
+    fs::write(&rows, "short\n")?;
+    let ended = run.command()?.end()?;
+    sole_with(&ended, 3, "FILE_CHANGED", &["rows.csv", "in: ReadLines"]).map(drop)
+}
+
+#[test]
+fn a_source_that_breaks_while_it_is_read_names_its_transform_and_file() -> Result<()> {
+    let mut text = "line\n".repeat(50_000).into_bytes();
+    text.extend(b"\xff\xfe\n");
+    let ended = copy(&write("not-utf8.txt", text)?, &watchdog::folder("copy")?.join("out.txt"))?.end()?;
+    sole_with(&ended, 1, "FILE_NOT_UTF8", &["not-utf8.txt", "in: ReadFromText"]).map(drop)
+}
+
+#[test]
+fn kafka_properties_without_kafka_are_not_passed_over_in_silence() -> Result<()> {
+    let ended = copy(&place::january(), &watchdog::folder("copy")?.join("out.txt"))?.args(["-X", "acks=all"]).ok()?;
+    ensure!(ended.err.contains("-X") && ended.err.contains("no effect"), "nothing was said\n{ended}");
+    Ok(())
+}
+
+#[test]
+fn aliases_without_end_are_one_clear_error() -> Result<()> {
+    let mut yaml = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for (name, before) in "bcdefghij".chars().zip("abcdefghi".chars()) {
+        yaml.push_str(&format!("{name}: &{name} [{}]\n", vec![format!("*{before}"); 10].join(", ")));
+    }
+    yaml.push_str("pipeline: {type: chain, transforms: [{type: Create, config: {elements: *j}}]}\n");
+    sole_with(&run(&yaml)?, 3, "YAML_TOO_LARGE", &["pipeline.yaml:"]).map(drop)
+}
+
 /// A pipeline that copies lines from one file to another.
 fn copy(from: &Path, to: &Path) -> Result<Run> {
     let yaml = format!(

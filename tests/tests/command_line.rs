@@ -2,10 +2,12 @@
 
 use acceptance::child::{Run, Running, Signal};
 use acceptance::flights::{Flights, repeated};
-use acceptance::server::{free_port, listens};
+use acceptance::python::program;
+use acceptance::server::{Server, free_port, listens};
 use acceptance::{diagnosis, place};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
+use std::time::{Duration, Instant};
 
 #[test]
 fn help_names_the_commands_and_their_options() -> Result<()> {
@@ -35,6 +37,52 @@ fn wrong_usage_is_exit_code_2_and_is_explained() -> Result<()> {
         ensure!(ended.code == Some(2), "exit code 2 was expected\n{ended}");
         ensure!(ended.err.contains("help") || ended.err.contains("Usage"), "it does not say what to do\n{ended}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_log_level_that_is_none_is_exit_code_2_with_those_there_are() -> Result<()> {
+    for args in [
+        &["run", "a.yaml", "--log-level", "banana"][..],
+        &["serve", "--log-level=banana"],
+        &["--job_port=0", "--log_level=banana", "--serve_http=false"],
+    ] {
+        let ended = Run::thalweg()?.args(args).end()?;
+        ensure!(ended.code == Some(2), "exit code 2 was expected\n{ended}");
+        for word in ["banana", "trace", "debug", "info", "warn", "error"] {
+            ensure!(ended.err.contains(word), "it does not mention {word}\n{ended}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_second_signal_ends_a_server_that_waits_for_its_jobs() -> Result<()> {
+    let server = Server::start(&["serve"])?;
+    let mut client = program("endless_job.py")?.args([&server.endpoint(), "wait"]).start()?;
+    client.until("its job runs", |client| Ok(client.output().contains("RUNNING")))?;
+    // a program that stands still does not answer when its worker is to stop
+    client.signal(Signal::Stop)?;
+    let begun = Instant::now();
+    let ended = server.stop_twice()?;
+    ensure!(ended.code == Some(130), "exit code 130 was expected\n{ended}");
+    ensure!(begun.elapsed() < Duration::from_secs(5), "it took {:?}\n{ended}", begun.elapsed());
+    Ok(())
+}
+
+#[test]
+fn a_directory_that_is_no_crate_is_named() -> Result<()> {
+    let ended = Run::thalweg()?.args(["udf", "build", "/no/such/crate"]).end()?;
+    diagnosis::sole_with(&ended, 3, "UDF_BUILD", &["/no/such/crate", "there is no such directory"]).map(drop)
+}
+
+#[test]
+fn one_shard_ends_its_epochs_however_busy_it_is() -> Result<()> {
+    let run = Flights::over(repeated(22)?)?.lasting().with(&["--epoch-ms", "20", "--shards", "1"]);
+    let ended = run.ok()?;
+    // a commit takes a few milliseconds, so most of the run's time is epochs of about 20 ms
+    let least = ended.took.as_millis() as u64 / 150;
+    ensure!(run.epoch() >= least.max(4), "{} epochs\n{ended}", run.epoch());
     Ok(())
 }
 

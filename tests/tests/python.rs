@@ -69,6 +69,19 @@ fn part_two_on_dirty_rows_and_our_own_runner_class_equals_the_oracle() -> Result
 }
 
 #[test]
+fn a_large_grouped_value_comes_page_by_page_and_may_be_read_again() -> Result<()> {
+    let ended = program("large_value.py")?.arg("20").args(as_prism()?).ok()?;
+    let answer = answer(&ended.out)?;
+    let number = |name: &str| answer.get(name).and_then(serde_json::Value::as_u64).unwrap_or_default();
+    let count = (20 << 20) / (1 << 16);
+    ensure!((number("first"), number("second")) == (count, count), "{answer}");
+    let check = count * (count - 1) / 2;
+    ensure!((number("first_check"), number("second_check")) == (check, check), "{answer}");
+    ensure!((number("small"), number("lists")) == (5, 0), "{answer}");
+    Ok(())
+}
+
+#[test]
 fn several_jobs_at_once_on_one_server_keep_their_data_apart() -> Result<()> {
     let folder = watchdog::folder("several")?;
     let jobs = 3;
@@ -113,6 +126,26 @@ fn a_server_that_is_asked_to_stop_ends_in_time_while_a_job_runs() -> Result<()> 
     let answer = answer(&client.out)?;
     let last = answer.get(1).and_then(|state| state.as_str()).unwrap_or_default();
     ensure!(last != "DONE" && last != "RUNNING", "the program thinks that its job is {last}\n{client}");
+    Ok(())
+}
+
+#[test]
+fn a_slow_splittable_function_is_split_while_it_runs_and_nothing_is_lost_or_doubled() -> Result<()> {
+    let server = Server::start(&["serve", "--shards=4"])?;
+    let ended = program("splits_job.py")?.args([&server.endpoint(), "slow"]).ok()?;
+    let answer = answer(&ended.out)?;
+    ensure!(answer["right"] == 1, "a number is lost or doubled: {answer}\n{ended}");
+    ensure!(answer["parts"].as_i64().is_some_and(|parts| parts >= 2), "it ran in one piece: {answer}\n{ended}");
+    Ok(())
+}
+
+#[test]
+fn an_endless_function_commits_shows_live_metrics_and_is_truncated_by_a_drain() -> Result<()> {
+    let server = Server::start(&["serve", "--shards=4"])?;
+    let ended = program("splits_job.py")?.args([&server.endpoint(), "endless"]).ok()?;
+    let answer = answer(&ended.out)?;
+    let wanted = serde_json::json!({"live": true, "lasting": true, "all": true, "state": "DRAINED"});
+    ensure!(answer == wanted, "it ended as {answer}\n{ended}\n--- the server:\n{}", server.log());
     Ok(())
 }
 

@@ -22,7 +22,9 @@ fn the_first_python_pipeline_counts_words() -> Result<()> {
     let path = watchdog::folder("readme")?.join("program.py");
     fs::write(&path, text.replace("target/debug/thalweg", &place::binary()?.display().to_string()))?;
     let ended = Run::python()?.arg(path).ok()?;
-    Lines::of(&ended.out).same_as(&Lines::of("('to', 2)\n('be', 2)\n('or', 1)\n('not', 1)\n"), "what it printed")
+    // Python's print writes a line and its end apart: with several workers two lines may come before two ends
+    let printed = ended.out.replace('\n', "").replace(')', ")\n");
+    Lines::of(&printed).same_as(&Lines::of("('to', 2)\n('be', 2)\n('or', 1)\n('not', 1)\n"), "what it printed")
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The arguments of every command.
 
 use super::logs::LogKind;
-use super::prism::Flags;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -90,27 +89,54 @@ pub struct PlanArgs {
 pub struct ServeArgs {
     /// Port of all services, on the loopback interface; 0 takes any free one
     #[arg(long, alias = "job_port", default_value_t = 8099)]
-    port: u16,
+    pub port: u16,
+    /// Threads that run each job, at most 64 [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub shards: Option<u16>,
+    /// Milliseconds between two commits of a job [default: 500]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=3_600_000))]
+    pub epoch_ms: Option<i64>,
+    /// Keep the state of running jobs on disk, each in a directory of its own below this one; without it in memory
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Jobs that may run at once
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs_max: u16,
+    /// How often a bundle that failed is tried again before its job fails [default: 3]
+    #[arg(long, value_name = "N")]
+    pub bundle_retries: Option<u32>,
+    /// Largest message taken from a worker in MiB: no element may be larger
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(4..=2047))]
+    pub message_mib_max: u16,
+    /// Seconds a worker may take to start
+    #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..))]
+    pub worker_start_seconds: u32,
+    /// Let submitters name commands that are run here as workers (environment PROCESS)
+    #[arg(long)]
+    pub allow_process_workers: bool,
+    /// Let submitters name images that are run here as workers (environment DOCKER)
+    #[arg(long)]
+    pub allow_docker_workers: bool,
+    /// Show no data in messages about failed bundles
+    #[arg(long)]
+    pub hide_elements: bool,
     /// Of Prism's command line; there is no web page to serve
     #[arg(long = "serve_http", hide = true, num_args = 0..=1, default_missing_value = "true")]
     _serve_http: Option<String>,
     /// Logging.
     #[command(flatten)]
-    logs: LogArgs,
+    pub logs: LogArgs,
 }
 
-impl ServeArgs {
-    /// The same as Prism's flags.
-    pub fn flags(&self) -> Flags {
-        Flags { port: self.port, level: self.logs.log_level.clone(), kind: self.logs.log_kind, ..Flags::default() }
-    }
-}
+/// What `--log-level` takes, here and on Prism's command line.
+pub const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 
 /// Logging.
 #[derive(Debug, Args)]
 pub struct LogArgs {
-    /// What to log: trace, debug, info, warn, error
-    #[arg(long, alias = "log_level", value_name = "LEVEL", default_value = "info")]
+    /// What to log
+    #[arg(long, alias = "log_level", value_name = "LEVEL", default_value = "info", value_parser = LEVELS,
+        ignore_case = true)]
     pub log_level: String,
     /// How to log
     #[arg(long, alias = "log_kind", value_name = "KIND", value_enum, default_value_t = LogKind::Text)]

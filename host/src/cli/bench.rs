@@ -1,7 +1,7 @@
 //! `thalweg bench`: one workload, one line of numbers for the script that compares.
 
 use super::args::{self, BenchArgs, Udf};
-use super::exit::Failed;
+use super::exit::{Failed, print};
 use super::logs;
 use crate::bench::{Function, Workload, run};
 use std::process::ExitCode;
@@ -19,12 +19,7 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode, Failed> {
         Udf::Native => Function::Native,
     };
     let done = run(workload, &function, &args.data, args.shards)?;
-    println!(
-        "rows={} check={} events={} cpu_seconds={:.2}",
-        done.rows,
-        done.check,
-        done.events,
-        done.cpu.as_secs_f64()
-    );
+    let cpu = done.cpu.as_secs_f64();
+    print(&format!("rows={} check={} events={} cpu_seconds={cpu:.2}\n", done.rows, done.check, done.events));
     Ok(ExitCode::SUCCESS)
 }

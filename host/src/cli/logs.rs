@@ -25,8 +25,8 @@ pub enum LogKind {
     Json,
 }
 
-/// Starts logging. `level` is a level, or a filter as `tracing` writes them; `THALWEG_LOG` in the environment wins over it. Does
-/// nothing if logging was started before.
+/// Starts logging. `level` is one of those the command line takes; a filter as `tracing` writes them, given by `THALWEG_LOG` in
+/// the environment, wins over it. Does nothing if logging was started before.
 pub fn init(level: &str, kind: LogKind) {
     let fallback = || EnvFilter::try_new(quiet(level)).unwrap_or_else(|_| EnvFilter::new(quiet("info")));
     let filter = EnvFilter::try_from_env("THALWEG_LOG").unwrap_or_else(|_| fallback());

@@ -13,6 +13,7 @@ mod progress;
 mod run;
 mod serve;
 mod signals;
+mod staging;
 mod table;
 mod udf;
 
@@ -28,12 +29,13 @@ use std::process::ExitCode;
 #[must_use]
 pub fn main() -> ExitCode {
     let given: Vec<String> = std::env::args().skip(1).collect();
-    let done = match prism::parse(&given) {
-        Some(flags) => serve::serve(&flags),
-        None => match Arguments::try_parse() {
-            Ok(arguments) => command(arguments),
-            Err(usage) => usage.exit(), // prints, and ends with 0 for --help and 2 for wrong usage
-        },
+    let (parsed, ignored) = match prism::parse(&given) {
+        Some(prism) => (Arguments::try_parse_from(prism.arguments), prism.ignored),
+        None => (Arguments::try_parse(), Vec::new()),
+    };
+    let done = match parsed {
+        Ok(arguments) => command(arguments, &ignored),
+        Err(usage) => usage.exit(), // prints, and ends with 0 for --help and 2 for wrong usage
     };
     match done {
         Ok(code) => code,
@@ -41,11 +43,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn command(arguments: Arguments) -> Result<ExitCode, Failed> {
+fn command(arguments: Arguments, ignored: &[String]) -> Result<ExitCode, Failed> {
     match arguments.command {
         Command::Run(run) => run::run(&run),
         Command::Plan(plan) => plan::plan(&plan),
-        Command::Serve(serve) => serve::serve(&serve.flags()),
+        Command::Serve(serve) => serve::serve(&serve, ignored),
         Command::Bench(bench) => bench::bench(&bench),
         Command::Udf { command } => match command {
             UdfCommand::Build(build) => udf::build(&build),

@@ -78,5 +78,6 @@ fn route(route: Route) -> &'static str {
         Route::Keyed => "by key to stage",
         Route::Spread => "spread to stage",
         Route::Broadcast => "to all of stage",
+        Route::Single => "to one of stage",
     }
 }

@@ -1,58 +1,67 @@
 //! The command line of Beam's Prism runner, so that SDKs can start this program in its place.
 //!
-//! Flags as Go programs take them: one dash or two, values joined by `=` or apart. Flags we do not know are passed over: a
-//! newer SDK may send them, and none changes what a pipeline computes.
+//! In: the process's arguments. Out: the same as arguments of `thalweg serve`, whose own parser judges the values. Flags
+//! are written as Go programs take them: one dash or two, values joined by `=` or apart. Flags that neither knows are passed
+//! over: a newer SDK may send them, and none changes what a pipeline computes.
 //! Source: `apache_beam/runners/portability/prism_runner.py`, `sdks/go/cmd/prism`.
 
-use super::logs::LogKind;
-
-/// Prism's flags that we act on.
+/// A command line of Prism's.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Flags {
-    /// Where to listen on the loopback interface.
-    pub port: u16,
-    /// `debug`, `info`, `warn`, `error`.
-    pub level: String,
-    /// How to log.
-    pub kind: LogKind,
+pub struct Translated {
+    /// The same for `thalweg serve`, from the name of the program on.
+    pub arguments: Vec<String>,
     /// Flags that were passed over.
     pub ignored: Vec<String>,
-}
-
-impl Default for Flags {
-    fn default() -> Self {
-        Self { port: 8073, level: "info".to_owned(), kind: LogKind::Text, ignored: Vec::new() }
-    }
 }
 
 /// Flags by which Prism's command line is recognised.
 const KNOWN: [&str; 7] =
     ["job_port", "log_level", "log_kind", "serve_http", "web_port", "idle_shutdown_timeout", "worker_pool_port"];
+/// Flags of `thalweg serve` that may stand beside them, and whether they take a value.
+const OURS: [(&str, bool); 10] = [
+    ("shards", true),
+    ("epoch-ms", true),
+    ("state-dir", true),
+    ("jobs-max", true),
+    ("bundle-retries", true),
+    ("message-mib-max", true),
+    ("worker-start-seconds", true),
+    ("allow-process-workers", false),
+    ("allow-docker-workers", false),
+    ("hide-elements", false),
+];
 
 /// Reads Prism's flags; `None` if the arguments are not Prism's.
-pub fn parse(arguments: &[String]) -> Option<Flags> {
+pub fn parse(arguments: &[String]) -> Option<Translated> {
     let first = arguments.first()?;
     if !first.starts_with('-') || !arguments.iter().any(|a| KNOWN.contains(&split(a).0)) {
         return None;
     }
-    let mut flags = Flags::default();
+    let mut translated = Translated { arguments: vec!["thalweg".to_owned(), "serve".to_owned()], ignored: Vec::new() };
     let mut rest = arguments.iter().map(String::as_str).peekable();
     while let Some(argument) = rest.next() {
         let (name, joined) = split(argument);
-        let boolean = name == "serve_http";
+        let ours = OURS.iter().find(|(known, _)| *known == name.replace('_', "-"));
+        let lone = name == "serve_http" || ours.is_some_and(|(_, takes)| !takes);
         // a value stands apart if nothing is joined and the next argument is not a flag; Go's booleans are always joined
-        let value = joined.or_else(|| if boolean { None } else { rest.next_if(|next| !next.starts_with('-')) });
+        let value = joined.or_else(|| if lone { None } else { rest.next_if(|next| !next.starts_with('-')) });
+        let serve = &mut translated.arguments;
         match (name, value) {
-            ("job_port", Some(port)) => flags.port = port.parse().ok()?,
-            ("log_level", Some(level)) => flags.level = level.to_lowercase(),
-            ("log_kind", Some("json")) => flags.kind = LogKind::Json,
+            ("job_port", Some(port)) => serve.push(format!("--port={port}")),
+            ("log_level", Some(level)) => serve.push(format!("--log-level={level}")),
+            ("log_kind", Some("json")) => serve.push("--log-kind=json".to_owned()),
             // Prism has two kinds for people, `dev` and `text`
-            ("log_kind", Some(_)) => flags.kind = LogKind::Text,
+            ("log_kind", Some(_)) => serve.push("--log-kind=text".to_owned()),
             ("serve_http", _) => {} // there is no web page to serve
-            _ => flags.ignored.push(argument.to_owned()),
+            (_, value) => match (ours, value) {
+                (Some((name, true)), Some(value)) => serve.push(format!("--{name}={value}")),
+                (Some(_), Some("false")) => {}
+                (Some((name, _)), _) => serve.push(format!("--{name}")),
+                (None, _) => translated.ignored.push(argument.to_owned()),
+            },
         }
     }
-    Some(flags)
+    Some(translated)
 }
 
 /// Name without dashes, and the joined value.
@@ -66,22 +75,25 @@ fn split(argument: &str) -> (&str, Option<&str>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::args::Arguments;
     use super::*;
+    use clap::CommandFactory as _;
 
-    fn parsed(line: &str) -> Option<Flags> {
-        parse(&line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    fn parsed(line: &str) -> Option<(String, Vec<String>)> {
+        let given: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        parse(&given).map(|t| (t.arguments.get(2..).unwrap_or_default().join(" "), t.ignored))
     }
 
     #[test]
     fn flags_may_be_joined_or_apart_with_one_dash_or_two() {
-        let wanted = Flags { port: 50123, level: "warn".to_owned(), kind: LogKind::Json, ignored: Vec::new() };
         for line in [
             "--job_port=50123 --log_level=warn --log_kind=json --serve_http=false",
-            "--job_port 50123 --log_level WARN --log_kind json --serve_http=false",
+            "--job_port 50123 --log_level warn --log_kind json --serve_http=false",
             "-serve_http=false -job_port=50123 -log_level warn -log_kind=json",
             "--serve_http --job_port 50123 --log_level warn --log_kind json",
         ] {
-            assert_eq!(parsed(line).as_ref(), Some(&wanted), "{line}");
+            let wanted = ("--port=50123 --log-level=warn --log-kind=json".to_owned(), Vec::new());
+            assert_eq!(parsed(line), Some(wanted), "{line}");
         }
     }
 
@@ -89,7 +101,26 @@ mod tests {
     fn unknown_flags_are_passed_over_with_their_values() {
         let flags = parsed("--idle_shutdown_timeout=5m --web_port 0 --new_flag x --job_port 7");
         let ignored = ["--idle_shutdown_timeout=5m", "--web_port", "--new_flag"].map(str::to_owned).to_vec();
-        assert_eq!(flags.map(|f| (f.port, f.ignored)), Some((7, ignored)));
+        assert_eq!(flags, Some(("--port=7".to_owned(), ignored)));
+    }
+
+    #[test]
+    fn our_own_flags_may_stand_beside_them() {
+        let flags =
+            parsed("--job_port 7 --serve_http=false --state-dir X --shards=4 --allow_process_workers --epoch-ms 20");
+        let wanted = "--port=7 --state-dir=X --shards=4 --allow-process-workers --epoch-ms=20";
+        assert_eq!(flags, Some((wanted.to_owned(), Vec::new())));
+    }
+
+    #[test]
+    fn every_option_of_serve_is_known_here() {
+        let command = Arguments::command();
+        let serve = command.find_subcommand("serve").map(clap::Command::get_opts).into_iter().flatten();
+        let named = serve.filter_map(clap::Arg::get_long);
+        let elsewhere = ["port", "serve_http", "log-level", "log-kind"];
+        let missing: Vec<&str> =
+            named.filter(|n| !elsewhere.contains(n) && !OURS.iter().any(|(name, _)| name == n)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
     }
 
     #[test]
@@ -97,6 +128,5 @@ mod tests {
         for line in ["run --job_port=1", "--help", "--version", "--no-such-flag", ""] {
             assert_eq!(parsed(line), None, "{line}");
         }
-        assert_eq!(parsed("--job_port=many"), None, "the usage of this program is shown then");
     }
 }

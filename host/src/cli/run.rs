@@ -7,13 +7,14 @@ use super::table::{table, thousands};
 use super::{logs, signals};
 use crate::compose::{ComponentStore, Composer, Place, Settings, SinkReport};
 use crate::native::Registry;
+use crate::pipeline::urn;
 use crate::{runtime, yaml};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use thalweg_beam::translate::{Role, translate};
+use thalweg_beam::translate::{Role, Translation, translate};
 use thalweg_core::engine::Outcome;
 use thalweg_core::error::Error;
 use thalweg_core::id::Epoch;
@@ -31,6 +32,9 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failed> {
             .into());
     }
     let name = args.app_id.clone().unwrap_or_else(|| stem(&args.file.file));
+    if !args.kafka.is_empty() && !uses_kafka(&translation) {
+        tracing::warn!("-X sets a property of Kafka clients, and this pipeline has none: it has no effect");
+    }
     let composed = composer.compose(&mut translation, &name)?;
     let (sinks, rows) = (composed.reports.clone(), composed.rows.filter(|n| *n > 0));
     let spec = composer.job(&name, composed);
@@ -58,6 +62,8 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failed> {
             Ok(ExitCode::from(INTERRUPTED))
         }
         Outcome::Cancelled => Err(Failed::running(Error::internal("JOB_CANCELLED", "the job was cancelled"))),
+        // what is found wrong when a source is opened is found before anything runs
+        Outcome::Failed(error) if finished.refused => Err(Failed::before(error)),
         Outcome::Failed(error) => Err(Failed::running(error)),
     }
 }
@@ -72,6 +78,12 @@ fn settings(args: &RunArgs) -> Settings {
         kafka: args.kafka.iter().cloned().collect(),
         ..default
     }
+}
+
+/// Whether a source or a sink of the pipeline is a Kafka client.
+fn uses_kafka(translation: &Translation) -> bool {
+    let mut all = translation.sources.iter().chain(&translation.sinks);
+    all.any(|spec| [urn::SOURCE_KAFKA, urn::SINK_KAFKA].contains(&spec.urn.as_str()))
 }
 
 /// The name of a job: that of its file.

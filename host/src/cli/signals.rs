@@ -3,21 +3,33 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use thalweg_core::error::{Error, Result};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Waits for SIGINT or SIGTERM.
-///
-/// # Errors
-/// `SIGNALS` when the process cannot listen to signals.
-pub async fn interrupted() -> Result<()> {
-    let failed = |e: std::io::Error| Error::internal("SIGNALS", format!("cannot listen to signals: {e}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// SIGINT and SIGTERM from the moment it was made: none that comes between two waits is missed.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Begins to listen. Needs a runtime of tokio.
+    ///
+    /// # Errors
+    /// `SIGNALS` when the process cannot listen to signals.
+    pub fn listen() -> Result<Self> {
+        let failed = |e: std::io::Error| Error::internal("SIGNALS", format!("cannot listen to signals: {e}"));
+        let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate()).map_err(failed)? })
     }
-    Ok(())
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 /// Calls `ask` at the first signal; at the second the process ends. The flag says whether there was one.
@@ -31,13 +43,12 @@ pub fn on_interrupt(ask: impl FnOnce() + Send + 'static) -> Result<Arc<AtomicBoo
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
     let listen = move || {
         runtime.block_on(async move {
-            if interrupted().await.is_ok() {
-                seen.store(true, Ordering::SeqCst);
-                ask();
-                if interrupted().await.is_ok() {
-                    std::process::exit(i32::from(super::exit::INTERRUPTED));
-                }
-            }
+            let Ok(mut signals) = Signals::listen() else { return };
+            signals.next().await;
+            seen.store(true, Ordering::SeqCst);
+            ask();
+            signals.next().await;
+            std::process::exit(i32::from(super::exit::INTERRUPTED));
         });
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(listen).map_err(failed)?;

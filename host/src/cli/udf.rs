@@ -33,6 +33,13 @@ pub fn componentize(args: &ComponentizeArgs) -> Result<ExitCode, Failed> {
 /// Runs cargo; returns the module it made.
 fn compile(dir: &Path) -> Result<PathBuf> {
     let failed = |message: String, help: &str| Error::new("UDF_BUILD", Domain::User, message).help(help);
+    if !dir.join("Cargo.toml").is_file() {
+        let why = if dir.is_dir() { "there is no Cargo.toml in it" } else { "there is no such directory" };
+        return Err(failed(
+            format!("{} is not the directory of a function's crate: {why}", dir.display()),
+            "give the directory with the Cargo.toml of the function: `thalweg udf build DIR`",
+        ));
+    }
     let run = Command::new("cargo")
         .args(["build", "--release", "--target", TARGET, "--message-format=json-render-diagnostics"])
         .current_dir(dir)

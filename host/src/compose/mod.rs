@@ -6,6 +6,7 @@
 mod components;
 mod connectors;
 mod local;
+mod mirror;
 pub mod payload;
 mod payload_of;
 mod shape;
@@ -127,6 +128,13 @@ impl Composer {
         self
     }
 
+    /// The same with another directory for the state of the next job; memory without one.
+    #[must_use]
+    pub fn with_state_dir(mut self, dir: Option<PathBuf>) -> Self {
+        self.settings.state_dir = dir;
+        self
+    }
+
     /// How jobs are run.
     #[must_use]
     pub fn settings(&self) -> &Settings {
@@ -163,11 +171,16 @@ impl Composer {
         let found = found.collect::<Result<Vec<_>>>()?;
         let rows = found.iter().map(|f| f.rows).sum();
         let read: Vec<PathBuf> = found.iter().flat_map(|f| f.files.iter().cloned()).collect();
-        let sources = found.into_iter().map(|f| f.spec).collect();
+        let mut mirrors = BTreeMap::new();
+        let mut sources = Vec::new();
+        for (found, id) in found.into_iter().zip(&plan.sources) {
+            mirrors.extend(found.mirror.map(|mirror| (*id, mirror)));
+            sources.push(found.spec);
+        }
         let made = translation.sinks.iter().map(|spec| sinks::sink(spec, &self.settings, &self.connectors, name));
         let (sinks, reports): (_, Vec<SinkReport>) = made.collect::<Result<Vec<_>>>()?.into_iter().unzip();
         reports.iter().try_for_each(|report| sinks::refuse_own_input(report, &read))?;
-        let store = store::open(self.settings.state_dir.as_deref())?;
+        let store = mirror::mirrored(store::open(self.settings.state_dir.as_deref())?, mirrors);
         let local = LocalWorkers::new(translation, &plan, self.registry.clone(), Arc::clone(&self.components))?;
         Ok(Composed { plan, sources, sinks, local, store, reports, rows })
     }

@@ -3,6 +3,7 @@
 use crate::row::Schema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use thalweg_io::kafka::{Limit, RecordTime, SinkElement, SourceElement, Start};
 
 /// Reads text files, a row a line.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -20,51 +21,67 @@ pub struct TextSource {
     pub plain: bool,
 }
 
-/// Reads a Kafka topic.
+/// Reads Kafka topics.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct KafkaSource {
     /// `host:port`, separated by commas.
     pub bootstrap_servers: String,
-    /// The topic.
-    pub topic: String,
+    /// The topics.
+    pub topics: Vec<String>,
     /// Properties of the consumer, verbatim.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
     /// Where a job without committed positions begins.
-    #[serde(default)]
-    pub start: StartAt,
+    #[serde(default = "latest")]
+    pub start: Start,
+    /// Whether it begins where the group of the property `group.id` stands, if it stands anywhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_group: bool,
+    /// Whether the group's offsets follow what the job commits.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub commit_group: bool,
     /// Where it ends.
     #[serde(default)]
     pub stop: StopAt,
+    /// Where it ends besides, and whether it looks for new partitions.
+    #[serde(default, skip_serializing_if = "Limit::is_none")]
+    pub limit: Limit,
+    /// Where event times come from; by default from the records of an endless topic, and from nowhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<RecordTime>,
     /// What a record becomes.
     #[serde(default)]
-    pub element: Record,
+    pub element: SourceElement,
 }
 
-/// What becomes of a record that is read.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Record {
-    /// A pair of key and value, both bytes.
-    #[default]
-    KeyValue,
-    /// The value, bytes.
-    Value,
-    /// A row `{payload: bytes}` of the value.
-    Payload,
-    /// A row of this schema; the value is a JSON object, and one that does not fit fails the job.
-    Json(Schema),
+/// Kafka's own default.
+fn latest() -> Start {
+    Start::Latest
 }
 
-/// Where reading begins.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StartAt {
-    /// At the oldest record.
-    Earliest,
-    /// Behind the newest one. Kafka's own default.
-    #[default]
-    Latest,
+impl KafkaSource {
+    /// Reads one topic from its end for ever, as key and value.
+    #[must_use]
+    pub fn new(bootstrap_servers: &str, topic: &str) -> Self {
+        Self {
+            bootstrap_servers: bootstrap_servers.to_owned(),
+            topics: vec![topic.to_owned()],
+            properties: BTreeMap::new(),
+            start: latest(),
+            from_group: false,
+            commit_group: false,
+            stop: StopAt::Never,
+            limit: Limit::default(),
+            time: None,
+            element: SourceElement::default(),
+        }
+    }
+
+    /// Whether it ends by itself.
+    #[must_use]
+    pub fn bounded(&self) -> bool {
+        self.stop == StopAt::EndOffsets || self.limit.ends()
+    }
 }
 
 /// Where reading ends.
@@ -101,7 +118,7 @@ pub enum Line {
     Field(String),
 }
 
-/// Writes rows to a Kafka topic, a record each, without key.
+/// Writes elements to a Kafka topic, a record each.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct KafkaSink {
     /// `host:port`, separated by commas.
@@ -111,11 +128,9 @@ pub struct KafkaSink {
     /// Properties of the producer, verbatim.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
-    /// Fields of the rows.
-    pub schema: Schema,
-    /// What a record's value holds.
+    /// What a record holds.
     #[serde(default)]
-    pub value: Line,
+    pub element: SinkElement,
 }
 
 /// Calls a function of a component. The Python package writes the same.

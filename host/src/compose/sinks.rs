@@ -13,7 +13,7 @@ use thalweg_core::error::{Error, Result};
 use thalweg_core::id::Epoch;
 use thalweg_core::port::sink::{Prepared, Sink};
 use thalweg_io::file::{JsonLinesConfig, JsonLinesSink};
-use thalweg_io::kafka::{KafkaSink, KafkaSinkConfig, SinkElement};
+use thalweg_io::kafka::{KafkaSink, KafkaSinkConfig};
 
 /// What a run writes to one sink.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ pub fn refuse_own_input(report: &SinkReport, read: &[PathBuf]) -> Result<()> {
 
 /// Whether anyone knows a sink.
 pub fn known(urn: &str, connectors: &Connectors) -> bool {
-    [urn::SINK_FILE, urn::SINK_KAFKA].contains(&urn) || connectors.sink(urn).is_some()
+    [urn::SINK_FILE, urn::SINK_KAFKA, urn::SINK_DISCARD].contains(&urn) || connectors.sink(urn).is_some()
 }
 
 /// The sink of a spec. `job` names the job among those that use the same cluster. Nothing is touched yet.
@@ -73,6 +73,7 @@ pub fn sink(
     let made = match spec.urn.as_str() {
         urn::SINK_FILE => file(payload_of::json(&spec.payload, &spec.name)?, settings),
         urn::SINK_KAFKA => kafka(payload_of::json(&spec.payload, &spec.name)?, &spec.name, settings, job),
+        urn::SINK_DISCARD => Ok((Box::new(Discard) as Box<dyn Sink>, Place::Other(spec.urn.clone()))),
         other => match connectors.sink(other) {
             Some(make) => make(spec).map(|sink| (sink, Place::Other(other.to_owned()))),
             None => Err(unknown(spec)),
@@ -97,10 +98,6 @@ fn file(payload: FileSink, settings: &Settings) -> Result<(Box<dyn Sink>, Place)
 }
 
 fn kafka(payload: KafkaPayload, name: &str, settings: &Settings, job: &str) -> Result<(Box<dyn Sink>, Place)> {
-    let element = match payload.value {
-        Line::Json => SinkElement::Json { schema: payload.schema, key: None },
-        Line::Field(_) => SinkElement::Payload,
-    };
     let place = Place::Topic(payload.topic.clone(), payload.bootstrap_servers.clone());
     // parts of a transactional id: letters that every cluster takes
     let clean = |text: &str| text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect::<String>();
@@ -109,12 +106,33 @@ fn kafka(payload: KafkaPayload, name: &str, settings: &Settings, job: &str) -> R
         topic: payload.topic,
         app_id: format!("thalweg-{}", clean(job)),
         sink: clean(name),
-        element,
+        element: payload.element,
         transaction_timeout_ms: 60_000,
         delivery_timeout_ms: 180_000,
         outbox_bytes_max: 256 << 20,
     };
     Ok((Box::new(KafkaSink::new(config)?), place))
+}
+
+/// Keeps nothing.
+struct Discard;
+
+impl Sink for Discard {
+    fn prepare(&mut self, _epoch: Epoch, _batches: &[Batch]) -> Result<Prepared> {
+        Ok(Prepared::default())
+    }
+
+    fn deliver(&mut self, _epoch: Epoch, _outbox: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
+    fn recover(&mut self, _mark: Option<&[u8]>) -> Result<Option<Epoch>> {
+        Ok(None)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Counts what goes into a sink, and puts its name to what it complains about.

@@ -1,6 +1,6 @@
 //! Native sources: from a URN and its payload to something that shards can open.
 
-use super::payload::{KafkaSource as KafkaPayload, Record, StartAt, StopAt, TextSource as TextPayload};
+use super::payload::{KafkaSource as KafkaPayload, StopAt, TextSource as TextPayload};
 use super::{Connectors, Settings, payload_of};
 use crate::pipeline::urn;
 use crate::runtime::{OpenSource, SourceSpec};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use thalweg_beam::translate::NativeSpec;
 use thalweg_core::error::{Error, Result};
 use thalweg_io::file::{FileList, LineElement, TextConfig, TextSource};
-use thalweg_io::kafka::{KafkaSource, KafkaSourceConfig, KafkaSplits, RecordTime, SourceElement, Start};
+use thalweg_io::kafka::{GroupOffsets, KafkaSource, KafkaSourceConfig, KafkaSplits, MergedKafkaSource, RecordTime};
 
 /// Where the times of an endless topic's own records are the event times: how much earlier than the newest record of its
 /// partition another one may be, in milliseconds.
@@ -23,6 +23,14 @@ pub struct Found {
     pub rows: Option<u64>,
     /// The files it reads, by their real paths.
     pub files: Vec<PathBuf>,
+    /// Told of its positions once they are committed.
+    pub mirror: Option<GroupOffsets>,
+}
+
+impl From<SourceSpec> for Found {
+    fn from(spec: SourceSpec) -> Self {
+        Self { spec, rows: None, files: Vec::new(), mirror: None }
+    }
 }
 
 /// Whether anyone knows a source.
@@ -36,7 +44,7 @@ pub fn source(spec: &NativeSpec, settings: &Settings, connectors: &Connectors) -
         urn::SOURCE_TEXT => text(&payload_of::json(&spec.payload, &spec.name)?),
         urn::SOURCE_KAFKA => kafka(payload_of::json(&spec.payload, &spec.name)?, settings),
         other => match connectors.source(other) {
-            Some(make) => make(spec).map(|spec| Found { spec, rows: None, files: Vec::new() }),
+            Some(make) => make(spec).map(Found::from),
             None => Err(unknown(spec)),
         },
     };
@@ -65,30 +73,35 @@ fn text(payload: &TextPayload) -> Result<Found> {
     let splits = files.splits();
     let read = splits.iter().filter_map(|split| files.path(*split)?.canonicalize().ok()).collect();
     let open: OpenSource = Arc::new(move || Ok(Box::new(TextSource::new(config.clone(), files.clone()))));
-    Ok(Found { spec: SourceSpec { splits, open }, rows: None, files: read })
+    Ok(Found { files: read, ..Found::from(SourceSpec { splits, open }) })
 }
 
 fn kafka(payload: KafkaPayload, settings: &Settings) -> Result<Found> {
+    let ends = payload.bounded();
     let bounded = payload.stop == StopAt::EndOffsets;
+    // of an endless topic nothing else would ever move the watermark
+    let usual = if ends { RecordTime::None } else { RecordTime::Record { out_of_order_ms: OUT_OF_ORDER_MS } };
     let config = KafkaSourceConfig {
         client: settings.kafka_client(&payload.bootstrap_servers, payload.properties),
-        topics: vec![payload.topic],
-        element: match payload.element {
-            Record::KeyValue => SourceElement::KeyValue,
-            Record::Value => SourceElement::Value,
-            Record::Payload => SourceElement::Payload,
-            Record::Json(schema) => SourceElement::Json(schema),
-        },
-        // of an endless topic nothing else would ever move the watermark
-        time: if bounded { RecordTime::None } else { RecordTime::Record { out_of_order_ms: OUT_OF_ORDER_MS } },
-        start: match payload.start {
-            StartAt::Earliest => Start::Earliest,
-            StartAt::Latest => Start::Latest,
-        },
+        topics: payload.topics,
+        element: payload.element,
+        time: payload.time.unwrap_or(usual),
+        start: payload.start,
+        from_group: payload.from_group,
         bounded,
     };
     let found = KafkaSplits::discover(&config)?;
-    let (splits, rows) = (found.splits(), bounded.then(|| found.records()));
-    let open: OpenSource = Arc::new(move || Ok(Box::new(KafkaSource::new(config.clone(), found.clone())?)));
-    Ok(Found { spec: SourceSpec { splits, open }, rows, files: Vec::new() })
+    let mirror = payload.commit_group.then(|| GroupOffsets::new(&config.client, found.clone())).transpose()?;
+    let rows = bounded.then(|| found.records());
+    let limit = payload.limit;
+    let spec = if limit.is_none() {
+        let splits = found.splits();
+        let open: OpenSource = Arc::new(move || Ok(Box::new(KafkaSource::new(config.clone(), found.clone())?)));
+        SourceSpec { splits, open }
+    } else {
+        let open: OpenSource =
+            Arc::new(move || Ok(Box::new(MergedKafkaSource::new(config.clone(), found.clone(), limit)?)));
+        SourceSpec { splits: MergedKafkaSource::splits(), open }
+    };
+    Ok(Found { rows: rows.map(|n| n.min(limit.records.unwrap_or(n))), mirror, ..Found::from(spec) })
 }

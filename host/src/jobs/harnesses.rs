@@ -1,6 +1,7 @@
 //! The SDK workers of one job: a harness per environment and worker number, and the factory that gives shards their share.
 
 use super::is_sdk;
+use super::sizes::Sizes;
 use crate::compose::LocalWorkers;
 use crate::runtime::{Waker, WorkerFactory, WorkerSet};
 use std::collections::BTreeMap;
@@ -13,19 +14,29 @@ use thalweg_core::error::Result;
 use thalweg_core::graph::{EnvironmentId, Plan, StageKind};
 use thalweg_core::id::ShardId;
 
-/// The most workers an environment may have, whatever a submitter asks for.
-const PARALLELISM_MAX: i64 = 64;
-
-/// The harnesses of a job, by environment.
+/// The harnesses of a job, by environment. Cheap to clone; when the last clone goes, the workers are told to stop.
 #[derive(Clone)]
-pub struct Harnesses(Arc<BTreeMap<EnvironmentId, Vec<Harness>>>);
+pub struct Harnesses(Arc<All>);
+
+struct All(BTreeMap<EnvironmentId, Vec<Harness>>);
+
+impl Drop for All {
+    fn drop(&mut self) {
+        self.0.values().flatten().for_each(Harness::end);
+    }
+}
 
 impl Harnesses {
-    /// Starts the workers that the plan needs. They come up in the background.
-    pub fn start(server: &Arc<FnApiServer>, translation: &Translation, plan: &Plan, job: &PreparedJob) -> Result<Self> {
+    /// Starts the workers that the plan needs. They come up in the background; none is started unless all can be.
+    pub fn start(
+        server: &Arc<FnApiServer>,
+        translation: &Translation,
+        plan: &Plan,
+        job: &PreparedJob,
+        sizes: &Sizes,
+    ) -> Result<Self> {
         let endpoints = Endpoints::at(server.endpoint());
-        let parallelism = job.options.integer("sdk_worker_parallelism")?.unwrap_or(1).clamp(1, PARALLELISM_MAX);
-        let mut all = BTreeMap::new();
+        let mut wanted = Vec::new();
         for (i, info) in translation.environments.iter().enumerate().filter(|(_, e)| is_sdk(e)) {
             let id = EnvironmentId(i as u32);
             let mut stages = BTreeMap::new();
@@ -37,30 +48,35 @@ impl Harnesses {
             if stages.is_empty() {
                 continue;
             }
-            let environment = Environment::from_proto(&info.proto)?;
+            let chosen = Environment::choose(&info.proto, server.allowed())?;
             let windows = Windows::of(translation, plan, id, &endpoints)?;
-            let list = (0..parallelism).map(|n| {
-                server.harness(HarnessSpec {
+            wanted.extend((0..sizes.workers).map(|n| {
+                let spec = HarnessSpec {
                     name: format!("{}-{i}-{n}", job.id),
-                    environment: environment.clone(),
+                    environment: chosen.environment.clone(),
                     provision: Provision {
                         options: Some(job.options.wire().clone()),
                         retrieval_token: job.id.clone(),
                         artifact_endpoint: server.endpoint().to_owned(),
-                        dependencies: info.proto.dependencies.clone(),
+                        dependencies: chosen.dependencies.clone(),
                     },
                     stages: stages.clone(),
                     windows: windows.clone(),
-                })
-            });
-            all.insert(id, list.collect());
+                };
+                (id, spec)
+            }));
         }
-        Ok(Self(Arc::new(all)))
+        let mut all: BTreeMap<EnvironmentId, Vec<Harness>> = BTreeMap::new();
+        for (id, spec) in wanted {
+            all.entry(id).or_default().push(server.harness(spec));
+        }
+        Ok(Self(Arc::new(All(all))))
     }
 
     /// Stops all workers, at most as long as their pools may take.
     pub async fn stop(&self) {
-        for harness in self.0.values().flatten() {
+        self.0.0.values().flatten().for_each(Harness::end); // all at once
+        for harness in self.0.0.values().flatten() {
             harness.stop().await;
         }
     }
@@ -75,7 +91,7 @@ pub struct AllWorkers {
 impl WorkerFactory for AllWorkers {
     fn make(&self, shard: ShardId, waker: Waker) -> Result<WorkerSet> {
         let mut workers = self.local.make()?;
-        for (environment, list) in self.harnesses.0.iter() {
+        for (environment, list) in &self.harnesses.0.0 {
             // a shard keeps to one worker, so that a key's bundles always meet the same one
             if let Some(harness) = list.get(usize::from(shard.0) % list.len().max(1)) {
                 workers.push((Some(*environment), Box::new(FnApiWorker::new(harness, Arc::clone(&waker)))));

@@ -7,23 +7,39 @@ mod harnesses;
 mod logs;
 mod running;
 mod server;
+mod sizes;
+mod states;
 
 pub use logs::worker_logs;
 pub use running::JobTable;
-pub use server::{ServeOptions, serve};
+pub use server::{ServeOptions, WorkerOptions, serve};
+pub use states::JobStates;
 
 use crate::compose::Composer;
 use harnesses::Harnesses;
 use running::Start;
+use sizes::Sizes;
 use std::sync::Arc;
 use thalweg_beam::fnapi::{Environment, FnApiServer};
-use thalweg_beam::job::{Importance, JobReporter, JobRunner, PreparedJob};
+use thalweg_beam::job::{Importance, JobReporter, JobRunner, OptionDescriptor, PreparedJob};
 use thalweg_beam::translate::{EnvironmentInfo, EnvironmentKind, Options, Translation, translate_with};
-use thalweg_core::error::Result;
+use thalweg_core::error::{Error, Result};
+
+/// What the jobs of a server may use together, and what holds for each.
+#[derive(Clone, Debug, Default)]
+pub struct JobsLimits {
+    /// Where their state is kept; in memory without it.
+    pub states: Option<JobStates>,
+    /// How many may run at once; no bound without it.
+    pub running_max: Option<usize>,
+    /// How often a bundle is tried again where a job does not say it.
+    pub bundle_retries: Option<u32>,
+}
 
 /// Runs submitted jobs in this process.
 pub struct Jobs {
     composer: Composer,
+    limits: JobsLimits,
     workers: Arc<FnApiServer>,
     table: JobTable,
     runtime: tokio::runtime::Handle,
@@ -32,8 +48,13 @@ pub struct Jobs {
 impl Jobs {
     /// A runner whose workers connect to `workers`.
     #[must_use]
-    pub fn new(composer: Composer, workers: Arc<FnApiServer>, runtime: tokio::runtime::Handle) -> Self {
-        Self { composer, workers, table: JobTable::default(), runtime }
+    pub fn new(
+        composer: Composer,
+        limits: JobsLimits,
+        workers: Arc<FnApiServer>,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
+        Self { composer, limits, workers, table: JobTable::default(), runtime }
     }
 
     /// The jobs that run now.
@@ -43,12 +64,33 @@ impl Jobs {
     }
 
     fn translate(&self, job: &PreparedJob) -> Result<Translation> {
-        let drain = job.options.list("experiments").iter().any(|e| e == "drain_at_start");
-        let translation = translate_with((*job.pipeline).clone(), &Options { drain })?;
+        let streaming = job.options.boolean("streaming")?.unwrap_or_default();
+        let translation = translate_with((*job.pipeline).clone(), &Options { streaming })?;
         for environment in translation.environments.iter().filter(|e| is_sdk(e)) {
-            Environment::from_proto(&environment.proto)?.supported()?;
+            Environment::choose(&environment.proto, self.workers.allowed())?;
         }
         Ok(translation)
+    }
+}
+
+impl Jobs {
+    fn sizes(&self, job: &PreparedJob) -> Result<Sizes> {
+        let mut config = self.composer.config();
+        if let Some(retries) = self.limits.bundle_retries {
+            config.attempts_max = retries.saturating_add(1);
+        }
+        Sizes::of(job, config)
+    }
+
+    /// Refuses a job when as many run as may.
+    fn has_room(&self) -> Result<()> {
+        match self.limits.running_max {
+            Some(most) if self.table.len() >= most => {
+                Err(Error::user("JOBS_TOO_MANY", format!("{most} jobs run on this server, and no more may"))
+                    .help("wait for one to end, cancel one, or start the server with a larger --jobs-max"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -60,20 +102,27 @@ fn is_sdk(environment: &EnvironmentInfo) -> bool {
 impl JobRunner for Jobs {
     fn prepare(&self, job: &PreparedJob) -> Result<()> {
         // what `run` reads once workers are started is refused here
-        for name in ["max_bundle_size", "sdk_worker_parallelism"] {
-            job.options.integer(name)?;
-        }
+        self.sizes(job)?;
+        states::state_name(job)?;
+        self.has_room()?;
         let mut translation = self.translate(job)?;
         self.composer.plan(&mut translation).map(drop)
     }
 
     fn run(&self, job: PreparedJob, reporter: JobReporter) -> Result<()> {
         let mut translation = self.translate(&job)?;
-        let composed = self.composer.compose(&mut translation, &job.id)?;
-        let harnesses = Harnesses::start(&self.workers, &translation, &composed.plan, &job)?;
+        self.has_room()?;
+        let sizes = self.sizes(&job)?;
+        let dir = self.limits.states.as_ref().map(|states| states.of(&job)).transpose()?;
+        let name = dir.as_ref().map_or(&job.id, |dir| &dir.name);
+        let composer = self.composer.clone().with_state_dir(dir.as_ref().map(|dir| dir.path.clone()));
+        let composed = composer.compose(&mut translation, name)?;
+        let harnesses = Harnesses::start(&self.workers, &translation, &composed.plan, &job, &sizes)?;
         reporter.message(Importance::Detailed, format!("{} stages", composed.plan.stages.len()));
         running::start(Start {
-            composer: &self.composer,
+            config: sizes.config,
+            epoch_ms: composer.settings().epoch_ms,
+            dir,
             table: self.table.clone(),
             runtime: self.runtime.clone(),
             job,
@@ -91,5 +140,9 @@ impl JobRunner for Jobs {
     fn drain(&self, id: &str) -> Result<()> {
         self.table.with(id, |control| control.drain());
         Ok(())
+    }
+
+    fn options(&self) -> Vec<OptionDescriptor> {
+        OptionDescriptor::standard().into_iter().chain(sizes::options()).collect()
     }
 }

@@ -1,12 +1,13 @@
 //! Jobs that run: started, listed, watched to their end.
 
 use super::harnesses::{AllWorkers, Harnesses};
-use crate::compose::{Composed, Composer};
-use crate::runtime::{self, Control, Finished, JobSpec};
+use super::states::JobDir;
+use crate::compose::Composed;
+use crate::runtime::{self, Control, Finished, JobSpec, RunningJob};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use thalweg_beam::job::{Importance, JobReporter, JobState, PreparedJob};
-use thalweg_core::engine::Outcome;
+use thalweg_core::engine::{Config, Outcome};
 use thalweg_core::error::{Error, Result};
 
 /// Running jobs by id. Cheap to clone.
@@ -45,8 +46,10 @@ impl JobTable {
 }
 
 /// What a job is started with.
-pub struct Start<'a> {
-    pub composer: &'a Composer,
+pub struct Start {
+    pub config: Config,
+    pub epoch_ms: i64,
+    pub dir: Option<JobDir>,
     pub table: JobTable,
     pub runtime: tokio::runtime::Handle,
     pub job: PreparedJob,
@@ -55,37 +58,35 @@ pub struct Start<'a> {
     pub reporter: JobReporter,
 }
 
-/// Starts a job's threads and one more that waits for its end.
-pub fn start(start: Start<'_>) -> Result<()> {
-    let Start { composer, table, runtime, job, composed, harnesses, reporter } = start;
+/// Starts a job's threads, the one that waits for its end first: once the job runs, nothing can fail any more.
+pub fn start(start: Start) -> Result<()> {
+    let Start { config, epoch_ms, dir, table, runtime, job, composed, harnesses, reporter } = start;
     let Composed { plan, sources, sinks, local, store, .. } = composed;
-    let mut config = composer.config();
-    if let Some(rows) = job.options.integer("max_bundle_size")? {
-        config.bundle_rows_max = usize::try_from(rows).unwrap_or(1).max(1);
-    }
     let workers = Arc::new(AllWorkers { local, harnesses: harnesses.clone() });
-    let epoch_ms = composer.settings().epoch_ms;
-    let running =
-        runtime::start(JobSpec { name: job.id.clone(), plan, config, epoch_ms, sources, sinks, workers, store });
-    let running = match running {
-        Ok(running) => running,
-        Err(error) => {
-            runtime.spawn(async move { harnesses.stop().await });
-            return Err(error);
-        }
-    };
-    table.lock().insert(job.id.clone(), running.control());
-    reporter.state(JobState::Running);
+    let (hand_over, given) = crossbeam_channel::bounded::<RunningJob>(1);
+    let (theirs, mine, id) = (reporter.clone(), table.clone(), job.id.clone());
     let wait = move || {
-        let finished = running.join();
-        table.lock().remove(&job.id);
-        report(&reporter, finished);
+        if let Ok(running) = given.recv() {
+            let finished = running.join();
+            report(&theirs, finished);
+        }
+        drop(theirs);
         runtime.block_on(harnesses.stop());
+        mine.lock().remove(&id);
+        drop(dir); // nobody writes to it any more
     };
-    std::thread::Builder::new().name("job-end".to_owned()).spawn(wait).map(drop).map_err(|e| {
+    std::thread::Builder::new().name("job-end".to_owned()).spawn(wait).map_err(|e| {
         Error::external("THREAD_START", format!("cannot start a thread: {e}"))
             .help("raise the process's limit of threads, or use fewer shards")
-    })
+    })?;
+    let spec = JobSpec { name: job.id.clone(), plan, config, epoch_ms, sources, sinks, workers, store };
+    let running = runtime::start(spec)?; // an error ends the waiting thread, and with it the workers
+    table.lock().insert(job.id.clone(), running.control());
+    let metrics = running.metrics();
+    reporter.live_metrics(move || metrics.now());
+    reporter.state(JobState::Running);
+    hand_over.send(running).unwrap_or_default();
+    Ok(())
 }
 
 fn report(reporter: &JobReporter, finished: Finished) {

@@ -1,14 +1,16 @@
-//! The server: Job, artifact and Fn API services on one gRPC port, until it is told to stop.
+//! The server: Job, artifact, expansion and Fn API services on one gRPC port, until it is told to stop.
 
-use super::{Jobs, worker_logs};
+use super::{JobStates, Jobs, JobsLimits, worker_logs};
 use crate::compose::{Composer, Settings};
+use crate::expansion::Offers;
 use crate::native::Registry;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use thalweg_beam::fnapi::{FnApiConfig, FnApiServer};
+use thalweg_beam::expansion;
+use thalweg_beam::fnapi::{Allowed, FnApiConfig, FnApiServer};
 use thalweg_beam::job::{JobLimits, JobServer, JobServerConfig, serve as serve_routes};
 use thalweg_core::error::{Error, Result};
 
@@ -22,15 +24,51 @@ pub struct ServeOptions {
     pub listen: SocketAddr,
     /// Where staged artifacts are kept.
     pub staging_dir: PathBuf,
-    /// How jobs are run.
+    /// How jobs are run. Its own state directory means nothing here: jobs get theirs below [`ServeOptions::state_dir`].
     pub settings: Settings,
+    /// Where the state of jobs is kept; in memory without it.
+    pub state_dir: Option<PathBuf>,
+    /// Jobs that may run at once.
+    pub jobs_max: usize,
+    /// How often a bundle is tried again where a job does not say it; the engine's own number without it.
+    pub bundle_retries: Option<u32>,
+    /// SDK workers.
+    pub workers: WorkerOptions,
+}
+
+/// How SDK workers are run.
+#[derive(Clone, Debug)]
+pub struct WorkerOptions {
+    /// Largest message taken from a worker, in bytes.
+    pub message_bytes_max: usize,
+    /// How long a worker may take to start.
+    pub start_timeout: Duration,
+    /// Whether submitters may name commands that are run here.
+    pub process: bool,
+    /// Whether submitters may name images that are run here.
+    pub docker: bool,
+    /// Whether messages about failed bundles hold no data.
+    pub hide_elements: bool,
+}
+
+impl WorkerOptions {
+    fn config(&self, advertise: String) -> FnApiConfig {
+        FnApiConfig {
+            advertise,
+            message_bytes_max: self.message_bytes_max,
+            start_timeout: self.start_timeout,
+            allowed: Allowed { process: self.process, docker: self.docker },
+            show_elements: !self.hide_elements,
+            ..FnApiConfig::default()
+        }
+    }
 }
 
 /// Serves until `shutdown` is ready, then cancels the jobs that run and waits for them within the grace period. `ready` is
 /// called with the address once clients can connect.
 ///
 /// # Errors
-/// `LISTEN_FAILED` when the address cannot be had, and what the component engine or the staging directory says.
+/// `LISTEN_FAILED` when the address cannot be had, `STATE_NOT_OURS` when the state directory is something else, and what the component engine or the staging directory says.
 pub async fn serve(
     options: ServeOptions,
     ready: impl FnOnce(SocketAddr),
@@ -40,18 +78,19 @@ pub async fn serve(
         Error::external("LISTEN_FAILED", format!("cannot listen on {}: {e}", options.listen))
             .help("choose another port, or end the process that has it")
     };
+    let states = options.state_dir.as_deref().map(JobStates::open).transpose()?;
     let listener = tokio::net::TcpListener::bind(options.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let endpoint = format!("localhost:{}", address.port());
     let runtime = tokio::runtime::Handle::current();
-    let config = FnApiConfig { advertise: endpoint.clone(), ..FnApiConfig::default() };
-    let workers = FnApiServer::unbound(&runtime, config, worker_logs());
+    let workers = FnApiServer::unbound(&runtime, options.workers.config(endpoint.clone()), worker_logs());
     let composer = Composer::new(options.settings, Registry::standard())?;
-    let jobs = Arc::new(Jobs::new(composer, Arc::clone(&workers), runtime));
+    let running = JobsLimits { states, running_max: Some(options.jobs_max), bundle_retries: options.bundle_retries };
+    let jobs = Arc::new(Jobs::new(composer, running, Arc::clone(&workers), runtime));
     let table = jobs.table().clone();
     let limits = JobLimits::default();
     let server = JobServer::new(JobServerConfig { endpoint, staging_dir: options.staging_dir, limits }, jobs)?;
-    let routes = server.add_to(workers.routes());
+    let routes = expansion::add_to(server.add_to(workers.routes()), Arc::new(Offers));
     ready(address);
     let stop = async {
         shutdown.await;

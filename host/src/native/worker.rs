@@ -242,6 +242,7 @@ mod tests {
             cache_token: CacheToken(0),
             watermark: EventTime::MIN,
             now: ProcessingTime(0),
+            truncate: false,
         }))
     }
 

@@ -8,6 +8,8 @@ pub const SOURCE_KAFKA: &str = "thalweg:source:kafka:v1";
 pub const SINK_FILE: &str = "thalweg:sink:file:v1";
 /// Writes rows to a Kafka topic. Payload: [`KafkaSink`](crate::compose::payload::KafkaSink).
 pub const SINK_KAFKA: &str = "thalweg:sink:kafka:v1";
+/// Takes elements of any kind and keeps nothing: for measuring what stands before it. No payload.
+pub const SINK_DISCARD: &str = "thalweg:sink:discard:v1";
 /// A function of a component. Payload: [`WasmCall`](crate::compose::payload::WasmCall).
 pub const WASM: &str = "thalweg:transform:wasm:v1";
 

@@ -67,13 +67,17 @@ fn logical(urn: &str, representation: FieldType) -> TypeInfo {
     }))
 }
 
-/// The schema of a proto.
+/// The schema of a proto, its fields in the order of their encoding.
 ///
 /// # Errors
 /// `SCHEMA_UNSUPPORTED` for a type that native functions do not know (an SDK's own logical type).
 pub fn from_proto(schema: &pb::Schema) -> Result<Schema> {
     let mut fields = Vec::new();
-    for field in &schema.fields {
+    let mut encoded: Vec<_> = schema.fields.iter().collect();
+    if schema.encoding_positions_set {
+        encoded.sort_by_key(|field| field.encoding_position);
+    }
+    for field in encoded {
         let read = field.r#type.as_ref().and_then(|kind| type_from_proto(&field.name, kind)).ok_or_else(|| {
             Error::user(
                 "SCHEMA_UNSUPPORTED",
@@ -133,6 +137,19 @@ mod tests {
         };
         assert_eq!(from_proto(&to_proto(&schema))?, schema);
         assert_eq!(to_proto(&schema).id.len(), 36);
+        Ok(())
+    }
+
+    #[test]
+    fn fields_stand_in_the_order_of_their_encoding() -> Result<()> {
+        let mut proto = to_proto(&Schema::of([("a", FieldType::Int64), ("b", FieldType::Double)]));
+        for (field, position) in proto.fields.iter_mut().zip([1, 0]) {
+            field.encoding_position = position;
+        }
+        let names = |schema: Schema| schema.fields.into_iter().map(|f| f.name).collect::<Vec<_>>();
+        assert_eq!(names(from_proto(&proto)?), ["a", "b"], "positions count only where the schema says so");
+        proto.encoding_positions_set = true;
+        assert_eq!(names(from_proto(&proto)?), ["b", "a"]);
         Ok(())
     }
 }

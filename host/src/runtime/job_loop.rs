@@ -1,15 +1,16 @@
 //! The thread of the job machine: carries reports to it, seals to shards, parts to the writer, and collects metrics.
 
 use super::writer::EpochParts;
-use super::{Finished, ToJob, ToShard, now};
+use super::{Finished, LiveMetrics, Order, ToJob, now};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thalweg_core::engine::{Event, Job, JobEffect, JobEvent, Outcome, SealedPart};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::{Epoch, ShardId};
-use thalweg_core::metric::Metrics;
 
 /// How often the machine looks at the clock.
 const TICK: Duration = Duration::from_millis(10);
@@ -19,50 +20,76 @@ const LAST_WORDS: Duration = Duration::from_millis(1);
 /// What the job's thread is started with.
 pub(super) struct Seed {
     pub job: Job,
-    pub shards: Vec<Sender<ToShard>>,
     pub inbox: Receiver<ToJob>,
     pub to_writer: Sender<EpochParts>,
-    pub threads: Vec<JoinHandle<()>>,
+    pub shards: ShardThreads,
     pub writer: JoinHandle<Result<()>>,
+    /// Set by a shard that could not open a source.
+    pub refused: Arc<AtomicBool>,
+    pub live: Arc<LiveMetrics>,
+}
+
+/// The threads of a job's shards, which are told to stop and waited for when this is dropped: whatever fails between their
+/// start and the job's, none of them is left behind.
+pub(super) struct ShardThreads {
+    pub orders: Vec<Sender<Order>>,
+    pub threads: Vec<JoinHandle<()>>,
+}
+
+impl ShardThreads {
+    /// Tells all of them to stop; does not wait.
+    fn stop(&self) {
+        for shard in &self.orders {
+            // one that has no room for it is about to look, one that is gone needs no word
+            shard.send(Order::Stop).unwrap_or_default();
+        }
+    }
+}
+
+impl Drop for ShardThreads {
+    fn drop(&mut self) {
+        self.stop();
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap_or_default();
+        }
+    }
 }
 
 struct Loop {
     job: Job,
-    shards: Vec<Sender<ToShard>>,
+    shards: ShardThreads,
     to_writer: Option<Sender<EpochParts>>,
     parts: BTreeMap<Epoch, Vec<SealedPart>>,
-    attempted: Metrics,
-    committed: Metrics,
+    live: Arc<LiveMetrics>,
     outcome: Option<Outcome>,
 }
 
 /// Runs a job to its end and takes its threads down.
 pub(super) fn run(seed: Seed) -> Finished {
-    let Seed { job, shards, inbox, to_writer, threads, writer } = seed;
-    let mut this = Loop {
-        job,
-        shards,
-        to_writer: Some(to_writer),
-        parts: BTreeMap::new(),
-        attempted: Metrics::default(),
-        committed: Metrics::default(),
-        outcome: None,
-    };
+    let Seed { job, inbox, to_writer, shards, writer, refused, live } = seed;
+    let mut this = Loop { job, shards, to_writer: Some(to_writer), parts: BTreeMap::new(), live, outcome: None };
     for effect in this.job.start() {
         this.effect(effect);
     }
+    let mut look = Instant::now() + TICK;
     while this.outcome.is_none() {
-        match inbox.recv_timeout(TICK) {
+        match inbox.recv_deadline(look) {
             Ok(message) => this.take(message),
-            // its thread gives the error back, or the news that it panicked
-            Err(RecvTimeoutError::Timeout) if writer.is_finished() => break,
-            Err(RecvTimeoutError::Timeout) => this.step(JobEvent::Tick),
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
                 this.outcome = Some(Outcome::Failed(Error::internal("INTERNAL_PANIC", "all shards are gone")));
             }
         }
+        // by the clock, not by silence: a job whose shards talk without a pause ends its epochs all the same
+        if Instant::now() >= look {
+            look = Instant::now() + TICK;
+            if writer.is_finished() {
+                break; // its thread gives the error back, or the news that it panicked
+            }
+            this.step(JobEvent::Tick);
+        }
     }
-    this.end(&inbox, threads, writer)
+    this.end(&inbox, writer, &refused)
 }
 
 impl Loop {
@@ -75,10 +102,8 @@ impl Loop {
                 self.step(JobEvent::Sealed(shard, epoch));
             }
             ToJob::Committed(epoch) => self.step(JobEvent::Committed(epoch)),
-            ToJob::Metrics { committed, metrics } => {
-                let to = if committed { &mut self.committed } else { &mut self.attempted };
-                to.merge(&metrics);
-            }
+            ToJob::Metrics { committed, metrics } => self.live.add(committed, &metrics),
+            ToJob::Running(shard, metrics) => self.live.running(shard, metrics),
             ToJob::Failed(error) => self.step(JobEvent::Failed(error)),
             ToJob::Drain => self.step(JobEvent::Drain),
             ToJob::Cancel => self.step(JobEvent::Cancel),
@@ -111,46 +136,73 @@ impl Loop {
     }
 
     fn tell(&self, shard: ShardId, event: Event) {
-        if let Some(sender) = self.shards.get(usize::from(shard.0)) {
+        if let Some(sender) = self.shards.orders.get(usize::from(shard.0)) {
             // shards always receive, so this waits only for their current step
-            sender.send(ToShard::Event(event)).unwrap_or_default();
+            sender.send(Order::Event(event)).unwrap_or_default();
         }
     }
 
     fn tell_all(&self, event: impl Fn() -> Event) {
-        (0..self.shards.len()).for_each(|i| self.tell(ShardId(i as u16), event()));
+        (0..self.shards.orders.len()).for_each(|i| self.tell(ShardId(i as u16), event()));
     }
 
-    fn end(
-        mut self,
-        inbox: &Receiver<ToJob>,
-        threads: Vec<JoinHandle<()>>,
-        writer: JoinHandle<Result<()>>,
-    ) -> Finished {
-        for shard in &self.shards {
-            shard.send(ToShard::Stop).unwrap_or_default();
-        }
+    fn end(mut self, inbox: &Receiver<ToJob>, writer: JoinHandle<Result<()>>, refused: &AtomicBool) -> Finished {
+        self.shards.stop();
         self.to_writer = None;
         // who still has something to say would wait for ever for a reader that waits for its end
-        while !writer.is_finished() || !threads.iter().all(JoinHandle::is_finished) {
-            if let Ok(message @ ToJob::Metrics { .. }) = inbox.recv_timeout(LAST_WORDS) {
+        while !writer.is_finished() || !self.shards.threads.iter().all(JoinHandle::is_finished) {
+            if let Ok(message @ (ToJob::Metrics { .. } | ToJob::Running(..))) = inbox.recv_timeout(LAST_WORDS) {
                 self.take(message);
             }
-        }
-        for thread in threads {
-            thread.join().unwrap_or_default();
         }
         let written = writer.join().unwrap_or_else(|_| Err(Error::internal("INTERNAL_PANIC", "the writer panicked")));
         while let Ok(message) = inbox.try_recv() {
-            if let ToJob::Metrics { .. } = message {
+            if let ToJob::Metrics { .. } | ToJob::Running(..) = message {
                 self.take(message);
             }
         }
-        let outcome = match (self.outcome.take(), written) {
-            (Some(Outcome::Done | Outcome::Drained) | None, Err(error)) => Outcome::Failed(error),
-            (Some(outcome), _) => outcome,
-            (None, _) => Outcome::Cancelled,
-        };
-        Finished { outcome, attempted: self.attempted, committed: self.committed }
+        let outcome = last_word(self.outcome.take(), written);
+        let refused = refused.load(Ordering::SeqCst) && matches!(outcome, Outcome::Failed(_));
+        let (attempted, committed) = self.live.close();
+        Finished { outcome, refused, attempted, committed }
+    }
+}
+
+/// How a job ended, with what the writer says of its last commit: what it could not make lasting is a failure, also of a job
+/// that was cancelled, and the first failure stands.
+fn last_word(outcome: Option<Outcome>, written: Result<()>) -> Outcome {
+    match (outcome, written) {
+        (Some(Outcome::Failed(error)), _) | (_, Err(error)) => Outcome::Failed(error),
+        (Some(outcome), Ok(())) => outcome,
+        (None, Ok(())) => Outcome::Cancelled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::bounded;
+
+    #[test]
+    fn a_commit_that_failed_is_told_however_the_job_ended() {
+        let lost = || Err(Error::external("STATE_DISK_FULL", "no room"));
+        for ended in [Some(Outcome::Done), Some(Outcome::Drained), Some(Outcome::Cancelled), None] {
+            assert!(matches!(last_word(ended, lost()), Outcome::Failed(e) if e.code == "STATE_DISK_FULL"));
+        }
+        let first = Outcome::Failed(Error::user("JOB_BROKEN", "first"));
+        assert!(matches!(last_word(Some(first), lost()), Outcome::Failed(e) if e.message == "first"));
+        assert_eq!(last_word(Some(Outcome::Cancelled), Ok(())), Outcome::Cancelled);
+    }
+
+    #[test]
+    fn shards_whose_job_does_not_start_are_stopped_and_waited_for() {
+        let (order, orders) = bounded(1);
+        let (done, ended) = bounded(1);
+        let thread = std::thread::spawn(move || {
+            let stopped = matches!(orders.recv(), Ok(Order::Stop));
+            done.send(stopped).unwrap_or_default();
+        });
+        drop(ShardThreads { orders: vec![order], threads: vec![thread] });
+        assert_eq!(ended.try_recv(), Ok(true), "the thread has ended by now, because it was told to");
     }
 }

@@ -4,15 +4,18 @@
 //! ([`writer`]), which owns the sinks and the store. Threads share nothing but channels, all bounded; a shard never blocks on a send.
 
 mod job_loop;
+mod live;
 mod shard_loop;
 mod spec;
 mod writer;
 
+pub use live::LiveMetrics;
 pub use spec::{Control, JobSpec, OpenSource, Progress, SourceSpec, Waker, WorkerFactory, WorkerSet};
 
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use thalweg_core::engine::{Envelope, Event, Job, Outcome, Report, SealedPart, check_job, stored_partitions};
 use thalweg_core::error::{Error, Result};
@@ -23,12 +26,17 @@ use thalweg_core::time::ProcessingTime;
 /// Messages that wait for a thread; a full channel is retried by the sender, never waited for.
 const CHANNEL: usize = 1024;
 
-/// What a shard's thread is told.
+/// What a shard's thread is told by its peers and workers.
 enum ToShard {
-    Event(Event),
     Message(Envelope),
     /// A worker has events.
     Wake,
+}
+
+/// What a shard's thread is told by the job. It has a channel of its own: a shard looks at it between any two pieces of
+/// work, however many messages of its peers wait.
+enum Order {
+    Event(Event),
     Stop,
 }
 
@@ -37,7 +45,12 @@ enum ToJob {
     Report(ShardId, Report),
     Sealed(Box<SealedPart>),
     Committed(Epoch),
-    Metrics { committed: bool, metrics: Metrics },
+    Metrics {
+        committed: bool,
+        metrics: Metrics,
+    },
+    /// What runs on a shard; replaces what was told before.
+    Running(ShardId, Metrics),
     Failed(Error),
     Drain,
     Cancel,
@@ -53,6 +66,7 @@ fn now() -> ProcessingTime {
 pub struct RunningJob {
     control: Control,
     progress: Arc<Progress>,
+    metrics: Arc<LiveMetrics>,
     resumed: Epoch,
     thread: JoinHandle<Finished>,
 }
@@ -62,6 +76,8 @@ pub struct RunningJob {
 pub struct Finished {
     /// The outcome.
     pub outcome: Outcome,
+    /// It failed because a source could not be opened: nothing of that source was read in this run.
+    pub refused: bool,
     /// Metrics of every attempt.
     pub attempted: Metrics,
     /// Metrics of what was committed.
@@ -87,11 +103,18 @@ impl RunningJob {
         Arc::clone(&self.progress)
     }
 
+    /// Its metrics, live.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<LiveMetrics> {
+        Arc::clone(&self.metrics)
+    }
+
     /// Waits for its end.
     #[must_use]
     pub fn join(self) -> Finished {
         self.thread.join().unwrap_or_else(|_| Finished {
             outcome: Outcome::Failed(Error::internal("INTERNAL_PANIC", "the job's thread panicked")),
+            refused: false,
             attempted: Metrics::default(),
             committed: Metrics::default(),
         })
@@ -117,8 +140,12 @@ pub fn start(spec: JobSpec) -> Result<RunningJob> {
     let (to_job, from_all) = bounded(CHANNEL);
     let (senders, receivers): (Vec<Sender<ToShard>>, Vec<Receiver<ToShard>>) =
         (0..config.shards).map(|_| bounded(CHANNEL)).unzip();
-    let mut threads = Vec::new();
-    for (i, inbox) in receivers.into_iter().enumerate() {
+    let (orders, told): (Vec<Sender<Order>>, Vec<Receiver<Order>>) =
+        (0..config.shards).map(|_| bounded(CHANNEL)).unzip();
+    let refused = Arc::new(AtomicBool::new(false));
+    // dropped on an early return, it takes down the threads that were started
+    let mut shards = job_loop::ShardThreads { orders, threads: Vec::new() };
+    for (i, (inbox, orders)) in receivers.into_iter().zip(told).enumerate() {
         let seed = shard_loop::Seed {
             id: ShardId(i as u16),
             plan: Arc::clone(&plan),
@@ -130,17 +157,21 @@ pub fn start(spec: JobSpec) -> Result<RunningJob> {
             peers: senders.clone(),
             job: to_job.clone(),
             inbox,
+            orders,
             progress: Arc::clone(&progress),
+            refused: Arc::clone(&refused),
         };
-        threads.push(spawn(format!("{name}-shard-{i}"), move || shard_loop::run(seed))?);
+        shards.threads.push(spawn(format!("{name}-shard-{i}"), move || shard_loop::run(seed))?);
     }
     let control = Control::new(to_job.clone());
     let (to_writer, parts) = bounded(2);
     let writer_job = to_job.clone();
     let writer = spawn(format!("{name}-writer"), move || writer.run(&parts, &writer_job))?;
-    let seed = job_loop::Seed { job, shards: senders, inbox: from_all, to_writer, threads, writer };
+    let metrics = Arc::new(LiveMetrics::default());
+    let live = Arc::clone(&metrics);
+    let seed = job_loop::Seed { job, inbox: from_all, to_writer, shards, writer, refused, live };
     let thread = spawn(format!("{name}-job"), move || job_loop::run(seed))?;
-    Ok(RunningJob { control, progress, resumed: last, thread })
+    Ok(RunningJob { control, progress, metrics, resumed: last, thread })
 }
 
 fn spawn<T: Send + 'static>(name: String, body: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {

@@ -4,12 +4,13 @@
 //! the machine counts.
 
 use super::spec::{Progress, SourceSpec, WorkerFactory};
-use super::{ToJob, ToShard, now};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use super::{Order, ToJob, ToShard, now};
+use crossbeam_channel::{Receiver, Sender, TrySendError, select};
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use thalweg_core::engine::{Config, Effect, Event, Shard};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::{Plan, StageKind};
@@ -23,6 +24,8 @@ use thalweg_core::time::ProcessingTime;
 const IDLE: Duration = Duration::from_millis(5);
 /// How long it sleeps at most.
 const LONG: Duration = Duration::from_millis(200);
+/// How long it works before it looks whether the job wants something: an epoch waits for its slowest shard.
+const ATTENTION: Duration = Duration::from_millis(5);
 
 /// What a shard's thread is started with.
 pub(super) struct Seed {
@@ -36,13 +39,21 @@ pub(super) struct Seed {
     pub peers: Vec<Sender<ToShard>>,
     pub job: Sender<ToJob>,
     pub inbox: Receiver<ToShard>,
+    pub orders: Receiver<Order>,
     pub progress: Arc<Progress>,
+    /// Set when a source cannot be opened.
+    pub refused: Arc<AtomicBool>,
 }
 
 /// Runs a shard until it is told to stop. A panic fails the job, not the process.
 pub(super) fn run(seed: Seed) {
     let job = seed.job.clone();
-    let outcome = catch_unwind(AssertUnwindSafe(|| Loop::new(seed).and_then(|mut shard| shard.run())));
+    let whole = |mut shard: Loop| {
+        let ended = shard.run();
+        shard.last_words();
+        ended
+    };
+    let outcome = catch_unwind(AssertUnwindSafe(|| Loop::new(seed).and_then(whole)));
     let error = match outcome {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error,
@@ -68,6 +79,9 @@ struct Loop {
     shard: Shard,
     reader: Arc<dyn StateRead>,
     inbox: Receiver<ToShard>,
+    orders: Receiver<Order>,
+    /// When it looked at its orders last.
+    looked: Instant,
     peers: Vec<Sender<ToShard>>,
     /// Messages that a peer's channel had no room for, per peer.
     overflow: Vec<VecDeque<ToShard>>,
@@ -77,6 +91,9 @@ struct Loop {
     /// Index of each stage's worker.
     worker_of: Vec<Option<usize>>,
     sources: BTreeMap<SourceId, Box<dyn Source>>,
+    /// The transform of each source.
+    names: BTreeMap<SourceId, String>,
+    refused: Arc<AtomicBool>,
     polls: Vec<Poll>,
     alarm: Option<ProcessingTime>,
     progress: Arc<Progress>,
@@ -97,9 +114,25 @@ fn splits_of(id: ShardId, config: &Config, sources: &[SourceSpec]) -> Vec<(Sourc
     sources.iter().enumerate().map(|(i, s)| (SourceId(i as u32), list(&s.splits))).collect()
 }
 
+/// The transforms of native sources.
+fn names_of(plan: &Plan) -> BTreeMap<SourceId, String> {
+    let sources = plan.stages.iter().filter_map(|stage| match &stage.kind {
+        StageKind::Source(id) => Some((*id, stage.name.clone())),
+        _ => None,
+    });
+    sources.collect()
+}
+
+/// The error of a source that cannot be opened: the job is refused rather than failed, for nothing was read.
+fn unopened(error: Error, source: SourceId, names: &BTreeMap<SourceId, String>, refused: &AtomicBool) -> Error {
+    refused.store(true, Ordering::SeqCst);
+    error.in_transform(names.get(&source).map_or("", String::as_str))
+}
+
 impl Loop {
     fn new(seed: Seed) -> Result<Self> {
-        let Seed { id, plan, config, sources, workers, reader, last, peers, job, inbox, progress } = seed;
+        let Seed { id, plan, config, sources, workers, reader, last, peers, job, inbox, orders, progress, refused } =
+            seed;
         let me = peers.get(usize::from(id.0)).cloned();
         let waker: super::Waker = Arc::new(move || {
             // a full channel wakes the thread anyway
@@ -114,10 +147,11 @@ impl Loop {
         });
         let worker_of = worker_of.collect();
         let splits = splits_of(id, &config, &sources);
+        let names = names_of(&plan);
         let mut opened = BTreeMap::new();
         for ((source, list), spec) in splits.iter().zip(&sources) {
             if !list.is_empty() {
-                opened.insert(*source, (spec.open)()?);
+                opened.insert(*source, (spec.open)().map_err(|e| unopened(e, *source, &names, &refused))?);
             }
         }
         let overflow = peers.iter().map(|_| VecDeque::new()).collect();
@@ -126,6 +160,8 @@ impl Loop {
             shard: Shard::new(id, plan, config, splits, Arc::clone(&reader), last),
             reader,
             inbox,
+            orders,
+            looked: Instant::now(),
             peers,
             overflow,
             job,
@@ -133,6 +169,8 @@ impl Loop {
             workers,
             worker_of,
             sources: opened,
+            names,
+            refused,
             polls: Vec::new(),
             alarm: None,
             progress,
@@ -144,15 +182,24 @@ impl Loop {
     fn run(&mut self) -> Result<()> {
         self.step(Event::Start)?;
         while !self.stopped {
-            let busy = self.receive()? | self.poll_workers()? | self.poll_sources()? | self.ring()?;
+            let busy = self.obey()? | self.receive()? | self.poll_workers()? | self.poll_sources()? | self.ring()?;
             let blocked = self.flush();
             let (read, written) = self.shard.counts();
             self.progress.set(self.id, read, written);
-            if !busy {
+            if !busy && !self.stopped {
                 self.sleep(blocked)?;
             }
         }
         Ok(())
+    }
+
+    /// Metrics that still wait for room are told before the thread ends. The job takes them until it has.
+    fn last_words(&mut self) {
+        for message in self.job_overflow.drain(..) {
+            if matches!(message, ToJob::Metrics { .. } | ToJob::Running(..)) {
+                self.job.send(message).unwrap_or_default();
+            }
+        }
     }
 
     fn sleep(&mut self, blocked: bool) -> Result<()> {
@@ -167,20 +214,55 @@ impl Loop {
             let left = alarm.0.saturating_sub(now().0).max(0);
             most = most.min(Duration::from_millis(left as u64));
         }
-        match self.inbox.recv_timeout(most) {
-            Ok(message) => self.take(message),
-            Err(RecvTimeoutError::Timeout) => Ok(()),
-            Err(RecvTimeoutError::Disconnected) => {
+        select! {
+            recv(self.orders) -> order => match order {
+                Ok(order) => self.follow(order),
+                Err(_) => {
+                    self.stopped = true; // nobody is left to work for
+                    Ok(())
+                }
+            },
+            recv(self.inbox) -> message => message.map_or(Ok(()), |message| self.take(message)),
+            default(most) => Ok(()),
+        }
+    }
+
+    /// Does what the job asks for.
+    fn obey(&mut self) -> Result<bool> {
+        let mut any = false;
+        while let Ok(order) = self.orders.try_recv() {
+            any = true;
+            self.follow(order)?;
+        }
+        self.looked = Instant::now();
+        Ok(any)
+    }
+
+    fn follow(&mut self, order: Order) -> Result<()> {
+        match order {
+            Order::Event(event) => self.step(event),
+            Order::Stop => {
                 self.stopped = true;
                 Ok(())
             }
         }
     }
 
+    /// Looks at the orders if it is time; whether to go on with what it was at.
+    fn goes_on(&mut self) -> Result<bool> {
+        if self.looked.elapsed() >= ATTENTION {
+            self.obey()?;
+        }
+        Ok(!self.stopped)
+    }
+
     fn receive(&mut self) -> Result<bool> {
         let mut any = false;
         // a bound, so that a chatty peer does not keep workers and sources waiting
         for _ in 0..64 {
+            if !self.goes_on()? {
+                break;
+            }
             let Ok(message) = self.inbox.try_recv() else { break };
             any = true;
             self.take(message)?;
@@ -190,13 +272,8 @@ impl Loop {
 
     fn take(&mut self, message: ToShard) -> Result<()> {
         match message {
-            ToShard::Event(event) => self.step(event),
             ToShard::Message(envelope) => self.step(Event::Message(envelope)),
             ToShard::Wake => Ok(()),
-            ToShard::Stop => {
-                self.stopped = true;
-                Ok(())
-            }
         }
     }
 
@@ -217,6 +294,9 @@ impl Loop {
         }
         let any = !events.is_empty();
         for event in events.drain(..) {
+            if !self.goes_on()? {
+                break;
+            }
             self.step(Event::Worker { environment, event })?;
         }
         self.events = events;
@@ -226,8 +306,12 @@ impl Loop {
     fn poll_sources(&mut self) -> Result<bool> {
         let mut any = false;
         for poll in std::mem::take(&mut self.polls) {
+            if !self.goes_on()? {
+                break;
+            }
             let Some(source) = self.sources.get_mut(&poll.source) else { continue };
-            match source.poll(poll.split, poll.rows)? {
+            let named = |e: Error| e.in_transform(self.names.get(&poll.source).map_or("", String::as_str));
+            match source.poll(poll.split, poll.rows).map_err(named)? {
                 Some(read) => {
                     any = true;
                     self.step(Event::Read { source: poll.source, split: poll.split, read })?;
@@ -259,7 +343,8 @@ impl Loop {
             Effect::Worker(stage, command) => self.command(stage, command)?,
             Effect::Open { source, split, position } => {
                 if let Some(s) = self.sources.get_mut(&source) {
-                    s.open(split, position.as_deref())?;
+                    let opened = s.open(split, position.as_deref());
+                    opened.map_err(|e| unopened(e, source, &self.names, &self.refused))?;
                 }
             }
             Effect::Poll { source, split, rows } => self.polls.push(Poll { source, split, rows }),
@@ -273,6 +358,7 @@ impl Loop {
             Effect::Alarm(at) => self.alarm = Some(self.alarm.map_or(at, |a| a.min(at))),
             Effect::Report(report) => self.tell_job(ToJob::Report(self.id, report)),
             Effect::Metrics { committed, metrics } => self.tell_job(ToJob::Metrics { committed, metrics }),
+            Effect::Running(metrics) => self.tell_job(ToJob::Running(self.id, metrics)),
             Effect::Fail(error) => return Err(error),
         }
         Ok(())

@@ -203,6 +203,12 @@ pub fn parse(file: &Arc<str>, filled: &Filled) -> Result<Node> {
         let column = filled.original(line, column);
         let message = e.without_snippet().to_string();
         let place = Place { file: Arc::clone(file), line, column, path: String::new() };
+        if message.contains("budget breached") || message.contains("alias replay") {
+            let why = "with every alias written out, the file is larger than a pipeline may be";
+            return place
+                .error("YAML_TOO_LARGE", why)
+                .help("repeat less by aliases (`*name`), or read data from a file");
+        }
         place
             .error("YAML_SYNTAX", message)
             .help("correct the YAML at this line; indentation is by spaces, and lists begin with `- `")
@@ -355,6 +361,19 @@ mod tests {
         assert!(error.starts_with("YAML_SYNTAX: p.yaml:3:"), "{error}");
         let error = node("a: {{ x }}\na: 2\n").err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error.contains("p.yaml:2:1") && error.contains("duplicate"), "{error}");
+    }
+
+    #[test]
+    fn aliases_of_aliases_without_end_are_one_clear_error() {
+        let mut text = "a: &a [{{ x }}, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for (name, before) in "bcdefghi".chars().zip("abcdefgh".chars()) {
+            let list = vec![format!("*{before}"); 10].join(", ");
+            text.push_str(&format!("{name}: &{name} [{list}]\n"));
+        }
+        let error = node(&text).err();
+        assert_eq!(error.as_ref().map(|e| e.code), Some("YAML_TOO_LARGE"));
+        let message = error.map(|e| e.message).unwrap_or_default();
+        assert!(message.starts_with("p.yaml:") && !message.contains('{'), "{message}");
     }
 
     #[test]

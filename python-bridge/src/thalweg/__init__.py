@@ -2,6 +2,8 @@
 
 from thalweg.runner import ThalwegOptions
 from thalweg.runner import ThalwegRunner
+from thalweg.services import expansion_service
+from thalweg.services import with_kafka
 from thalweg.wasm import Wasm
 
-__all__ = ['ThalwegOptions', 'ThalwegRunner', 'Wasm']
+__all__ = ['ThalwegOptions', 'ThalwegRunner', 'Wasm', 'expansion_service', 'with_kafka']

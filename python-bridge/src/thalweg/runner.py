@@ -38,8 +38,6 @@ class ThalwegRunner(portable_runner.PortableRunner):
     no binary is started and the pipeline goes to the server there.
     """
 
-    _shared = shared.Shared()
-
     def default_environment(self, options):
         portable = options.view_as(pipeline_options.PortableOptions)
         if not portable.environment_type and not portable.output_executable_path:
@@ -47,13 +45,20 @@ class ThalwegRunner(portable_runner.PortableRunner):
         return super().default_environment(options)
 
     def default_job_server(self, options):
-        binary = find_binary(options)
-        return self._shared.acquire(
-            lambda: job_server.StopOnExitJobServer(ThalwegServer(binary, options)), tag=binary)
+        return shared_server(options)
 
     def create_job_service_handle(self, job_service, options):
         # an option that this SDK does not know may be one of the runner's
         return portable_runner.JobServiceHandle(job_service, options, retain_unknown_options=True)
+
+
+_shared = shared.Shared()
+
+
+def shared_server(options: pipeline_options.PipelineOptions) -> job_server.JobServer:
+    """The `thalweg` process of this process, one per binary. It is started when its endpoint is asked for first."""
+    binary = find_binary(options)
+    return _shared.acquire(lambda: job_server.StopOnExitJobServer(ThalwegServer(binary, options)), tag=binary)
 
 
 class ThalwegServer(job_server.SubprocessJobServer):

@@ -5,6 +5,7 @@
 //! - [`descriptor`]: a stage of the plan becomes a `ProcessBundleDescriptor` and its wiring.
 //! - [`coder`]: coders and the wire forms of elements and timers.
 //! - [`metrics`]: `MonitoringInfo`s to and from the engine's metrics.
+//! - [`expansion`]: transforms that a program names by URN become parts of ours.
 //! - [`urn`], [`error`]: names and refusals.
 //! - `fnapi` (feature `fn-api`): SDK harnesses as workers.
 //! - `job` (feature `fn-api`): the Job and artifact services that SDKs submit to.
@@ -14,6 +15,7 @@
 pub mod coder;
 pub mod descriptor;
 pub mod error;
+pub mod expansion;
 #[cfg(feature = "fn-api")]
 pub mod fnapi;
 #[cfg(feature = "fn-api")]

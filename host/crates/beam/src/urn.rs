@@ -97,6 +97,8 @@ pub mod coder {
     pub const DOUBLE: &str = "beam:coder:double:v1";
     /// List.
     pub const ITERABLE: &str = "beam:coder:iterable:v1";
+    /// Elements of which the rest is asked for.
+    pub const STATE_BACKED_ITERABLE: &str = "beam:coder:state_backed_iterable:v1";
     /// Timer.
     pub const TIMER: &str = "beam:coder:timer:v1";
     /// `[start, end)`.
@@ -107,6 +109,8 @@ pub mod coder {
     pub const GLOBAL_WINDOW: &str = "beam:coder:global_window:v1";
     /// Element with timestamp, windows and pane.
     pub const WINDOWED_VALUE: &str = "beam:coder:windowed_value:v1";
+    /// A windowed value whose time, windows and pane are constants.
+    pub const PARAM_WINDOWED_VALUE: &str = "beam:coder:param_windowed_value:v1";
     /// Any window, behind its last timestamp.
     pub const CUSTOM_WINDOW: &str = "beam:coder:custom_window:v1";
     /// Row of a schema.
@@ -129,6 +133,12 @@ pub mod window_fn {
     pub const SESSION: &str = "beam:window_fn:session_windows:v1";
     /// A function of Python.
     pub const PYTHON_PICKLED: &str = "beam:window_fn:pickled_python:v1";
+}
+
+/// Functions from a window of the main input to one of a side input.
+pub mod window_mapping {
+    /// A function of Python.
+    pub const PYTHON_PICKLED: &str = "beam:window_mapping_fn:pickled_python:v1";
 }
 
 /// Environments.
@@ -179,6 +189,12 @@ pub mod user_state {
     pub const ORDERED_LIST: &str = "beam:user_state:ordered_list:v1";
 }
 
+/// What environments declare.
+pub mod capability {
+    /// Of a Go SDK's environment; the name of its image follows.
+    pub const GO_SDK: &str = "beam:version:sdk_base:go";
+}
+
 /// Types of metrics.
 pub mod metric {
     /// Sum of integers.
@@ -191,4 +207,22 @@ pub mod metric {
     pub const LATEST_INT64: &str = "beam:metrics:latest_int64:v1";
     /// A set of strings.
     pub const SET_STRING: &str = "beam:metrics:set_string:v1";
+    /// Count, sum, least and greatest: a varint and three doubles.
+    pub const DISTRIBUTION_DOUBLE: &str = "beam:metrics:distribution_double:v1";
+    /// Milliseconds and value: a varint and a double.
+    pub const LATEST_DOUBLE: &str = "beam:metrics:latest_double:v1";
+    /// The greatest integers: an iterable of varints.
+    pub const TOP_N_INT64: &str = "beam:metrics:top_n_int64:v1";
+    /// The greatest doubles: an iterable of doubles.
+    pub const TOP_N_DOUBLE: &str = "beam:metrics:top_n_double:v1";
+    /// The least integers: an iterable of varints.
+    pub const BOTTOM_N_INT64: &str = "beam:metrics:bottom_n_int64:v1";
+    /// The least doubles: an iterable of doubles.
+    pub const BOTTOM_N_DOUBLE: &str = "beam:metrics:bottom_n_double:v1";
+    /// A share per element under way: an iterable of doubles.
+    pub const PROGRESS: &str = "beam:metrics:progress:v1";
+    /// A set of paths: a message.
+    pub const BOUNDED_TRIE: &str = "beam:metrics:bounded_trie:v1";
+    /// Counts per bucket: a message.
+    pub const HISTOGRAM_INT64: &str = "beam:metrics:histogram_int64:v1";
 }

@@ -1,7 +1,7 @@
 //! What is not run is refused by a stable code, in words that name it; and what is ours is handed through.
 
 use std::collections::BTreeMap;
-use thalweg_beam::translate::{EnvironmentKind, Options, Role, translate, translate_with};
+use thalweg_beam::translate::{EnvironmentKind, Role, translate};
 use thalweg_beam::urn::{coder, transform as urn, window_fn};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::{Op, fuse};
@@ -158,22 +158,6 @@ fn ours_is_handed_through_with_its_payload() -> Result<()> {
     assert_eq!(tags, ["lines", "dead", "rows", "hours"]);
     assert!(matches!(translation.graph.transforms.first().map(|t| &t.op), Some(Op::Source(_))));
     assert_eq!(fuse(&translation.graph)?.stages.len(), 5);
-    Ok(())
-}
-
-#[test]
-fn a_drained_job_truncates_what_it_would_begin() -> Result<()> {
-    use prost::Message;
-    let bytes = include_bytes!("data/splittable.pb");
-    let read = || Pipeline::decode(&bytes[..]).map_err(|e| Error::internal("TEST", e.to_string()));
-    let parts = |options| -> Result<Vec<String>> {
-        let translation = translate_with(read()?, &options)?;
-        Ok(translation.transforms.iter().filter(|t| t.origin == "Count").map(|t| t.name.clone()).collect())
-    };
-    let usual = ["Count/PairWithRestriction", "Count/SplitAndSizeRestrictions", "Count"];
-    assert_eq!(parts(Options::default())?, usual);
-    let [pair, split, process] = usual;
-    assert_eq!(parts(Options { drain: true })?, [pair, split, "Count/TruncateSizedRestrictions", process]);
     Ok(())
 }
 

@@ -92,11 +92,8 @@ fn a_test_stream_becomes_a_script() -> Result<()> {
 }
 
 #[test]
-fn a_grouping_with_early_panes_is_refused_by_name() -> Result<()> {
-    let error = translate(read("triggers")?).err().ok_or_else(|| Error::internal("TEST", "accepted"))?;
-    assert_eq!(error.code, "PIPELINE_TRIGGER");
-    assert!(error.message.contains("Group") && error.message.contains("element_count(2)"), "{}", error.message);
-    Ok(())
+fn a_grouping_keeps_the_tree_of_its_trigger() -> Result<()> {
+    golden("triggers")
 }
 
 #[test]
@@ -105,5 +102,22 @@ fn user_names_stay_with_the_parts_of_a_transform() -> Result<()> {
     let parts: Vec<_> = translation.transforms.iter().filter(|t| t.origin == "Count").collect();
     assert_eq!(parts.len(), 3);
     assert!(parts.iter().all(|t| matches!(t.role, Role::Sdk(_))));
+    Ok(())
+}
+
+#[test]
+fn a_splittable_stage_has_a_twin_that_truncates_what_it_would_process() -> Result<()> {
+    let translation = translate(read("splittable")?)?;
+    let plan = fuse(&translation.graph)?;
+    let splits = |s: &&thalweg_core::graph::Stage| matches!(&s.kind, StageKind::Worker(w) if w.splittable);
+    let stage = plan.stages.iter().find(splits).ok_or_else(|| Error::internal("TEST", "no such stage"))?;
+    let wire = describe(&translation, &plan, stage.id, &Endpoints::at("localhost:1"))?;
+    let twin = wire.truncate.ok_or_else(|| Error::internal("TEST", "no twin"))?;
+    assert_eq!(twin.descriptor.id, format!("{}-truncate", wire.descriptor.id));
+    let truncate = twin.descriptor.transforms.get("Count").and_then(|t| t.spec.as_ref()).map(|s| s.urn.as_str());
+    assert_eq!(truncate, Some("beam:transform:sdf_truncate_sized_restrictions:v1"));
+    assert_eq!(twin.descriptor.transforms.len(), 3);
+    assert_eq!(twin.outputs.len(), 1);
+    assert_eq!(twin.outputs.first().map(|o| &o.coder), wire.inputs.first().map(|i| &i.coder));
     Ok(())
 }

@@ -65,6 +65,8 @@ pub enum Field {
     Nullable(Box<Field>),
     /// A logical type that travels as bytes with their length.
     Opaque,
+    /// A decimal: scale (varint), then length and bytes of the unscaled number.
+    Decimal,
 }
 
 /// What is wrong with bytes that should be an element.
@@ -237,6 +239,7 @@ impl Field {
             Self::Four => take(bytes, 4)?.1,
             Self::Eight => take(bytes, 8)?.1,
             Self::Bytes | Self::Opaque => take_prefixed(bytes)?.1,
+            Self::Decimal => take_prefixed(read_varint(bytes)?.1)?.1,
             Self::Array(element) => skip_iterable(bytes, |b| element.skip(b))?,
             Self::Map(key, value) => {
                 let (count, rest) = take_count(bytes)?;

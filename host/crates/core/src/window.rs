@@ -178,13 +178,76 @@ pub enum OutputTime {
     Earliest,
 }
 
-/// When a grouping speaks. The tree of Beam's `Trigger`; rooms deepen what they take.
+/// When a grouping speaks: the tree of Beam's `Trigger`. A trigger that has finished speaks no more, unless one that
+/// repeats it stands above it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Trigger {
+    /// When all of these could.
+    AfterAll(Vec<Self>),
+    /// When any of these does.
+    AfterAny(Vec<Self>),
+    /// As the first of these that has not finished.
+    AfterEach(Vec<Self>),
+    /// Once when the watermark passes the end of the window, perhaps before and after it, too.
+    AfterEndOfWindow {
+        /// Repeated before the end of the window.
+        early: Option<Box<Self>>,
+        /// Repeated after it.
+        late: Option<Box<Self>>,
+    },
+    /// Once at a processing time that is computed from that of the pane's first element.
+    AfterProcessingTime(Vec<TimestampTransform>),
+    /// Once when all that was sent at the processing time of the pane's first element has arrived.
+    AfterSynchronizedProcessingTime,
+    /// With every element.
+    Always,
     /// When the watermark passes the end of the window, then for every late element.
     Default,
-    /// Another tree, in the words of Beam's proto.
-    Other(String),
+    /// Once with so many elements.
+    ElementCount(u32),
+    /// Not before the window expires.
+    Never,
+    /// As `main`, until `finally` speaks for the last time.
+    OrFinally {
+        /// Speaks.
+        main: Box<Self>,
+        /// Ends it.
+        finally: Box<Self>,
+    },
+    /// Again and again.
+    Repeat(Box<Self>),
+}
+
+/// A step of computing a processing time. Source: Beam's `TimestampTransform`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimestampTransform {
+    /// So many milliseconds later.
+    Delay(i64),
+    /// The next multiple of `period` milliseconds, counted from `offset`; a multiple stays as it is.
+    AlignTo {
+        /// Distance of two such times in milliseconds, at least 1.
+        period: i64,
+        /// Milliseconds since the epoch.
+        offset: i64,
+    },
+}
+
+/// Whether something is said although there is nothing new.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Speaks {
+    /// An empty pane, too.
+    Always,
+    /// Only what has elements.
+    IfNonempty,
+}
+
+/// What becomes of elements that come when the trigger of their key and window has finished.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AfterFinish {
+    /// They are dropped and counted.
+    Drop,
+    /// They go out when the window expires: of a bounded collection nothing is lost to a trigger.
+    Keep,
 }
 
 /// Windowing of a collection.
@@ -200,10 +263,16 @@ pub struct Windowing {
     pub output_time: OutputTime,
     /// How long after its end a window still takes elements, in milliseconds.
     pub allowed_lateness: i64,
+    /// Whether the pane that the end of the window asks for may be empty.
+    pub on_time: Speaks,
+    /// Whether the last pane, when the window expires, may be empty.
+    pub closing: Speaks,
+    /// What becomes of elements behind a finished trigger.
+    pub after_finish: AfterFinish,
 }
 
 impl Windowing {
-    /// Beam's default: global window, default trigger, discarding, end of window, no lateness.
+    /// Beam's default: global window, default trigger, discarding, end of window, no lateness, an on-time pane even if it is empty.
     #[must_use]
     pub fn global() -> Self {
         Self::of(WindowFn::Global)
@@ -218,13 +287,28 @@ impl Windowing {
             accumulation: Accumulation::Discarding,
             output_time: OutputTime::EndOfWindow,
             allowed_lateness: 0,
+            on_time: Speaks::Always,
+            closing: Speaks::IfNonempty,
+            after_finish: AfterFinish::Drop,
         }
+    }
+
+    /// The default strategy in these windows with another trigger.
+    #[must_use]
+    pub fn with_trigger(self, trigger: Trigger) -> Self {
+        Self { trigger, ..self }
     }
 
     /// From when on nothing of `window` can be added any more.
     #[must_use]
     pub fn expiry(&self, window: &Window) -> EventTime {
         window.max_timestamp().plus(self.allowed_lateness)
+    }
+
+    /// Whether nothing of `window` can be added any more.
+    #[must_use]
+    pub fn is_expired(&self, window: &Window, watermark: EventTime) -> bool {
+        self.expiry(window).is_passed_by(watermark)
     }
 }
 

@@ -14,8 +14,8 @@ use thalweg_core::port::source::{Read, Source};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::Window;
 use thalweg_io::kafka::{
-    KafkaClientConfig, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, KafkaSplits, RecordTime,
-    SinkElement, SourceElement, Start,
+    GroupOffsets, KafkaClientConfig, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, KafkaSplits, Limit,
+    MergedKafkaSource, RecordTime, SinkElement, SourceElement, Start,
 };
 use thalweg_io::row::{FieldType, Schema};
 
@@ -30,12 +30,13 @@ fn reading(topics: &[&str]) -> KafkaSourceConfig {
         element: SourceElement::KeyValue,
         time: RecordTime::None,
         start: Start::Earliest,
+        from_group: false,
         bounded: true,
     }
 }
 
 /// Polls until something comes.
-fn next(source: &mut KafkaSource, split: SplitId, rows: usize) -> Result<Read> {
+fn next(source: &mut impl Source, split: SplitId, rows: usize) -> Result<Read> {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
         if let Some(read) = source.poll(split, rows)? {
@@ -52,7 +53,7 @@ fn texts(batch: &Batch) -> Vec<(String, String)> {
 }
 
 /// Reads a split from a position to its end.
-fn rest(source: &mut KafkaSource, split: SplitId, position: Option<&[u8]>) -> Result<Vec<(String, String)>> {
+fn rest(source: &mut impl Source, split: SplitId, position: Option<&[u8]>) -> Result<Vec<(String, String)>> {
     source.open(split, position)?;
     let mut found = Vec::new();
     loop {
@@ -370,4 +371,99 @@ fn what_cannot_be_written_has_a_code() -> Result<()> {
     sink.deliver(Epoch(1), &small)?;
     assert_eq!(values(&topic), ["ok"]);
     Ok(())
+}
+
+/// A source of all partitions with a limit.
+fn merged(config: &KafkaSourceConfig, limit: Limit) -> Result<MergedKafkaSource> {
+    MergedKafkaSource::new(config.clone(), KafkaSplits::discover(config)?, limit)
+}
+
+#[test]
+fn a_read_of_so_many_records_ends_after_them_wherever_it_was_interrupted() -> Result<()> {
+    let topic = topic("limited", 2);
+    let plain = producer(None);
+    produce(&plain, &topic, 0, &[("a", "1"), ("b", "2"), ("c", "3")]);
+    produce(&plain, &topic, 1, &[("d", "4"), ("e", "5")]);
+    let config = KafkaSourceConfig { bounded: false, ..reading(&[&topic]) };
+    let limit = Limit { records: Some(4), ..Limit::default() };
+    let mut source = merged(&config, limit)?;
+    source.open(SplitId(0), None)?;
+    let mut seen = Vec::new();
+    loop {
+        let read = next(&mut source, SplitId(0), 1)?;
+        seen.extend(texts(&read.batch));
+        // from each stored position the rest comes, no record twice, and four in all
+        let mut all = seen.clone();
+        if !read.finished {
+            all.extend(rest(&mut merged(&config, limit)?, SplitId(0), Some(&read.position))?);
+        }
+        all.sort();
+        let before = all.len();
+        all.dedup();
+        assert_eq!((before, all.len()), (4, 4), "{all:?}");
+        if read.finished {
+            assert_eq!(read.watermark, EventTime::MAX);
+            return Ok(());
+        }
+    }
+}
+
+#[test]
+fn a_read_of_so_much_time_ends_without_a_record() -> Result<()> {
+    let topic = topic("timed", 1);
+    let config = KafkaSourceConfig { bounded: false, ..reading(&[&topic]) };
+    let mut source = merged(&config, Limit { millis: Some(300), ..Limit::default() })?;
+    assert_eq!(rest(&mut source, SplitId(0), None)?, []);
+    Ok(())
+}
+
+#[test]
+fn reading_begins_at_a_time_or_where_the_group_stands() -> Result<()> {
+    let topic = topic("begin", 1);
+    // at 1000, 1001 and 1002 ms
+    produce(&producer(None), &topic, 0, &[("a", "1"), ("b", "2"), ("c", "3")]);
+    let read = |config: &KafkaSourceConfig| {
+        let mut source = KafkaSource::new(config.clone(), KafkaSplits::discover(config)?)?;
+        rest(&mut source, SplitId(0), None)
+    };
+    let at = |ms| KafkaSourceConfig { start: Start::Timestamp(ms), ..reading(&[&topic]) };
+    assert_eq!(read(&at(1001))?, pairs(&[("b", "2"), ("c", "3")]));
+    assert_eq!(read(&at(5000))?, [], "nothing is so late: it begins at the end");
+    let mut grouped = KafkaSourceConfig { from_group: true, ..reading(&[&topic]) };
+    grouped.client.properties.insert("group.id".to_owned(), topic.clone());
+    assert_eq!(read(&grouped)?.len(), 3, "a group that stands nowhere begins where others do");
+    let splits = KafkaSplits::discover(&grouped)?;
+    let mut source = KafkaSource::new(grouped.clone(), splits.clone())?;
+    source.open(SplitId(0), None)?;
+    // the first read may be empty: it makes the position lasting
+    let mut first = next(&mut source, SplitId(0), 1)?;
+    while first.batch.is_empty() {
+        first = next(&mut source, SplitId(0), 1)?;
+    }
+    let group = GroupOffsets::new(&grouped.client, splits)?;
+    group.committed(&first.position);
+    drop(group); // waits for what it was told
+    assert_eq!(read(&grouped)?, pairs(&[("b", "2"), ("c", "3")]));
+    Ok(())
+}
+
+#[test]
+fn partitions_that_are_added_are_read_from_their_beginning() -> Result<()> {
+    let topic = topic("grown", 1);
+    let plain = producer(None);
+    let config = KafkaSourceConfig { bounded: false, start: Start::Latest, ..reading(&[&topic]) };
+    let mut source = merged(&config, Limit { discover_ms: Some(200), ..Limit::default() })?;
+    source.open(SplitId(0), None)?;
+    broker::grow(&topic, 2);
+    produce(&plain, &topic, 1, &[("n", "new")]);
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        assert!(Instant::now() < end, "the new partition is not read");
+        let read = next(&mut source, SplitId(0), 10)?;
+        assert!(!read.finished);
+        if !read.batch.is_empty() {
+            assert_eq!(texts(&read.batch), pairs(&[("n", "new")]));
+            return Ok(());
+        }
+    }
 }

@@ -48,6 +48,7 @@ fn a_broker_that_dies_and_comes_back_loses_and_doubles_nothing() -> Result<()> {
         element: SourceElement::Value,
         time: RecordTime::None,
         start: Start::Earliest,
+        from_group: false,
         bounded: false,
     };
     produce(&producer(None), &from, 0, &[("", "before")]);

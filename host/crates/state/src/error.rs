@@ -11,6 +11,12 @@ pub(crate) fn corrupt(dir: &Path, what: impl std::fmt::Display) -> Error {
         .help("restore the directory from a copy, or start the job anew with an empty directory; check the disk")
 }
 
+/// A path that is not a state directory, and does not become one.
+pub(crate) fn not_ours(dir: &Path, why: impl std::fmt::Display) -> Error {
+    Error::user("STATE_NOT_OURS", format!("{} is not a state directory of Thalweg: {why}", dir.display()))
+        .help("give a directory that is empty or does not exist yet; nothing was changed in this one")
+}
+
 /// The disk has no room.
 fn full(dir: &Path, what: impl std::fmt::Display) -> Error {
     Error::external("STATE_DISK_FULL", format!("no room for the state directory {}: {what}", dir.display()))

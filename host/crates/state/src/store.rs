@@ -4,15 +4,15 @@
 //! cell lies behind every key the layout can make and is out of reach of scans.
 
 use crate::acknowledged::Acknowledged;
-use crate::error::{broken, corrupt, from_io, from_opening, from_rocks};
+use crate::error::{broken, corrupt, from_io, from_opening, from_rocks, not_ours};
 use crate::lock::Lock;
 use crate::options::{FsyncPolicy, Options};
 use crate::version;
 use bytes::Bytes;
 use rocksdb::{DB, ReadOptions, WriteBatch, WriteOptions};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::Epoch;
 use thalweg_core::port::store::{CellWrite, StateRead, StateStore};
@@ -65,10 +65,11 @@ impl RocksStateStore {
     /// Opens the store in `dir`, and makes one where there is none.
     ///
     /// # Errors
-    /// `STATE_LOCKED` when another process has it open, `STATE_VERSION` when another version wrote it, `STATE_CORRUPT` when
+    /// `STATE_NOT_OURS` when `dir` is a file or holds something else, and nothing was touched, `STATE_LOCKED` when another process has it open, `STATE_VERSION` when another version wrote it, `STATE_CORRUPT` when
     /// it is damaged or has lost acknowledged epochs, `STATE_DISK_FULL` and `STATE_IO` for the disk.
     pub fn open(dir: impl AsRef<Path>, options: &Options) -> Result<Self> {
         let dir = dir.as_ref();
+        refuse_foreign(dir)?;
         fs::create_dir_all(dir).map_err(|e| from_io(dir, &e))?;
         let lock = Lock::take(dir)?;
         if version::exists(dir) {
@@ -86,6 +87,26 @@ impl RocksStateStore {
         let shared = Arc::new(Shared { db, dir: dir.to_owned(), _lock: lock });
         Ok(Self { shared, acknowledged, fsync: options.fsync, last, failed: false })
     }
+}
+
+/// Refuses a path that is no directory, and a directory in which others keep their files, before anything is written.
+fn refuse_foreign(dir: &Path) -> Result<()> {
+    // what a store that was never finished may have left
+    const UNFINISHED: [&str; 4] = ["LOCK", "ACKNOWLEDGED", "VERSION.new", "db"];
+    let entries = match fs::read_dir(dir) {
+        Ok(_) if version::exists(dir) => return Ok(()),
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => return Err(not_ours(dir, "it is not a directory")),
+        Err(e) => return Err(from_io(dir, &e)),
+    };
+    for entry in entries {
+        let name = entry.map_err(|e| from_io(dir, &e))?.file_name();
+        if !UNFINISHED.iter().any(|ours| name == *ours) {
+            return Err(not_ours(dir, format!("it holds {}", name.display())));
+        }
+    }
+    Ok(())
 }
 
 /// Makes an empty store. The version file comes last: what has none was never committed to.

@@ -144,6 +144,7 @@ fn run(worker: &mut WasmWorker, workload: &str, size: u64) -> Fallible<(u64, u64
             cache_token: CacheToken(0),
             watermark: EventTime::MIN,
             now: ProcessingTime(0),
+            truncate: false,
         };
         let before = cpu_ns();
         worker.submit(Command::Start(Box::new(start)))?;

@@ -64,6 +64,7 @@ fn main() -> Fallible<()> {
         cache_token: CacheToken(0),
         watermark: EventTime::MIN,
         now: ProcessingTime(0),
+        truncate: false,
     })))?;
     let mut events = Vec::new();
     worker.poll(&mut events);

@@ -89,7 +89,7 @@ pub enum Error {
         what: String,
     },
     /// The guest trapped.
-    #[error("{function} trapped: {what}")]
+    #[error("the function {function} trapped: {what}")]
     Trap {
         /// The function.
         function: String,

@@ -142,7 +142,10 @@ fn explain(store: &mut Store<GuestStore>, error: &wasmtime::Error) -> Error {
     if error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>().is_some() {
         return Error::Instances { why: text };
     }
-    Error::Trap { function, what: trap.map_or(text, ToString::to_string), trace: kept }
+    let what = trap.map_or(text, ToString::to_string);
+    // wasmtime begins with what the sentence around it says already
+    let what = what.strip_prefix("wasm trap: ").map_or_else(|| what.clone(), str::to_owned);
+    Error::Trap { function, what, trace: kept }
 }
 
 /// The guest's stack, innermost first, with source lines where the component knows them. Calls inside the language's own

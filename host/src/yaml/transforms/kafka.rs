@@ -8,7 +8,7 @@ use super::super::outputs::Outputs;
 use super::super::suggest::did_you_mean;
 use super::files::sole_field;
 use super::{check_new, rows, take_error_output};
-use crate::compose::payload::{KafkaSink, KafkaSource, Line, Record, StartAt, StopAt};
+use crate::compose::payload::{KafkaSink, KafkaSource, StopAt};
 use crate::native::payload::{ParseJson, WrapValue};
 use crate::native::urn;
 use crate::pipeline::{Element, Windows, urn as ends};
@@ -16,6 +16,7 @@ use crate::row::{Field, FieldType, Schema};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use thalweg_core::error::Result;
+use thalweg_io::kafka::{Limit, SinkElement, SourceElement, Start};
 
 /// Formats of Beam YAML that do not run here.
 const OTHER_FORMATS: [&str; 2] = ["AVRO", "PROTO"];
@@ -28,11 +29,16 @@ pub fn read(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
     let properties = properties(leaf.config.get("consumer_config"))?;
     let start = choice(
         leaf.config.get("auto_offset_reset_config"),
-        &[("earliest", StartAt::Earliest), ("latest", StartAt::Latest)],
+        &[("earliest", Start::Earliest), ("latest", Start::Latest)],
     )?;
     let stop = choice(leaf.config.get("stop_at"), &[("never", StopAt::Never), ("end_offsets", StopAt::EndOffsets)])?;
     let stop = stop.unwrap_or(StopAt::Never);
-    for key in ["confluent_schema_registry_url", "confluent_schema_registry_subject", "max_read_time_seconds"] {
+    let seconds = leaf.config.get("max_read_time_seconds").map(|node| match node.value {
+        Value::Int(n) if n > 0 => Ok(n.unsigned_abs()),
+        _ => Err(node.place.error("YAML_CHOICE", "`max_read_time_seconds` is a whole number of seconds above 0")),
+    });
+    let millis = seconds.transpose()?.map(|s| s.saturating_mul(1000));
+    for key in ["confluent_schema_registry_url", "confluent_schema_registry_subject"] {
         if let Some(node) = leaf.config.get(key) {
             return Err(node
                 .place
@@ -44,17 +50,17 @@ pub fn read(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
     let schema = leaf.config.get("schema");
     let errors = take_error_output(&mut leaf.config)?;
     let source = KafkaSource {
-        bootstrap_servers,
-        topic,
         properties,
-        start: start.unwrap_or_default(),
+        start: start.unwrap_or(Start::Latest),
         stop,
-        element: Record::Value,
+        limit: Limit { millis, ..Limit::default() },
+        element: SourceElement::Value,
+        ..KafkaSource::new(&bootstrap_servers, &topic)
     };
     match (format.as_str(), errors) {
         ("RAW", None) => {
             let payload = Schema::of([("payload", FieldType::Bytes)]);
-            Ok(whole(leaf, KafkaSource { element: Record::Payload, ..source }, payload))
+            Ok(whole(leaf, KafkaSource { element: SourceElement::Payload, ..source }, payload))
         }
         ("STRING", None) => {
             let row = Schema::of([("payload", FieldType::String)]);
@@ -67,9 +73,9 @@ pub fn read(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
             })?;
             let row = json_schema(schema)?;
             if errors.is_none() {
-                return Ok(whole(leaf, KafkaSource { element: Record::Json(row.clone()), ..source }, row));
+                return Ok(whole(leaf, KafkaSource { element: SourceElement::Json(row.clone()), ..source }, row));
             }
-            let (from, errors) = (source.topic.clone(), errors.map(str::to_owned));
+            let (from, errors) = (topic, errors.map(str::to_owned));
             let payload = ParseJson { output: row.clone(), from, errors: errors.clone() };
             Ok(in_two(leaf, &source, row, urn::PARSE_JSON, &payload, errors.as_deref()))
         }
@@ -89,7 +95,7 @@ pub fn read(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
 
 /// A source that gives the rows itself.
 fn whole(leaf: &mut Leaf<'_, '_>, source: KafkaSource, row: Schema) -> Outputs {
-    let bounded = source.stop == StopAt::EndOffsets;
+    let bounded = source.bounded();
     let output = leaf.build.collection(&format!("{}.output", leaf.name), Element::Row(row), Windows::Global, bounded);
     leaf.build.native(&leaf.name, ends::SOURCE_KAFKA, &source, &[], &[("output", &output)]);
     Outputs::one(output)
@@ -104,7 +110,7 @@ fn in_two<P: Serialize>(
     payload: &P,
     errors: Option<&str>,
 ) -> Outputs {
-    let bounded = source.stop == StopAt::EndOffsets;
+    let bounded = source.bounded();
     let name = leaf.name.clone();
     leaf.build.open(&name);
     let records = leaf.build.collection(&format!("{name}/Read.output"), Element::Bytes, Windows::Global, bounded);
@@ -128,9 +134,12 @@ pub fn write(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
     let bootstrap_servers = leaf.config.need("bootstrap_servers")?.text()?.to_owned();
     let properties = properties(leaf.config.get("producer_config_updates"))?;
     let format = leaf.config.need("format")?;
-    let value = match format.text()?.to_uppercase().as_str() {
-        "JSON" => Line::Json,
-        "RAW" | "STRING" => Line::Field(sole_field(&schema, leaf.kind, leaf.place)?),
+    let element = match format.text()?.to_uppercase().as_str() {
+        "JSON" => SinkElement::Json { schema, key: None },
+        "RAW" | "STRING" => {
+            sole_field(&schema, leaf.kind, leaf.place)?;
+            SinkElement::Payload
+        }
         other => {
             let unsupported = OTHER_FORMATS.contains(&other);
             let what = if unsupported { "is not written natively" } else { "is not a format" };
@@ -139,7 +148,7 @@ pub fn write(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
             return Err(error.help(if unsupported { super::RUN_WITH_BEAM.to_owned() } else { help }));
         }
     };
-    let sink = KafkaSink { bootstrap_servers, topic, properties, schema, value };
+    let sink = KafkaSink { bootstrap_servers, topic, properties, element };
     leaf.build.native(&leaf.name, ends::SINK_KAFKA, &sink, &[("input", &input)], &[]);
     Ok(Outputs::default())
 }

@@ -9,7 +9,7 @@ use thalweg_proto::pipeline::{AtomicType, FieldType, LogicalType, Schema, field_
 
 /// Milliseconds since the epoch in eight bytes, whatever the representation says.
 const MILLIS_INSTANT: &str = "beam:logical_type:millis_instant:v1";
-/// A scale and an integer of any length: two parts, which no field of the engine is.
+/// A scale and an integer of any length, whatever the representation says.
 const DECIMAL: &str = "beam:logical_type:decimal:v1";
 /// How deep types may be nested.
 const DEPTH_MAX: u32 = 64;
@@ -67,7 +67,7 @@ fn atomic_field(atomic: AtomicType) -> Option<Field> {
 fn logical_field(logical: &LogicalType, depth: u32) -> Option<Field> {
     match logical.urn.as_str() {
         MILLIS_INSTANT => Some(Field::Eight),
-        DECIMAL => None,
+        DECIMAL => Some(Field::Decimal),
         urn if urn.starts_with("beam:logical_type:") && !urn.contains("python") && !urn.contains("java") => {
             element(logical.representation.as_deref()?, depth)
         }
@@ -113,8 +113,16 @@ mod tests {
     }
 
     #[test]
+    fn a_decimal_is_a_scale_and_a_number() -> Result<()> {
+        let schema = Schema { fields: vec![named("d", 0, logical(DECIMAL))], ..Default::default() };
+        let row = Coder::Row(fields(&schema).unwrap_or_default().into());
+        assert_eq!(row.skip(b"\x01\x00\x04\x02z\xb7rest")?, b"rest");
+        Ok(())
+    }
+
+    #[test]
     fn rows_with_types_of_an_sdk_are_not_walked_through() {
-        for urn in ["pythonsdk_any", DECIMAL, "beam:logical_type:javasdk_enum:v1"] {
+        for urn in ["pythonsdk_any", "beam:logical_type:javasdk_enum:v1"] {
             let schema = Schema { fields: vec![named("x", 0, logical(urn))], ..Default::default() };
             assert_eq!(fields(&schema), None, "{urn}");
         }

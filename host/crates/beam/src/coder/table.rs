@@ -208,14 +208,22 @@ impl CoderTable {
         Ok(match urn {
             urn::GLOBAL_WINDOW => (id.to_owned(), WindowCoder::Global),
             urn::INTERVAL_WINDOW => (id.to_owned(), WindowCoder::Interval),
-            urn::CUSTOM_WINDOW => (id.to_owned(), WindowCoder::Custom),
-            _ => {
-                let inner = prefixed(coders, id);
-                let custom = add(coders, proto(urn::CUSTOM_WINDOW, &[&inner.id]), &format!("{id}_wire"));
-                (custom, WindowCoder::Custom)
+            urn::CUSTOM_WINDOW => {
+                let inner = get(coders, id)?.1.component_coder_ids.first().cloned().unwrap_or_default();
+                if get(coders, &inner)?.0 == urn::LENGTH_PREFIX {
+                    return Ok((id.to_owned(), WindowCoder::Custom));
+                }
+                (custom_window(coders, id, &inner), WindowCoder::Custom)
             }
+            _ => (custom_window(coders, id, id), WindowCoder::Custom),
         })
     }
+}
+
+/// The id of a coder for windows of the coder `inner`: last timestamp, length, bytes.
+fn custom_window(coders: &mut Coders, id: &str, inner: &str) -> String {
+    let inner = prefixed(coders, inner);
+    add(coders, proto(urn::CUSTOM_WINDOW, &[&inner.id]), &format!("{id}_wire"))
 }
 
 fn prefixed(coders: &mut Coders, id: &str) -> Wire {

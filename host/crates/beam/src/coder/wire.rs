@@ -112,6 +112,17 @@ impl WireCoder {
         self.encode_value(batch, row, out);
     }
 
+    /// Appends one row of a pair whose value has the given form instead of its own; `window` is that of a keyed bundle.
+    pub fn encode_as(&self, value: &[u8], window: Option<&Window>, batch: &Batch, row: &Row, out: &mut Vec<u8>) {
+        instant::write(row.time, out);
+        self.window.write_set(window.map_or_else(|| batch.windows(row), std::slice::from_ref), out);
+        pane::write(&batch.pane(row), out);
+        if let Some((key, _)) = self.element.kv() {
+            key.write_nested(out, batch.key(row));
+        }
+        out.extend_from_slice(value);
+    }
+
     fn encode_value(&self, batch: &Batch, row: &Row, out: &mut Vec<u8>) {
         pane::write(&batch.pane(row), out);
         match self.element.kv() {

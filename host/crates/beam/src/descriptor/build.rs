@@ -1,11 +1,11 @@
 //! Building the descriptor of a stage.
 
 use super::{Endpoints, InputWire, OutputWire, SideWire, StageWire, StateWire, TimerWire};
-use crate::coder::table::{CoderTable, add, proto};
+use crate::coder::table::{CoderTable, Coders, add, get, proto};
 use crate::coder::{TimerCoder, WindowCoder};
 use crate::error::{Result, invalid, payload};
 use crate::translate::{CollectionInfo, TransformInfo, Translation};
-use crate::urn::{coder, transform as urn};
+use crate::urn::{coder, transform as urn, window_mapping};
 use prost::Message;
 use std::sync::Arc;
 use thalweg_core::coder::Coder;
@@ -33,6 +33,7 @@ pub fn describe(translation: &Translation, plan: &Plan, stage: StageId, endpoint
         endpoints,
         coders: translation.coders.clone(),
         timers: Vec::new(),
+        pages: environment.proto.capabilities.iter().any(|c| c == coder::STATE_BACKED_ITERABLE),
         made: ProcessBundleDescriptor {
             id: format!("stage-{}", stage.id.0),
             state_api_service_descriptor: Some(endpoints.state.clone()),
@@ -60,6 +61,8 @@ struct Build<'t> {
     endpoints: &'t Endpoints,
     coders: CoderTable,
     timers: Vec<TimerWire>,
+    /// The SDK can ask for grouped values page by page.
+    pages: bool,
     made: ProcessBundleDescriptor,
 }
 
@@ -127,7 +130,7 @@ impl Build<'_> {
         let key = main.wire.element.kv().map_or_else(|| Arc::new(Coder::Bytes), |(key, _)| Arc::clone(key));
         let window = main.wire.window;
         let (states, sides) = (self.states()?, self.sides()?);
-        Ok(StageWire {
+        let mut wire = StageWire {
             inputs: vec![input],
             outputs,
             timers: self.timers,
@@ -136,12 +139,17 @@ impl Build<'_> {
             key,
             window,
             descriptor: self.made,
-        })
+            truncate: None,
+        };
+        if self.worker.splittable {
+            wire.truncate = super::truncate::twin(&wire).map(Arc::new);
+        }
+        Ok(wire)
     }
 
     /// The data source in front of the stage.
     fn input(&mut self) -> Result<InputWire> {
-        let CollectionInfo { id, wire, .. } = self.at_edge(self.worker.input)?;
+        let CollectionInfo { id, wire, coder_id, .. } = self.at_edge(self.worker.input)?;
         let mut consumers = Vec::new();
         for transform in &self.worker.transforms {
             let info = self.info(*transform)?;
@@ -151,14 +159,37 @@ impl Build<'_> {
                 self.wire_windows(&id)?;
             }
         }
-        let source = self.port(urn::DATA_SOURCE, "source", self.worker.input, |t| &mut t.outputs)?;
-        Ok(InputWire { source, coder: wire, consumers })
+        let paged = self.paged(&coder_id);
+        let coder_id = paged.clone().unwrap_or(coder_id);
+        let source = self.port(urn::DATA_SOURCE, "source", self.worker.input, &coder_id, |t| &mut t.outputs)?;
+        Ok(InputWire { source, coder: wire, paged: paged.is_some(), consumers })
+    }
+
+    /// For pairs of a key and its grouped values: the coder by which large values may come in pages, where the SDK has it.
+    fn paged(&mut self, coder_id: &str) -> Option<String> {
+        if !self.pages {
+            return None;
+        }
+        let coders = &mut self.made.coders;
+        let parts = |coders: &Coders, id: &str, urn: &str| {
+            let (found, coder) = get(coders, id).ok()?;
+            (found == urn).then(|| coder.component_coder_ids.clone())
+        };
+        let pair = parts(coders, coder_id, coder::KV)?;
+        let [key, values] = pair.as_slice() else { return None };
+        let list = parts(coders, values, coder::ITERABLE)?;
+        let mut paged = proto(coder::STATE_BACKED_ITERABLE, &[list.first()?]);
+        if let Some(spec) = &mut paged.spec {
+            spec.payload = b"1".as_slice().into(); // from how many bytes on an SDK would itself write in pages, which none does here
+        }
+        let values = add(coders, paged, &format!("{values}_paged"));
+        Some(add(coders, proto(coder::KV, &[key, &values]), &format!("{coder_id}_paged")))
     }
 
     /// A data sink behind the stage.
     fn output(&mut self, index: usize, collection: CollectionId) -> Result<OutputWire> {
-        let CollectionInfo { wire, .. } = self.at_edge(collection)?;
-        let sink = self.port(urn::DATA_SINK, &format!("sink/{index}"), collection, |t| &mut t.inputs)?;
+        let CollectionInfo { wire, coder_id, .. } = self.at_edge(collection)?;
+        let sink = self.port(urn::DATA_SINK, &format!("sink/{index}"), collection, &coder_id, |t| &mut t.inputs)?;
         Ok(OutputWire { sink, coder: wire })
     }
 
@@ -192,10 +223,11 @@ impl Build<'_> {
         urn: &str,
         name: &str,
         collection: CollectionId,
+        coder_id: &str,
         end: impl Fn(&mut PTransform) -> &mut std::collections::BTreeMap<String, String>,
     ) -> Result<String> {
-        let CollectionInfo { id: collection, coder_id, window_coder_id, .. } = self.collection(collection)?.clone();
-        let windowed = proto(coder::WINDOWED_VALUE, &[&coder_id, &window_coder_id]);
+        let CollectionInfo { id: collection, window_coder_id, .. } = self.collection(collection)?.clone();
+        let windowed = proto(coder::WINDOWED_VALUE, &[coder_id, &window_coder_id]);
         let port = RemoteGrpcPort {
             api_service_descriptor: Some(self.endpoints.data.clone()),
             coder_id: add(&mut self.made.coders, windowed, &format!("{coder_id}_windowed")),
@@ -245,8 +277,16 @@ impl Build<'_> {
                 (SideAccess::Multimap, Some((key, value))) => (Arc::clone(key), Arc::clone(value)),
                 _ => (Arc::new(Coder::Bytes), wire.element),
             };
-            sides.push(SideWire { transform, name: side.name.clone(), window: wire.window, key, value });
+            let kept = wire.window == WindowCoder::Global && self.maps_in_python(&transform, &side.name)?;
+            sides.push(SideWire { transform, name: side.name.clone(), window: wire.window, key, value, kept });
         }
         Ok(sides)
+    }
+    /// Whether a Python function finds the windows of a side input.
+    fn maps_in_python(&self, transform: &str, side: &str) -> Result<bool> {
+        let Some(spec) = self.made.transforms.get(transform).and_then(|t| t.spec.as_ref()) else { return Ok(false) };
+        let pardo: ParDoPayload = payload(&spec.payload, transform)?;
+        let mapping = pardo.side_inputs.get(side).and_then(|side| side.window_mapping_fn.as_ref());
+        Ok(mapping.is_some_and(|function| function.urn == window_mapping::PYTHON_PICKLED))
     }
 }

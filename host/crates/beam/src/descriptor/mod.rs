@@ -6,6 +6,7 @@
 //! unique names, because SDKs put that id into metrics, logs and state keys. It does not know how bundles are run.
 
 mod build;
+mod truncate;
 mod windows;
 
 pub use build::describe;
@@ -45,6 +46,8 @@ pub struct InputWire {
     pub source: String,
     /// How elements look.
     pub coder: WireCoder,
+    /// Whether large grouped values may be sent in pages.
+    pub paged: bool,
     /// Transforms that read it, with the local name of the input: who may hand elements of it back.
     pub consumers: Vec<(String, String)>,
 }
@@ -97,6 +100,8 @@ pub struct SideWire {
     pub key: Arc<Coder>,
     /// Values of a multimap, elements of an iterable.
     pub value: Arc<Coder>,
+    /// The SDK goes on with what it has read for as long as it keeps the function, whatever cache tokens say.
+    pub kept: bool,
 }
 
 /// A stage as an SDK worker knows it.
@@ -118,4 +123,6 @@ pub struct StageWire {
     pub key: Arc<Coder>,
     /// Windows of state and timers.
     pub window: WindowCoder,
+    /// Of a stage that processes restrictions: how they are truncated instead.
+    pub truncate: Option<Arc<StageWire>>,
 }

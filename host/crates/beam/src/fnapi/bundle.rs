@@ -5,18 +5,20 @@
 //! and timer stream; the two travel on different streams and either may come first.
 
 use super::link::Link;
+use super::pages::{self, Pages};
 use super::windows::{Asking, Question};
 use super::wiring::StageWire;
-use super::{failure, lock};
+use super::{clock, failure, lock};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use thalweg_core::batch::Batch;
 use thalweg_core::error::{Domain, Error, Result};
 use thalweg_core::id::BundleId;
 use thalweg_core::metric::Metrics;
-use thalweg_core::port::worker::{BundleResult, BundleStart, Event, Input, Residual, TimerUpdate};
+use thalweg_core::port::worker::{BundleResult, BundleStart, Event, Input, Residual, TimeDomain, TimerUpdate};
 use thalweg_core::state::{SideView, StateView};
-use thalweg_core::time::EventTime;
+use thalweg_core::time::{EventTime, ProcessingTime};
 use thalweg_core::window::Window;
 use thalweg_proto::fn_execution::elements;
 
@@ -68,11 +70,17 @@ pub(super) struct Bundle {
     pub stage: Arc<StageWire>,
     /// By side input index.
     pub sides: Vec<Arc<SideView>>,
+    /// The engine's clock when it began, which may be a script's.
+    now: ProcessingTime,
     link: Arc<Link>,
     talk: Mutex<Talk>,
     cells: Mutex<Option<Cells>>,
     /// Set when it is no bundle of the engine but a question.
     asking: Option<Asking>,
+    /// What it puts out is what a drain leaves of its input.
+    truncates: bool,
+    /// Batches with values that are sent in pages.
+    paged: Vec<Option<Batch>>,
 }
 
 /// Whether a bundle goes on after a message.
@@ -86,8 +94,14 @@ pub(super) enum Next {
 
 impl Bundle {
     /// Begins the conversation; gives the input back, to be fed.
-    pub fn begin(start: BundleStart, instruction: u64, stage: Arc<StageWire>, link: Arc<Link>) -> (Arc<Self>, Input) {
-        let BundleStart { bundle, input, state: view, sides, .. } = start;
+    pub fn begin(
+        start: BundleStart,
+        instruction: u64,
+        stage: Arc<StageWire>,
+        link: Arc<Link>,
+        pages: Option<Pages>,
+    ) -> (Arc<Self>, Input) {
+        let BundleStart { bundle, input, state: view, sides, truncate, now, .. } = start;
         let mut custom = HashMap::new();
         if let Input::Keyed { groups, .. } = &input {
             for group in groups.iter() {
@@ -97,7 +111,9 @@ impl Bundle {
             }
         }
         let cells = Some(Cells { view, appended: 0, custom });
-        let this = Self { sides, cells: Mutex::new(cells), ..Self::new(bundle, instruction, stage, link) };
+        let paged = pages::kept(&input, pages);
+        let new = Self::new(bundle, instruction, stage, link);
+        let this = Self { sides, truncates: truncate, now, cells: Mutex::new(cells), paged, ..new };
         (Arc::new(this), input)
     }
 
@@ -110,7 +126,46 @@ impl Bundle {
 
     fn new(id: BundleId, instruction: u64, stage: Arc<StageWire>, link: Arc<Link>) -> Self {
         let talk = Mutex::new(Talk { closed: vec![false; stage.streams()], ..Talk::default() });
-        Self { id, instruction, stage, sides: Vec::new(), link, talk, cells: Mutex::new(None), asking: None }
+        Self {
+            id,
+            instruction,
+            stage,
+            sides: Vec::new(),
+            now: ProcessingTime(i64::MAX),
+            link,
+            talk,
+            cells: Mutex::new(None),
+            asking: None,
+            truncates: false,
+            paged: Vec::new(),
+        }
+    }
+
+    /// Whether its outputs are not the engine's.
+    fn keeps(&self) -> bool {
+        self.asking.is_some() || self.truncates
+    }
+
+    /// What a truncation has left, as work given back.
+    fn left(&self, messages: Vec<Bytes>) -> Result<Vec<Residual>> {
+        let Some(wire) = self.stage.outputs.first() else { return Ok(Vec::new()) };
+        let residual = |message: Bytes| {
+            let batch = wire.coder.decode(message)?;
+            Ok(Residual { entry: 0, batch, delay_ms: 0, watermark: None })
+        };
+        messages.into_iter().filter(|message| !message.is_empty()).map(residual).collect()
+    }
+
+    /// A page of a grouped value, and where the next one begins.
+    ///
+    /// # Errors
+    /// `STATE_UNKNOWN` when the bundle has no such value, `STATE_BUNDLE_OVER` when it is over.
+    pub fn page(&self, token: &[u8], continuation: &[u8], bytes: usize) -> Result<(Vec<u8>, Bytes)> {
+        if lock(&self.talk).over {
+            return Err(bundle_over());
+        }
+        let Some(wire) = self.stage.inputs.first() else { return Err(bundle_over()) };
+        pages::read(&self.paged, &wire.coder, (token, continuation), bytes)
     }
 
     /// The way to its shard.
@@ -128,11 +183,11 @@ impl Bundle {
             if talk.over {
                 return Next::Over;
             }
-            if self.asking.is_some() {
+            if self.keeps() {
                 talk.kept.push(data.data.clone());
             }
         }
-        if !data.data.is_empty() && self.asking.is_none() {
+        if !data.data.is_empty() && !self.keeps() {
             let decoded = self.stage.outputs.get(output).map(|wire| wire.coder.decode(data.data));
             match decoded {
                 Some(Ok(batch)) => {
@@ -166,7 +221,12 @@ impl Bundle {
         {
             let mut cells = lock(&self.cells);
             let Some(cells) = cells.as_mut() else { return Ok(()) };
-            for timer in decoded {
+            let by_the_clock = wire.domain == TimeDomain::Processing;
+            let wall = clock::wall();
+            for mut timer in decoded {
+                if let (true, Some(set)) = (by_the_clock, &mut timer.set) {
+                    set.fire = clock::due(set.fire, self.now, wall);
+                }
                 for window in &timer.windows {
                     let group = cells.view.group_of(&timer.key, window).ok_or_else(foreign_timer)?;
                     // the tag outlives the message, which may be large
@@ -221,7 +281,17 @@ impl Bundle {
             (talk.answer.take().unwrap_or_default(), std::mem::take(&mut talk.timers))
         };
         let state = lock(&self.cells).take().map(|cells| cells.view.into_delta()).unwrap_or_default();
-        let Answer { residuals, finalize, metrics } = answer;
+        let Answer { mut residuals, finalize, metrics } = answer;
+        if self.truncates {
+            let kept = std::mem::take(&mut lock(&self.talk).kept);
+            match self.left(kept) {
+                Ok(left) => residuals = left,
+                Err(error) => {
+                    self.link.send(Event::Failed { bundle: self.id, error }).await;
+                    return Next::Over;
+                }
+            }
+        }
         let result = Box::new(BundleResult { state, timers, residuals, finalize, metrics });
         self.link.send(Event::Done { bundle: self.id, result }).await;
         Next::Over

@@ -1,5 +1,6 @@
 //! The Fn API server's limits: one typed value each, with its unit and the reason for its default.
 
+use super::environment::Allowed;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ pub struct FnApiConfig {
     pub chunk_bytes: usize,
     /// A reply to a state request is closed once it holds so many bytes; the worker asks for the rest. Default: 1 MiB.
     pub state_page_bytes: usize,
+    /// A grouped value with more bytes is sent page by page to a worker that can take it so: the first page goes with the
+    /// element. Default: 4 MiB: below, asking costs more than the bytes do.
+    pub iterable_inline_bytes: usize,
     /// Bundles of one stage and shard that a worker may have at once. Default: 8: the Python SDK runs 2 to 3 times as many
     /// small bundles with 8 in flight as with one, and its threads are unlimited.
     pub bundles_in_flight: u32,
@@ -37,8 +41,17 @@ pub struct FnApiConfig {
     pub restarts_max: u32,
     /// See `restarts_max`. Default: 60 s.
     pub restart_window: Duration,
-    /// How long the worker pool may take to stop a worker. Default: 5 s.
+    /// How often a worker that has metrics of its own is asked for them. Default: 2 s: nobody looks more often.
+    pub harness_metrics_every: Duration,
+    /// A bundle that has taken no element for so long is reported once, with what its worker says of itself. Default: 5 min,
+    /// as long as SDKs take to complain themselves.
+    pub stuck_after: Duration,
+    /// How long the worker pool may take to stop a worker, and a worker's process to end. Default: 5 s.
     pub stop_timeout: Duration,
+    /// What of this machine may be used for workers. Default: nothing.
+    pub allowed: Allowed,
+    /// Whether messages about failed bundles show the element that failed, cut short. Default: yes.
+    pub show_elements: bool,
 }
 
 impl Default for FnApiConfig {
@@ -49,6 +62,7 @@ impl Default for FnApiConfig {
             message_bytes_max: 256 << 20,
             chunk_bytes: 2 << 20,
             state_page_bytes: 1 << 20,
+            iterable_inline_bytes: 4 << 20,
             bundles_in_flight: 8,
             events_max: 256,
             event_bytes_max: 64 << 20,
@@ -56,7 +70,11 @@ impl Default for FnApiConfig {
             pool_timeout: Duration::from_secs(10),
             restarts_max: 3,
             restart_window: Duration::from_secs(60),
+            harness_metrics_every: Duration::from_secs(2),
+            stuck_after: Duration::from_secs(300),
             stop_timeout: Duration::from_secs(5),
+            allowed: Allowed::default(),
+            show_elements: true,
         }
     }
 }

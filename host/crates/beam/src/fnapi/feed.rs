@@ -6,6 +6,7 @@
 //! A closing entry is always empty and stands behind the data: the Python SDK drops the payload of an entry that has
 //! `is_last` set. Source: `Elements`.
 
+use super::pages::Pages;
 use super::wiring::StageWire;
 use crate::coder::WireTimer;
 use std::pin::Pin;
@@ -31,12 +32,29 @@ pub(super) struct Feed {
     /// Which row of the batch comes next.
     row: usize,
     closed: bool,
+    /// How large grouped values are sent.
+    pages: Option<Pages>,
 }
 
 impl Feed {
     /// The feed of an instruction.
     pub fn new(instruction: u64, stage: Arc<StageWire>, input: Input, chunk_bytes: usize) -> Self {
-        Self { instruction: instruction.to_string(), stage, input, chunk_bytes, next: 0, row: 0, closed: false }
+        Self {
+            instruction: instruction.to_string(),
+            stage,
+            input,
+            chunk_bytes,
+            next: 0,
+            row: 0,
+            closed: false,
+            pages: None,
+        }
+    }
+
+    /// The same, with large values in pages.
+    pub fn in_pages(mut self, pages: Option<Pages>) -> Self {
+        self.pages = pages;
+        self
     }
 
     fn data(&self, input: usize, bytes: Vec<u8>) -> elements::Data {
@@ -61,7 +79,15 @@ impl Feed {
                 buffer.reserve(batch.weight().min(self.chunk_bytes + self.chunk_bytes / 8));
             }
             let step = rest.get(..STEP).unwrap_or(rest);
-            wire.coder.encode(batch, step, &mut buffer);
+            let large = self.pages.and_then(|pages| step.iter().position(|row| pages.is_paged(row)));
+            // rows before a large one go first, then the large one alone
+            let step = step.get(..large.map_or(STEP, |at| at.max(1))).unwrap_or(step);
+            let head = self.pages.filter(|_| large == Some(0)).zip(step.first());
+            let place = (self.next as u32, self.row as u32);
+            match head.and_then(|(pages, row)| Some((row, pages.head(&wire.coder, batch, place)?))) {
+                Some((row, head)) => wire.coder.encode_as(&head, None, batch, row, &mut buffer),
+                None => wire.coder.encode(batch, step, &mut buffer),
+            }
             self.row += step.len();
             if self.row >= batch.len() {
                 self.row = 0;
@@ -84,12 +110,16 @@ impl Feed {
             let Some(item) = items.get(self.next) else { break };
             self.next += 1;
             match item {
-                Item::Row { group, batch, row } => {
+                Item::Row { group, batch: index, row: place } => {
                     let group = groups.get(*group as usize);
-                    let batch = batches.get(*batch as usize);
-                    let row = batch.and_then(|batch| batch.rows().get(*row as usize));
+                    let batch = batches.get(*index as usize);
+                    let row = batch.and_then(|batch| batch.rows().get(*place as usize));
                     if let (Some(group), Some(batch), Some(row)) = (group, batch, row) {
-                        wire.coder.encode_in(&group.window, batch, row, &mut data);
+                        let paged = self.pages.filter(|pages| pages.is_paged(row));
+                        match paged.and_then(|pages| pages.head(&wire.coder, batch, (*index, *place))) {
+                            Some(head) => wire.coder.encode_as(&head, Some(&group.window), batch, row, &mut data),
+                            None => wire.coder.encode_in(&group.window, batch, row, &mut data),
+                        }
                     }
                 }
                 Item::Timer { group, timer } => {
@@ -136,8 +166,10 @@ impl Feed {
         for input in 0..self.stage.inputs.len() {
             message.data.push(elements::Data { is_last: true, ..self.data(input, Vec::new()) });
         }
-        for wire in &self.stage.timers {
-            message.timers.push(self.timers(&wire.transform, &wire.family, Vec::new(), true));
+        let once = self.stage.ends_once();
+        for (i, wire) in self.stage.timers.iter().enumerate() {
+            let is_last = !once || self.stage.timers.iter().skip(i + 1).all(|other| other.transform != wire.transform);
+            message.timers.push(self.timers(&wire.transform, &wire.family, Vec::new(), is_last));
         }
         self.closed = true;
         self.input = Input::Elements { batches: Vec::new() }; // what was sent need not be kept

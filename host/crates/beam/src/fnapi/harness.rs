@@ -4,7 +4,7 @@
 //! In: an [`Environment`] and the stages it serves. Out: a [`Session`] while it is up, and news to the shards that use it:
 //! up, lost, failed for good.
 
-use super::environment::{Endpoints, Environment};
+use super::environment::{Endpoints, Environment, Ordered};
 use super::link::Link;
 use super::lock;
 use super::provision::Provision;
@@ -42,6 +42,12 @@ pub struct HarnessSpec {
 pub struct Harness {
     shared: Arc<Shared>,
 }
+
+/// How long a process may take to end after its streams did, so that its own words can be told.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Source: `StandardProtocols.HARNESS_MONITORING_INFOS`.
+const HARNESS_METRICS: &str = "beam:protocol:harness_monitoring_infos:v1";
 
 /// Where it is.
 enum Status {
@@ -90,6 +96,11 @@ impl Harness {
         let mut stopped = self.shared.stopped.subscribe();
         let limit = self.shared.server.config().stop_timeout * 2;
         let _ = tokio::time::timeout(limit, stopped.wait_for(|stopped| *stopped)).await;
+    }
+
+    /// Asks it to stop and does not wait: for those who have nothing to wait with.
+    pub fn end(&self) {
+        self.shared.stop.send_replace(true);
     }
 
     /// Why it will not come back, if so.
@@ -157,6 +168,24 @@ impl Shared {
         }
     }
 
+    /// Asks for the metrics of the harness itself, again and again, if its SDK has any. They are told to the first of the shards
+    /// that use it.
+    async fn ask_metrics(&self, session: &Session) {
+        let has = |stage: &Arc<StageWire>| {
+            let mut environments = stage.descriptor.environments.values();
+            environments.any(|e| e.capabilities.iter().any(|c| c == HARNESS_METRICS))
+        };
+        if !self.stages.values().any(has) {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(self.server.config().harness_metrics_every).await;
+            if let Some(link) = lock(&self.links).iter().find_map(Weak::upgrade) {
+                session.harness_metrics(link);
+            }
+        }
+    }
+
     fn set(&self, status: Status, tell: impl Fn(&Link)) {
         let mut current = lock(&self.status);
         *current = status;
@@ -182,7 +211,7 @@ impl Shared {
             }
             failures += 1;
             tracing::warn!(harness = self.name, %error, failures, "a worker was lost");
-            let hopeless = error.code == "ENVIRONMENT_UNSUPPORTED" || error.code.starts_with("WORKER_START");
+            let hopeless = error.permanent || error.code.starts_with("WORKER_START");
             if hopeless || failures > config.restarts_max {
                 self.set(Status::Failed(error.clone()), |link| {
                     link.tell(|news| {
@@ -208,43 +237,70 @@ impl Shared {
         let worker = self.server.worker_id(&self.name);
         let session = Session::new(
             worker.clone(),
-            self.server.endpoint().to_owned(),
-            Arc::clone(self.server.config()),
-            self.server.runtime().clone(),
+            Arc::clone(&self.server),
             Arc::clone(&self.provision),
             Arc::clone(&self.stages),
             Arc::clone(&self.windows),
         );
         self.server.registry().add(&session);
         let mut stop = self.stop.subscribe();
+        let mut ordered = None;
         let end = tokio::select! {
-            end = self.run(&session) => end,
+            end = self.run(&session, &mut ordered) => end,
             _ = stop.wait_for(|stop| *stop) => End::Stopped,
         };
         session.close(Error::external("WORKER_LOST", "the worker was told to stop"));
-        self.environment.stop(&worker, self.server.config()).await;
+        if let Some(ordered) = ordered {
+            ordered.stop(&worker, self.server.config()).await;
+        }
         self.server.registry().remove(&worker);
         end
     }
 
-    async fn run(&self, session: &Arc<Session>) -> End {
-        match self.connect(session).await {
+    async fn run(&self, session: &Arc<Session>, ordered: &mut Option<Ordered>) -> End {
+        let ordered = match self.order(session).await {
+            Ok(new) => ordered.insert(new),
+            Err(error) => return End::Lost(error),
+        };
+        match self.connect(session, ordered).await {
             Ok(()) => self.set(Status::Up(Arc::clone(session)), |link| link.tell(|news| news.up = true)),
             Err(error) => return End::Lost(error),
         }
-        End::Lost(closed(session).await)
+        let lost = tokio::select! {
+            lost = closed(session) => lost,
+            () = self.ask_metrics(session) => return End::Stopped, // never: it asks for ever
+            over = ordered.over() => return End::Lost(over),
+        };
+        // a process that is gone says more than the streams that broke with it
+        match tokio::time::timeout(LAST_WORDS, ordered.over()).await {
+            Ok(over) if !lost.permanent => End::Lost(over),
+            _ => End::Lost(lost),
+        }
     }
 
-    /// Orders the worker and waits until it is connected.
-    async fn connect(&self, session: &Arc<Session>) -> Result<()> {
-        let config = self.server.config();
+    /// Orders the worker.
+    async fn order(&self, session: &Arc<Session>) -> Result<Ordered> {
         let services = self.server.endpoint().to_owned();
         let artifacts = self.provision.artifacts(&services).to_owned();
         let endpoints = Endpoints { services, artifacts };
-        self.environment.start(session.worker(), &endpoints, config).await?;
+        self.environment.start(session.worker(), &endpoints, self.server.config()).await
+    }
+
+    /// Waits until an ordered worker is connected.
+    async fn connect(&self, session: &Arc<Session>, ordered: &mut Ordered) -> Result<()> {
+        let config = self.server.config();
         let mut phase = session.phase();
         let wait = phase.wait_for(|phase| !matches!(phase, Phase::Awaited));
-        match tokio::time::timeout(config.start_timeout, wait).await {
+        let connected = tokio::select! {
+            connected = tokio::time::timeout(config.start_timeout, wait) => connected,
+            over = ordered.over() => {
+                let (message, trace) = (over.message, over.trace);
+                return Err(Error::external("WORKER_START_FAILED", format!("{message} before it was connected"))
+                    .help("the last of what it printed stands below: mend the command or what it needs")
+                    .trace(trace));
+            }
+        };
+        match connected {
             Ok(Ok(phase)) => match &*phase {
                 Phase::Closed(error) => Err(error.clone()),
                 _ => Ok(()),

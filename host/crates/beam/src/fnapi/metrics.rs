@@ -33,26 +33,16 @@ impl ShortIds {
         known.extend(infos.into_iter().map(|(id, info)| (id, metrics::key(&info))));
     }
 
-    /// The metrics of a bundle: by short id where there are any, else in full.
-    pub fn metrics(&self, data: &BTreeMap<String, Bytes>, infos: &[MonitoringInfo]) -> Metrics {
-        self.collect(data, infos).1
-    }
-
-    /// How many elements a running bundle has taken, and its metrics so far.
-    pub fn progress(&self, data: &BTreeMap<String, Bytes>, infos: &[MonitoringInfo]) -> (u64, Metrics) {
-        self.collect(data, infos)
-    }
-
-    fn collect(&self, data: &BTreeMap<String, Bytes>, infos: &[MonitoringInfo]) -> (u64, Metrics) {
+    /// How many elements a bundle has taken, and its metrics so far: by short id where there are any, else in full.
+    pub fn metrics(&self, data: &BTreeMap<String, Bytes>, infos: &[MonitoringInfo]) -> (u64, Metrics) {
         let mut all = Metrics::default();
         let mut consumed = 0;
         let mut take = |key: &MetricKey, payload: &Bytes| {
             let Some(value) = metrics::value(&key.kind, payload) else { return };
             if key.urn == READ_INDEX {
                 consumed = consumed.max(read_index(&value));
-            } else {
-                all.add(key, &value);
             }
+            all.add(key, &value);
         };
         let known = lock(&self.known);
         let resolved = !data.is_empty() && data.keys().all(|id| known.contains_key(id));

@@ -18,6 +18,7 @@
 //! view. No lock is taken per element.
 
 mod bundle;
+mod clock;
 mod config;
 mod environment;
 mod failure;
@@ -26,11 +27,16 @@ mod harness;
 mod link;
 mod metrics;
 mod ordered;
+mod pages;
+mod pool;
+mod process;
 mod provision;
 mod queue;
+mod samples;
 mod server;
 mod service;
 mod session;
+mod sides;
 mod split;
 mod state;
 mod windows;
@@ -38,7 +44,7 @@ mod wiring;
 mod worker;
 
 pub use config::FnApiConfig;
-pub use environment::Environment;
+pub use environment::{Allowed, Chosen, Environment};
 pub use harness::{Harness, HarnessSpec};
 pub use link::Waker;
 pub use provision::Provision;

@@ -3,6 +3,7 @@
 //! Source: `ProvisionService.GetProvisionInfo`.
 
 use prost_types::Struct;
+use prost_types::value::Kind;
 use thalweg_proto::fn_execution::ProvisionInfo;
 use thalweg_proto::pipeline::{ApiServiceDescriptor, ArtifactInformation};
 
@@ -43,6 +44,14 @@ impl Provision {
             runner_capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
             ..Default::default()
         }
+    }
+
+    /// Whether the job wants samples of its data.
+    pub(super) fn samples(&self) -> bool {
+        let experiments = self.options.as_ref().and_then(|o| o.fields.get("beam:option:experiments:v1"));
+        let Some(Kind::ListValue(list)) = experiments.and_then(|e| e.kind.as_ref()) else { return false };
+        let wanted = |kind: &Kind| matches!(kind, Kind::StringValue(s) if s == "enable_data_sampling");
+        list.values.iter().filter_map(|v| v.kind.as_ref()).any(wanted)
     }
 
     /// Where artifacts are retrieved.

@@ -1,6 +1,7 @@
 //! The Fn API server: all services on one port, shared by the harnesses of all jobs of a process.
 
 use super::config::FnApiConfig;
+use super::environment::Allowed;
 use super::harness::{Harness, HarnessSpec};
 use super::service::{LogSink, Registry, routes};
 use std::net::{SocketAddr, TcpListener};
@@ -120,6 +121,12 @@ impl FnApiServer {
         &self.endpoint
     }
 
+    /// What of this machine may be used for workers.
+    #[must_use]
+    pub fn allowed(&self) -> Allowed {
+        self.config.allowed
+    }
+
     /// Where it listens, if it does so itself.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
@@ -143,6 +150,10 @@ impl FnApiServer {
 
     pub(super) fn config(&self) -> &Arc<FnApiConfig> {
         &self.config
+    }
+
+    pub(super) fn logs(&self) -> &LogSink {
+        &self.logs
     }
 
     pub(super) fn registry(&self) -> &Arc<Registry> {

@@ -5,15 +5,19 @@
 //! new worker id.
 
 use super::bundle::{Answer, Bundle, Next, bundle_over};
-use super::config::FnApiConfig;
 use super::feed::Feed;
 use super::link::Link;
 use super::metrics::ShortIds;
+use super::pages::Pages;
 use super::provision::Provision;
 use super::queue::Queue;
+use super::server::FnApiServer;
+use super::service::Severity;
+use super::sides::without_copy;
 use super::windows::{Question, Windows};
 use super::wiring::StageWire;
-use super::{lock, split, state};
+use super::{lock, samples, split, state};
+use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,11 +25,12 @@ use thalweg_core::error::{Error, Result};
 use thalweg_core::id::{BundleId, StageId};
 use thalweg_core::port::worker::{BundleStart, Event};
 use thalweg_proto::fn_execution::{
-    Elements, InstructionRequest, InstructionResponse, MonitoringInfosMetadataRequest, ProcessBundleDescriptor,
-    ProcessBundleRequest, ProcessBundleResponse, ProvisionInfo, StateRequest, StateResponse, WorkerStatusRequest,
-    WorkerStatusResponse, instruction_request, instruction_response,
+    Elements, HarnessMonitoringInfosRequest, InstructionRequest, InstructionResponse, MonitoringInfosMetadataRequest,
+    ProcessBundleDescriptor, ProcessBundleProgressResponse, ProcessBundleRequest, ProcessBundleResponse, ProvisionInfo,
+    SampleDataRequest, StateRequest, StateResponse, WorkerStatusRequest, WorkerStatusResponse, instruction_request,
+    instruction_response,
 };
-use tokio::runtime::Handle;
+use thalweg_proto::pipeline::MonitoringInfo;
 use tokio::sync::watch;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -48,6 +53,12 @@ pub(super) enum Phase {
 /// An instruction that waits for its answer, other than a bundle.
 enum Call {
     Progress(BundleId, Arc<Link>),
+    /// Progress whose metrics have to be named first.
+    ProgressNames(BundleId, Arc<Link>, Box<ProcessBundleProgressResponse>),
+    /// Metrics of the harness itself; the second time they are named.
+    Harness(Arc<Link>),
+    HarnessNames(Arc<Link>, BTreeMap<String, Bytes>),
+    Samples,
     Split(Arc<Bundle>),
     Finalize(BundleId),
     Names(Arc<Bundle>, Box<ProcessBundleResponse>),
@@ -63,12 +74,13 @@ struct Open {
 /// One life of a harness.
 pub(super) struct Session {
     worker: String,
-    endpoint: String,
-    config: Arc<FnApiConfig>,
-    runtime: Handle,
+    server: Arc<FnApiServer>,
     provision: Arc<Provision>,
     stages: Arc<Stages>,
     windows: Arc<Windows>,
+    status: Queue<WorkerStatusRequest>,
+    /// Why status was asked for, by the id of the request.
+    asked: Mutex<HashMap<String, String>>,
     control: Queue<InstructionRequest>,
     feeds: Queue<Feed>,
     open: Mutex<Open>,
@@ -81,21 +93,19 @@ impl Session {
     /// A session that waits for its harness.
     pub fn new(
         worker: String,
-        endpoint: String,
-        config: Arc<FnApiConfig>,
-        runtime: Handle,
+        server: Arc<FnApiServer>,
         provision: Arc<Provision>,
         stages: Arc<Stages>,
         windows: Arc<Windows>,
     ) -> Arc<Self> {
         Arc::new(Self {
             worker,
-            endpoint,
-            config,
-            runtime,
+            server,
             provision,
             stages,
             windows,
+            status: Queue::new(),
+            asked: Mutex::default(),
             control: Queue::new(),
             feeds: Queue::new(),
             open: Mutex::default(),
@@ -135,24 +145,43 @@ impl Session {
     }
 
     /// The harness offers status reports.
-    pub fn open_status(&self) -> impl Stream<Item = WorkerStatusRequest> + Send + use<> {
-        tokio_stream::pending()
+    ///
+    /// # Errors
+    /// A status for a second stream.
+    pub fn open_status(&self) -> Result<ReceiverStream<WorkerStatusRequest>, Status> {
+        self.status.open("status")
     }
 
-    /// A status report.
+    /// Asks what the harness is at; its report is logged behind `why`.
+    pub fn ask_status(&self, transform: &str, why: String) {
+        (self.server.logs())(samples::record(&self.worker, Severity::Warn, transform, why.clone()));
+        let id = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+        lock(&self.asked).insert(id.clone(), why);
+        self.status.push(self.server.runtime(), WorkerStatusRequest { id });
+    }
+
+    /// A status report: one that was asked for is logged with the reason, any other for those who look for faults.
     pub fn report(&self, report: WorkerStatusResponse) {
-        tracing::debug!(worker = self.worker, report = report.status_info, "worker status");
+        let why = lock(&self.asked).remove(&report.id);
+        let severity = if why.is_some() { Severity::Warn } else { Severity::Debug };
+        let said = if report.error.is_empty() { report.status_info } else { report.error };
+        let message = format!("{}; its worker reports:\n{said}", why.unwrap_or_else(|| "not asked for".to_owned()));
+        (self.server.logs())(samples::record(&self.worker, severity, "", message));
     }
 
     /// What the harness asks first.
     pub fn provision(&self) -> ProvisionInfo {
-        self.provision.info(&self.endpoint)
+        self.provision.info(self.server.endpoint())
     }
 
-    /// A stage by the id of its descriptor.
-    pub fn descriptor(&self, id: &str) -> Option<ProcessBundleDescriptor> {
-        let stage = self.stages.values().map(|stage| &stage.descriptor).find(|descriptor| descriptor.id == id);
-        stage.or_else(|| self.windows.descriptor(id)).cloned()
+    /// A stage by the id of its descriptor, or of a copy of it.
+    pub fn descriptor(&self, asked: &str) -> Option<ProcessBundleDescriptor> {
+        let id = without_copy(asked);
+        let twins = self.stages.values().filter_map(|stage| stage.truncate.as_ref());
+        let mut stages = self.stages.values().chain(twins).map(|stage| &stage.descriptor);
+        let stage = stages.find(|descriptor| descriptor.id == id);
+        let found = stage.or_else(|| self.windows.descriptor(id))?;
+        Some(ProcessBundleDescriptor { id: asked.to_owned(), ..found.clone() })
     }
 
     /// Gives a bundle to the harness; never blocks. Gives it back when the session is over.
@@ -168,12 +197,13 @@ impl Session {
         if open.closed {
             return Err(Box::new(start));
         }
-        let (bundle, input) = Bundle::begin(start, instruction, Arc::clone(stage), Arc::clone(link));
+        let pages = self.pages(stage);
+        let (bundle, input) = Bundle::begin(start, instruction, Arc::clone(stage), Arc::clone(link), pages);
         open.bundles.insert(instruction, Arc::clone(&bundle));
         drop(open);
         self.instruct(instruction, instruction_request::Request::ProcessBundle(request));
-        let feed = Feed::new(instruction, Arc::clone(stage), input, self.config.chunk_bytes);
-        self.feeds.push(&self.runtime, feed);
+        let feed = Feed::new(instruction, Arc::clone(stage), input, self.server.config().chunk_bytes).in_pages(pages);
+        self.feeds.push(self.server.runtime(), feed);
         Ok(bundle)
     }
 
@@ -191,12 +221,19 @@ impl Session {
         let id = stage.descriptor.id.clone();
         let request = ProcessBundleRequest { process_bundle_descriptor_id: id, ..Default::default() };
         self.instruct(instruction, instruction_request::Request::ProcessBundle(request));
-        self.feeds.push(&self.runtime, Feed::new(instruction, stage, input, self.config.chunk_bytes));
+        self.feeds.push(self.server.runtime(), Feed::new(instruction, stage, input, self.server.config().chunk_bytes));
+    }
+
+    /// How large grouped values of a stage are sent.
+    fn pages(&self, stage: &StageWire) -> Option<Pages> {
+        let config = self.server.config();
+        let paged = stage.inputs.iter().any(|input| input.paged);
+        paged.then_some(Pages { over: config.iterable_inline_bytes, first: config.state_page_bytes })
     }
 
     fn instruct(&self, instruction: u64, request: instruction_request::Request) {
         let message = InstructionRequest { instruction_id: instruction.to_string(), request: Some(request) };
-        self.control.push(&self.runtime, message);
+        self.control.push(self.server.runtime(), message);
     }
 
     /// Sends an instruction whose answer `call` is for.
@@ -216,6 +253,49 @@ impl Session {
         self.call(call, split::progress_request(bundle.instruction));
     }
 
+    async fn progressed(&self, bundle: BundleId, link: &Link, progress: &ProcessBundleProgressResponse) {
+        let (consumed, metrics) = self.names.metrics(&progress.monitoring_data, &progress.monitoring_infos);
+        link.send(Event::Progress { bundle, consumed, metrics }).await;
+    }
+
+    /// What has to be asked before metrics can be understood. Infos in full need no names.
+    fn unknown(
+        &self,
+        data: &BTreeMap<String, Bytes>,
+        infos: &[MonitoringInfo],
+    ) -> Option<instruction_request::Request> {
+        let unknown = if infos.is_empty() { self.names.unknown(data) } else { Vec::new() };
+        let request = MonitoringInfosMetadataRequest { monitoring_info_id: unknown };
+        (!request.monitoring_info_id.is_empty()).then_some(instruction_request::Request::MonitoringInfos(request))
+    }
+
+    fn learn(&self, names: Option<instruction_response::Response>) {
+        if let Some(instruction_response::Response::MonitoringInfos(names)) = names {
+            self.names.learn(names.monitoring_info);
+        }
+    }
+
+    /// Asks for the metrics of the harness itself, for the shard of `link`.
+    pub fn harness_metrics(&self, link: Arc<Link>) {
+        let request = HarnessMonitoringInfosRequest {};
+        self.call(Call::Harness(link), instruction_request::Request::HarnessMonitoringInfos(request));
+    }
+
+    async fn harness_told(&self, link: &Link, data: &BTreeMap<String, Bytes>) {
+        let (_, metrics) = self.names.metrics(data, &[]);
+        if !metrics.is_empty() {
+            link.send(Event::Harness { metrics }).await;
+        }
+    }
+
+    /// Asks for elements that the harness has seen, if the job wants samples taken. They are logged.
+    pub fn sample(&self) {
+        if self.provision.samples() {
+            let request = SampleDataRequest { pcollection_ids: Vec::new() };
+            self.call(Call::Samples, instruction_request::Request::SampleData(request));
+        }
+    }
+
     /// Asks for a part of a bundle of `elements` elements.
     pub fn split(&self, bundle: &Arc<Bundle>, fraction: f64, elements: usize) {
         let request = split::split_request(bundle, fraction, elements);
@@ -229,7 +309,11 @@ impl Session {
 
     /// Forgets a bundle.
     pub fn abandon(&self, bundle: &Bundle) {
-        bundle.end();
+        if !bundle.end() && bundle.stage.truncate.is_some() {
+            // an endless restriction would go on for nobody; whatever the answer is, nobody waits for it
+            let instruction = self.next.fetch_add(1, Ordering::Relaxed);
+            self.instruct(instruction, split::split_request(bundle, 1.0, 1));
+        }
         self.forget(bundle.instruction);
     }
 
@@ -273,7 +357,10 @@ impl Session {
         }
         let Some(bundle) = self.bundle(&response.instruction_id) else { return };
         let next = match response.response {
-            _ if !response.error.is_empty() => bundle.fail_in_worker(&response.error).await,
+            _ if !response.error.is_empty() => {
+                self.sample();
+                bundle.fail_in_worker(&response.error).await
+            }
             Some(instruction_response::Response::ProcessBundle(answer)) => self.bundle_answer(&bundle, answer).await,
             _ => bundle.fail_in_worker("the worker answered a bundle with something else").await,
         };
@@ -295,7 +382,7 @@ impl Session {
     }
 
     async fn complete(&self, bundle: &Bundle, answer: ProcessBundleResponse) -> Next {
-        let metrics = self.names.metrics(&answer.monitoring_data, &answer.monitoring_infos);
+        let (_, metrics) = self.names.metrics(&answer.monitoring_data, &answer.monitoring_infos);
         match split::residuals(&bundle.stage, answer.residual_roots) {
             Ok(residuals) => bundle.answer(Answer { residuals, finalize: answer.requires_finalization, metrics }).await,
             Err(error) => bundle.fail(error).await,
@@ -307,15 +394,32 @@ impl Session {
         let failed = (!response.error.is_empty()).then_some(response.error);
         match (call, response.response) {
             (Call::Names(bundle, answer), names) => {
-                if let Some(Response::MonitoringInfos(names)) = names {
-                    self.names.learn(names.monitoring_info);
-                }
+                self.learn(names);
                 let next = self.complete(&bundle, *answer).await;
                 self.after(&bundle, next);
             }
             (Call::Progress(bundle, link), Some(Response::ProcessBundleProgress(progress))) => {
-                let (consumed, metrics) = self.names.progress(&progress.monitoring_data, &progress.monitoring_infos);
-                link.send(Event::Progress { bundle, consumed, metrics }).await;
+                match self.unknown(&progress.monitoring_data, &progress.monitoring_infos) {
+                    Some(ask) => self.call(Call::ProgressNames(bundle, link, Box::new(progress)), ask),
+                    None => self.progressed(bundle, &link, &progress).await,
+                }
+            }
+            (Call::ProgressNames(bundle, link, progress), names) => {
+                self.learn(names);
+                self.progressed(bundle, &link, &progress).await;
+            }
+            (Call::Harness(link), Some(Response::HarnessMonitoringInfos(infos))) => {
+                match self.unknown(&infos.monitoring_data, &[]) {
+                    Some(ask) => self.call(Call::HarnessNames(link, infos.monitoring_data), ask),
+                    None => self.harness_told(&link, &infos.monitoring_data).await,
+                }
+            }
+            (Call::HarnessNames(link, data), names) => {
+                self.learn(names);
+                self.harness_told(&link, &data).await;
+            }
+            (Call::Samples, Some(Response::SampleData(samples))) => {
+                samples::tell(self.server.logs(), &self.worker, samples);
             }
             (Call::Split(bundle), Some(Response::ProcessBundleSplit(reply))) => {
                 match split::reply(&bundle.stage, reply) {
@@ -336,7 +440,8 @@ impl Session {
                     tracing::warn!(worker = self.worker, bundle = bundle.0, failed, "a bundle could not be finalized");
                 }
             }
-            (Call::Progress(..), _) => {}
+            // nobody waits for these
+            (Call::Progress(..) | Call::Harness(_) | Call::Samples, _) => {}
         }
     }
 
@@ -344,7 +449,7 @@ impl Session {
     pub fn state(&self, request: StateRequest) -> StateResponse {
         let StateRequest { id, instruction_id, state_key, request } = request;
         let served = match self.bundle(&instruction_id) {
-            Some(bundle) => state::serve(&bundle, state_key, request, self.config.state_page_bytes),
+            Some(bundle) => state::serve(&bundle, state_key, request, self.server.config().state_page_bytes),
             None => Err(bundle_over()),
         };
         match served {
@@ -369,6 +474,7 @@ impl Session {
         });
         self.control.close();
         self.feeds.close();
+        self.status.close();
         self.phase.send_if_modified(|phase| {
             let first = !matches!(phase, Phase::Closed(_));
             if first {

@@ -44,7 +44,7 @@ pub(super) fn serve(
         }
         Type::MultimapKeysUserState(k) => {
             let place = Place::find(bundle, &k.transform_id, &k.user_state_id, &k.key, &k.window)?;
-            bundle.with_cells(|cells| multimap_keys(cells, &place, request))
+            bundle.with_cells(|cells| multimap_keys(cells, &place, request, page_bytes))
         }
         Type::IterableSideInput(k) => {
             let (side, window) = side(bundle, &k.transform_id, &k.side_input_id, &k.window)?;
@@ -72,7 +72,13 @@ pub(super) fn serve(
                 ordered::serve(cells, bundle, at, k.range, request, page_bytes)
             })
         }
-        Type::Runner(_) => Err(unsupported("state kept by the runner for itself")),
+        Type::Runner(k) => {
+            let state_request::Request::Get(get) = request else {
+                return Err(unsupported("writing to a grouped value"));
+            };
+            let (data, next) = bundle.page(&k.key, &get.continuation_token, page_bytes)?;
+            Ok(page(data, next))
+        }
     }
 }
 
@@ -215,24 +221,28 @@ fn multimap(
     })
 }
 
-/// All keys of a multimap, in one page: they are the map's own size, not its values'.
+/// All keys of a multimap; the token is the sub-key of the key that begins the next page.
 fn multimap_keys(
     cells: &mut Cells,
     place: &Place,
     request: state_request::Request,
+    page_bytes: usize,
 ) -> Result<state_response::Response> {
     let group = place.group(cells)?;
     match request {
-        state_request::Request::Get(_) => {
+        state_request::Request::Get(get) => {
             let list = cells.view.list(group, place.id)?;
             let keys: BTreeSet<Bytes> = list.iter().filter_map(|(sub, _)| map_key_of(sub)).collect();
-            Ok(page(
-                keys.iter().fold(Vec::new(), |mut all, key| {
-                    all.extend_from_slice(key);
-                    all
-                }),
-                Bytes::new(),
-            ))
+            let mut ordered: Vec<(Vec<u8>, Bytes)> = keys.into_iter().map(|key| (map_prefix(&key), key)).collect();
+            ordered.sort();
+            let mut data = Vec::new();
+            for (sub, key) in ordered.into_iter().filter(|(sub, _)| sub.as_slice() >= get.continuation_token.as_ref()) {
+                if !data.is_empty() && data.len() + key.len() > page_bytes {
+                    return Ok(page(data, sub.into()));
+                }
+                data.extend_from_slice(&key);
+            }
+            Ok(page(data, Bytes::new()))
         }
         state_request::Request::Clear(_) => {
             cells.view.clear(group, place.id)?;

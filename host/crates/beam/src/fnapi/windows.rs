@@ -48,7 +48,12 @@ impl Asked {
             found.map(|(id, _)| id.clone()).unwrap_or_default()
         };
         let stage = StageWire {
-            inputs: vec![InputWire { source: end(DATA_SOURCE), coder: coder.clone(), consumers: Vec::new() }],
+            inputs: vec![InputWire {
+                source: end(DATA_SOURCE),
+                coder: coder.clone(),
+                paged: false,
+                consumers: Vec::new(),
+            }],
             outputs: vec![OutputWire { sink: end(DATA_SINK), coder }],
             timers: Vec::new(),
             states: Vec::new(),
@@ -56,6 +61,7 @@ impl Asked {
             key: Arc::new(Coder::Bytes),
             window: WindowCoder::Global,
             descriptor: wire.descriptor.clone(),
+            truncate: None,
         };
         Self { wire: Arc::new(wire), stage: Arc::new(stage) }
     }

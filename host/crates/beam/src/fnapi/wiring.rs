@@ -5,12 +5,20 @@
 
 use crate::descriptor::InputWire;
 pub use crate::descriptor::StageWire;
+use crate::urn::capability;
 use thalweg_core::id::StateId;
 
 impl StageWire {
     /// Number of streams the worker closes: its outputs, then its timer families.
     pub(super) fn streams(&self) -> usize {
         self.outputs.len() + self.timers.len()
+    }
+
+    /// Whether the timers of a transform are to end once, with the last of its families, because the SDK waits for exactly as
+    /// many ends as it has transforms with timers. The other families are named without an end, so that it answers with theirs.
+    pub(super) fn ends_once(&self) -> bool {
+        let mut capabilities = self.descriptor.environments.values().flat_map(|e| &e.capabilities);
+        capabilities.any(|c| c.starts_with(capability::GO_SDK))
     }
 
     /// Index of an output by its sink.

@@ -3,16 +3,18 @@
 //! In: commands. Out: events. Lives on the shard's thread and never blocks it: what a command takes is queued, what the
 //! harness says is drained. Conversations themselves are held in the server's tasks.
 
+use super::failure::Preview;
 use super::harness::Harness;
 use super::link::{Inbox, News, Waker, link};
 use super::session::Session;
+use super::sides::Snapshots;
 use super::windows::Question;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::{BundleId, CacheToken, StageId};
 use thalweg_core::port::worker::{BundleStart, Command, Event, Input, Worker};
-use thalweg_core::state::SideView;
 use thalweg_proto::fn_execution::ProcessBundleRequest;
 use thalweg_proto::fn_execution::process_bundle_request::{CacheToken as Token, cache_token};
 
@@ -24,6 +26,28 @@ struct Given {
     session: Arc<Session>,
     bundle: Arc<Bundle>,
     elements: usize,
+    /// The beginning of its input, for the message about its failure.
+    preview: Option<Preview>,
+    /// Elements it has taken, as far as is known, and since when it has taken no other.
+    consumed: (u64, Instant),
+    /// It has been reported as stuck.
+    reported: bool,
+}
+
+impl Given {
+    /// Reports a bundle that has taken no element for too long, once, with what its worker says of itself.
+    fn watch(&mut self, limit: Duration) {
+        let silent = self.consumed.1.elapsed();
+        if self.reported || silent < limit {
+            return;
+        }
+        self.reported = true;
+        let names = || self.bundle.stage.names().filter(|name| !name.starts_with("thalweg/"));
+        let (taken, seconds) = (self.consumed.0, silent.as_secs());
+        let list: Vec<&str> = names().collect();
+        let why = format!("a bundle of {} has taken no element for {seconds} s, after {taken}", list.join(", "));
+        self.session.ask_status(names().next().unwrap_or_default(), why);
+    }
 }
 
 /// [`Worker`] of one shard.
@@ -39,9 +63,8 @@ pub struct FnApiWorker {
     /// Distinguishes the cache tokens of shards, which the engine numbers by itself on each.
     number: u64,
     given: HashMap<BundleId, Given>,
-    /// Which snapshot of a side input was given last, under which token.
-    sides: HashMap<(StageId, usize), (Weak<SideView>, u64)>,
-    next_side: u64,
+    /// Which snapshots of side inputs were given last.
+    snapshots: Snapshots,
     /// Started while no session was up; given to the next one.
     waiting: VecDeque<Box<BundleStart>>,
     /// Events made in [`Worker::submit`].
@@ -62,8 +85,7 @@ impl FnApiWorker {
             inbox,
             number,
             given: HashMap::new(),
-            sides: HashMap::new(),
-            next_side: 0,
+            snapshots: Snapshots::new(number),
             waiting: VecDeque::new(),
             made: Vec::new(),
             failed: None,
@@ -76,7 +98,13 @@ impl FnApiWorker {
     }
 
     fn start(&mut self, start: Box<BundleStart>) -> Result<()> {
-        let stage = self.stage(start.stage)?;
+        let mut stage = self.stage(start.stage)?;
+        if start.truncate {
+            let twin = stage.truncate.clone();
+            stage = twin.ok_or_else(|| {
+                Error::internal("WORKER_STAGE", format!("stage {} has nothing to truncate", start.stage.0))
+            })?;
+        }
         if let Input::Elements { batches } = &start.input
             && let Some((input, _)) = batches.iter().find(|(input, _)| *input as usize >= stage.inputs.len())
         {
@@ -87,10 +115,13 @@ impl FnApiWorker {
             return Ok(());
         };
         let (id, elements) = (start.bundle, start.input.len());
+        let show = self.harness.shared().server().config().show_elements;
+        let preview = show.then(|| Preview::of(&start.input)).flatten();
         let request = self.request(&stage, &start);
         match session.start(&stage, *start, request, self.inbox.link()) {
             Ok(bundle) => {
-                self.given.insert(id, Given { session, bundle, elements });
+                let consumed = (0, Instant::now());
+                self.given.insert(id, Given { session, bundle, elements, preview, consumed, reported: false });
             }
             Err(start) => self.waiting.push_back(start),
         }
@@ -104,19 +135,6 @@ impl FnApiWorker {
         }
     }
 
-    /// The cache token of a side input's snapshot: the same as long as the snapshot is.
-    fn side_token(&mut self, stage: StageId, side: usize, view: &Arc<SideView>) -> u64 {
-        let weak = Arc::downgrade(view);
-        if let Some((known, token)) = self.sides.get(&(stage, side))
-            && known.ptr_eq(&weak)
-        {
-            return *token; // the weak reference keeps the address from being used for another snapshot
-        }
-        self.next_side += 1;
-        self.sides.insert((stage, side), (weak, self.next_side));
-        self.next_side
-    }
-
     fn request(&mut self, stage: &StageWire, start: &BundleStart) -> ProcessBundleRequest {
         let mut cache_tokens = Vec::new();
         if !stage.states.is_empty() {
@@ -124,17 +142,14 @@ impl FnApiWorker {
             let state = cache_token::Type::UserState(cache_token::UserState {});
             cache_tokens.push(Token { r#type: Some(state), token: token_bytes(self.number, token) });
         }
-        for (i, (wire, view)) in stage.sides.iter().zip(&start.sides).enumerate() {
+        let (tokens, id) = self.snapshots.name(start.stage, stage, &start.sides, Instant::now());
+        for (wire, token) in stage.sides.iter().zip(tokens) {
             let side =
                 cache_token::SideInput { transform_id: wire.transform.clone(), side_input_id: wire.name.clone() };
-            let token = token_bytes(self.number, self.side_token(start.stage, i, view));
+            let token = token_bytes(self.number, token);
             cache_tokens.push(Token { r#type: Some(cache_token::Type::SideInput(side)), token });
         }
-        ProcessBundleRequest {
-            process_bundle_descriptor_id: stage.descriptor.id.clone(),
-            cache_tokens,
-            ..ProcessBundleRequest::default()
-        }
+        ProcessBundleRequest { process_bundle_descriptor_id: id, cache_tokens, ..ProcessBundleRequest::default() }
     }
 
     /// Passes on what happened to the harness.
@@ -180,8 +195,9 @@ impl Worker for FnApiWorker {
         match command {
             Command::Start(start) => self.start(start)?,
             Command::Progress(id) => {
-                if let Some(given) = self.given.get(&id) {
+                if let Some(given) = self.given.get_mut(&id) {
                     given.session.progress(&given.bundle);
+                    given.watch(self.harness.shared().server().config().stuck_after);
                 }
             }
             Command::Split(id, fraction) => match self.given.get(&id) {
@@ -215,13 +231,20 @@ impl Worker for FnApiWorker {
     fn poll(&mut self, out: &mut Vec<Event>) {
         self.inbox.begin();
         out.append(&mut self.made);
-        while let Some(event) = self.inbox.next() {
-            match &event {
+        while let Some(mut event) = self.inbox.next() {
+            match &mut event {
                 Event::Done { bundle, result } if !result.finalize => {
                     self.given.remove(bundle);
                 }
-                Event::Failed { bundle, .. } => {
-                    self.given.remove(bundle);
+                Event::Failed { bundle, error } => {
+                    if let Some(preview) = self.given.remove(bundle).and_then(|given| given.preview) {
+                        preview.add_to(error);
+                    }
+                }
+                Event::Progress { bundle, consumed, .. } => {
+                    if let Some(given) = self.given.get_mut(bundle).filter(|g| g.consumed.0 < *consumed) {
+                        given.consumed = (*consumed, Instant::now());
+                    }
                 }
                 _ => {}
             }

@@ -7,7 +7,7 @@ use super::runner::{Importance, PreparedJob};
 use super::state::JobState;
 use super::status::{failure_text, shorten};
 use prost_types::Timestamp;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 use thalweg_core::error::Error;
 use thalweg_core::metric::Metrics;
@@ -29,12 +29,24 @@ pub(super) struct JobRecord {
     pub(super) control: tokio::sync::Mutex<()>,
 }
 
+/// Gives attempted and committed metrics of a job that runs.
+#[derive(Clone)]
+pub(super) struct Live(pub Arc<dyn Fn() -> (Metrics, Metrics) + Send + Sync>);
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Live")
+    }
+}
+
 #[derive(Debug)]
 struct Changing {
     state: JobState,
     history: History,
     attempted: Metrics,
     committed: Metrics,
+    /// Who knows them better while the job runs.
+    live: Option<Live>,
     /// When the client was last seen preparing or staging.
     touched: Instant,
     /// Whether `Run` was asked for.
@@ -53,6 +65,7 @@ impl JobRecord {
             history,
             attempted: Metrics::default(),
             committed: Metrics::default(),
+            live: None,
             touched: Instant::now(),
             started: false,
             staged: StagedLists::default(),
@@ -138,8 +151,13 @@ impl JobRecord {
         true
     }
 
+    pub(super) fn measure_live(&self, live: Live) {
+        self.changing().live = Some(live);
+    }
+
     pub(super) fn measure(&self, attempted: Metrics, committed: Metrics) {
         let mut changing = self.changing();
+        changing.live = None;
         changing.attempted = attempted;
         changing.committed = committed;
     }
@@ -147,7 +165,11 @@ impl JobRecord {
     /// Attempted and committed metrics.
     pub(super) fn metrics(&self) -> (Metrics, Metrics) {
         let changing = self.changing();
-        (changing.attempted.clone(), changing.committed.clone())
+        let Some(live) = changing.live.clone() else {
+            return (changing.attempted.clone(), changing.committed.clone());
+        };
+        drop(changing); // the job may have much to add up
+        (live.0)()
     }
 
     /// The first kept event numbered `number` or higher.

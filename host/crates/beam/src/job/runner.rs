@@ -1,7 +1,7 @@
 //! The port behind the job services: what the host must be able to do with a job, and how it reports back.
 
 use super::options::{JobOptions, OptionDescriptor};
-use super::record::JobRecord;
+use super::record::{JobRecord, Live};
 use super::state::JobState;
 use std::fmt;
 use std::sync::Arc;
@@ -148,7 +148,12 @@ impl JobReporter {
         self.0.0.fail(error)
     }
 
-    /// Replaces the job's metrics by these sums over its whole life, e.g. once a second and just before the end.
+    /// Asks `live` for attempted and committed metrics whenever a client wants to know them while the job runs.
+    pub fn live_metrics(&self, live: impl Fn() -> (Metrics, Metrics) + Send + Sync + 'static) {
+        self.0.0.measure_live(Live(Arc::new(live)));
+    }
+
+    /// The job's metrics over its whole life, to be told just before the end: nobody is asked for them any more.
     pub fn metrics(&self, attempted: Metrics, committed: Metrics) {
         self.0.0.measure(attempted, committed);
     }

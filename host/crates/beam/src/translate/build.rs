@@ -1,7 +1,7 @@
 //! The walk over a pipeline's transforms: expands composites and hands each transform to the code that knows its URN.
 
 use super::flatten::same;
-use super::windowing::windowing;
+use super::windowing::{Extent, windowing};
 use super::{CollectionInfo, EnvironmentInfo, NativeSpec, Options, Role, StateInfo, TransformInfo, Translation};
 use crate::coder::WireCoder;
 use crate::coder::table::{CoderTable, add, proto};
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use thalweg_core::graph::{CollectionId, EnvironmentId, Graph, Op, TransformId, UserOp};
 use thalweg_core::window::{WindowFn, Windowing};
-use thalweg_proto::pipeline::{Components, PTransform, Pipeline, is_bounded};
+use thalweg_proto::pipeline::{Components, PCollection, PTransform, Pipeline, is_bounded::Enum as IsBounded};
 
 /// How deep composites may be nested.
 const DEPTH_MAX: u32 = 256;
@@ -33,7 +33,7 @@ pub(super) struct Builder {
     pub(super) coders: CoderTable,
     collection_ids: BTreeMap<String, CollectionId>,
     pub(super) environment_ids: BTreeMap<String, EnvironmentId>,
-    windowings: BTreeMap<String, Arc<Windowing>>,
+    windowings: BTreeMap<(String, Extent), Arc<Windowing>>,
 }
 
 /// A transform about to enter the graph.
@@ -121,14 +121,17 @@ impl Builder {
             // its output is the side input itself
             urn::CREATE_VIEW => self.runner(id, transform, Op::Flatten),
             urn::GROUP_BY_KEY => self.group_by_key(id, transform, &transform.unique_name),
-            urn::RESHUFFLE | urn::REDISTRIBUTE_ARBITRARILY => {
-                self.runner(id, transform, Op::Redistribute { by_key: false })
+            // what has no key is spread evenly
+            urn::RESHUFFLE | urn::REDISTRIBUTE_BY_KEY => {
+                let by_key = self.is_keyed(transform)?;
+                self.runner(id, transform, Op::Redistribute { by_key })
             }
-            urn::REDISTRIBUTE_BY_KEY => self.runner(id, transform, Op::Redistribute { by_key: true }),
+            urn::REDISTRIBUTE_ARBITRARILY => self.runner(id, transform, Op::Redistribute { by_key: false }),
             urn::PAR_DO => self.par_do(id, transform),
             urn::COMBINE_PER_KEY => self.combine_per_key(id, transform, depth),
             urn::TEST_STREAM => self.test_stream(id, transform),
-            urn::READ => self.read(id, transform),
+            // Python's and Java's are composites: an SDF splits the source, where the read of old is one bundle
+            urn::READ if transform.subtransforms.is_empty() => self.read(id, transform),
             urn::EXECUTABLE_STAGE => {
                 Err(refuse("PIPELINE_TRANSFORM", format!("{} was fused by the SDK", transform.unique_name))
                     .help("submit the pipeline without --experiments=pre_optimize=all"))
@@ -138,6 +141,13 @@ impl Builder {
             _ if does_nothing(transform, urn) => Ok(()),
             _ => self.worker(id, transform, urn),
         }
+    }
+
+    /// Whether the elements of a transform's one input are pairs.
+    fn is_keyed(&mut self, transform: &PTransform) -> Result<bool> {
+        let Some(input) = transform.inputs.values().next() else { return Ok(false) };
+        let input = self.collection(input)?;
+        Ok(self.graph.collection(input).is_some_and(|c| c.coder.kv().is_some()))
     }
 
     /// The engine's one element is no bytes, whatever type an SDK infers for it.
@@ -269,14 +279,26 @@ impl Builder {
         let proto = proto.ok_or_else(|| invalid(format!("there is no collection {id:?}")))?;
         let (name, coder_id, strategy) =
             (proto.unique_name.clone(), proto.coder_id.clone(), proto.windowing_strategy_id.clone());
-        let bounded = proto.is_bounded != is_bounded::Enum::Unbounded as i32;
-        let windowing = self.windowing(&strategy)?;
+        let bounded = is_bounded(proto);
+        let proto = proto.clone();
+        let windowing = self.windowing(&proto)?;
         let window_coder = self.components.windowing_strategies.get(&strategy).map(|s| s.window_coder_id.clone());
         let coders = &mut self.components.coders;
         let element = self.coders.wire(coders, &coder_id)?;
+        // Java takes such a coder for that of the collection's elements with their windows, also inside a stage
+        let mistakable = coders
+            .get(&coder_id)
+            .and_then(|c| c.spec.as_ref())
+            .is_some_and(|s| [coder::WINDOWED_VALUE, coder::PARAM_WINDOWED_VALUE].contains(&s.urn.as_str()));
         let (window_coder_id, window) = self.coders.window(coders, &window_coder.unwrap_or_default())?;
+        if mistakable && let Some(proto) = self.components.pcollections.get_mut(id) {
+            proto.coder_id.clone_from(&element.id);
+        }
         let window_environment = self.window_environment(&strategy, &windowing)?;
         let new = self.graph.add_collection(&name, element.coder.as_ref().clone(), windowing);
+        if let Some(collection) = self.graph.collections.get_mut(new.0 as usize) {
+            collection.window_environment = window_environment;
+        }
         self.collections.push(CollectionInfo {
             id: id.to_owned(),
             wire: WireCoder { element: element.coder, window },
@@ -289,14 +311,21 @@ impl Builder {
         Ok(new)
     }
 
-    fn windowing(&mut self, id: &str) -> Result<Arc<Windowing>> {
-        if let Some(known) = self.windowings.get(id) {
+    /// The windowing of a collection.
+    pub(super) fn windowing(&mut self, of: &PCollection) -> Result<Arc<Windowing>> {
+        let id = &of.windowing_strategy_id;
+        let extent = match (is_bounded(of), self.options.streaming) {
+            (true, false) => Extent::Whole,
+            (true, true) => Extent::Bounded,
+            (false, _) => Extent::Unbounded,
+        };
+        if let Some(known) = self.windowings.get(&(id.clone(), extent)) {
             return Ok(Arc::clone(known));
         }
         let strategy = self.components.windowing_strategies.get(id);
         let strategy = strategy.ok_or_else(|| invalid(format!("there is no windowing strategy {id:?}")))?;
-        let windowing = Arc::new(windowing(strategy)?);
-        self.windowings.insert(id.to_owned(), Arc::clone(&windowing));
+        let windowing = Arc::new(windowing(strategy, extent)?);
+        self.windowings.insert((id.clone(), extent), Arc::clone(&windowing));
         Ok(windowing)
     }
 
@@ -336,4 +365,8 @@ fn free(wanted: &str, taken: impl Fn(&str) -> bool) -> String {
         id = format!("{wanted}_{n}");
     }
     id
+}
+
+fn is_bounded(collection: &PCollection) -> bool {
+    collection.is_bounded != IsBounded::Unbounded as i32
 }

@@ -9,7 +9,6 @@ use crate::coder::table::{add, get, proto};
 use crate::error::{Result, invalid, payload, refuse};
 use crate::urn::{coder, transform as urn};
 use thalweg_core::graph::{Op, UserOp};
-use thalweg_core::window::Trigger;
 use thalweg_proto::pipeline::{CombinePayload, FunctionSpec, PCollection, PTransform};
 
 impl Builder {
@@ -28,13 +27,6 @@ impl Builder {
                 format!("{name} groups {}, whose coder is not one of key and value", of.name),
             )
             .help("give the transform before it the output type of a pair, so that it is encoded as one"));
-        }
-        if let Trigger::Other(words) = &of.windowing.trigger {
-            return Err(refuse(
-                "PIPELINE_TRIGGER",
-                format!("{name} groups with the trigger {words}, which is not supported yet"),
-            )
-            .help("use the default trigger, or AfterWatermark() without allowed lateness"));
         }
         self.grouped_coder(transform, input)?;
         self.runner(id, transform, Op::GroupByKey)?;
@@ -78,8 +70,7 @@ impl Builder {
         };
         let input = self.components.pcollections.get(input);
         let input = input.ok_or_else(|| invalid(format!("{name} combines nothing")))?.clone();
-        let strategy = self.components.windowing_strategies.get(&input.windowing_strategy_id);
-        let lift = liftable(strategy.and_then(|s| s.trigger.as_ref()));
+        let lift = liftable(&*self.windowing(&input)?);
         if !lift && !transform.subtransforms.is_empty() {
             return self.visit_all(&transform.subtransforms, depth);
         }

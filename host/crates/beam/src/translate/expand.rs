@@ -31,11 +31,11 @@ impl Builder {
         let sized = add(coders, proto(coder::KV, &[&paired, &size]), "sized");
 
         let pairs = self.derived(&elements, &format!("{name}/pairs"), &format!("{id}_pairs"), paired);
-        let splits = self.derived(&elements, &format!("{name}/splits"), &format!("{id}_splits"), sized.clone());
-        let truncated = match self.options.drain {
-            true => self.derived(&elements, &format!("{name}/truncated"), &format!("{id}_truncated"), sized),
-            false => String::new(),
+        let splits = self.derived(&elements, &format!("{name}/splits"), &format!("{id}_splits"), sized);
+        let endless = |c: &String| {
+            self.components.pcollections.get(c).is_some_and(|c| c.is_bounded == is_bounded::Enum::Unbounded as i32)
         };
+        let unbounded = transform.outputs.values().any(endless);
         let with = |of: &str, part: &str, input: &str, output: Option<&str>| {
             let mut made = transform.clone();
             made.unique_name = format!("{name}{part}");
@@ -50,21 +50,18 @@ impl Builder {
             made
         };
         let part = |suffix: &str| self.free_transform_id(&format!("{id}_{suffix}"));
-        let mut parts = vec![
+        let parts = [
             (part("pair"), with(urn::SDF_PAIR, "/PairWithRestriction", input, Some(&pairs))),
             (part("split"), with(urn::SDF_SPLIT, "/SplitAndSizeRestrictions", &pairs, Some(&splits))),
+            (id.to_owned(), with(urn::SDF_PROCESS, "", &splits, None)),
         ];
-        if self.options.drain {
-            let truncate = with(urn::SDF_TRUNCATE, "/TruncateSizedRestrictions", &splits, Some(&truncated));
-            parts.push((part("truncate"), truncate));
-        }
-        let left = if self.options.drain { &truncated } else { &splits };
-        parts.push((id.to_owned(), with(urn::SDF_PROCESS, "", left, None)));
         for (id, part) in parts {
             let sides = self.sides(transform, &par_do.side_inputs)?;
-            let begins_stage = part.spec.as_ref().is_some_and(|s| s.urn == urn::SDF_PROCESS);
+            let processes = part.spec.as_ref().is_some_and(|s| s.urn == urn::SDF_PROCESS);
+            let (begins_stage, splittable, unbounded) = (processes, processes, processes && unbounded);
+            let user = UserOp { sides, begins_stage, splittable, unbounded, ..UserOp::default() };
             self.components.transforms.insert(id.clone(), part.clone());
-            self.user(&id, &part, name, UserOp { sides, begins_stage, ..UserOp::default() })?;
+            self.user(&id, &part, name, user)?;
         }
         Ok(())
     }

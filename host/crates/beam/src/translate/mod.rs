@@ -18,7 +18,7 @@ mod test_stream;
 mod windowing;
 
 pub use environment::{EnvironmentInfo, EnvironmentKind};
-pub use windowing::{global_strategy, window_fn, windowing};
+pub use windowing::{Extent, global_strategy, window_fn, windowing};
 
 use crate::coder::WireCoder;
 use crate::coder::table::CoderTable;
@@ -214,11 +214,11 @@ pub fn translate(pipeline: Pipeline) -> Result<Translation> {
 /// How to translate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options {
-    /// The job is drained from its first moment: splittable functions truncate what they would begin.
-    pub drain: bool,
+    /// The job is a streaming one: triggers speak on bounded collections, too. Source: `beam:option:streaming:v1`.
+    pub streaming: bool,
 }
 
-/// Translates a pipeline in another way than the usual one.
+/// Translates a pipeline in another way than the usual one, which is for batch.
 ///
 /// # Errors
 /// As [`translate`].
@@ -231,11 +231,12 @@ pub fn translate_with(pipeline: Pipeline, options: &Options) -> Result<Translati
 
 fn check_requirement(required: &str) -> Result<()> {
     match required {
-        requirement::STATEFUL | requirement::FINALIZATION | requirement::SPLITTABLE => Ok(()),
-        requirement::STABLE_INPUT | requirement::TIME_SORTED_INPUT | requirement::ON_WINDOW_EXPIRATION => {
-            Err(refuse("PIPELINE_REQUIREMENT", format!("the pipeline requires {required}, which is not supported yet"))
-                .help("run it without the transform that asks for this, or write that part with state and timers"))
-        }
+        requirement::STATEFUL
+        | requirement::FINALIZATION
+        | requirement::SPLITTABLE
+        | requirement::STABLE_INPUT
+        | requirement::TIME_SORTED_INPUT
+        | requirement::ON_WINDOW_EXPIRATION => Ok(()),
         _ => Err(refuse(
             "PIPELINE_REQUIREMENT",
             format!("the pipeline requires {required}, which Thalweg does not know"),

@@ -12,7 +12,10 @@ use thalweg_proto::pipeline::{Environment, PTransform};
 
 impl Builder {
     pub(super) fn native(&mut self, id: &str, transform: &PTransform, urn: &str) -> Result<()> {
-        let (inputs, outputs) = (self.tagged(&transform.inputs)?, self.tagged(&transform.outputs)?);
+        // Python leaves out what has no output, so an expanded sink has one, in which there never is anything
+        let none = std::collections::BTreeMap::new();
+        let outputs = if urn.starts_with(urn::SINK) { &none } else { &transform.outputs };
+        let (inputs, outputs) = (self.tagged(&transform.inputs)?, self.tagged(outputs)?);
         let name = &transform.unique_name;
         let spec = NativeSpec {
             urn: urn.to_owned(),

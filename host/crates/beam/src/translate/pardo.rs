@@ -14,7 +14,6 @@ impl Builder {
         let name = &transform.unique_name;
         let spec = transform.spec.clone().unwrap_or_default();
         let par_do: ParDoPayload = payload(&spec.payload, name)?;
-        supported(&par_do, name)?;
         let function = par_do.do_fn.as_ref().map_or("", |f| f.urn.as_str());
         if transform.environment_id.is_empty() && !function.starts_with(urn::OURS) {
             return Err(refuse(
@@ -57,30 +56,24 @@ impl Builder {
             };
             timers.push((local.clone(), domain));
         }
+        let expiry = Some(par_do.on_window_expiration_timer_family_spec.clone()).filter(|family| !family.is_empty());
+        if let Some(family) = expiry.as_ref().filter(|family| !par_do.timer_family_specs.contains_key(*family)) {
+            return Err(invalid(format!(
+                "{name} is to be called when a window expires by a timer {family:?} that it lacks"
+            )));
+        }
         let user = UserOp {
             keyed: !infos.is_empty() || !timers.is_empty(),
             states: states.collect(),
             timers,
+            expiry,
+            sorted: par_do.requires_time_sorted_input,
+            stable: par_do.requires_stable_input,
             sides: self.sides(transform, &par_do.side_inputs)?,
             ..UserOp::default()
         };
         Ok((user, infos))
     }
-}
-
-/// Refuses what no runner part of ours does yet.
-fn supported(par_do: &ParDoPayload, name: &str) -> Result<()> {
-    let asks = if par_do.requires_stable_input {
-        "input that is equal in every retry"
-    } else if par_do.requires_time_sorted_input {
-        "input in the order of event time"
-    } else if !par_do.on_window_expiration_timer_family_spec.is_empty() {
-        "a call when a window expires"
-    } else {
-        return Ok(());
-    };
-    Err(refuse("PIPELINE_REQUIREMENT", format!("{name} asks for {asks}, which is not supported yet"))
-        .help("write that part with state and timers"))
 }
 
 fn state_kind(spec: &pipeline::StateSpec) -> Option<StateKind> {

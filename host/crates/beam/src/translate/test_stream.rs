@@ -4,6 +4,7 @@ use super::Role;
 use super::build::{Builder, New};
 use super::flatten::{Recoder, same};
 use crate::error::{Result, invalid, payload, refuse};
+use crate::urn::capability;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use thalweg_core::batch::BatchBuilder;
@@ -12,7 +13,7 @@ use thalweg_core::graph::{CollectionId, Op, ScriptEvent};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::Window;
 use thalweg_proto::pipeline::{
-    PTransform, TestStreamPayload,
+    Environment, PTransform, TestStreamPayload,
     test_stream_payload::{TimestampedElement, event::Event},
 };
 
@@ -38,6 +39,7 @@ impl Builder {
                 .map(|i| i as u32)
                 .ok_or_else(|| invalid(format!("{name} has an event for {tag:?}, but no such output")))
         };
+        let nested = self.writes_nested(&transform.environment_id);
         let mut events = Vec::new();
         for event in script.events {
             events.push(match event.event {
@@ -48,7 +50,7 @@ impl Builder {
                 Some(Event::ElementEvent(e)) => {
                     let output = output_of(&e.tag)?;
                     let collection = outputs.get(output as usize).map(|(_, c)| *c);
-                    ScriptEvent::Elements { output, batch: self.script_batch(collection, &e.elements)? }
+                    ScriptEvent::Elements { output, batch: self.script_batch(collection, &e.elements, nested)? }
                 }
                 None => return Err(invalid(format!("{name} has an event of an unknown kind"))),
             });
@@ -85,10 +87,19 @@ impl Builder {
         Ok(scripted)
     }
 
+    /// Whether an SDK writes the elements of a script in nested context: the Go SDK knows no other.
+    fn writes_nested(&self, environment: &str) -> bool {
+        let used = self.components.environments.get(environment);
+        let mut all = used.map_or_else(|| self.components.environments.values().collect(), |one| vec![one]).into_iter();
+        let is_go = |e: &Environment| e.capabilities.iter().any(|c| c.starts_with(capability::GO_SDK));
+        all.len() > 0 && all.all(is_go)
+    }
+
     fn script_batch(
         &self,
         collection: Option<CollectionId>,
         elements: &[TimestampedElement],
+        nested: bool,
     ) -> Result<thalweg_core::batch::Batch> {
         let coder = collection.and_then(|c| self.graph.collection(c)).map(|c| Arc::clone(&c.coder));
         let coder = coder.unwrap_or_else(|| Arc::new(Coder::Bytes));
@@ -99,13 +110,19 @@ impl Builder {
                 Some((key_coder, value_coder)) => {
                     let rest = key_coder.skip(bytes)?;
                     let (key, rest) = take(bytes, bytes.len() - rest.len())?;
-                    batch.push(key_coder.content(key)?, &from_outer(value_coder, rest)?, time, &[Window::Global]);
+                    let value = engine_form(value_coder, rest, nested)?;
+                    batch.push(key_coder.content(key)?, &value, time, &[Window::Global]);
                 }
-                None => batch.push(b"", &from_outer(&coder, bytes)?, time, &[Window::Global]),
+                None => batch.push(b"", &engine_form(&coder, bytes, nested)?, time, &[Window::Global]),
             }
         }
         Ok(batch.finish())
     }
+}
+
+/// The engine's form of an element of a script.
+fn engine_form(coder: &Coder, bytes: &[u8], nested: bool) -> Result<Vec<u8>> {
+    if nested { Ok(coder.content(bytes)?.to_vec()) } else { from_outer(coder, bytes) }
 }
 
 /// The engine's form of an element in Beam's outer context. They differ where the last part of a pair lacks its length.

@@ -3,17 +3,32 @@
 use crate::error::{Result, payload, refuse};
 use crate::urn::window_fn as urn;
 use prost_types::{Duration, Timestamp};
-use thalweg_core::window::{Accumulation, OutputTime, Trigger, WindowFn, Windowing};
+use thalweg_core::window::{
+    Accumulation, AfterFinish, OutputTime, Speaks, TimestampTransform, Trigger, WindowFn, Windowing,
+};
 use thalweg_proto::pipeline::{
     self, FixedWindowsPayload, FunctionSpec, SessionWindowsPayload, SlidingWindowsPayload, WindowingStrategy,
-    accumulation_mode, closing_behavior, merge_status, on_time_behavior, output_time, trigger::Trigger as Proto,
+    accumulation_mode, closing_behavior, merge_status, on_time_behavior, output_time,
+    timestamp_transform::TimestampTransform as Step, trigger::Trigger as Proto,
 };
 
-/// The windowing of a strategy.
+/// What a collection is, as far as its triggers matter.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Extent {
+    /// A bounded collection of a batch job: a window's elements are all there before it speaks, so it speaks once.
+    Whole,
+    /// A bounded collection of a streaming job: its triggers speak, but nothing is lost to one that has finished.
+    Bounded,
+    /// An unbounded collection.
+    Unbounded,
+}
+
+/// The windowing of a collection by its strategy.
 ///
 /// # Errors
-/// `PIPELINE_WINDOWING` for retractions and windows that are not of whole milliseconds.
-pub fn windowing(strategy: &WindowingStrategy) -> Result<Windowing> {
+/// `PIPELINE_WINDOWING` for retractions and windows that are not of whole milliseconds, `PIPELINE_TRIGGER` for triggers with nothing
+/// in them.
+pub fn windowing(strategy: &WindowingStrategy, extent: Extent) -> Result<Windowing> {
     let spec = strategy.window_fn.clone().unwrap_or_default();
     let status = merge_status::Enum::try_from(strategy.merge_status).unwrap_or(merge_status::Enum::Unspecified);
     let window_fn = match (window_fn(&spec)?, status) {
@@ -34,7 +49,10 @@ pub fn windowing(strategy: &WindowingStrategy) -> Result<Windowing> {
     let accumulating = strategy.accumulation_mode == accumulation_mode::Enum::Accumulating as i32;
     Ok(Windowing {
         window_fn,
-        trigger: trigger(strategy.trigger.as_ref(), strategy.allowed_lateness),
+        trigger: match extent {
+            Extent::Whole => Trigger::Default,
+            _ => simple(trigger(strategy.trigger.as_ref())?, strategy.allowed_lateness),
+        },
         accumulation: if accumulating { Accumulation::Accumulating } else { Accumulation::Discarding },
         output_time: match output_time::Enum::try_from(strategy.output_time) {
             Ok(output_time::Enum::LatestInPane) => OutputTime::Latest,
@@ -42,6 +60,15 @@ pub fn windowing(strategy: &WindowingStrategy) -> Result<Windowing> {
             _ => OutputTime::EndOfWindow,
         },
         allowed_lateness: strategy.allowed_lateness.max(0),
+        on_time: match on_time_behavior::Enum::try_from(strategy.on_time_behavior) {
+            Ok(on_time_behavior::Enum::FireIfNonempty) => Speaks::IfNonempty,
+            _ => Speaks::Always,
+        },
+        closing: match closing_behavior::Enum::try_from(strategy.closing_behavior) {
+            Ok(closing_behavior::Enum::EmitAlways) => Speaks::Always,
+            _ => Speaks::IfNonempty,
+        },
+        after_finish: if extent == Extent::Unbounded { AfterFinish::Drop } else { AfterFinish::Keep },
     })
 }
 
@@ -110,66 +137,75 @@ fn millis(seconds: i64, nanos: i32) -> Result<i64> {
 }
 
 /// The engine's trigger of a proto.
-fn trigger(of: Option<&pipeline::Trigger>, lateness: i64) -> Trigger {
-    match of.and_then(|t| t.trigger.as_ref()) {
-        None | Some(Proto::Default(_)) => Trigger::Default,
-        // without lateness there is nothing after the end of the window, so the two cannot be told apart
-        Some(Proto::AfterEndOfWindow(t)) if lateness == 0 && t.early_firings.is_none() => Trigger::Default,
-        Some(Proto::Repeat(repeat)) if is_end_of_window(repeat.subtrigger.as_deref()) => Trigger::Default,
-        Some(other) => Trigger::Other(words(other)),
-    }
-}
-
-fn is_end_of_window(of: Option<&pipeline::Trigger>) -> bool {
-    match of.and_then(|t| t.trigger.as_ref()) {
-        Some(Proto::AfterEndOfWindow(t)) => t.early_firings.is_none() && t.late_firings.is_none(),
-        Some(Proto::Default(_)) => true,
-        _ => false,
-    }
-}
-
-/// A trigger in the words of Beam's proto.
-fn words(trigger: &Proto) -> String {
-    let boxed = |t: &Option<Box<pipeline::Trigger>>| of_option(t.as_deref());
-    match trigger {
-        Proto::AfterAll(t) => format!("after_all({})", list(&t.subtriggers)),
-        Proto::AfterAny(t) => format!("after_any({})", list(&t.subtriggers)),
-        Proto::AfterEach(t) => format!("after_each({})", list(&t.subtriggers)),
+fn trigger(of: Option<&pipeline::Trigger>) -> Result<Trigger> {
+    let Some(of) = of.and_then(|t| t.trigger.as_ref()) else { return Ok(Trigger::Default) };
+    let boxed = |t: &Option<Box<pipeline::Trigger>>| trigger(t.as_deref()).map(Box::new);
+    let side = |t: &Option<Box<pipeline::Trigger>>| t.is_some().then(|| boxed(t)).transpose();
+    Ok(match of {
+        Proto::AfterAll(t) => Trigger::AfterAll(several(&t.subtriggers, "after_all")?),
+        Proto::AfterAny(t) => Trigger::AfterAny(several(&t.subtriggers, "after_any")?),
+        Proto::AfterEach(t) => Trigger::AfterEach(several(&t.subtriggers, "after_each")?),
         Proto::AfterEndOfWindow(t) => {
-            format!("after_end_of_window(early={}, late={})", boxed(&t.early_firings), boxed(&t.late_firings))
+            Trigger::AfterEndOfWindow { early: side(&t.early_firings)?, late: side(&t.late_firings)? }
         }
-        Proto::AfterProcessingTime(t) => format!("after_processing_time({} steps)", t.timestamp_transforms.len()),
-        Proto::AfterSynchronizedProcessingTime(_) => "after_synchronized_processing_time".to_owned(),
-        Proto::Always(_) => "always".to_owned(),
-        Proto::Default(_) => "default".to_owned(),
-        Proto::ElementCount(t) => format!("element_count({})", t.element_count),
-        Proto::Never(_) => "never".to_owned(),
-        Proto::OrFinally(t) => format!("or_finally({}, {})", boxed(&t.main), boxed(&t.finally)),
-        Proto::Repeat(t) => format!("repeat({})", boxed(&t.subtrigger)),
+        Proto::AfterProcessingTime(t) => {
+            let steps = t.timestamp_transforms.iter().filter_map(|t| t.timestamp_transform.as_ref());
+            Trigger::AfterProcessingTime(steps.map(step).collect())
+        }
+        Proto::AfterSynchronizedProcessingTime(_) => Trigger::AfterSynchronizedProcessingTime,
+        Proto::Always(_) => Trigger::Always,
+        Proto::Default(_) => Trigger::Default,
+        Proto::ElementCount(t) => Trigger::ElementCount(t.element_count.max(1).unsigned_abs()),
+        Proto::Never(_) => Trigger::Never,
+        Proto::OrFinally(t) => Trigger::OrFinally { main: boxed(&t.main)?, finally: boxed(&t.finally)? },
+        Proto::Repeat(t) => Trigger::Repeat(boxed(&t.subtrigger)?),
+    })
+}
+
+fn several(triggers: &[pipeline::Trigger], name: &str) -> Result<Vec<Trigger>> {
+    if triggers.is_empty() {
+        return Err(refuse("PIPELINE_TRIGGER", format!("a windowing strategy has the trigger {name} of no triggers"))
+            .help("give the trigger at least one that it waits for"));
+    }
+    triggers.iter().map(|t| trigger(Some(t))).collect()
+}
+
+fn step(of: &Step) -> TimestampTransform {
+    match of {
+        Step::Delay(t) => TimestampTransform::Delay(t.delay_millis.max(0)),
+        Step::AlignTo(t) => TimestampTransform::AlignTo { period: t.period.max(1), offset: t.offset },
     }
 }
 
-fn of_option(trigger: Option<&pipeline::Trigger>) -> String {
-    trigger.and_then(|t| t.trigger.as_ref()).map_or_else(|| "none".to_owned(), words)
+/// The default trigger in place of those that cannot be told from it.
+fn simple(trigger: Trigger, lateness: i64) -> Trigger {
+    match &trigger {
+        // without lateness there is nothing after the end of the window
+        Trigger::AfterEndOfWindow { early: None, .. } if lateness <= 0 => Trigger::Default,
+        Trigger::Repeat(part) => match **part {
+            Trigger::AfterEndOfWindow { early: None, late: None } | Trigger::Default => Trigger::Default,
+            _ => trigger,
+        },
+        _ => trigger,
+    }
 }
 
-fn list(triggers: &[pipeline::Trigger]) -> String {
-    triggers.iter().map(|t| of_option(Some(t))).collect::<Vec<_>>().join(", ")
+/// Whether elements may be combined before the trigger sees them: not where it speaks by the element, and not where their times decide
+/// that of the pane, since elements that are late do not count for it.
+pub(super) fn liftable(windowing: &Windowing) -> bool {
+    windowing.output_time == OutputTime::EndOfWindow && uncounted(&windowing.trigger)
 }
 
-/// Whether elements may be combined before the trigger sees them: not where it counts them.
-pub(super) fn liftable(trigger: Option<&pipeline::Trigger>) -> bool {
-    let Some(trigger) = trigger.and_then(|t| t.trigger.as_ref()) else { return true };
+fn uncounted(trigger: &Trigger) -> bool {
     match trigger {
-        Proto::Default(_)
-        | Proto::Always(_)
-        | Proto::Never(_)
-        | Proto::AfterProcessingTime(_)
-        | Proto::AfterSynchronizedProcessingTime(_) => true,
-        Proto::ElementCount(t) => t.element_count == 1,
-        Proto::AfterEndOfWindow(t) => liftable(t.early_firings.as_deref()) && liftable(t.late_firings.as_deref()),
-        Proto::AfterAny(t) => t.subtriggers.iter().all(|t| liftable(Some(t))),
-        Proto::Repeat(t) => liftable(t.subtrigger.as_deref()),
-        Proto::AfterAll(_) | Proto::AfterEach(_) | Proto::OrFinally(_) => false,
+        Trigger::Default
+        | Trigger::Never
+        | Trigger::AfterProcessingTime(_)
+        | Trigger::AfterSynchronizedProcessingTime => true,
+        Trigger::Always | Trigger::ElementCount(_) => false,
+        Trigger::AfterEndOfWindow { early, late } => [early, late].into_iter().flatten().all(|part| uncounted(part)),
+        Trigger::AfterAll(parts) | Trigger::AfterAny(parts) | Trigger::AfterEach(parts) => parts.iter().all(uncounted),
+        Trigger::OrFinally { main, finally } => uncounted(main) && uncounted(finally),
+        Trigger::Repeat(part) => uncounted(part),
     }
 }

@@ -172,8 +172,8 @@ def opaque(p):
 def triggers(p):
     (
         p
-        | beam.Impulse()
-        | 'Key' >> beam.Map(lambda _: ('k', 1)).with_output_types(tuple[str, int])
+        | TestStream(coder=coders.VarIntCoder()).add_elements([1]).advance_watermark_to_infinity()
+        | 'Key' >> beam.Map(lambda n: ('k', n)).with_output_types(tuple[str, int])
         | 'Early' >> beam.WindowInto(
             window.FixedWindows(60),
             trigger=trigger.AfterWatermark(early=trigger.AfterCount(2)),

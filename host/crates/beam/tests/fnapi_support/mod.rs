@@ -189,27 +189,39 @@ pub struct Scene {
     pub harness: Harness,
     pub worker: FnApiWorker,
     pub workers: mpsc::Receiver<FakeSdk>,
+    /// What was logged.
+    pub logs: Arc<std::sync::Mutex<Vec<thalweg_beam::fnapi::LogRecord>>>,
     events: Vec<Event>,
 }
 
 impl Scene {
     pub async fn set(config: FnApiConfig) -> anyhow::Result<Self> {
+        Self::with(config, Provision::default()).await
+    }
+
+    /// A scene whose workers are told this about their job. Their SDK has metrics of its own if they are asked for often.
+    pub async fn with(config: FnApiConfig, provision: Provision) -> anyhow::Result<Self> {
+        let capable = config.harness_metrics_every < Duration::from_secs(1);
         let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
         let pool = listener.local_addr()?.to_string();
         let (sender, workers) = mpsc::channel(4);
         let service = BeamFnExternalWorkerPoolServer::new(Pool { workers: Mutex::new(sender) });
         let incoming = tonic::transport::server::TcpIncoming::from(listener);
         tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
-        let server = FnApiServer::start(&tokio::runtime::Handle::current(), config, Arc::new(|_| {}))?;
+        let logs = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let heard = Arc::clone(&logs);
+        let sink: thalweg_beam::fnapi::LogSink =
+            Arc::new(move |record| heard.lock().expect("nobody panics with it").push(record));
+        let server = FnApiServer::start(&tokio::runtime::Handle::current(), config, sink)?;
         let harness = server.harness(HarnessSpec {
             name: "fake".to_owned(),
             environment: Environment::External { pool, params: BTreeMap::new() },
-            provision: Provision::default(),
-            stages: BTreeMap::from([(STAGE, stage())]),
+            provision,
+            stages: BTreeMap::from([(STAGE, stage(capable))]),
             windows: Default::default(),
         });
         let worker = FnApiWorker::new(&harness, Arc::new(|| {}));
-        Ok(Self { server, harness, worker, workers, events: Vec::new() })
+        Ok(Self { server, harness, worker, workers, logs, events: Vec::new() })
     }
 
     /// The next connected worker.
@@ -241,6 +253,11 @@ impl Scene {
     }
 
     pub fn start(&mut self, bundle: u64, input: Input, sides: Vec<Arc<SideView>>) {
+        self.begin(bundle, input, sides, false);
+    }
+
+    /// Gives a bundle, whose input is perhaps to be truncated.
+    pub fn begin(&mut self, bundle: u64, input: Input, sides: Vec<Arc<SideView>>, truncate: bool) {
         let groups = match &input {
             Input::Keyed { groups, .. } => Arc::clone(groups),
             Input::Elements { .. } => Arc::from([]),
@@ -256,9 +273,20 @@ impl Scene {
             cache_token: CacheToken(9),
             watermark: EventTime::MIN,
             now: ProcessingTime(0),
+            truncate,
         };
         self.worker.submit(Command::Start(Box::new(start))).expect("the harness is up");
     }
+}
+
+/// A job that wants samples of its data.
+pub fn sampled() -> Provision {
+    use prost_types::value::Kind;
+    let value = |kind| prost_types::Value { kind: Some(kind) };
+    let wanted = value(Kind::StringValue("enable_data_sampling".to_owned()));
+    let list = value(Kind::ListValue(prost_types::ListValue { values: vec![wanted] }));
+    let fields = BTreeMap::from([("beam:option:experiments:v1".to_owned(), list)]);
+    Provision { options: Some(prost_types::Struct { fields }), ..Provision::default() }
 }
 
 /// Elements `k<i>` -> `v<i>`.
@@ -290,7 +318,7 @@ pub fn timer_coder() -> TimerCoder {
 }
 
 /// A stage with all there is: one input, two outputs, a timer family, a state, two side inputs.
-fn stage() -> StageWire {
+fn stage(capable: bool) -> StageWire {
     let text = || Arc::new(Coder::StringUtf8);
     let side = |name: &str| SideWire {
         transform: "Fn".to_owned(),
@@ -298,11 +326,18 @@ fn stage() -> StageWire {
         window: WindowCoder::Global,
         key: text(),
         value: text(),
+        kept: false,
     };
     let sink = |name: &str| OutputWire { sink: name.to_owned(), coder: coder() };
-    StageWire {
-        descriptor: ProcessBundleDescriptor { id: "stage-3".to_owned(), ..Default::default() },
+    let environment = thalweg_proto::pipeline::Environment {
+        capabilities: capable.then(|| "beam:protocol:harness_monitoring_infos:v1".to_owned()).into_iter().collect(),
+        ..Default::default()
+    };
+    let environments = BTreeMap::from([("python".to_owned(), environment)]);
+    let mut stage = StageWire {
+        descriptor: ProcessBundleDescriptor { id: "stage-3".to_owned(), environments, ..Default::default() },
         inputs: vec![InputWire {
+            paged: false,
             source: "source".to_owned(),
             coder: coder(),
             consumers: vec![("Fn".to_owned(), "in".to_owned())],
@@ -323,5 +358,15 @@ fn stage() -> StageWire {
         sides: vec![side("list"), side("map")],
         key: text(),
         window: WindowCoder::Global,
-    }
+        truncate: None,
+    };
+    let twin = StageWire {
+        descriptor: ProcessBundleDescriptor { id: "stage-3-truncate".to_owned(), ..Default::default() },
+        outputs: vec![sink("left")],
+        timers: Vec::new(),
+        states: Vec::new(),
+        ..stage.clone()
+    };
+    stage.truncate = Some(Arc::new(twin));
+    stage
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thalweg_beam::descriptor::{Endpoints, describe};
 use thalweg_beam::fnapi::{
-    Environment, FnApiConfig, FnApiServer, FnApiWorker, Harness, HarnessSpec, Provision, Windows,
+    Allowed, Environment, FnApiConfig, FnApiServer, FnApiWorker, Harness, HarnessSpec, Provision, Windows,
 };
 use thalweg_beam::translate::{Translation, translate};
 use thalweg_core::batch::{Batch, BatchBuilder};
@@ -74,7 +74,7 @@ impl Python {
         BufReader::new(process.stdout.take().expect("piped")).read_line(&mut pool)?;
         let pipeline = Pipeline::decode(std::fs::read(&proto)?.as_slice())?;
         let environment = pipeline.components.iter().flat_map(|c| c.environments.values()).next();
-        let environment = Environment::from_proto(environment.expect("an environment"))?;
+        let environment = Environment::choose(environment.expect("an environment"), Allowed::default())?.environment;
         assert_eq!(environment, Environment::External { pool: pool.trim().to_owned(), params: BTreeMap::new() });
 
         let translation = translate(pipeline)?;
@@ -183,6 +183,7 @@ impl Python {
             cache_token: CacheToken(1),
             watermark: EventTime::MIN,
             now: ProcessingTime(0),
+            truncate: false,
         })))?;
         let mut outputs = vec![Vec::new(); stage.outputs.len()];
         loop {

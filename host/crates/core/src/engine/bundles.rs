@@ -6,6 +6,7 @@ use super::stages::{Request, Room};
 use crate::error::{Error, Result};
 use crate::graph::EnvironmentId;
 use crate::id::{BundleId, CacheToken, StageId};
+use crate::metric::Metrics;
 use crate::port::worker::{self, BundleResult, Command, Residual, SplitReply};
 use crate::stage::{Bundle, BundleState, Lane, Origin, Pending};
 use crate::state::GroupDelta;
@@ -24,13 +25,10 @@ impl Shard {
             worker::Event::Output { bundle, output, batch } => self.output(bundle, output, batch),
             worker::Event::Done { bundle, result } => self.done(bundle, result, now)?,
             worker::Event::Failed { bundle, error } => return self.bundle_failed(bundle, error, now),
-            worker::Event::Progress { metrics, .. } => {
-                if !metrics.is_empty() {
-                    self.out.push(Effect::Metrics { committed: false, metrics });
-                }
-            }
+            worker::Event::Progress { bundle, consumed, metrics } => self.progressed(bundle, consumed, metrics),
+            worker::Event::Harness { metrics } => self.harness_metrics(environment, Some(metrics)),
             worker::Event::Split { bundle, reply } => self.split(bundle, reply, now),
-            worker::Event::WindowsMerged { request, keys } => self.windows_merged(request, keys),
+            worker::Event::WindowsMerged { request, keys } => self.windows_merged(request, keys, now),
             worker::Event::WindowsMapped { request, windows } => self.windows_mapped(request, windows),
             // accumulators are compacted by the combining stage itself; nobody asks yet
             worker::Event::Compacted { .. } => {}
@@ -52,15 +50,19 @@ impl Shard {
         }
     }
 
-    fn done(&mut self, id: BundleId, result: Box<BundleResult>, now: ProcessingTime) -> Result<()> {
+    fn done(&mut self, id: BundleId, mut result: Box<BundleResult>, now: ProcessingTime) -> Result<()> {
         let Some(bundle) = self.bundles.get_mut(&id).filter(|b| b.is_running()) else { return Ok(()) };
-        if !result.metrics.is_empty() {
-            self.out.push(Effect::Metrics { committed: false, metrics: result.metrics.clone() });
-        }
+        result.metrics = std::mem::take(&mut result.metrics).lasting();
+        let metrics = result.metrics.clone();
         bundle.state = BundleState::Done;
+        bundle.pace.metrics = Metrics::default();
         bundle.result = Some(result);
         let (stage, lane) = (bundle.stage, bundle.lane);
+        let (rows, took) = (bundle.rows(), now.0.saturating_sub(bundle.started.0));
+        let target = self.config.bundle_ms;
+        self.attempted(metrics);
         if let Some(room) = self.room(stage).worker() {
+            room.sizer.done(rows, took, target);
             room.running = room.running.saturating_sub(1);
         }
         let Some(lane) = lane else { return self.apply(id, now) };
@@ -98,8 +100,12 @@ impl Shard {
             self.emit(stage, output, batch, None);
         }
         self.apply_state(&bundle, &mut result)?;
-        for residual in std::mem::take(&mut result.residuals) {
-            self.give_back(stage, residual, now);
+        for mut residual in std::mem::take(&mut result.residuals) {
+            if bundle.truncates {
+                // what a truncation leaves holds what its input held
+                residual.watermark = Some(bundle.hold);
+            }
+            self.give_back(stage, residual, bundle.truncates || bundle.is_truncated(), now);
         }
         for pending in std::mem::take(&mut bundle.inputs) {
             self.consumed(stage, pending);
@@ -117,9 +123,13 @@ impl Shard {
 
     fn apply_state(&mut self, bundle: &Bundle, result: &mut BundleResult) -> Result<()> {
         let epoch = self.epoch;
+        let ending = self.is_ending(bundle.stage) || bundle.started.0 == i64::MAX;
         let Some(room) = self.room(bundle.stage).worker() else { return Ok(()) };
         for taken in &bundle.timers {
             room.timers.fired(taken);
+        }
+        if let Some(sort) = &mut room.sort {
+            bundle.sorted.iter().for_each(|taken| sort.applied(taken));
         }
         for update in std::mem::take(&mut result.timers) {
             let group = bundle.leases.get(update.group as usize).and_then(|lease| room.table.group(*lease));
@@ -130,21 +140,28 @@ impl Shard {
                     "the worker set a timer for a key that is not in its bundle",
                 ));
             };
-            room.timers.update(TimerName { group, family: update.family, tag: update.tag }, update.set);
+            let set = update.set.filter(|set| !room.is_void(&group, update.family, set, &bundle.timers, ending));
+            room.timers.update(TimerName { group, family: update.family, tag: update.tag }, set);
         }
         let mut deltas = std::mem::take(&mut result.state.groups).into_iter();
         for lease in &bundle.leases {
-            room.table.release(*lease, deltas.next(), epoch);
+            let delta = deltas.next();
+            let wrote = delta.as_ref().is_some_and(|delta| delta.changes.iter().any(|change| change.value.is_some()));
+            if let Some(group) = room.table.group(*lease).filter(|_| wrote).cloned() {
+                room.note_state(&group.window, &group.key);
+            }
+            room.table.release(*lease, delta, epoch);
         }
-        Ok(())
+        self.collect_called(bundle)
     }
 
     /// Work that a splittable function gave back is pending input of its stage.
-    fn give_back(&mut self, stage: StageId, residual: Residual, now: ProcessingTime) {
+    fn give_back(&mut self, stage: StageId, residual: Residual, truncated: bool, now: ProcessingTime) {
         self.next_request += 1;
         let lane = Lane::Residual(self.next_request);
         let mut pending = Pending::new(residual.batch, None, residual.entry, lane, Origin::Local);
         pending.hold = residual.watermark;
+        pending.truncated = truncated;
         if residual.delay_ms > 0 {
             pending.not_before = now.plus(residual.delay_ms);
         }
@@ -153,11 +170,12 @@ impl Shard {
 
     fn split(&mut self, id: BundleId, reply: SplitReply, now: ProcessingTime) {
         let Some(bundle) = self.bundles.get_mut(&id).filter(|b| b.is_running()) else { return };
-        bundle.state = BundleState::Open;
-        if reply.keep.is_none() && reply.residuals.is_empty() {
-            return;
-        }
-        let stage = bundle.stage;
+        let rows: usize = bundle.inputs.iter().map(|p| p.batch.len()).sum();
+        let given =
+            !reply.residuals.is_empty() || reply.primary.is_some() || reply.keep.is_some_and(|keep| keep < rows);
+        let (stage, truncated) = (bundle.stage, bundle.is_truncated());
+        self.split_answered(id, given, now);
+        let Some(bundle) = self.bundles.get_mut(&id).filter(|_| given) else { return };
         // From here on the parts of this input live apart: no stored copy and no position of a source may stand for the
         // whole of it any more. The next cut stores what is left of each part.
         let (mut copies, mut reads) = (Vec::new(), Vec::new());
@@ -179,13 +197,14 @@ impl Shard {
         // lost when the bundle fails, because they stand in the queue from now on.
         self.room(stage).inbox.push_front(rest);
         for residual in reply.residuals {
-            self.give_back(stage, residual, now);
+            self.give_back(stage, residual, truncated, now);
         }
     }
 
     /// Drops a bundle as if it had never run. Its input is returned with its order kept.
     fn undo(&mut self, id: BundleId) -> Option<(StageId, Vec<Pending>)> {
-        let bundle = self.bundles.remove(&id)?;
+        let mut bundle = self.bundles.remove(&id)?;
+        self.attempted(std::mem::take(&mut bundle.pace.metrics));
         let (stage, epoch) = (bundle.stage, self.epoch);
         self.tokens += 1;
         let token = CacheToken(self.tokens);
@@ -204,6 +223,9 @@ impl Shard {
         for taken in bundle.timers {
             room.timers.put_back(taken);
         }
+        if let Some(sort) = &mut room.sort {
+            bundle.sorted.into_iter().for_each(|taken| sort.put_back(taken));
+        }
         Some((stage, bundle.inputs))
     }
 
@@ -221,7 +243,8 @@ impl Shard {
             pending.not_before = until;
         }
         bundle.timers.iter_mut().for_each(|t| t.attempts = attempts);
-        let timers = !bundle.timers.is_empty();
+        bundle.sorted.iter_mut().for_each(|s| s.attempts = attempts);
+        let timers = !bundle.timers.is_empty() || !bundle.sorted.is_empty();
         if let Some(worker) = self.room(stage).worker()
             && timers
         {
@@ -264,6 +287,7 @@ impl Shard {
                 pending.not_before = now;
             }
             bundle.timers.iter_mut().for_each(|t| t.losses = losses);
+            bundle.sorted.iter_mut().for_each(|s| s.losses = losses);
         }
         self.drop_bundles(&lost);
         for i in 0..self.stages.len() {
@@ -275,6 +299,7 @@ impl Shard {
             }
         }
         self.requests_lost(environment);
+        self.harness_metrics(environment, None);
         Ok(())
     }
 
@@ -305,12 +330,11 @@ impl Shard {
         }
     }
 
-    fn windows_merged(&mut self, id: u64, keys: Vec<crate::window::Merges>) {
+    fn windows_merged(&mut self, id: u64, keys: Vec<crate::window::Merges>, now: ProcessingTime) {
         let Some(Request::Merge { group, request, .. }) = self.requests.remove(&id) else { return };
-        let room = self.room(group);
-        let watermark = room.input.get();
-        if let Room::Group(group) = &mut room.room {
-            group.merged(&request, keys, watermark);
+        let clocks = self.clocks(group, now);
+        if let Room::Group(group) = &mut self.room(group).room {
+            group.merged(&request, keys, clocks);
         }
     }
 
@@ -335,21 +359,5 @@ impl Shard {
             self.bundles.remove(&id);
             self.out.push(Effect::Worker(stage, Command::Finalize(id)));
         }
-    }
-
-    /// Asks a running bundle to give back part of what is left. `None` when it must not be split now: it does not run, or a
-    /// later bundle of its lane has been started, which what it gives back would come behind. Until the worker answers or
-    /// the bundle ends, its lane starts no other.
-    pub fn request_split(&mut self, id: BundleId, fraction: f64) -> Option<Effect> {
-        let (stage, lane) =
-            self.bundles.get(&id).filter(|b| b.state == BundleState::Open).map(|b| (b.stage, b.lane))?;
-        if let Some(lane) = lane
-            && self.room(stage).worker()?.lanes.get(&lane)?.back() != Some(&id)
-        {
-            return None;
-        }
-        let bundle = self.bundles.get_mut(&id)?;
-        bundle.state = BundleState::Splitting;
-        Some(Effect::Worker(bundle.stage, Command::Split(id, fraction)))
     }
 }

@@ -27,6 +27,7 @@ impl Shard {
     /// Ends the open epoch on this shard.
     pub(super) fn seal(&mut self) {
         let epoch = self.epoch;
+        self.form_stable();
         let mut writes: Vec<CellWrite> = self.consumed.drain(..).map(|key| (key, None)).collect();
         self.store_identity(&mut writes);
         self.store_pending(&mut writes);
@@ -151,6 +152,8 @@ impl Shard {
         let holds: Vec<EventTime> = (0..self.stages.len()).map(|i| self.bundle_hold(StageId(i as u32))).collect();
         for ((room, stage), held) in self.stages.iter_mut().zip(&plan.stages).zip(holds) {
             let reached = room.input.get().min(room.inbox.min_time()).min(held);
+            // a drain moves time to its end; a run that goes on from it begins where time was before
+            let reached = if self.draining { room.floor } else { reached };
             // also when there is no progress yet: a shard that is silent must not look like one that has ended
             if reached > room.floor || !room.floor_stored {
                 let reached = reached.max(room.floor);
@@ -179,6 +182,7 @@ impl Shard {
                 }
                 Room::Worker(worker) => {
                     worker.table.seal(epoch, writes);
+                    worker.sort.iter_mut().for_each(|sort| sort.seal(writes));
                     worker.timers.seal(writes);
                 }
                 Room::Group(group) => group.seal(epoch, writes),
@@ -190,6 +194,7 @@ impl Shard {
 
     /// An epoch is lasting.
     pub(super) fn committed(&mut self, epoch: Epoch) {
+        self.lasting = epoch;
         let later = self.metrics.split_off(&epoch.next());
         for (_, metrics) in std::mem::replace(&mut self.metrics, later) {
             self.out.push(Effect::Metrics { committed: true, metrics });
@@ -221,7 +226,7 @@ pub(super) fn fact_key(stage: StateId, name: &str) -> Bytes {
     CellKey::new(JOB_GROUP, Kind::Job, stage).last(name.as_bytes()).finish()
 }
 
-fn pending_key(home: KeyGroup, state: StateId, number: u64) -> Bytes {
+pub(super) fn pending_key(home: KeyGroup, state: StateId, number: u64) -> Bytes {
     CellKey::new(home, Kind::Pending, state).number(number).finish()
 }
 

@@ -155,6 +155,8 @@ pub enum Effect {
         /// The deltas.
         metrics: Metrics,
     },
+    /// Metrics of what runs now on this shard, so far: they replace those told before, and are attempted only.
+    Running(Metrics),
     /// The job cannot go on.
     Fail(Error),
 }

@@ -9,43 +9,50 @@ use super::stages::Room;
 use crate::batch::{Batch, BatchBuilder};
 use crate::error::Result;
 use crate::graph::{Route, ScriptEvent};
-use crate::id::{EdgeId, Epoch, ShardId, SourceId, SplitId, StageId};
+use crate::id::{EdgeId, Epoch, KeyGroup, ShardId, SourceId, SplitId, StageId, key_hash};
 use crate::port::source::Read;
 use crate::shuffle::by_owner;
-use crate::stage::{Lane, Origin, Pending};
+use crate::stage::{Bundle, Lane, Origin, Pending};
 use crate::time::{EventTime, ProcessingTime};
+use crate::trigger::Clocks;
 use crate::window::Window;
 
 impl Shard {
     pub(super) fn turn(&mut self, now: ProcessingTime) -> Result<()> {
         for i in 0..self.stages.len() {
             let stage = StageId(i as u32);
-            self.consume(stage);
+            self.consume(stage, now)?;
             self.raise_input(stage);
-            self.fire(stage);
+            self.sort_input(stage);
+            self.forget_side_windows(stage);
+            self.fire(stage, now);
             self.raise_outputs(stage);
         }
         for i in (0..self.stages.len()).rev() {
             self.start_bundles(StageId(i as u32), now)?;
         }
         self.poll_sources();
+        self.pace(now);
+        self.tell_running();
         self.set_alarm(now);
         self.tell_job(now);
         Ok(())
     }
 
     /// Runner stages take all that waits for them.
-    fn consume(&mut self, stage: StageId) {
+    fn consume(&mut self, stage: StageId, now: ProcessingTime) -> Result<()> {
         let room = self.room(stage);
         if !room.is_immediate() || room.inbox.is_empty() {
-            return;
+            return Ok(());
         }
-        let watermark = room.input.get();
+        if matches!(room.room, Room::Group(_)) {
+            self.group_input(stage, now);
+            return Ok(());
+        }
         for pending in room.inbox.drain() {
             let batch = pending.batch.clone();
             match &mut self.room(stage).room {
-                Room::Group(group) => group.add(&batch, watermark),
-                Room::View(view) => view.add(batch),
+                Room::View(view) => view.add(batch)?,
                 Room::Sink(sink) => {
                     let sink = *sink;
                     self.sinks.write(sink, batch);
@@ -54,6 +61,7 @@ impl Shard {
             }
             self.consumed(stage, pending);
         }
+        Ok(())
     }
 
     /// A pending batch has taken effect in the open epoch.
@@ -105,21 +113,11 @@ impl Shard {
     }
 
     /// Runner stages that have something to say say it.
-    fn fire(&mut self, stage: StageId) {
-        if let Room::Impulse { fired, .. } = &self.room(stage).room
-            && !fired
-        {
-            self.impulse(stage);
-        }
-        while self.has_room(stage) {
-            let room = self.room(stage);
-            let watermark = room.input.get();
-            let Room::Group(group) = &mut room.room else { return };
-            let Some(batch) = group.fire(watermark) else {
-                group.expire(watermark);
-                return;
-            };
-            self.emit(stage, 0, batch, None);
+    fn fire(&mut self, stage: StageId, now: ProcessingTime) {
+        match &self.room(stage).room {
+            Room::Impulse { fired: false, .. } => self.impulse(stage),
+            Room::Group(_) => self.group_output(stage, now),
+            _ => {}
         }
     }
 
@@ -150,8 +148,8 @@ impl Shard {
                     }
                 }
                 Room::Script { marks, .. } => marks.get(port).copied().unwrap_or(EventTime::MAX),
-                Room::Worker(worker) => input.min(waiting).min(held).min(worker.timers.hold()),
-                Room::Group(group) => input.min(group.hold()),
+                Room::Worker(worker) => input.min(waiting).min(held).min(worker.hold()),
+                Room::Group(group) => input.min(waiting).min(group.hold()),
                 Room::View(_) | Room::Sink(_) => input,
             };
             if let Some(output) = room.outputs.get_mut(port) {
@@ -200,9 +198,20 @@ impl Shard {
         for id in &port.edges {
             let edge = plan.edge(*id);
             match edge.route {
-                Route::Local => self.enqueue(edge.id, batch.clone(), read.unwrap_or(Origin::Local)),
+                Route::Local => {
+                    self.enqueue(edge.id, batch.clone(), read.unwrap_or(Origin::Local));
+                }
                 Route::Keyed => {
                     for (to, part) in by_owner(batch.clone(), self.config.partitions, self.config.shards) {
+                        self.bring(edge.id, to, part);
+                    }
+                }
+                Route::Single => {
+                    let to = self.owner_of_all();
+                    self.bring(edge.id, to, batch.clone());
+                }
+                Route::Spread if plan.splits_work(edge.to) => {
+                    for (to, part) in self.credits.deal(edge.id, self.id, self.config.shards, &batch) {
                         self.bring(edge.id, to, part);
                     }
                 }
@@ -228,8 +237,14 @@ impl Shard {
         }
     }
 
-    /// Puts a batch into the queue of an edge's consumer.
-    pub(super) fn enqueue(&mut self, edge: EdgeId, batch: Batch, origin: Origin) {
+    /// The shard that has what must not be divided.
+    pub(super) fn owner_of_all(&self) -> ShardId {
+        let group = KeyGroup::of_hash(key_hash(b""));
+        group.partition(self.config.partitions).shard(self.config.partitions, self.config.shards)
+    }
+
+    /// Puts a batch into the queue of an edge's consumer. Tells whether something of it came in time.
+    pub(super) fn enqueue(&mut self, edge: EdgeId, batch: Batch, origin: Origin) -> bool {
         let e = self.plan.edge(edge);
         let (to, input) = (e.to, e.input);
         let lane = match origin {
@@ -246,13 +261,19 @@ impl Shard {
                 }
             }
         }
-        self.room(to).inbox.push(Pending::new(batch, Some(edge), input, lane, origin));
+        let pending = Pending::new(self.without_late(to, batch), Some(edge), input, lane, origin);
+        let some = !pending.batch.is_empty();
+        if some {
+            self.room(to).inbox.push(pending);
+        } else {
+            self.consumed(to, pending);
+        }
+        some
     }
 
     pub(super) fn receive_data(&mut self, from: ShardId, epoch: Epoch, edge: EdgeId, batch: Batch) {
         let origin = Origin::Remote { from, weight: batch.weight() };
-        self.enqueue(edge, batch, origin);
-        if epoch < self.epoch {
+        if self.enqueue(edge, batch, origin) && epoch < self.epoch {
             self.record_late(edge);
         }
     }
@@ -304,6 +325,7 @@ impl Shard {
                 Room::Sink(_) => self.sinks.weight() < bound.saturating_mul(8),
                 // what waits for a side input may be what the side input is made from: never a reason to stop
                 Room::Worker(worker) => to.inbox.weight() < bound || worker.waits_for_sides,
+                Room::Group(_) => to.inbox.weight() < bound,
                 _ => true,
             };
             here && (edge.route == Route::Local || self.credits.has_room(edge.id, self.config.shards, bound))
@@ -337,13 +359,22 @@ impl Shard {
             }
         };
         for room in &self.stages {
+            if let Room::Group(group) = &room.room {
+                group.next_alarm().into_iter().for_each(&mut at);
+            }
             if let Room::Worker(worker) = &room.room {
                 worker.timers.next_alarm().into_iter().for_each(&mut at);
+                if worker.collects_on {
+                    at(now.plus(1));
+                }
                 if !worker.timers.is_empty() {
                     at(worker.timers_not_before);
                 }
                 room.inbox.delays().map(|p| p.not_before).for_each(&mut at);
             }
+        }
+        if self.config.pace_ms() < i64::MAX && self.bundles.values().any(Bundle::is_running) {
+            at(self.pace_at);
         }
         if next.is_some() && next != self.alarm {
             self.alarm = next;
@@ -354,7 +385,7 @@ impl Shard {
     fn tell_job(&mut self, now: ProcessingTime) {
         let end = |room: &super::stages::StageRoom| {
             let quiet = match &room.room {
-                Room::Worker(worker) => worker.timers.is_empty(),
+                Room::Worker(worker) => worker.is_quiet(),
                 Room::Group(group) => group.is_quiet(),
                 _ => true,
             };
@@ -383,12 +414,17 @@ impl Shard {
             let (input, full) = (room.input.get(), || !self.has_room(StageId(i as u32)));
             match &room.room {
                 Room::Worker(worker) => {
-                    let due = worker.timers.has_due(input.min(room.inbox.min_time()), now);
+                    let due = worker.has_due(input.min(room.inbox.min_time()), now);
                     let waits = !room.inbox.is_empty() && !worker.waits_for_sides;
-                    room.inbox.delays().any(|p| p.attempts > 0 && p.not_before > now)
+                    room.inbox.iter().any(|p| worker.stable && p.stable.is_none_or(|epoch| epoch > self.lasting))
+                        || room.inbox.delays().any(|p| p.attempts > 0 && p.not_before > now)
                         || (waits || due) && (worker.credit == 0 || worker.timers_not_before > now || full())
                 }
-                Room::Group(group) => group.is_merging() || group.has_due(input) && full(),
+                Room::Group(group) => {
+                    let output = room.outputs.first().map_or(EventTime::MIN, |w| w.get());
+                    let clocks = Clocks { watermark: input, output, now };
+                    group.is_merging() || (!room.inbox.is_empty() || group.has_due(clocks)) && full()
+                }
                 _ => false,
             }
         });

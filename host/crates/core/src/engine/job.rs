@@ -4,7 +4,7 @@
 //! shard's report is carried before the messages of the same step, so a report that follows from a message never overtakes that of its sender.
 
 use super::event::Report;
-use super::restore::script_step;
+use super::restore::{script_clock, script_step};
 use crate::error::{Error, Result};
 use crate::graph::{Plan, SCRIPT_START, ScriptEvent, StageKind};
 use crate::id::{Epoch, ShardId, StageId};
@@ -100,11 +100,7 @@ impl Job {
                 scripts.push(Script { stage: stage.id, events: Arc::clone(events), next });
             }
         }
-        let owns_time = |s: &Script| s.events.iter().any(|e| matches!(e, ScriptEvent::ProcessingTime(_)));
-        let clock = scripts.iter().any(owns_time).then(|| {
-            let passed = scripts.iter().flat_map(|s| s.events.iter().take(s.next));
-            passed.fold(SCRIPT_START, |at, e| if let ScriptEvent::ProcessingTime(ms) = e { at.plus(*ms) } else { at })
-        });
+        let clock = script_clock(plan, state)?;
         Ok(Self {
             shards: vec![Report::default(); usize::from(shards)],
             scripts,

@@ -6,14 +6,20 @@
 mod bundles;
 mod cut;
 mod event;
+mod expiry;
 mod flow;
+mod groups;
 mod identity;
 mod job;
+mod pace;
 mod restore;
 mod sealed;
 mod shard;
+mod sorted;
+mod stable;
 mod stages;
 mod start;
+mod views;
 
 pub use event::{Effect, Envelope, Event, Message, Report, SealedPart};
 pub use identity::{check_job, stored_partitions};

@@ -6,7 +6,7 @@ use super::shard::Shard;
 use super::stages::Room;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
-use crate::graph::{Plan, Route, ScriptEvent};
+use crate::graph::{Plan, Route, SCRIPT_START, ScriptEvent, StageKind};
 use crate::id::{EdgeId, Epoch, KEY_GROUPS, KeyGroup, Partition, ShardId, SplitId, StageId, StateId, key_hash};
 use crate::port::store::StateRead;
 use crate::port::worker::Group;
@@ -36,6 +36,8 @@ struct Found {
 impl Shard {
     /// Restores what is stored, opens sources, arms what has to fire once.
     pub(super) fn start(&mut self, state: &dyn StateRead) -> Result<()> {
+        // before anything is asked by the process's clock
+        self.clock = script_clock(&self.plan, state)?;
         self.identity_stored = super::identity::stored_partitions(state)?.is_some();
         self.restore_job(state)?;
         let pending = self.restore_partitions(state)?;
@@ -88,14 +90,11 @@ impl Shard {
                     })?;
                 }
                 Room::View(view) => {
-                    if let crate::graph::StageKind::View(spec) = &stage.kind {
+                    if let StageKind::View(spec) = &stage.kind {
                         **view = ViewRoom::new(spec, stage.state, first);
                     }
                     let prefix = CellKey::new(JOB_GROUP, Kind::View, stage.state);
-                    scan(state, &prefix, &mut |_, value| {
-                        view.restore(&stored::decode(value).ok()?);
-                        Some(())
-                    })?;
+                    scan(state, &prefix, &mut |key, value| view.restore(key, &stored::decode(value).ok()?).ok())?;
                 }
                 Room::Worker(_) | Room::Group(_) | Room::Sink(_) => {}
             }
@@ -144,6 +143,23 @@ impl Shard {
                 return group.restore(window, user, chunk, Bytes::copy_from_slice(value));
             }
         }
+        if kind == Kind::Pane as u8 {
+            let (window, user) = (rest.window()?, rest.rest());
+            let Some(stage) = names.stages.get(&id) else { return Some(()) };
+            if let Room::Group(group) = &mut self.room(*stage).room {
+                return group.restore_panes(window, user, value);
+            }
+        }
+        if kind == Kind::User as u8 {
+            let (user, window) = (rest.part()?, rest.window()?);
+            let Some(stage) = names.states.get(&id) else { return Some(()) };
+            self.room(*stage).worker()?.note_state(&window, &Bytes::copy_from_slice(user));
+        }
+        if kind == Kind::Sorted as u8 {
+            let (user, window, turn) = (rest.part()?, rest.window()?, (rest.time()?, rest.number()?));
+            let Some(stage) = names.stages.get(&id) else { return Some(()) };
+            return self.room(*stage).worker()?.sort.as_mut()?.restore(user, window, turn, value);
+        }
         if kind == Kind::Pending as u8 {
             found.push(read_pending(key, id, value)?);
         }
@@ -153,8 +169,13 @@ impl Shard {
     /// Brings stored pending input to whoever owns it now. The copy goes with the open epoch; a cut that still finds the input
     /// pending stores it anew.
     fn inject(&mut self, found: Found) -> Result<()> {
-        self.consumed.push(found.key);
         let plan = std::sync::Arc::clone(&self.plan);
+        if let Some(pending) = self.still_stable(&found) {
+            let edge = plan.edges.iter().find(|e| e.state == found.state);
+            edge.into_iter().for_each(|edge| self.room(edge.to).inbox.push(pending.clone()));
+            return Ok(());
+        }
+        self.consumed.push(found.key);
         if let Some(edge) = plan.edges.iter().find(|e| e.state == found.state) {
             self.route(edge.id, found.batch);
             return Ok(());
@@ -170,6 +191,28 @@ impl Shard {
         Ok(())
     }
 
+    /// Stable input that this shard stored and still owns, as it was formed: it stays where it is stored.
+    fn still_stable(&self, found: &Found) -> Option<Pending> {
+        let edge = self.plan.edges.iter().find(|e| e.state == found.state)?;
+        let StageKind::Worker(worker) = &self.plan.stage(edge.to).kind else { return None };
+        let (_, _, _, mut rest) = KeyReader::open(&found.key)?;
+        let number = rest.number()?;
+        let mine = |row: &crate::batch::Row| {
+            edge.route != Route::Keyed
+                || row.group().partition(self.config.partitions).shard(self.config.partitions, self.config.shards)
+                    == self.id
+        };
+        let here = found.key == super::cut::pending_key(self.home(), found.state, number);
+        if !worker.stable || !here || !found.batch.rows().iter().all(mine) {
+            return None;
+        }
+        let lane = Lane::Shard(edge.id, self.id);
+        let mut pending = Pending::new(found.batch.clone(), Some(edge.id), edge.input, lane, Origin::Local);
+        pending.stored = Some(number);
+        pending.stable = Some(self.lasting);
+        Some(pending)
+    }
+
     fn route(&mut self, edge: EdgeId, batch: Batch) {
         match self.plan.edge(edge).route {
             Route::Keyed => {
@@ -179,7 +222,10 @@ impl Shard {
             }
             // one shard stored it for all
             Route::Broadcast => (0..self.config.shards).for_each(|to| self.bring(edge, ShardId(to), batch.clone())),
-            Route::Local | Route::Spread => self.enqueue(edge, batch, Origin::Local),
+            Route::Single => self.bring(edge, self.owner_of_all(), batch),
+            Route::Local | Route::Spread => {
+                self.enqueue(edge, batch, Origin::Local);
+            }
         }
     }
 }
@@ -188,16 +234,21 @@ impl Shard {
 struct Names {
     stages: HashMap<StateId, StageId, foldhash::fast::FixedState>,
     timers: HashMap<StateId, StageId, foldhash::fast::FixedState>,
+    states: HashMap<StateId, StageId, foldhash::fast::FixedState>,
 }
 
 impl Names {
     fn of(plan: &Plan) -> Self {
         let stages = plan.stages.iter().map(|s| (s.state, s.id)).collect();
         let timers = plan.stages.iter().filter_map(|s| match &s.kind {
-            crate::graph::StageKind::Worker(worker) => Some(worker.timers.iter().map(move |t| (t.id, s.id))),
+            StageKind::Worker(worker) => Some(worker.timers.iter().map(move |t| (t.id, s.id))),
             _ => None,
         });
-        Self { stages, timers: timers.flatten().collect() }
+        let states = plan.stages.iter().filter_map(|s| match &s.kind {
+            StageKind::Worker(worker) => Some(worker.states.iter().map(move |t| (t.id, s.id))),
+            _ => None,
+        });
+        Self { stages, timers: timers.flatten().collect(), states: states.flatten().collect() }
     }
 }
 
@@ -233,6 +284,22 @@ pub(super) fn script_step(state: &dyn StateRead, stage: StateId) -> Result<usize
     let Some(value) = state.get(&fact_key(stage, "step"))? else { return Ok(0) };
     let step: [u8; 8] = value.as_ref().try_into().map_err(|_| corrupt("script step"))?;
     Ok(u64::from_be_bytes(step) as usize)
+}
+
+/// The clock of a stored job whose scripts own time, by the events they have taken; none without such a script.
+pub(super) fn script_clock(plan: &Plan, state: &dyn StateRead) -> Result<Option<ProcessingTime>> {
+    let (mut owned, mut clock) = (false, SCRIPT_START);
+    for stage in &plan.stages {
+        let StageKind::Script(events) = &stage.kind else { continue };
+        let steps = script_step(state, stage.state)?;
+        for (i, event) in events.iter().enumerate() {
+            if let ScriptEvent::ProcessingTime(ms) = event {
+                owned = true;
+                clock = if i < steps { clock.plus(*ms) } else { clock };
+            }
+        }
+    }
+    Ok(owned.then_some(clock))
 }
 
 fn read_pending(key: &[u8], state: StateId, value: &[u8]) -> Option<Found> {

@@ -24,8 +24,10 @@ pub struct Config {
     pub partitions: u16,
     /// A bundle takes at most so many elements ...
     pub bundle_rows_max: usize,
-    /// ... and about so many bytes.
+    /// ... and about so many bytes ...
     pub bundle_bytes_max: usize,
+    /// ... and is made as large as the worker, by what it has shown, manages in so many milliseconds.
+    pub bundle_ms: i64,
     /// A stage's queue, and what is under way to one shard over one edge, may hold so many bytes before producers pause.
     pub queue_bytes_max: usize,
     /// Rows asked of a source at once.
@@ -38,6 +40,23 @@ pub struct Config {
     pub retry_ms: i64,
     /// Groups of a keyed stage kept in memory after their commit.
     pub cached_groups: usize,
+    /// A bundle that has run for so many milliseconds is asked how far it is, and again and again; 0: none ever is.
+    pub progress_ms: i64,
+    /// A bundle without keys that has run for so long is asked to share what is left with free places; 0: none is.
+    pub split_after_ms: i64,
+    /// A bundle of endless restrictions that has run for so long is asked to give back what is left, so that what it has done
+    /// takes effect; 0: none is.
+    pub checkpoint_ms: i64,
+    /// The job is drained from its first moment: sources give nothing, restrictions are truncated.
+    pub drain: bool,
+}
+
+impl Config {
+    /// How often bundles that run are looked at.
+    pub(super) fn pace_ms(&self) -> i64 {
+        let wanted = [self.progress_ms, self.split_after_ms, self.checkpoint_ms];
+        wanted.into_iter().filter(|ms| *ms > 0).min().unwrap_or(i64::MAX)
+    }
 }
 
 impl Default for Config {
@@ -45,14 +64,19 @@ impl Default for Config {
         Self {
             shards: 1,
             partitions: 64,
-            bundle_rows_max: 10_000,
+            bundle_rows_max: 50_000,
             bundle_bytes_max: 4 << 20,
+            bundle_ms: 500,
             queue_bytes_max: 16 << 20,
             read_rows: 4096,
             attempts_max: 4,
             losses_max: 10,
             retry_ms: 20,
             cached_groups: 100_000,
+            progress_ms: 500,
+            split_after_ms: 1000,
+            checkpoint_ms: 1000,
+            drain: false,
         }
     }
 }
@@ -74,6 +98,8 @@ pub struct Shard {
     /// The open epoch.
     pub(super) epoch: Epoch,
     pub(super) sealing: Option<Sealing>,
+    /// The last epoch that is committed.
+    pub(super) lasting: Epoch,
     pub(super) next_stored: u64,
     /// Numbers of stored pending input that was consumed in the open epoch.
     pub(super) consumed: Vec<bytes::Bytes>,
@@ -86,6 +112,16 @@ pub struct Shard {
     pub(super) reported: Option<Report>,
     pub(super) clock: Option<ProcessingTime>,
     pub(super) alarm: Option<ProcessingTime>,
+    /// When running bundles are looked at next.
+    pub(super) pace_at: ProcessingTime,
+    /// Restrictions are truncated before they are processed.
+    pub(super) draining: bool,
+    /// Totals of the harnesses that have told any.
+    pub(super) harnesses: BTreeMap<Option<EnvironmentId>, Metrics>,
+    /// Metrics of what runs have changed in this step.
+    pub(super) running_changed: bool,
+    /// The last ones told were not empty.
+    pub(super) told_running: bool,
     pub(super) requests: BTreeMap<u64, super::stages::Request>,
     pub(super) next_request: u64,
     pub(super) out: Vec<Effect>,
@@ -135,7 +171,10 @@ impl Shard {
         // ids grow over the life of the job: bags order their chunks by them
         let first = (last.0 + 1) << 32;
         // and a run never takes up the cache tokens of the one before it
-        stages.iter_mut().filter_map(StageRoom::worker).for_each(|w| w.token = CacheToken(first));
+        for worker in stages.iter_mut().filter_map(StageRoom::worker) {
+            worker.token = CacheToken(first);
+            worker.sort.iter_mut().for_each(|sort| sort.begin_at(first));
+        }
         Self {
             id,
             plan,
@@ -149,6 +188,7 @@ impl Shard {
             sinks: SinkRoom::default(),
             epoch: last.next(),
             sealing: None,
+            lasting: last,
             next_stored: first,
             consumed: Vec::new(),
             metrics: BTreeMap::new(),
@@ -158,6 +198,11 @@ impl Shard {
             reported: None,
             clock: None,
             alarm: None,
+            pace_at: ProcessingTime(i64::MIN),
+            draining: false,
+            harnesses: BTreeMap::new(),
+            running_changed: false,
+            told_running: false,
             requests: BTreeMap::new(),
             next_request: 0,
             out: Vec::new(),
@@ -172,8 +217,9 @@ impl Shard {
         if self.failed {
             return Vec::new();
         }
-        let now = self.clock.unwrap_or(now);
-        if let Err(error) = self.take(event, state, now).and_then(|()| self.turn(now)) {
+        let before = self.clock.unwrap_or(now);
+        // the event may have moved a script's clock
+        if let Err(error) = self.take(event, state, before).and_then(|()| self.turn(self.clock.unwrap_or(now))) {
             self.failed = true;
             self.out.push(Effect::Fail(error));
         }
@@ -182,7 +228,12 @@ impl Shard {
 
     fn take(&mut self, event: Event, state: &dyn StateRead, now: ProcessingTime) -> Result<()> {
         match event {
-            Event::Start => self.start(state)?,
+            Event::Start => {
+                self.start(state)?;
+                if self.config.drain {
+                    self.drain();
+                }
+            }
             Event::Message(envelope) => self.receive(envelope),
             Event::Read { source, split, read } => self.take_read(source, split, read),
             Event::Worker { environment, event } => self.worker(environment, event, now)?,
@@ -202,11 +253,18 @@ impl Shard {
             }
             Event::Drain => {
                 self.report.received += 1;
-                self.stages.iter_mut().for_each(StageRoom::close);
+                self.drain();
             }
             Event::Alarm => self.alarm = None,
         }
         Ok(())
+    }
+
+    /// Sources end; what splittable functions have before them is truncated first.
+    fn drain(&mut self) {
+        self.draining = true;
+        self.stages.iter_mut().for_each(StageRoom::close);
+        self.pace_at = ProcessingTime(i64::MIN);
     }
 
     /// Whether this shard owns partition 0, where what happens once in a job happens.

@@ -2,15 +2,15 @@
 
 use super::shard::Config;
 use crate::graph::{GroupStage, ScriptEvent, Stage, StageKind, WorkerStage};
-use crate::id::{BundleId, CacheToken, EdgeId, ShardId, SinkId, SourceId, SplitId, StageId};
+use crate::id::{BundleId, CacheToken, EdgeId, ShardId, SinkId, SourceId, SplitId, StageId, StateId};
 use crate::progress::Watermark;
 use crate::source::SourceRoom;
-use crate::stage::{Inbox, Lane};
-use crate::state::{CellTable, ViewRoom};
+use crate::stage::{Inbox, Lane, Sizer, SortRoom};
+use crate::state::{CellTable, Expiry, ViewRoom};
 use crate::time::{EventTime, ProcessingTime};
 use crate::timer::TimerRoom;
 use crate::trigger::{GroupRoom, MergeRequest};
-use crate::window::{Window, WindowSet};
+use crate::window::{Window, WindowSet, Windowing};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -57,6 +57,8 @@ pub(super) struct WorkerRoom {
     pub credit: u32,
     /// Bundles it has.
     pub running: u32,
+    /// How large the next bundle is.
+    pub sizer: Sizer,
     /// Started bundles per lane, in the order in which they must be applied.
     pub lanes: HashMap<Lane, VecDeque<BundleId>, foldhash::fast::FixedState>,
     /// State in memory and groups in flight.
@@ -71,6 +73,20 @@ pub(super) struct WorkerRoom {
     pub timers_not_before: ProcessingTime,
     /// Some input is held back because a side input is not ready.
     pub waits_for_sides: bool,
+    /// Windowing of the input.
+    pub windowing: Arc<Windowing>,
+    /// It has state or timers.
+    pub keyed: bool,
+    /// Its input is stable.
+    pub stable: bool,
+    /// Elements that wait for their turn, where input is sorted.
+    pub sort: Option<SortRoom>,
+    /// Which keys have state in which window.
+    pub expiry: Expiry,
+    /// The timer family that fires when a window expires.
+    pub expires: Option<u32>,
+    /// More has expired than one turn collects.
+    pub collects_on: bool,
 }
 
 /// What kind of room a stage is.
@@ -115,7 +131,7 @@ impl StageRoom {
                 let marks = vec![EventTime::MIN; stage.outputs.len()];
                 Room::Script { events: Arc::clone(events), marks, step: 0, dirty: false }
             }
-            StageKind::Worker(worker) => Room::Worker(Box::new(WorkerRoom::new(worker))),
+            StageKind::Worker(worker) => Room::Worker(Box::new(WorkerRoom::new(worker, stage.state))),
             StageKind::Group(group) => Room::Group(Box::new(group_room(group, stage))),
             StageKind::View(view) => Room::View(Box::new(ViewRoom::new(view, stage.state, false))),
             StageKind::Sink(sink) => Room::Sink(*sink),
@@ -161,17 +177,26 @@ fn group_room(group: &GroupStage, stage: &Stage) -> GroupRoom {
 }
 
 impl WorkerRoom {
-    fn new(stage: &WorkerStage) -> Self {
+    fn new(stage: &WorkerStage, id: StateId) -> Self {
+        let families = stage.timers.iter().map(|t| (t.domain, t.id)).collect();
         Self {
             credit: 0,
             running: 0,
+            sizer: Sizer::default(),
             lanes: HashMap::default(),
             table: CellTable::default(),
-            timers: TimerRoom::new(stage.timers.iter().map(|t| (t.domain, t.id)).collect()),
+            timers: TimerRoom::new(families, stage.windowing.allowed_lateness),
             token: CacheToken(0),
             mapped: HashMap::default(),
             timers_not_before: ProcessingTime(i64::MIN),
             waits_for_sides: false,
+            windowing: Arc::clone(&stage.windowing),
+            keyed: stage.keyed,
+            stable: stage.stable,
+            sort: stage.sorted.then(|| SortRoom::new(id)),
+            expiry: Expiry::default(),
+            expires: stage.timers.iter().position(|t| t.expires).map(|i| i as u32),
+            collects_on: false,
         }
     }
 }

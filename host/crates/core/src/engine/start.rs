@@ -2,13 +2,13 @@
 
 use super::event::Effect;
 use super::shard::Shard;
-use super::stages::{Request, Room};
+use super::stages::{Request, Room, StageRoom};
 use crate::batch::Row;
 use crate::error::Result;
-use crate::graph::{Plan, Route, StageKind, WorkerStage};
+use crate::graph::{EnvironmentId, Plan, Route, StageKind, WorkerStage};
 use crate::id::{BundleId, StageId};
-use crate::port::worker::{BundleStart, Command, Group, Input, Item};
-use crate::stage::{Bundle, BundleState, Lane, Origin, Pending};
+use crate::port::worker::{BundleStart, Command, Group, Input, Item, TimeDomain};
+use crate::stage::{Bundle, BundleState, Lane, Origin, Pace, Pending, Share, SortedRows};
 use crate::state::{Lease, SideView, StateView, Take};
 use crate::time::{EventTime, ProcessingTime};
 use crate::timer::Taken;
@@ -18,13 +18,17 @@ use std::sync::Arc;
 
 /// A keyed bundle in the making.
 #[derive(Default)]
-struct Keyed {
-    leases: Vec<Lease>,
-    timers: Vec<Taken>,
+pub(super) struct Keyed {
+    pub leases: Vec<Lease>,
+    pub timers: Vec<Taken>,
     timer_groups: u32,
-    inputs: Vec<Pending>,
+    pub inputs: Vec<Pending>,
+    /// Elements of sorted input: they are one batch behind those of `inputs`.
+    pub sorted: Vec<SortedRows>,
     /// (group, batch, row) in input order.
-    rows: Vec<(u32, u32, u32)>,
+    pub rows: Vec<(u32, u32, u32)>,
+    /// Which keys it takes elements of.
+    share: Share,
     /// Hashes of keys with elements that wait for a retry: later elements of these keys wait, too.
     resting: HashSet<u64, foldhash::fast::FixedState>,
 }
@@ -34,16 +38,28 @@ impl Shard {
         self.ask_workers(stage);
         let plan = Arc::clone(&self.plan);
         let StageKind::Worker(spec) = &plan.stage(stage).kind else { return Ok(()) };
+        self.expire(stage, spec)?;
         loop {
             let room = self.room(stage);
             let has_input = !room.inbox.is_empty();
             let Some(worker) = room.worker() else { return Ok(()) };
-            let has_timers = !worker.timers.is_empty();
+            let has_input = has_input || worker.sort.as_ref().is_some_and(|sort| !sort.is_empty());
+            let has_timers = !worker.timers.is_empty() || worker.expires.is_some();
             if worker.running >= worker.credit || !(has_input || has_timers) || !self.has_room(stage) {
                 return Ok(());
             }
-            let started =
-                if spec.keyed { self.start_keyed(stage, spec, now) } else { self.start_plain(stage, spec, now) };
+            let started = if spec.stable {
+                self.start_stable(stage, spec, now)?
+            } else if spec.sorted {
+                self.start_sorted(stage, spec, now)?
+            } else if spec.keyed {
+                let share = self.share(stage);
+                // the keys of a share may all be in flight: then any other key will do
+                self.start_keyed(stage, spec, share, now)?
+                    || !share.is_all() && self.start_keyed(stage, spec, Share::ALL, now)?
+            } else {
+                self.start_plain(stage, spec, now)
+            };
             if !started {
                 return Ok(());
             }
@@ -53,10 +69,11 @@ impl Shard {
     /// Takes up to a bundle's worth of one lane, in order.
     fn start_plain(&mut self, stage: StageId, spec: &WorkerStage, now: ProcessingTime) -> bool {
         let plan = Arc::clone(&self.plan);
-        let (rows_max, bytes_max) = (self.config.bundle_rows_max, self.config.bundle_bytes_max);
+        let (rows_max, bytes_max) = (self.rows_max(stage, spec), self.config.bundle_bytes_max);
         let mut inputs: Vec<Pending> = Vec::new();
         let (mut rows, mut bytes, mut i) = (0, 0, 0);
         let mut lane: Option<Lane> = None;
+        let (drains, mut truncates) = (self.draining && spec.splittable, false);
         // a lane whose first entry waits for its retry waits whole; so does one whose last bundle may give something back
         let splitting = self.bundles.values().filter(|b| b.stage == stage && b.state == BundleState::Splitting);
         let mut resting: Vec<Lane> = splitting.filter_map(|b| b.lane).collect();
@@ -70,7 +87,9 @@ impl Shard {
             }
             restored |= is_restored(&plan, pending.lane);
             let behind = restored && matches!(pending.lane, Lane::Split(..));
-            if behind || lane.is_some_and(|l| l != pending.lane) || resting.contains(&pending.lane) {
+            let truncate = drains && !pending.truncated;
+            let other = lane.is_some() && truncate != truncates;
+            if behind || other || lane.is_some_and(|l| l != pending.lane) || resting.contains(&pending.lane) {
                 i += 1;
                 continue;
             }
@@ -79,6 +98,7 @@ impl Shard {
                 continue;
             };
             lane = Some(taken.lane);
+            truncates = truncate;
             rows += taken.batch.len();
             bytes += taken.batch.weight();
             inputs.push(taken);
@@ -87,6 +107,9 @@ impl Shard {
         let batches = inputs.iter().map(|p| (p.input, p.batch.clone())).collect();
         let order = is_ordered(&plan, lane).then_some(lane);
         let id = self.new_bundle(stage, order, inputs, Vec::new(), Vec::new(), now);
+        if let Some(bundle) = self.bundles.get_mut(&id) {
+            bundle.truncates = truncates;
+        }
         if let (Some(worker), Some(lane)) = (self.room(stage).worker(), order) {
             worker.lanes.entry(lane).or_default().push_back(id);
         }
@@ -95,7 +118,19 @@ impl Shard {
         true
     }
 
-    fn clear_waiting(&mut self, stage: StageId) {
+    /// How many elements a bundle takes: of restrictions as many as leave none of the worker's free places empty.
+    fn rows_max(&mut self, stage: StageId, spec: &WorkerStage) -> usize {
+        let most = self.config.bundle_rows_max;
+        let room = self.room(stage);
+        if !spec.splittable {
+            return room.worker().map_or(most, |w| w.sizer.rows(most));
+        }
+        let waiting = usize::try_from(room.inbox.rows()).unwrap_or(usize::MAX);
+        let free = room.worker().map_or(1, |w| w.credit.saturating_sub(w.running)).max(1);
+        waiting.div_ceil(free as usize).clamp(1, most)
+    }
+
+    pub(super) fn clear_waiting(&mut self, stage: StageId) {
         if let Some(worker) = self.room(stage).worker() {
             worker.waits_for_sides = false;
         }
@@ -154,7 +189,7 @@ impl Shard {
     }
 
     /// Whether all side inputs can be read for a window of the main input. Asks the SDK to map it where only the SDK can.
-    fn sides_ready(&mut self, stage: StageId, spec: &WorkerStage, main: &Window) -> bool {
+    pub(super) fn sides_ready(&mut self, stage: StageId, spec: &WorkerStage, main: &Window) -> bool {
         for (i, side) in spec.sides.iter().enumerate() {
             let Some(Room::View(view)) = self.stages.get(side.view.0 as usize).map(|r| &r.room) else { return false };
             if let Some(window) = view.map(main) {
@@ -189,21 +224,37 @@ impl Shard {
         true
     }
 
+    /// The keys of the next bundle: with as much waiting as fills several, each takes some keys and all that waits for them.
+    fn share(&mut self, stage: StageId) -> Share {
+        let (most, bytes_max, salt) =
+            (self.config.bundle_rows_max, self.config.bundle_bytes_max.max(1), self.next_bundle);
+        let room = self.room(stage);
+        let (rows, weight) = (usize::try_from(room.inbox.rows()).unwrap_or(usize::MAX), room.inbox.weight());
+        let Some(worker) = room.worker() else { return Share::ALL };
+        Share::one(rows.div_ceil(worker.sizer.rows(most)).max(weight.div_ceil(bytes_max)), salt)
+    }
+
     /// Takes due timers, then elements of other keys, each key and window in one bundle at a time.
-    fn start_keyed(&mut self, stage: StageId, spec: &WorkerStage, now: ProcessingTime) -> bool {
+    fn start_keyed(&mut self, stage: StageId, spec: &WorkerStage, share: Share, now: ProcessingTime) -> Result<bool> {
         let id = BundleId(self.next_bundle);
-        let mut keyed = Keyed::default();
-        self.take_timers(stage, id, now, &mut keyed);
+        let mut keyed = Keyed { share, ..Keyed::default() };
+        self.take_timers(stage, spec, now, &mut keyed)?;
         self.clear_waiting(stage);
         let (mut i, mut bytes) = (0, 0);
-        while keyed.rows.len() < self.config.bundle_rows_max && bytes < self.config.bundle_bytes_max {
+        // a share is about as large as the bundle should be; what its keys have is taken whole
+        let (rows_max, bytes_max) = if share.is_all() {
+            (self.rows_max(stage, spec), self.config.bundle_bytes_max)
+        } else {
+            (self.config.bundle_rows_max, self.config.bundle_bytes_max.saturating_mul(2))
+        };
+        while keyed.rows.len() < rows_max && bytes < bytes_max {
             let Some(pending) = self.room(stage).inbox.get(i) else { break };
             if pending.not_before > now {
                 keyed.resting.extend(pending.batch.rows().iter().map(|row| row.hash));
                 i += 1;
                 continue;
             }
-            let most = self.config.bundle_rows_max - keyed.rows.len();
+            let most = rows_max - keyed.rows.len();
             let Some(pending) = self.take_ready(stage, spec, i, most) else {
                 i += 1;
                 continue;
@@ -220,24 +271,35 @@ impl Shard {
             });
         }
         if keyed.leases.is_empty() {
-            return false;
+            return Ok(false);
         }
         self.launch_keyed(stage, spec, keyed, now);
-        true
+        Ok(true)
     }
 
-    fn take_timers(&mut self, stage: StageId, id: BundleId, now: ProcessingTime, keyed: &mut Keyed) {
-        let held = self.bundle_hold(stage);
+    /// Takes due timers of a bundle that is to be the next one, and the keys of windows that have expired.
+    pub(super) fn take_timers(
+        &mut self,
+        stage: StageId,
+        spec: &WorkerStage,
+        now: ProcessingTime,
+        keyed: &mut Keyed,
+    ) -> Result<()> {
+        let id = BundleId(self.next_bundle);
         let most = self.config.bundle_rows_max;
-        let room = self.room(stage);
-        let watermark = room.input.get().min(room.inbox.min_time()).min(held);
-        let Some(worker) = room.worker() else { return };
-        if worker.timers_not_before > now || !worker.timers.has_due(watermark, now) {
-            return;
+        let (watermark, clock) = (self.timer_watermark(stage), self.timer_clock(stage, now));
+        let Some(worker) = self.room(stage).worker() else { return Ok(()) };
+        if worker.timers_not_before > now {
+            return Ok(());
         }
-        let table = &worker.table;
-        let mut free = |g: &Group| !table.is_busy(&g.key, g.hash, &g.window, id);
-        keyed.timers = worker.timers.take_due(watermark, now, most, &mut free);
+        let most = worker.sizer.rows(most);
+        let (table, sort) = (&worker.table, worker.sort.as_ref());
+        // elements of sorted input go before the timers of their time and after earlier ones
+        let first = |g: &Group| sort.and_then(|sort| sort.first_of(g)).unwrap_or(EventTime::MAX);
+        let mut free = |g: &Group, domain: TimeDomain, fire: i64| {
+            !table.is_busy(&g.key, g.hash, &g.window, id) && (domain == TimeDomain::Processing || first(g).0 > fire)
+        };
+        keyed.timers = worker.timers.take_due(watermark, clock, most, &mut free);
         // groups contiguous: timers of a group stand together, in the order they were due
         keyed
             .timers
@@ -249,7 +311,9 @@ impl Shard {
                 keyed.leases.push(lease);
             }
         }
+        self.take_expired(stage, spec, keyed)?;
         keyed.timer_groups = keyed.leases.len() as u32;
+        Ok(())
     }
 
     /// Takes the rows whose groups are free; the others are given back to wait.
@@ -269,7 +333,8 @@ impl Shard {
             let key = batch.key(row);
             let windows = batch.windows(row);
             let several = windows.len() > 1;
-            let busy = (several && windows.iter().any(|w| worker.table.is_busy(key, row.hash, w, id)))
+            let busy = !keyed.share.has(row.hash)
+                || (several && windows.iter().any(|w| worker.table.is_busy(key, row.hash, w, id)))
                 || (!keyed.resting.is_empty() && keyed.resting.contains(&row.hash));
             if busy {
                 // a later row may share only that one of its windows which is free
@@ -316,9 +381,10 @@ impl Shard {
         }
     }
 
-    fn launch_keyed(&mut self, stage: StageId, spec: &WorkerStage, keyed: Keyed, now: ProcessingTime) {
-        let Keyed { leases, timers, inputs, rows, .. } = keyed;
-        let batches: Vec<_> = inputs.iter().map(|p| p.batch.clone()).collect();
+    pub(super) fn launch_keyed(&mut self, stage: StageId, spec: &WorkerStage, keyed: Keyed, now: ProcessingTime) {
+        let Keyed { leases, timers, inputs, sorted, rows, .. } = keyed;
+        let mut batches: Vec<_> = inputs.iter().map(|p| p.batch.clone()).collect();
+        batches.extend(super::sorted::batch_of(&sorted));
         let room = self.room(stage);
         let Some(worker) = room.worker() else { return };
         let table = &worker.table;
@@ -326,11 +392,15 @@ impl Shard {
         let base = leases.iter().map(|l| table.cells(*l)).collect();
         let items = in_group_order(&groups, &timers, rows);
         let id = self.new_bundle(stage, None, inputs, leases, timers, now);
+        if let (Some(bundle), false) = (self.bundles.get_mut(&id), sorted.is_empty()) {
+            bundle.sorted = sorted;
+            bundle.hold_again();
+        }
         let view = StateView::new(id, Arc::clone(&groups), base, Arc::clone(&self.store));
         self.launch(stage, spec, id, Input::Keyed { groups, batches, items }, view, now);
     }
 
-    fn new_bundle(
+    pub(super) fn new_bundle(
         &mut self,
         stage: StageId,
         lane: Option<Lane>,
@@ -349,18 +419,21 @@ impl Shard {
             inputs,
             leases,
             timers,
+            sorted: Vec::new(),
             outputs: Vec::new(),
             output_weight: 0,
             result: None,
             started: now,
             hold: EventTime::MAX,
+            truncates: false,
+            pace: Pace::default(),
         };
         bundle.hold_again();
         self.bundles.insert(id, bundle);
         id
     }
 
-    fn launch(
+    pub(super) fn launch(
         &mut self,
         stage: StageId,
         spec: &WorkerStage,
@@ -374,21 +447,27 @@ impl Shard {
             _ => Arc::new(SideView::default()),
         });
         let sides = sides.collect();
+        let truncate = self.bundles.get(&bundle).is_some_and(|b| b.truncates);
         let room = self.room(stage);
         let watermark = room.input.get();
         let Some(worker) = room.worker() else { return };
         worker.running += 1;
-        let start = BundleStart { bundle, stage, input, state, sides, cache_token: worker.token, watermark, now };
+        let start =
+            BundleStart { bundle, stage, input, state, sides, cache_token: worker.token, watermark, now, truncate };
         self.out.push(Effect::Worker(stage, Command::Start(Box::new(start))));
     }
 
-    /// Questions of a grouping go to the worker that made its windows: the nearest worker stage above it.
+    /// Questions of a grouping go to a worker of the environment that knows its windows; where none is named, to the nearest
+    /// worker stage above it.
     fn ask_workers(&mut self, stage: StageId) {
         let Room::Group(group) = &mut self.room(stage).room else { return };
         let Some(request) = group.merge_request() else { return };
         // a worker without credit is not there: the question waits for the next one
-        let above = self.worker_above(stage);
-        let Some(asked) = above.filter(|s| self.room(*s).worker().is_some_and(|w| w.credit > 0)) else {
+        let asked = match self.plan.stage(stage).kind {
+            StageKind::Group(ref group) if group.environment.is_some() => self.up_in(group.environment),
+            _ => self.worker_above(stage),
+        };
+        let Some(asked) = asked.filter(|s| self.room(*s).worker().is_some_and(|w| w.credit > 0)) else {
             if let Room::Group(group) = &mut self.room(stage).room {
                 group.merge_failed(&request);
             }
@@ -399,6 +478,13 @@ impl Shard {
         let keys = request.windows.clone();
         self.requests.insert(id, Request::Merge { group: stage, asked, request });
         self.out.push(Effect::Worker(asked, Command::MergeWindows { request: id, stage, keys }));
+    }
+
+    /// A stage of an environment whose worker is there.
+    fn up_in(&self, environment: Option<EnvironmentId>) -> Option<StageId> {
+        let up = |room: &StageRoom| matches!(&room.room, Room::Worker(worker) if worker.credit > 0);
+        let mut rooms = self.stages.iter().zip(&self.plan.stages);
+        rooms.find(|(room, stage)| up(room) && self.runs_in(stage.id, environment)).map(|(_, stage)| stage.id)
     }
 
     fn worker_above(&self, stage: StageId) -> Option<StageId> {

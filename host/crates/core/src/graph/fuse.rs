@@ -5,8 +5,10 @@ use super::plan::{
     Edge, GroupStage, OutputPort, Plan, Route, SideInput, Stage, StageKind, TimerFamily, ViewStage, WorkerStage,
 };
 use super::{CollectionId, Graph, Op, SideAccess, TransformId, UserOp};
+use crate::coder::Coder;
 use crate::error::{Error, Result};
 use crate::id::{EdgeId, StageId, StateId};
+use crate::window::Trigger;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -87,7 +89,7 @@ impl<'g> Fuser<'g> {
     fn choose_roots(&mut self) {
         for id in self.order.clone() {
             let Some(user) = self.user(id) else { continue };
-            let joins = (!user.keyed && !user.begins_stage && user.sides.is_empty())
+            let joins = (!user.keyed && !user.begins_stage && !user.stable && user.sides.is_empty())
                 .then(|| self.graph.transform(id)?.inputs.first().copied())
                 .flatten()
                 .and_then(|input| self.producer.get(&input).copied())
@@ -109,14 +111,19 @@ impl<'g> Fuser<'g> {
                 }
                 let input =
                     *transform.inputs.first().ok_or_else(|| invalid(format!("{} has no input", transform.name)))?;
-                let coder = self.graph.collection(input).map(|c| Arc::clone(&c.coder));
+                let unknown = || invalid(format!("{} reads an unknown collection", transform.name));
+                let read = self.graph.collection(input).ok_or_else(unknown)?;
                 StageKind::Worker(WorkerStage {
                     environment: user.environment,
                     transforms: Vec::new(),
                     input,
-                    input_coder: coder
-                        .ok_or_else(|| invalid(format!("{} reads an unknown collection", transform.name)))?,
+                    input_coder: Arc::clone(&read.coder),
+                    windowing: Arc::clone(&read.windowing),
+                    sorted: user.sorted && user.keyed,
+                    stable: user.stable,
                     keyed: user.keyed,
+                    splittable: user.splittable,
+                    unbounded: user.unbounded,
                     states: Vec::new(),
                     timers: Vec::new(),
                     sides: Vec::new(),
@@ -155,6 +162,8 @@ impl<'g> Fuser<'g> {
             key: Arc::clone(key),
             value: Arc::clone(value),
             windowing: Arc::clone(&input.windowing),
+            environment: input.window_environment,
+            whole: false,
         })
     }
 
@@ -192,6 +201,7 @@ impl<'g> Fuser<'g> {
                 name: name.clone(),
                 domain: *domain,
                 id: StateId::derive(&transform.name, &format!("timer\0{name}")),
+                expires: user.expiry.as_ref() == Some(name),
             }));
             worker.sides.extend(sides);
         }
@@ -205,16 +215,33 @@ impl<'g> Fuser<'g> {
             return Ok(*view);
         }
         let c = self.graph.collection(collection).ok_or_else(|| invalid("unknown side input".to_owned()))?;
+        // where a window may speak more than once, what it says last counts: panes are made as a grouping makes them
+        let panes = c.windowing.trigger != Trigger::Default || c.windowing.allowed_lateness > 0;
         let kind = StageKind::View(ViewStage {
             collection,
             coder: Arc::clone(&c.coder),
             access,
             windowing: Arc::clone(&c.windowing),
+            panes,
         });
         let name = format!("{}/view{}", c.name, if multimap { "/by_key" } else { "" });
         let view = self.push_stage(&name, kind);
         self.view_of.insert((collection, multimap), view);
-        self.connect(collection, view, 0, Route::Broadcast)?;
+        if panes {
+            let kind = StageKind::Group(GroupStage {
+                transform: TransformId(u32::MAX),
+                key: Arc::new(Coder::Bytes),
+                value: Arc::clone(&c.coder),
+                windowing: Arc::clone(&c.windowing),
+                environment: c.window_environment,
+                whole: true,
+            });
+            let group = self.push_stage(&format!("{name}/panes"), kind);
+            self.connect(collection, group, 0, Route::Single)?;
+            self.edge((group, collection), view, 0, Route::Broadcast);
+        } else {
+            self.connect(collection, view, 0, Route::Broadcast)?;
+        }
         Ok(view)
     }
 
@@ -227,7 +254,7 @@ impl<'g> Fuser<'g> {
         let route = match &transform.op {
             Op::GroupByKey => Route::Keyed,
             Op::User(user) if user.keyed => Route::Keyed,
-            Op::User(user) if user.begins_stage => Route::Spread,
+            Op::User(user) if user.begins_stage || user.stable => Route::Spread,
             _ => Route::Local,
         };
         for (i, input) in transform.inputs.iter().enumerate() {
@@ -261,6 +288,12 @@ impl<'g> Fuser<'g> {
             _ => {}
         }
         let from = *self.stage_of.get(&producer).ok_or_else(|| invalid(format!("{} has no stage", transform.name)))?;
+        self.edge((from, collection), to, input, route);
+        Ok(())
+    }
+
+    /// Adds an edge from a stage's output.
+    fn edge(&mut self, (from, collection): (StageId, CollectionId), to: StageId, input: u32, route: Route) {
         let port = self.output_port(from, collection);
         let id = EdgeId(self.plan.edges.len() as u32);
         let name = self.plan.stages.get(to.0 as usize).map(|s| s.name.clone()).unwrap_or_default();
@@ -273,7 +306,6 @@ impl<'g> Fuser<'g> {
         if let Some(stage) = self.plan.stages.get_mut(to.0 as usize) {
             stage.inputs.push(id);
         }
-        Ok(())
     }
 
     fn output_port(&mut self, stage: StageId, collection: CollectionId) -> usize {

@@ -41,6 +41,8 @@ pub struct Collection {
     pub coder: Arc<Coder>,
     /// Its windowing.
     pub windowing: Arc<Windowing>,
+    /// Who knows its windows, where they are of an SDK's own function and that SDK is known.
+    pub window_environment: Option<EnvironmentId>,
 }
 
 /// A primitive transform.
@@ -91,10 +93,22 @@ pub struct UserOp {
     pub states: Vec<StateSpec>,
     /// Its timer families: local name and domain.
     pub timers: Vec<(String, TimeDomain)>,
+    /// The timer family, by local name, that fires when a window of a key with state expires.
+    /// Source: `ParDoPayload.on_window_expiration_timer_family_spec`.
+    pub expiry: Option<String>,
+    /// Elements of a key and window come in the order of event time. Source: `beam:requirement:pardo:time_sorted_input:v1`.
+    pub sorted: bool,
+    /// Elements come from committed epochs alone, and after a crash in the same bundles.
+    /// Source: `beam:requirement:pardo:stable_input:v1`.
+    pub stable: bool,
     /// Its side inputs: local name and collection.
     pub sides: Vec<(String, CollectionId, SideAccess)>,
     /// Must begin a stage of its own, fed by a shuffle: a splittable function's restrictions are spread.
     pub begins_stage: bool,
+    /// Its elements are restrictions of a splittable function.
+    pub splittable: bool,
+    /// They may have no end.
+    pub unbounded: bool,
 }
 
 /// How a side input is read.
@@ -158,7 +172,12 @@ impl Graph {
 
     /// Adds a collection.
     pub fn add_collection(&mut self, name: &str, coder: Coder, windowing: Arc<Windowing>) -> CollectionId {
-        self.collections.push(Collection { name: name.to_owned(), coder: Arc::new(coder), windowing });
+        self.collections.push(Collection {
+            name: name.to_owned(),
+            coder: Arc::new(coder),
+            windowing,
+            window_environment: None,
+        });
         CollectionId((self.collections.len() - 1) as u32)
     }
 

@@ -18,6 +18,8 @@ pub enum Route {
     Spread,
     /// Go to every shard.
     Broadcast,
+    /// Go to one shard, whatever their key.
+    Single,
 }
 
 /// A connection of two stages.
@@ -95,6 +97,16 @@ pub struct WorkerStage {
     pub input_coder: Arc<Coder>,
     /// Bundles are keyed: groups and items instead of plain batches.
     pub keyed: bool,
+    /// Its elements are pieces of work that can be divided and truncated: restrictions of a splittable function.
+    pub splittable: bool,
+    /// They may have no end.
+    pub unbounded: bool,
+    /// Windowing of that collection: when state of a window expires.
+    pub windowing: Arc<Windowing>,
+    /// Elements of a key and window come in the order of event time.
+    pub sorted: bool,
+    /// Elements come from committed epochs alone, and after a crash in the same bundles.
+    pub stable: bool,
     /// States of all its transforms.
     pub states: Vec<StateSpec>,
     /// Timer families of all its transforms.
@@ -114,6 +126,8 @@ pub struct TimerFamily {
     pub domain: TimeDomain,
     /// Where its timers are stored.
     pub id: StateId,
+    /// It is never set, but fires when a window of a key with state expires.
+    pub expires: bool,
 }
 
 /// A side input of a stage.
@@ -142,6 +156,10 @@ pub struct GroupStage {
     pub value: Arc<Coder>,
     /// Windowing of the input.
     pub windowing: Arc<Windowing>,
+    /// Whose worker merges its windows; `None` asks the nearest worker above.
+    pub environment: Option<EnvironmentId>,
+    /// Elements are grouped whole, under the empty key: the panes of a side input.
+    pub whole: bool,
 }
 
 /// A stage that keeps a side input on every shard.
@@ -155,6 +173,8 @@ pub struct ViewStage {
     pub access: SideAccess,
     /// Its windowing.
     pub windowing: Arc<Windowing>,
+    /// Its input are panes, each a list of elements that takes the place of the window's contents.
+    pub panes: bool,
 }
 
 /// The plan of a job.
@@ -179,6 +199,12 @@ impl Plan {
     #[expect(clippy::indexing_slicing, reason = "ids are positions of this plan, made with it")]
     pub fn stage(&self, id: StageId) -> &Stage {
         &self.stages[id.0 as usize]
+    }
+
+    /// Whether the elements of a stage are restrictions of a splittable function.
+    #[must_use]
+    pub fn splits_work(&self, id: StageId) -> bool {
+        matches!(&self.stage(id).kind, StageKind::Worker(worker) if worker.splittable)
     }
 
     /// The edge of an id.

@@ -129,6 +129,9 @@ pub struct BundleStart {
     pub watermark: EventTime,
     /// Processing time of the bundle; constant in it and equal in a retry.
     pub now: ProcessingTime,
+    /// The job drains: the elements, restrictions of a splittable function, are not to be processed but truncated. What is
+    /// left of them are the bundle's residuals.
+    pub truncate: bool,
 }
 
 /// What the engine asks of a worker. None is answered synchronously.
@@ -138,7 +141,7 @@ pub enum Command {
     Start(Box<BundleStart>),
     /// Tell how far it is: answered by [`Event::Progress`].
     Progress(BundleId),
-    /// Give back this fraction of what is left: answered by [`Event::Split`] if it can.
+    /// Give back this fraction of what is left: answered by [`Event::Split`].
     Split(BundleId, f64),
     /// Forget the bundle; its state view is void.
     Abandon(BundleId),
@@ -273,7 +276,12 @@ pub enum Event {
         /// Totals of the running attempt.
         metrics: Metrics,
     },
-    /// A split was made.
+    /// Metrics of the worker itself, totals since it came up (attempted only).
+    Harness {
+        /// The totals.
+        metrics: Metrics,
+    },
+    /// A split was made, or cannot be made: then nothing comes back.
     Split {
         /// The bundle.
         bundle: BundleId,

@@ -60,6 +60,15 @@ impl Credits {
         *turn = turn.wrapping_add(1);
         shard
     }
+
+    /// Deals a batch out to all shards, row by row: its rows are pieces of work, and may be long ones.
+    pub fn deal(&mut self, edge: EdgeId, start: ShardId, shards: u16, batch: &Batch) -> Vec<(ShardId, Batch)> {
+        let mut hands: std::collections::BTreeMap<ShardId, Vec<_>> = std::collections::BTreeMap::new();
+        for row in batch.rows() {
+            hands.entry(self.next(edge, start, shards)).or_default().push(*row);
+        }
+        hands.into_iter().map(|(to, rows)| (to, batch.with_rows(rows))).collect()
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! One bundle: what it took, how far it is, what it gave.
 
 use super::inbox::{Lane, Pending};
+use super::sort::SortedRows;
 use crate::batch::Batch;
 use crate::id::{BundleId, StageId};
+use crate::metric::Metrics;
 use crate::port::worker::{BundleResult, SplitReply};
 use crate::state::Lease;
 use crate::time::{EventTime, ProcessingTime};
@@ -19,6 +21,19 @@ pub enum BundleState {
     Done,
     /// Applied to an epoch that is not yet committed; wants to be told.
     Applied(crate::id::Epoch),
+}
+
+/// How a long bundle goes on.
+#[derive(Clone, Default, Debug)]
+pub struct Pace {
+    /// Elements it has taken, as far as is known.
+    pub consumed: u64,
+    /// Its metrics so far.
+    pub metrics: Metrics,
+    /// Not to be asked to split before this.
+    pub split_at: ProcessingTime,
+    /// How often in a row it could give nothing back.
+    pub fruitless: u32,
 }
 
 /// A bundle and everything needed to apply it or to undo it.
@@ -38,6 +53,8 @@ pub struct Bundle {
     pub leases: Vec<Lease>,
     /// The timers it fires.
     pub timers: Vec<Taken>,
+    /// The elements of sorted input it has, beside `inputs`.
+    pub sorted: Vec<SortedRows>,
     /// What it has put out so far.
     pub outputs: Vec<(u32, Batch)>,
     /// Bytes in `outputs`.
@@ -48,20 +65,37 @@ pub struct Bundle {
     pub started: ProcessingTime,
     /// What it holds the stage's output watermark at.
     pub hold: EventTime,
+    /// It truncates its input instead of processing it.
+    pub truncates: bool,
+    /// How it goes on.
+    pub pace: Pace,
 }
 
 impl Bundle {
     /// Finds out anew what it holds the stage's output watermark at. Cost: O(inputs + timers).
     pub fn hold_again(&mut self) {
         let inputs = self.inputs.iter().map(Pending::hold);
-        let timers = self.timers.iter().map(|t| t.set.hold);
-        self.hold = inputs.chain(timers).min().unwrap_or(EventTime::MAX);
+        let timers = self.timers.iter().map(Taken::hold);
+        let sorted = self.sorted.iter().map(SortedRows::first);
+        self.hold = inputs.chain(timers).chain(sorted).min().unwrap_or(EventTime::MAX);
+    }
+
+    /// Number of elements and timers.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.inputs.iter().map(|p| p.batch.len()).sum::<usize>() + self.timers.len()
     }
 
     /// Whether the worker has it.
     #[must_use]
     pub fn is_running(&self) -> bool {
         matches!(self.state, BundleState::Open | BundleState::Splitting)
+    }
+
+    /// Whether its input has been truncated by a drain.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        self.inputs.iter().all(|p| p.truncated)
     }
 
     /// Whether it has taken effect.
@@ -74,14 +108,16 @@ impl Bundle {
     #[must_use]
     pub fn failures(&self) -> u32 {
         let inputs = self.inputs.iter().map(|p| p.attempts);
-        inputs.chain(self.timers.iter().map(|t| t.attempts)).max().unwrap_or(0)
+        let sorted = self.sorted.iter().map(|s| s.attempts);
+        inputs.chain(self.timers.iter().map(|t| t.attempts)).chain(sorted).max().unwrap_or(0)
     }
 
     /// How often what it has in hand has lost its worker already.
     #[must_use]
     pub fn losses(&self) -> u32 {
         let inputs = self.inputs.iter().map(|p| p.losses);
-        inputs.chain(self.timers.iter().map(|t| t.losses)).max().unwrap_or(0)
+        let sorted = self.sorted.iter().map(|s| s.losses);
+        inputs.chain(self.timers.iter().map(|t| t.losses)).chain(sorted).max().unwrap_or(0)
     }
 
     /// A split was made: the bundle keeps its primary. Returns whole elements it no longer covers. Every part is a pending batch

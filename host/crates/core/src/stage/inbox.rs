@@ -1,7 +1,7 @@
 //! Input that waits: batches with where they came from, so that consuming them can be undone, acknowledged and stored.
 
 use crate::batch::Batch;
-use crate::id::{EdgeId, ShardId, SourceId, SplitId};
+use crate::id::{EdgeId, Epoch, ShardId, SourceId, SplitId};
 use crate::progress::MinTimes;
 use crate::time::{EventTime, ProcessingTime};
 use std::collections::VecDeque;
@@ -63,6 +63,10 @@ pub struct Pending {
     pub not_before: ProcessingTime,
     /// Holds the output watermark here instead of at its own time.
     pub hold: Option<EventTime>,
+    /// For a stage of stable input: the epoch whose commit makes it one; `None` until a cut has formed it.
+    pub stable: Option<Epoch>,
+    /// A restriction that a drain has truncated already, or what is left of one.
+    pub truncated: bool,
 }
 
 impl Pending {
@@ -80,6 +84,8 @@ impl Pending {
             losses: 0,
             not_before: ProcessingTime(i64::MIN),
             hold: None,
+            stable: None,
+            truncated: false,
         }
     }
 
@@ -157,6 +163,15 @@ impl Inbox {
         self.queue.insert(i.min(self.queue.len()), pending);
     }
 
+    /// Takes the entries of which `which` is true, in their order. Cost: O(entries).
+    pub fn take_where(&mut self, which: impl Fn(&Pending) -> bool) -> Vec<Pending> {
+        let (taken, left) = std::mem::take(&mut self.queue).into_iter().partition(which);
+        self.queue = left;
+        let taken: VecDeque<Pending> = taken;
+        taken.iter().for_each(|pending| self.unaccount(pending));
+        taken.into()
+    }
+
     /// Takes everything.
     pub fn drain(&mut self) -> Vec<Pending> {
         self.times = MinTimes::default();
@@ -197,6 +212,12 @@ impl Inbox {
     #[must_use]
     pub fn len(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows
     }
 
     /// Whether nothing waits.

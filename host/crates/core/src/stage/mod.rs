@@ -5,6 +5,10 @@
 
 mod bundle;
 mod inbox;
+mod sizing;
+mod sort;
 
-pub use bundle::{Bundle, BundleState};
+pub use bundle::{Bundle, BundleState, Pace};
 pub use inbox::{Inbox, Lane, Origin, Pending};
+pub use sizing::{Share, Sizer};
+pub use sort::{SortRoom, SortedRow, SortedRows};

@@ -39,8 +39,10 @@ pub enum Kind {
     Outbox = 9,
     /// A fact of the job: name.
     Job = 10,
-    /// A chunk of a side input: window, chunk number (8).
+    /// A chunk of a side input: epoch (8), chunk number (8). Value: a stored batch.
     View = 11,
+    /// An element that waits for its turn in event time: key, window, time (8, ordered), sequence (8). Value: pane, element.
+    Sorted = 12,
 }
 
 /// Builds stored keys.
@@ -77,6 +79,13 @@ impl CellKey {
     #[must_use]
     pub fn number(mut self, n: u64) -> Self {
         self.0.extend_from_slice(&n.to_be_bytes());
+        self
+    }
+
+    /// Appends a time so that bytes order as times do.
+    #[must_use]
+    pub fn time(mut self, time: EventTime) -> Self {
+        self.0.extend_from_slice(&ordered(time));
         self
     }
 
@@ -177,7 +186,8 @@ impl<'a> KeyReader<'a> {
         }
     }
 
-    fn time(&mut self) -> Option<EventTime> {
+    /// Reads a time.
+    pub fn time(&mut self) -> Option<EventTime> {
         self.number().map(|n| EventTime((n ^ (1 << 63)) as i64))
     }
 

@@ -7,6 +7,7 @@
 //! be evicted only when that epoch is committed. So "open epoch over sealed epochs over clean cache" is one lookup.
 
 mod cells;
+mod expiry;
 pub mod layout;
 mod side;
 mod table;
@@ -14,8 +15,9 @@ mod value;
 mod view;
 
 pub use cells::{Cell, CellChange, GroupCells};
+pub use expiry::Expiry;
 pub use layout::{CellKey, Kind};
-pub use side::{SideView, SideWindow, ViewRoom};
+pub use side::{SideView, SideWindow, ViewRoom, whole};
 pub use table::{CellTable, Lease, Take};
 pub use value::CellValue;
 pub use view::{GroupDelta, StateDelta, StateView};

@@ -63,6 +63,13 @@ impl User {
         self
     }
 
+    /// Its elements are restrictions, spread over the shards; endless ones, perhaps.
+    #[must_use]
+    pub fn splittable(mut self, unbounded: bool) -> Self {
+        (self.op.begins_stage, self.op.splittable, self.op.unbounded) = (true, true, unbounded);
+        self
+    }
+
     /// It has this state.
     #[must_use]
     pub fn state(mut self, name: &str) -> Self {
@@ -77,6 +84,27 @@ impl User {
     pub fn timer(mut self, name: &str, domain: TimeDomain) -> Self {
         self.op.keyed = true;
         self.op.timers.push((name.to_owned(), domain));
+        self
+    }
+
+    /// This timer family, which it has, fires when a window of a key with state expires.
+    #[must_use]
+    pub fn on_expiry(mut self, family: &str) -> Self {
+        self.op.expiry = Some(family.to_owned());
+        self
+    }
+
+    /// It gets the elements of a key and window in the order of event time.
+    #[must_use]
+    pub fn sorted(mut self) -> Self {
+        self.op.sorted = true;
+        self
+    }
+
+    /// It gets elements from committed epochs alone.
+    #[must_use]
+    pub fn stable(mut self) -> Self {
+        self.op.stable = true;
         self
     }
 

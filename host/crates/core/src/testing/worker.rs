@@ -48,6 +48,8 @@ pub struct ScriptedWorker {
     pub finalized: Vec<BundleId>,
     /// Bundles it was told to forget.
     pub abandoned: BTreeSet<BundleId>,
+    /// What it says of every open bundle's metrics.
+    pub so_far: Metrics,
 }
 
 impl ScriptedWorker {
@@ -65,6 +67,7 @@ impl ScriptedWorker {
             hold_answers: false,
             finalized: Vec::new(),
             abandoned: BTreeSet::new(),
+            so_far: Metrics::default(),
         }
     }
 
@@ -140,7 +143,7 @@ impl Worker for ScriptedWorker {
             }
             Command::Progress(bundle) => {
                 if self.open.contains_key(&bundle) {
-                    self.ready.push(Event::Progress { bundle, consumed: 0, metrics: Metrics::default() });
+                    self.ready.push(Event::Progress { bundle, consumed: 1, metrics: self.so_far.clone() });
                 }
             }
             Command::Split(bundle, fraction) => self.split(bundle, fraction),

@@ -10,6 +10,7 @@ use crate::progress::MinTimes;
 use crate::state::layout::{CellKey, Kind};
 use crate::stored::{read_pane, write_pane};
 use crate::time::{EventTime, ProcessingTime};
+use crate::window::Window;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,7 +27,7 @@ pub struct TimerName {
 }
 
 impl TimerName {
-    fn order(&self) -> (&Bytes, &crate::window::Window, u32, &Bytes) {
+    fn order(&self) -> (&Bytes, &Window, u32, &Bytes) {
         (&self.group.key, &self.group.window, self.family, &self.tag)
     }
 }
@@ -57,6 +58,13 @@ pub struct Taken {
 }
 
 impl Taken {
+    /// What the timer holds the watermark at while its bundle runs: what it writes must find its window alive, also where
+    /// it was set without an output timestamp.
+    #[must_use]
+    pub fn hold(&self) -> EventTime {
+        self.set.hold.min(self.name.group.window.max_timestamp())
+    }
+
     /// As the worker sees it.
     #[must_use]
     pub fn due(&self) -> DueTimer {
@@ -70,14 +78,28 @@ impl Taken {
     }
 }
 
+/// What a waiting timer holds the watermark at. An event timer that comes up at `at` holds it there at the latest: the watermark
+/// cannot get further anyhow before the timer fires.
+fn hold_until(domain: TimeDomain, at: i64, set: &TimerSet) -> EventTime {
+    match domain {
+        TimeDomain::Event => set.hold.min(EventTime(at)),
+        TimeDomain::Processing => set.hold,
+    }
+}
+
+/// When a timer comes up, when it was set to fire, which. The first two differ for event timers behind their window's expiry.
+type Place = (i64, i64, Arc<TimerName>);
+
 /// The timers of a stage.
 #[derive(Default, Debug)]
 pub struct TimerRoom {
     /// Domain and stored name per family.
     families: Vec<(TimeDomain, StateId)>,
     set: BTreeMap<Arc<TimerName>, TimerSet>,
-    event: BTreeSet<(i64, Arc<TimerName>)>,
-    processing: BTreeSet<(i64, Arc<TimerName>)>,
+    event: BTreeSet<Place>,
+    processing: BTreeSet<Place>,
+    /// How long after its end a window lives, in milliseconds: then its event timers fire, however late they were set to.
+    lateness: i64,
     holds: MinTimes,
     dirty: BTreeMap<Arc<TimerName>, Option<TimerSet>>,
     /// Failures and losses of timers whose bundles were dropped.
@@ -85,16 +107,37 @@ pub struct TimerRoom {
 }
 
 impl TimerRoom {
-    /// An empty room for a stage's families.
+    /// An empty room for a stage's families, in windows that live `lateness` milliseconds after their end.
     #[must_use]
-    pub fn new(families: Vec<(TimeDomain, StateId)>) -> Self {
-        Self { families, ..Self::default() }
+    pub fn new(families: Vec<(TimeDomain, StateId)>, lateness: i64) -> Self {
+        Self { families, lateness, ..Self::default() }
     }
 
-    fn order(&mut self, family: u32) -> &mut BTreeSet<(i64, Arc<TimerName>)> {
-        match self.families.get(family as usize) {
-            Some((TimeDomain::Processing, _)) => &mut self.processing,
-            _ => &mut self.event,
+    /// The clock of a family.
+    #[must_use]
+    pub fn domain(&self, family: u32) -> TimeDomain {
+        self.families.get(family as usize).map_or(TimeDomain::Event, |(domain, _)| *domain)
+    }
+
+    /// From when on a window does not exist any more.
+    #[must_use]
+    pub fn expiry(&self, window: &Window) -> EventTime {
+        window.max_timestamp().plus(self.lateness)
+    }
+
+    fn place(&self, name: &Arc<TimerName>, fire: i64) -> (TimeDomain, Place) {
+        let domain = self.domain(name.family);
+        let at = match domain {
+            TimeDomain::Event => fire.min(self.expiry(&name.group.window).0),
+            TimeDomain::Processing => fire,
+        };
+        (domain, (at, fire, Arc::clone(name)))
+    }
+
+    fn order(&mut self, domain: TimeDomain) -> &mut BTreeSet<Place> {
+        match domain {
+            TimeDomain::Processing => &mut self.processing,
+            TimeDomain::Event => &mut self.event,
         }
     }
 
@@ -110,35 +153,37 @@ impl TimerRoom {
     }
 
     fn insert(&mut self, name: Arc<TimerName>, set: TimerSet) {
-        self.order(name.family).insert((set.fire, Arc::clone(&name)));
-        self.holds.add(set.hold);
+        let (domain, place) = self.place(&name, set.fire);
+        self.holds.add(hold_until(domain, place.0, &set));
+        self.order(domain).insert(place);
         self.set.insert(name, set);
     }
 
     fn forget(&mut self, name: &Arc<TimerName>) {
         if let Some(old) = self.set.remove(name) {
-            self.order(name.family).remove(&(old.fire, Arc::clone(name)));
-            self.holds.remove(old.hold);
+            let (domain, place) = self.place(name, old.fire);
+            self.holds.remove(hold_until(domain, place.0, &old));
+            self.order(domain).remove(&place);
         }
     }
 
     /// Takes out up to `most` timers that are due, such that no key and window is taken at two timestamps. `free` says
-    /// whether a group may be taken now.
+    /// whether a group may be taken now with timers of this time.
     pub fn take_due(
         &mut self,
         watermark: EventTime,
         now: ProcessingTime,
         most: usize,
-        free: &mut dyn FnMut(&Group) -> bool,
+        free: &mut dyn FnMut(&Group, TimeDomain, i64) -> bool,
     ) -> Vec<Taken> {
-        let mut first: BTreeMap<(Bytes, crate::window::Window), (TimeDomain, i64)> = BTreeMap::new();
+        let mut first: BTreeMap<(Bytes, Window), (TimeDomain, i64)> = BTreeMap::new();
         let mut names = Vec::new();
         for domain in [TimeDomain::Event, TimeDomain::Processing] {
             let (order, limit) = match domain {
                 TimeDomain::Event => (&self.event, event_limit(watermark)),
                 TimeDomain::Processing => (&self.processing, now.0),
             };
-            for (fire, name) in order.iter().take_while(|(fire, _)| *fire <= limit) {
+            for (_, fire, name) in order.iter().take_while(|(at, ..)| *at <= limit) {
                 if names.len() >= most {
                     break;
                 }
@@ -146,7 +191,7 @@ impl TimerRoom {
                 match first.get(&key) {
                     Some(at) if *at == (domain, *fire) => names.push(Arc::clone(name)),
                     Some(_) => {}
-                    None if free(&name.group) => {
+                    None if free(&name.group, domain, *fire) => {
                         first.insert(key, (domain, *fire));
                         names.push(Arc::clone(name));
                     }
@@ -188,14 +233,49 @@ impl TimerRoom {
     /// Whether an event-time timer is due at `watermark` or a processing-time one at `now`.
     #[must_use]
     pub fn has_due(&self, watermark: EventTime, now: ProcessingTime) -> bool {
-        let due = |set: &BTreeSet<(i64, Arc<TimerName>)>, limit| set.first().is_some_and(|(fire, _)| *fire <= limit);
+        let due = |set: &BTreeSet<Place>, limit| set.first().is_some_and(|(at, ..)| *at <= limit);
         due(&self.event, event_limit(watermark)) || due(&self.processing, now.0)
     }
 
     /// When the next processing-time timer is due.
     #[must_use]
     pub fn next_alarm(&self) -> Option<ProcessingTime> {
-        self.processing.first().map(|(fire, _)| ProcessingTime(*fire))
+        self.processing.first().map(|(fire, ..)| ProcessingTime(*fire))
+    }
+
+    /// Timers of a key and window that are set. Cost: O(log n) and their number.
+    fn of<'a>(&'a self, group: &'a Group) -> impl Iterator<Item = (&'a Arc<TimerName>, &'a TimerSet)> {
+        let from = TimerName { group: group.clone(), family: 0, tag: Bytes::new() };
+        self.set.range(Arc::new(from)..).take_while(move |(name, _)| name.group == *group)
+    }
+
+    /// When the earliest event timer of a key and window is to fire.
+    #[must_use]
+    pub fn earliest_event(&self, group: &Group) -> Option<i64> {
+        let event = self.of(group).filter(|(name, _)| self.domain(name.family) == TimeDomain::Event);
+        event.map(|(_, set)| set.fire).min()
+    }
+
+    /// Whether there is a family of this clock.
+    #[must_use]
+    pub fn has_family(&self, domain: TimeDomain) -> bool {
+        self.families.iter().any(|(of, _)| *of == domain)
+    }
+
+    /// Whether a key and window has a timer of this clock.
+    #[must_use]
+    pub fn has(&self, group: &Group, domain: TimeDomain) -> bool {
+        self.of(group).any(|(name, _)| self.domain(name.family) == domain)
+    }
+
+    /// Clears all timers of a key and window that has expired.
+    pub fn forget_group(&mut self, group: &Group) {
+        let names: Vec<_> = self.of(group).map(|(name, _)| Arc::clone(name)).collect();
+        for name in names {
+            self.forget(&name);
+            self.tries.remove(&name);
+            self.dirty.insert(name, None);
+        }
     }
 
     /// Whether there are no timers.
@@ -256,7 +336,6 @@ mod tests {
     use super::*;
     use crate::batch::Pane;
     use crate::id::key_hash;
-    use crate::window::Window;
 
     fn name(key: &'static [u8], family: u32) -> TimerName {
         let group = Group { key: Bytes::from_static(key), hash: key_hash(key), window: Window::Global };
@@ -268,7 +347,7 @@ mod tests {
     }
 
     fn room() -> TimerRoom {
-        TimerRoom::new(vec![(TimeDomain::Event, StateId(1)), (TimeDomain::Processing, StateId(2))])
+        TimerRoom::new(vec![(TimeDomain::Event, StateId(1)), (TimeDomain::Processing, StateId(2))], 0)
     }
 
     #[test]
@@ -278,7 +357,7 @@ mod tests {
         room.update(name(b"a", 0), at(5));
         room.update(name(b"b", 0), at(5));
         let fires: Vec<_> = room
-            .take_due(EventTime(9), ProcessingTime(0), 10, &mut |_| true)
+            .take_due(EventTime(9), ProcessingTime(0), 10, &mut |_, _, _| true)
             .iter()
             .map(|t| (t.name.group.key.clone(), t.set.fire))
             .collect();
@@ -293,10 +372,27 @@ mod tests {
         room.update(name(b"a", 0), at(7));
         assert!(!room.has_due(EventTime(6), ProcessingTime(0)));
         assert!(!room.has_due(EventTime(7), ProcessingTime(0)), "what happened at 7 may still come");
-        let taken = room.take_due(EventTime(8), ProcessingTime(0), 10, &mut |_| true);
+        let taken = room.take_due(EventTime(8), ProcessingTime(0), 10, &mut |_, _, _| true);
         assert_eq!((taken.len(), room.hold()), (1, EventTime::MAX));
         taken.into_iter().for_each(|t| room.put_back(t));
         assert_eq!(room.hold(), EventTime(7));
+    }
+
+    #[test]
+    fn a_timer_behind_the_end_of_its_window_comes_up_when_the_window_expires() {
+        let mut room = room();
+        let window = Window::Interval { start: EventTime(0), end: EventTime(60) };
+        let of = |name: TimerName| TimerName { group: Group { window: window.clone(), ..name.group }, ..name };
+        room.update(of(name(b"a", 0)), at(60));
+        room.update(of(name(b"a", 1)), at(900));
+        assert!(!room.has_due(EventTime(59), ProcessingTime(0)));
+        let group = of(name(b"a", 0)).group;
+        assert_eq!(room.earliest_event(&group), Some(60));
+        let taken = room.take_due(EventTime(60), ProcessingTime(0), 10, &mut |_, _, _| true);
+        assert_eq!(taken.iter().map(|t| t.set.fire).collect::<Vec<_>>(), [60]);
+        assert!(!room.has(&group, TimeDomain::Event) && room.has(&group, TimeDomain::Processing));
+        room.forget_group(&group);
+        assert!(room.is_empty() && room.next_alarm().is_none());
     }
 
     #[test]

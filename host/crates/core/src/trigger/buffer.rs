@@ -1,8 +1,10 @@
 //! What a grouping holds of one window: per key, the values in nested encoding, as chunks.
 //!
 //! A chunk is what one epoch added; it is stored as one cell: `count (4) | panes fired (8) | pending (1) | values`. Keys stand
-//! in order of arrival, so that firing does not depend on a hash.
+//! in order of arrival, so that firing does not depend on a hash. Where a trigger tree decides, a key has [`Panes`] of its own, and
+//! theirs count instead of the facts in the chunks.
 
+use super::pane::{Panes, pane_key};
 use crate::coder::Coder;
 use crate::id::{Epoch, KeyGroup, StateId};
 use crate::port::store::CellWrite;
@@ -29,6 +31,8 @@ pub struct KeyBuffer {
     /// Numbers of stored chunks.
     chunks: Vec<u64>,
     dirty: bool,
+    /// What a trigger tree knows of it; nothing under the default trigger.
+    pub panes_of_tree: Option<Box<Panes>>,
 }
 
 impl KeyBuffer {
@@ -44,6 +48,7 @@ impl KeyBuffer {
             pending: false,
             chunks: Vec::new(),
             dirty: false,
+            panes_of_tree: None,
         }
     }
 
@@ -55,12 +60,33 @@ impl KeyBuffer {
         self.dirty = true;
     }
 
-    /// Adds all values of another key buffer (a window merged into this one).
-    pub fn absorb(&mut self, other: &Self) {
+    /// Adds all values of another key buffer (a window merged into this one). Its panes count on only if it was the same window:
+    /// those of a new one begin anew.
+    pub fn absorb(&mut self, other: &Self, same_window: bool) {
         self.values.extend_from_slice(&other.values);
         self.count += other.count;
-        self.panes = self.panes.max(other.panes);
+        if same_window {
+            self.panes = self.panes.max(other.panes);
+        }
         self.pending |= other.pending;
+        self.dirty = true;
+    }
+
+    /// It stands as it is stored.
+    pub fn clean(&mut self, pending: bool) {
+        self.pending = pending;
+        self.dirty = false;
+    }
+
+    /// Values held.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Something about it has changed, or there is nothing new in it any more.
+    pub fn touch(&mut self, pending: bool) {
+        self.pending = pending;
         self.dirty = true;
     }
 
@@ -105,6 +131,14 @@ impl KeyBuffer {
             return;
         }
         self.dirty = false;
+        let pending = self.pending;
+        if let Some(panes) = &mut self.panes_of_tree {
+            panes.stored = true;
+            out.push((pane_key(id, window, &self.key, self.hash), Some(panes.encode(pending))));
+            if self.count == self.sealed_count {
+                return;
+            }
+        }
         let fresh = self.values.get(self.sealed..).unwrap_or_default();
         let mut value = Vec::with_capacity(fresh.len() + 13);
         value.extend_from_slice(&(self.count - self.sealed_count).to_be_bytes());
@@ -146,6 +180,8 @@ pub struct WindowBuffer {
     cursor: usize,
     /// Keys that may have changed since the last seal.
     touched: Vec<u32>,
+    /// Where a walk over all keys goes on.
+    pub walk: usize,
 }
 
 impl WindowBuffer {
@@ -183,6 +219,21 @@ impl WindowBuffer {
         None
     }
 
+    /// The buffer of a key, if there is one.
+    pub fn find(&mut self, key: &[u8], hash: u64) -> Option<&mut KeyBuffer> {
+        let place = *self.index.find(hash, |&i| self.keys.get(i as usize).is_some_and(|k| k.key == key))?;
+        self.at(place as usize)
+    }
+
+    /// The key at a place, in order of arrival.
+    pub fn at(&mut self, place: usize) -> Option<&mut KeyBuffer> {
+        let entry = self.keys.get_mut(place)?;
+        if !entry.dirty {
+            self.touched.push(place as u32);
+        }
+        Some(entry)
+    }
+
     /// All keys' bytes.
     pub fn keys(&self) -> impl Iterator<Item = &Bytes> {
         self.keys.iter().map(|k| &k.key)
@@ -206,8 +257,10 @@ impl WindowBuffer {
         let at = *self.index.find(hash, |&i| self.keys.get(i as usize).is_some_and(|k| k.key == key))?;
         let entry = self.keys.get_mut(at as usize)?;
         let mut taken = KeyBuffer::new(&entry.key, hash);
-        taken.absorb(entry);
+        taken.absorb(entry, true);
+        taken.panes_of_tree = entry.panes_of_tree.take();
         entry.clear(id, window, deletes);
+        entry.panes = 0;
         entry.pending = false;
         entry.dirty = false;
         Some(taken)
@@ -216,7 +269,7 @@ impl WindowBuffer {
     /// Whether no key has values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.keys.iter().all(|k| k.count == 0 && !k.pending)
+        self.keys.iter().all(|k| k.count == 0 && !k.pending && k.panes_of_tree.is_none())
     }
 
     /// Drops everything.

@@ -3,8 +3,8 @@
 //! Only keys with more than one active window are looked at. A key that waits for an answer keeps taking elements and does
 //! not fire; windows that arrived meanwhile make it ask again.
 
-use super::GroupRoom;
-use crate::time::EventTime;
+use super::treed::Clocks;
+use super::{GroupRoom, KeyBuffer};
 use crate::window::{Merges, Window, WindowFn, merge_overlapping};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -71,7 +71,7 @@ impl Merging {
 
 impl GroupRoom {
     /// Merges what the runner itself can merge.
-    pub(super) fn merge_now(&mut self, watermark: EventTime) {
+    pub(super) fn merge_now(&mut self, clocks: Clocks) {
         if !matches!(self.windowing.window_fn, WindowFn::Sessions { .. }) {
             return;
         }
@@ -79,7 +79,7 @@ impl GroupRoom {
             let Some((hash, windows)) = self.merging.active.get(&key).cloned() else { continue };
             let live: Vec<Window> = windows.into_iter().filter(|w| self.holds(&key, hash, w)).collect();
             let merges = merge_overlapping(&live);
-            self.apply_merges(&key, hash, live, merges, watermark);
+            self.apply_merges(&key, hash, live, merges, clocks);
         }
     }
 
@@ -110,10 +110,11 @@ impl GroupRoom {
     }
 
     /// The SDK's answer to a request.
-    pub fn merged(&mut self, request: &MergeRequest, answers: Vec<Merges>, watermark: EventTime) {
+    pub fn merged(&mut self, request: &MergeRequest, answers: Vec<Merges>, clocks: Clocks) {
         for (((key, hash), live), merges) in request.keys.iter().zip(&request.windows).zip(answers) {
             self.merging.waiting.remove(key);
-            self.apply_merges(key, *hash, live.clone(), merges, watermark);
+            self.apply_merges(key, *hash, live.clone(), merges, clocks);
+            self.tell_trees(key, *hash);
         }
     }
 
@@ -125,35 +126,57 @@ impl GroupRoom {
         }
     }
 
-    fn apply_merges(&mut self, key: &[u8], hash: u64, live: Vec<Window>, merges: Merges, watermark: EventTime) {
+    fn apply_merges(&mut self, key: &[u8], hash: u64, live: Vec<Window>, merges: Merges, clocks: Clocks) {
         if let Some((_, windows)) = self.merging.active.get_mut(key) {
             windows.retain(|w| live.contains(w) || !merges.iter().any(|(_, from)| from.contains(w)));
         }
-        for (result, consumed) in merges {
+        for (result, mut consumed) in merges {
             if consumed.iter().all(|w| *w == result) {
                 continue;
             }
+            if self.treed.is_some() && !consumed.contains(&result) {
+                consumed.push(result.clone());
+            }
             let mut parts = Vec::new();
-            for window in &consumed {
-                parts.extend(self.take_from(key, hash, window));
-                self.merging.gone(key, window);
+            for window in consumed {
+                self.merging.gone(key, &window);
+                parts.extend(self.take_from(key, hash, &window).map(|part| (window, part)));
             }
             let at = (result.max_timestamp(), result.clone());
             let cell = self.windows.entry(at.clone()).or_default().key(key, hash);
-            parts.iter().for_each(|part| cell.absorb(part));
-            if at.0.is_passed_by(watermark) {
-                self.late.insert(at);
-            } else {
+            parts.iter().for_each(|(window, part)| cell.absorb(part, *window == result));
+            if let Some(treed) = &mut self.treed {
+                cell.panes_of_tree = Some(Box::new(treed.merged(&parts, &at, clocks)));
+                treed.drop_unseen(cell, &at, &mut self.deletes);
+                treed.track(cell, &at, clocks, false);
+            }
+            if !at.0.is_passed_by(clocks.watermark) {
                 self.open.insert(at);
+            } else if self.treed.is_none() {
+                self.late.insert(at);
             }
             self.merging.arrived_silently(key, hash, &result);
         }
     }
 
-    fn take_from(&mut self, key: &[u8], hash: u64, window: &Window) -> Option<super::KeyBuffer> {
+    /// The windows of a key stand: the triggers of those with elements they have not seen are asked next.
+    pub(super) fn tell_trees(&mut self, key: &[u8], hash: u64) {
+        let Some(treed) = &mut self.treed else { return };
+        let Some((_, windows)) = self.merging.active.get(key) else { return };
+        for window in windows {
+            treed.answered.insert(((window.max_timestamp(), window.clone()), Bytes::copy_from_slice(key), hash));
+        }
+    }
+
+    fn take_from(&mut self, key: &[u8], hash: u64, window: &Window) -> Option<KeyBuffer> {
         let at = (window.max_timestamp(), window.clone());
         let buffer = self.windows.get_mut(&at)?;
-        let taken = buffer.take_key(key, hash, self.id, window, &mut self.deletes);
+        let mut taken = buffer.take_key(key, hash, self.id, window, &mut self.deletes);
+        if let (Some(treed), Some(cell)) = (&mut self.treed, &mut taken) {
+            let panes = cell.panes_of_tree.clone();
+            treed.forget(cell, &at);
+            cell.panes_of_tree = panes;
+        }
         if buffer.is_empty() {
             self.windows.remove(&at);
             self.open.remove(&at);

@@ -1,14 +1,22 @@
 //! Room: trigger. Groups by key and window, and fires panes.
 //!
 //! In: keyed rows of a shard's key groups, and the stage's input watermark. Out: `KV<key, iterable>` batches, holds for the
-//! output watermark, writes at the seal. Buffers stand window-major with one look per window end: no cell and no
-//! timer per key and window. Windows of merging functions merge as elements arrive; those of the SDK wait for its answer.
+//! output watermark, writes at the seal. Buffers stand window-major. Under the default trigger there is one look per window end: no
+//! cell and no timer per key and window. Other triggers are state machines, one per key and window (see `treed`). Windows of merging
+//! functions merge as elements arrive; those of the SDK wait for its answer.
 
 mod buffer;
+mod due;
 mod merge;
+mod pane;
+mod tree;
+mod treed;
 
 pub use buffer::{KeyBuffer, WindowBuffer};
 pub use merge::MergeRequest;
+pub use pane::Panes;
+pub use tree::{Memory, Moment, NodeMemory, Tree};
+pub use treed::Clocks;
 
 use crate::batch::{Batch, BatchBuilder, Pane, Row, Timing};
 use crate::coder::Coder;
@@ -16,7 +24,7 @@ use crate::graph::GroupStage;
 use crate::id::{Epoch, StateId};
 use crate::port::store::CellWrite;
 use crate::time::EventTime;
-use crate::window::{Accumulation, Window, WindowFn, Windowing};
+use crate::window::{Accumulation, OutputTime, Speaks, Trigger, Window, WindowFn, Windowing};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,7 +46,18 @@ pub struct GroupRoom {
     /// Windows with panes that wait to be fired late.
     late: BTreeSet<(EventTime, Window)>,
     deletes: Vec<Bytes>,
+    /// Elements dropped since they were last counted: of expired windows.
     dropped: u64,
+    /// What the watermark had reached when last nothing waited: what waits now is not late by what came after it.
+    reached: EventTime,
+    /// There, where the trigger is more than the default one.
+    treed: Option<Box<treed::Treed>>,
+}
+
+/// Whether the default trigger's short way is enough: one look per window end, no memory of a key.
+fn is_default(windowing: &Windowing) -> bool {
+    let silent = windowing.closing == Speaks::IfNonempty || windowing.allowed_lateness == 0;
+    windowing.trigger == Trigger::Default && windowing.output_time == OutputTime::EndOfWindow && silent
 }
 
 impl GroupRoom {
@@ -55,23 +74,50 @@ impl GroupRoom {
             late: BTreeSet::new(),
             deletes: Vec::new(),
             dropped: 0,
+            reached: EventTime::MIN,
+            treed: (!is_default(&stage.windowing)).then(|| Box::new(treed::Treed::new(&stage.windowing, id))),
         }
     }
 
-    /// Takes the rows of a batch. Rows of windows that have expired at `watermark` are dropped and counted.
-    pub fn add(&mut self, batch: &Batch, watermark: EventTime) {
+    /// Takes the rows of a batch. Rows of windows that have expired are dropped and counted. Under a trigger tree panes are fired
+    /// element by element: [`GroupRoom::fired`] has them.
+    pub fn add(&mut self, batch: &Batch, clocks: Clocks) {
         for row in batch.rows() {
             for window in batch.windows(row) {
-                if self.windowing.expiry(window) < watermark {
+                if self.windowing.is_expired(window, clocks.watermark) {
                     self.dropped += 1;
+                } else if self.treed.is_some() {
+                    self.add_to_tree(batch, row, window, clocks);
                 } else {
-                    self.add_row(batch, row, window, watermark);
+                    self.add_row(batch, row, window, clocks.watermark);
                 }
             }
         }
         if self.merging.has_work() {
-            self.merge_now(watermark);
+            self.merge_now(clocks);
         }
+    }
+
+    /// Whether adding elements may fire panes.
+    #[must_use]
+    pub fn speaks_at_once(&self) -> bool {
+        self.treed.is_some()
+    }
+
+    /// Panes that were fired by elements.
+    pub fn fired(&mut self) -> Option<Batch> {
+        self.treed.as_mut()?.take()
+    }
+
+    /// What the watermark has reached for this grouping.
+    #[must_use]
+    pub fn reached(&self) -> EventTime {
+        self.reached
+    }
+
+    /// Nothing waits to be added: the watermark counts.
+    pub fn reach(&mut self, watermark: EventTime) {
+        self.reached = self.reached.max(watermark);
     }
 
     fn add_row(&mut self, batch: &Batch, row: &Row, window: &Window, watermark: EventTime) {
@@ -97,15 +143,18 @@ impl GroupRoom {
         }
     }
 
-    /// Elements dropped so far because their window had expired.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.dropped
+    /// Elements dropped since this was last asked: of expired windows, and behind finished triggers.
+    pub fn take_dropped(&mut self) -> (u64, u64) {
+        let closed = self.treed.as_mut().map_or(0, |treed| std::mem::take(&mut treed.dropped));
+        (std::mem::take(&mut self.dropped), closed)
     }
 
     /// What the output watermark may not pass: the earliest window that has still to speak.
     #[must_use]
     pub fn hold(&self) -> EventTime {
+        if let Some(treed) = &self.treed {
+            return treed.holds.min();
+        }
         let open = self.open.first().map_or(EventTime::MAX, |(end, _)| *end);
         let late = self.late.first().map_or(EventTime::MAX, |(end, _)| *end);
         open.min(late)
@@ -120,13 +169,13 @@ impl GroupRoom {
     /// Whether nothing is buffered that could still fire.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.open.is_empty() && self.late.is_empty()
+        self.open.is_empty() && self.late.is_empty() && (self.treed.is_none() || self.windows.is_empty())
     }
 
-    /// Whether [`GroupRoom::fire`] has something to do at this watermark.
+    /// Whether [`GroupRoom::fire`] has something to do.
     #[must_use]
-    pub fn has_due(&self, watermark: EventTime) -> bool {
-        self.due(watermark).is_some()
+    pub fn has_due(&self, clocks: Clocks) -> bool {
+        if self.treed.is_some() { self.tree_has_due(clocks) } else { self.due(clocks.watermark).is_some() }
     }
 
     fn due(&self, watermark: EventTime) -> Option<(EventTime, Window)> {
@@ -145,19 +194,22 @@ impl GroupRoom {
             && self.windows.get(at).is_some_and(|w| w.keys().any(|key| self.merging.waits_for(key)))
     }
 
-    /// Fires what is due at `watermark`, a batch at a time; empty when nothing is left. Cost: O(bytes of the batch).
-    pub fn fire(&mut self, watermark: EventTime) -> Option<Batch> {
+    /// Fires what is due, a batch at a time; empty when nothing is left. Cost: O(bytes of the batch).
+    pub fn fire(&mut self, clocks: Clocks) -> Option<Batch> {
+        if self.treed.is_some() {
+            return self.fire_trees(clocks);
+        }
         let mut out = BatchBuilder::new();
         while out.bytes() < FIRED_BATCH_BYTES {
-            let Some(at) = self.due(watermark) else { break };
-            self.fire_window(&at, watermark, &mut out);
+            let Some(at) = self.due(clocks.watermark) else { break };
+            self.fire_window(&at, clocks.watermark, &mut out);
         }
         (!out.is_empty()).then(|| out.finish())
     }
 
     fn fire_window(&mut self, at: &(EventTime, Window), watermark: EventTime, out: &mut BatchBuilder) {
         let on_time = self.open.contains(at);
-        let keep = self.windowing.allowed_lateness > 0 && self.windowing.expiry(&at.1) >= watermark;
+        let keep = self.windowing.allowed_lateness > 0 && !self.windowing.is_expired(&at.1, watermark);
         let Some(buffer) = self.windows.get_mut(at) else {
             self.open.remove(at);
             self.late.remove(at);
@@ -190,24 +242,36 @@ impl GroupRoom {
 
     /// Forgets windows that were kept for late elements and have expired.
     pub fn expire(&mut self, watermark: EventTime) {
-        if self.windowing.allowed_lateness == 0 {
+        if self.windowing.allowed_lateness == 0 || self.treed.is_some() {
             return;
         }
         let expired: Vec<_> = self
             .windows
             .keys()
             .take_while(|(end, _)| end.is_passed_by(watermark))
-            .filter(|at| self.windowing.expiry(&at.1) < watermark && !self.open.contains(at) && !self.late.contains(at))
+            .filter(|at| {
+                self.windowing.is_expired(&at.1, watermark) && !self.open.contains(at) && !self.late.contains(at)
+            })
             .cloned()
             .collect();
         expired.iter().for_each(|at| self.forget(at));
     }
 
-    /// Collects the writes of the epoch: one chunk per key and window that changed.
+    /// Collects the writes of the epoch: one chunk per key and window that has new values, and its panes under a trigger tree.
     pub fn seal(&mut self, epoch: Epoch, out: &mut Vec<CellWrite>) {
         out.extend(self.deletes.drain(..).map(|key| (key, None)));
+        let first = out.len();
         for ((_, window), buffer) in &mut self.windows {
             buffer.seal(self.id, window, epoch, out);
+        }
+        if let Some(treed) = &mut self.treed {
+            let mut gone = std::mem::take(&mut treed.gone);
+            if !gone.is_empty() {
+                out.iter().skip(first).for_each(|(key, _)| {
+                    gone.remove(key);
+                });
+            }
+            out.extend(gone.into_iter().map(|key| (key, None)));
         }
     }
 
@@ -215,23 +279,43 @@ impl GroupRoom {
     ///
     /// Source of the layout: `window, key, chunk` in the key; see `buffer`.
     pub fn restore(&mut self, window: Window, key: &[u8], chunk: u64, value: Bytes) -> Option<()> {
-        let at = (window.max_timestamp(), window.clone());
+        let at = (window.max_timestamp(), window);
         let hash = crate::id::key_hash(key);
         let cell = self.windows.entry(at.clone()).or_default().key(key, hash);
         cell.restore(chunk, value)?;
-        if cell.panes() == 0 {
-            self.open.insert(at);
-        } else if cell.is_pending() {
-            self.late.insert(at);
+        let (panes, pending) = (cell.panes(), cell.is_pending());
+        if let Some(treed) = &mut self.treed {
+            // its panes come after its chunks
+            treed.admits(cell, false);
+            self.open.insert(at.clone());
+        } else if panes == 0 {
+            self.open.insert(at.clone());
+        } else if pending {
+            self.late.insert(at.clone());
         }
+        self.restore_merging(key, hash, &at.1);
+        Some(())
+    }
+
+    /// Takes the stored panes of a trigger tree back in. Source of the layout: `window, key` in the key; see `pane`.
+    pub fn restore_panes(&mut self, window: Window, key: &[u8], value: &[u8]) -> Option<()> {
+        let Some(treed) = &mut self.treed else { return Some(()) };
+        let at = (window.max_timestamp(), window);
+        let hash = crate::id::key_hash(key);
+        treed.restore(self.windows.entry(at.clone()).or_default().key(key, hash), &at, value)?;
+        self.restore_merging(key, hash, &at.1);
+        self.open.insert(at);
+        Some(())
+    }
+
+    fn restore_merging(&mut self, key: &[u8], hash: u64, window: &Window) {
         match &self.windowing.window_fn {
             // the runner merges as elements arrive, so what was stored is merged
-            WindowFn::Sessions { .. } => self.merging.arrived_silently(key, hash, &window),
+            WindowFn::Sessions { .. } => self.merging.arrived_silently(key, hash, window),
             // the SDK may not have answered before the cut
-            WindowFn::Custom { merging: true } => self.merging.arrived(key, hash, &window),
+            WindowFn::Custom { merging: true } => self.merging.arrived(key, hash, window),
             _ => {}
         }
-        Some(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Connections: settings, which properties a pipeline may set, and what a client tells us beside the results of its calls.
 
-use super::error;
+use super::{error, properties};
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use thalweg_core::error::{Error, Result};
+use thalweg_core::error::Result;
 
 /// How to reach a Kafka cluster.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +21,8 @@ use thalweg_core::error::{Error, Result};
 pub struct KafkaClientConfig {
     /// `bootstrap.servers`: `host:port`, separated by commas.
     pub bootstrap: String,
-    /// Properties by librdkafka's names, verbatim. Those of a Java client that mean nothing here (serializers, ...) are passed over.
+    /// Properties by librdkafka's names, verbatim; those of Java's clients are translated, or passed over with a warning where they
+    /// mean nothing here (serializers, ...).
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
     /// How long to wait for the first answer of a broker, in milliseconds. Default 10 s.
@@ -45,42 +46,6 @@ impl std::fmt::Debug for KafkaClientConfig {
     }
 }
 
-/// Properties of Java clients that have no meaning here, and those this crate must set itself.
-const PASSED_OVER: &[&str] = &[
-    "bootstrap.servers",
-    "key.deserializer",
-    "value.deserializer",
-    "key.serializer",
-    "value.serializer",
-    "max.poll.records",
-    "auto.offset.reset",
-    "enable.auto.commit",
-    "auto.commit.interval.ms",
-    "enable.auto.offset.store",
-    "enable.partition.eof",
-    "enable.idempotence",
-    "acks",
-    "request.required.acks",
-    "transactional.id",
-    "group.instance.id",
-];
-
-/// What a property's name contains when its value is a file, a URL, a command or a library to load.
-const DANGEROUS: &[&str] = &[
-    "location",
-    "path",
-    "file",
-    "keytab",
-    "kinit",
-    "url",
-    "plugin",
-    "provider",
-    "engine",
-    "stores",
-    "metadata.authentication",
-    "sasl.oauthbearer.method",
-];
-
 impl KafkaClientConfig {
     /// Settings for a cluster without further properties.
     #[must_use]
@@ -100,20 +65,13 @@ impl KafkaClientConfig {
     /// The settings in librdkafka's form.
     ///
     /// # Errors
-    /// `KAFKA_PROPERTY_REFUSED` for a property that names a file, a URL or code.
+    /// `KAFKA_PROPERTY_REFUSED` for a property that names a file, a URL or code, or needs what this build does not have.
     pub(super) fn client(&self) -> Result<ClientConfig> {
         let mut client = ClientConfig::new();
         client.set("client.id", "thalweg");
         for (name, value) in &self.properties {
-            let dangerous = DANGEROUS.iter().any(|part| name.contains(part));
-            if dangerous && !self.properties_allowed.contains(name) {
-                return Err(Error::user(
-                    "KAFKA_PROPERTY_REFUSED",
-                    format!("a pipeline may not set the Kafka property {name:?}: it names a file, an address or code"),
-                )
-                .help("give certificates and keys inline (ssl.ca.pem, ssl.key.pem), or allow the property in the configuration"));
-            }
-            if !PASSED_OVER.contains(&name.as_str()) {
+            let allowed = self.properties_allowed.contains(name);
+            for (name, value) in properties::translated(name, value, allowed)? {
                 client.set(name, value);
             }
         }
@@ -256,32 +214,19 @@ mod tests {
     }
 
     #[test]
-    fn properties_that_name_files_addresses_or_code_are_refused_unless_allowed() {
-        for name in [
-            "ssl.ca.location",
-            "ssl.keystore.location",
-            "plugin.library.paths",
-            "sasl.kerberos.keytab",
-            "sasl.kerberos.kinit.cmd",
-            "sasl.oauthbearer.token.endpoint.url",
-            "sasl.oauthbearer.assertion.file",
-            "ssl.providers",
-        ] {
-            let mut config = with(&[(name, "x")]);
-            assert_eq!(config.client().err().map(|e| e.code), Some("KAFKA_PROPERTY_REFUSED"), "{name}");
-            config.properties_allowed.push(name.to_owned());
-            assert!(config.client().is_ok());
-        }
+    fn the_servers_are_those_of_the_connection() {
+        let config = with(&[("fetch.min.bytes", "7"), ("bootstrap.servers", "evil:1")]);
+        let client = config.client().expect("accepted");
+        assert_eq!(client.get("fetch.min.bytes"), Some("7"));
+        assert_eq!(client.get("bootstrap.servers"), Some("b:9092"));
     }
 
     #[test]
-    fn other_properties_go_through_and_those_of_java_clients_do_not() {
-        let config =
-            with(&[("fetch.min.bytes", "7"), ("value.deserializer", "org...."), ("bootstrap.servers", "evil:1")]);
-        let client = config.client().expect("accepted");
-        assert_eq!(client.get("fetch.min.bytes"), Some("7"));
-        assert_eq!(client.get("value.deserializer"), None);
-        assert_eq!(client.get("bootstrap.servers"), Some("b:9092"));
+    fn the_operator_may_allow_what_a_pipeline_may_not_set() {
+        let mut config = with(&[("sasl.kerberos.keytab", "x")]);
+        assert_eq!(config.client().err().map(|e| e.code), Some("KAFKA_PROPERTY_REFUSED"));
+        config.properties_allowed.push("sasl.kerberos.keytab".to_owned());
+        assert!(config.client().is_ok());
     }
 
     #[test]

@@ -1,14 +1,20 @@
-//! Kafka: topics in ([`KafkaSource`]), topics out exactly once ([`KafkaSink`]).
+//! Kafka: topics in ([`KafkaSource`], or [`MergedKafkaSource`] with an end), topics out exactly once ([`KafkaSink`]).
 //!
 //! In: connection settings with Kafka's property names verbatim. Out: batches whose positions are offsets, and one transaction per
-//! committed epoch. Consumers assign their partitions by hand; no group of ours is ever joined, groups only keep marks.
+//! committed epoch. Consumers assign their partitions by hand; no group of ours is ever joined, groups only keep marks and offsets
+//! ([`GroupOffsets`]).
 
 mod client;
+mod datum;
 mod element;
 mod error;
+mod group;
 mod mark;
+mod merged;
+mod metadata;
 mod outbox;
 mod position;
+mod properties;
 mod record;
 mod sink;
 mod source;
@@ -17,7 +23,11 @@ mod transaction;
 mod watermark;
 
 pub use client::KafkaClientConfig;
+pub use datum::{Datum, DatumType};
 pub use element::SourceElement;
+pub use group::GroupOffsets;
+pub use merged::{Limit, MergedKafkaSource};
+pub use metadata::metadata_schema;
 pub use record::SinkElement;
 pub use sink::{KafkaSink, KafkaSinkConfig};
 pub use source::{KafkaSource, KafkaSourceConfig, Start};

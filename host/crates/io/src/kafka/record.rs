@@ -1,5 +1,8 @@
 //! From an element to a record.
 
+use super::datum::Datum;
+use super::metadata::RecordRow;
+use super::outbox::OutRecord;
 use crate::row::{RowToJson, Schema};
 use serde::{Deserialize, Serialize};
 use thalweg_core::coder::{read_varint, take_prefixed};
@@ -12,6 +15,15 @@ pub enum SinkElement {
     /// `KV<bytes, bytes>`: key and value. An empty key is null, so that such records are spread over the partitions.
     #[default]
     KeyValue,
+    /// `KV` of what Kafka's own serializers write. A null value is a tombstone.
+    Pair {
+        /// The key.
+        key: Datum,
+        /// The value.
+        value: Datum,
+    },
+    /// A row of `key`, `value` and perhaps `headers`, `topic`, `partition` and `timestamp`.
+    Row(Schema),
     /// `bytes`: the value; the key is null.
     Value,
     /// A row `{payload: bytes}`, as Beam YAML's format RAW: the value; the key is null.
@@ -26,21 +38,42 @@ pub enum SinkElement {
     },
 }
 
+impl SinkElement {
+    /// Whether records can be made of such elements.
+    ///
+    /// # Errors
+    /// `KAFKA_CONFIG` naming the field that is missing or of another type.
+    pub fn check(&self) -> Result<()> {
+        Records::new(self).map(drop)
+    }
+}
+
 /// Makes records of elements.
 #[derive(Debug)]
 pub(super) enum Records {
     KeyValue,
+    Pair { key: Datum, value: Datum },
+    Row(RecordRow),
     Value,
     Payload,
     Json { json: RowToJson, key: Option<String> },
 }
 
+/// Room for a record's key and value.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
 impl Records {
     /// # Errors
-    /// `KAFKA_CONFIG` when the key is no field of the schema.
+    /// `KAFKA_CONFIG` when the key is no field of the schema, or a row of records does not have their fields.
     pub(super) fn new(element: &SinkElement) -> Result<Self> {
         Ok(match element {
             SinkElement::KeyValue => Self::KeyValue,
+            SinkElement::Pair { key, value } => Self::Pair { key: *key, value: *value },
+            SinkElement::Row(schema) => Self::Row(RecordRow::new(schema)?),
             SinkElement::Value => Self::Value,
             SinkElement::Payload => Self::Payload,
             SinkElement::Json { schema, key } => {
@@ -52,30 +85,38 @@ impl Records {
         })
     }
 
-    /// Writes the value of an element's record to `value`, and its key to `key`; `false` when the key is null.
+    /// The record of an element, in its own bytes or in those of `room`.
     ///
     /// # Errors
-    /// `ROW_MALFORMED`.
-    pub(super) fn write(&self, key_in: &[u8], value_in: &[u8], key: &mut Vec<u8>, value: &mut Vec<u8>) -> Result<bool> {
-        match self {
-            Self::KeyValue => {
-                key.extend_from_slice(key_in);
-                value.extend_from_slice(value_in);
-                Ok(!key_in.is_empty())
+    /// `ROW_MALFORMED`, or `KAFKA_ELEMENT` for a key or value that its serializer cannot write.
+    pub(super) fn record<'a>(&self, key: &'a [u8], value: &'a [u8], room: &'a mut Room) -> Result<OutRecord<'a>> {
+        let of = |key: Option<&'a [u8]>, value: &'a [u8]| OutRecord { key, value: Some(value), ..OutRecord::default() };
+        room.key.clear();
+        room.value.clear();
+        Ok(match self {
+            Self::KeyValue => of(Some(key).filter(|key| !key.is_empty()), value),
+            Self::Pair { key: key_as, value: value_as } => {
+                let unfit = |what: &str, why: String| {
+                    Error::new("KAFKA_ELEMENT", Domain::Guest, format!("a {what} cannot be written: {why}"))
+                        .help("choose another serializer, or convert the elements before they are written")
+                };
+                let some_key = key_as.encode(key, &mut room.key).map_err(|why| unfit("key", why))?;
+                let some_value = value_as.encode(value, &mut room.value).map_err(|why| unfit("value", why))?;
+                OutRecord {
+                    key: some_key.then_some(&room.key),
+                    value: some_value.then_some(&room.value),
+                    ..OutRecord::default()
+                }
             }
-            Self::Value => {
-                value.extend_from_slice(value_in);
-                Ok(false)
-            }
-            Self::Payload => {
-                value.extend_from_slice(payload(value_in)?);
-                Ok(false)
-            }
+            Self::Row(rows) => rows.read(value)?,
+            Self::Value => of(None, value),
+            Self::Payload => of(None, payload(value)?),
             Self::Json { json, key: name } => {
-                json.write(value_in, value)?;
-                name.as_ref().map_or(Ok(false), |name| json.write_field(value_in, name, key))
+                json.write(value, &mut room.value)?;
+                let some = name.as_ref().map_or(Ok(false), |name| json.write_field(value, name, &mut room.key))?;
+                of(some.then_some(&room.key), &room.value)
             }
-        }
+        })
     }
 }
 
@@ -95,10 +136,11 @@ mod tests {
     use crate::row::FieldType;
 
     fn one(element: &SinkElement, key: &[u8], value: &[u8]) -> (Option<String>, String) {
-        let (mut k, mut v) = (Vec::new(), Vec::new());
-        let some = Records::new(element).expect("a kind").write(key, value, &mut k, &mut v).expect("a record");
-        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        (some.then(|| text(k)), text(v))
+        let mut room = Room::default();
+        let records = Records::new(element).expect("a kind");
+        let record = records.record(key, value, &mut room).expect("a record");
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+        (record.key.map(text), record.value.map_or("null".to_owned(), text))
     }
 
     #[test]
@@ -107,6 +149,9 @@ mod tests {
         assert_eq!(one(&SinkElement::KeyValue, b"k", b"v"), pair(Some("k"), "v"));
         assert_eq!(one(&SinkElement::KeyValue, b"", b"v"), pair(None, "v"));
         assert_eq!(one(&SinkElement::Value, b"", b"v"), pair(None, "v"));
+        let some = SinkElement::Pair { key: Datum::NULLABLE_BYTES, value: Datum::NULLABLE_BYTES };
+        assert_eq!(one(&some, b"\x01\x00", b"\x01\x01v"), pair(Some(""), "v"));
+        assert_eq!(one(&some, b"\x00", b"\x00"), pair(None, "null"));
         assert_eq!(one(&SinkElement::Payload, b"", b"\x01\x00\x01v"), pair(None, "v"));
         assert_eq!(one(&SinkElement::Payload, b"", b"\x01\x01\x01"), pair(None, ""));
         let schema = Schema::of([("s", FieldType::String), ("n", FieldType::Int64)]);

@@ -6,8 +6,8 @@
 use super::client::KafkaClientConfig;
 use super::error;
 use super::mark::{Held, Incarnation, Stored};
-use super::outbox::{self, Outbox, Record};
-use super::record::{Records, SinkElement};
+use super::outbox::{self, OutRecord, Outbox};
+use super::record::{Records, Room, SinkElement};
 use super::transaction::{Failure, Target, Transactions};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -132,13 +132,10 @@ impl Sink for KafkaSink {
     fn prepare(&mut self, _epoch: Epoch, batches: &[Batch]) -> Result<Prepared> {
         let open = self.open.as_ref().ok_or_else(not_recovered)?;
         let mut outbox = Outbox::new(self.outbox_bytes_max);
-        let (mut key, mut value) = (Vec::new(), Vec::new());
+        let mut room = Room::default();
         for batch in batches {
             for row in batch.rows() {
-                key.clear();
-                value.clear();
-                let some = self.records.write(batch.key(row), batch.value(row), &mut key, &mut value)?;
-                outbox.push(some.then_some(&key), &value)?;
+                outbox.push(&self.records.record(batch.key(row), batch.value(row), &mut room)?)?;
             }
         }
         let mark = Some(Bytes::from(open.stored.encode()));
@@ -196,7 +193,7 @@ impl Sink for KafkaSink {
 
 impl Open {
     /// One try. After a failure it begins with a new producer, which learns how the last try ended.
-    fn deliver(&mut self, target: &Target, records: &[Record<'_>], mark: Held) -> Result<(), Failure> {
+    fn deliver(&mut self, target: &Target, records: &[OutRecord<'_>], mark: Held) -> Result<(), Failure> {
         let transactions = match self.transactions.take() {
             Some(transactions) => transactions,
             None => {

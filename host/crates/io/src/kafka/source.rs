@@ -40,6 +40,8 @@ pub enum Start {
     Earliest,
     /// Behind the last record there was when the job started.
     Latest,
+    /// At the first record with this timestamp or a later one, in milliseconds; without one, behind the last record.
+    Timestamp(i64),
 }
 
 /// Options of a [`KafkaSource`].
@@ -59,6 +61,9 @@ pub struct KafkaSourceConfig {
     /// Where partitions without a stored position begin.
     #[serde(default)]
     pub start: Start,
+    /// Whether partitions begin where the group of the property `group.id` stands, if it stands anywhere.
+    #[serde(default)]
+    pub from_group: bool,
     /// Whether the source ends at the end offsets seen when the job first started.
     #[serde(default)]
     pub bounded: bool,
@@ -135,6 +140,15 @@ impl KafkaSource {
         Ok(Self { config, splits, elements, open: BTreeMap::new(), consumer })
     }
 
+    /// Goes on with more partitions than before.
+    pub(super) fn extend(&mut self, splits: KafkaSplits) {
+        self.splits = splits;
+    }
+
+    pub(super) fn splits(&self) -> &KafkaSplits {
+        &self.splits
+    }
+
     fn failed(&self, e: &KafkaError, topic: &str) -> Error {
         let reason = self.consumer.context().reason();
         error::talking(e, &format!("read the topic {topic:?}"), &self.config.client.bootstrap, &reason)
@@ -196,9 +210,9 @@ impl Source for KafkaSource {
             }
             None => {
                 let end = self.config.bounded.then_some(found.high);
-                match self.config.start {
-                    Start::Earliest => (Position { partition: id, next: found.low, end }, Offset::Beginning),
-                    Start::Latest => (Position { partition: id, next: found.high, end }, Offset::Offset(found.high)),
+                match found.begin {
+                    None => (Position { partition: id, next: found.low, end }, Offset::Beginning),
+                    Some(next) => (Position { partition: id, next, end }, Offset::Offset(next)),
                 }
             }
         };
@@ -263,6 +277,7 @@ enum Trouble {
 impl Partition {
     /// Gathers up to `rows` records that are there already.
     fn gather(&mut self, elements: &mut Elements, rows: usize) -> Result<(), Trouble> {
+        let now = clock_ms();
         let Some(queue) = &self.queue else { return Ok(()) };
         while !self.finished && elements.len() < rows && elements.bytes() < BATCH_BYTES {
             match queue.poll(Duration::ZERO) {
@@ -285,12 +300,12 @@ impl Partition {
                         self.finished = true;
                         break;
                     }
-                    let time = self.watermark.record(record.timestamp().to_millis());
-                    elements.push(record.key(), record.payload(), time).map_err(|why| {
+                    let time = self.watermark.record(record.timestamp(), now);
+                    time.and_then(|time| elements.push(&record, time)).map_err(|why| {
                         let what = format!("record {offset} of {:?} {} is not readable: {why}", self.topic, self.partition);
                         Trouble::Record(
                             Error::user("KAFKA_RECORD_MALFORMED", what)
-                                .help("correct the producer or the schema, or read the values as bytes and parse them in a function"),
+                                .help("correct the producer, the deserializer or the schema, or read bytes and parse them in a function"),
                         )
                     })?;
                     self.position.next = offset + 1;
@@ -302,7 +317,7 @@ impl Partition {
     }
 }
 
-/// The wall clock, for the watermark of idle partitions.
-fn clock_ms() -> i64 {
+/// The wall clock, in milliseconds: for the watermark of idle partitions, and for reads that end with time.
+pub(super) fn clock_ms() -> i64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
 }

@@ -2,10 +2,13 @@
 
 use super::client::{KafkaClientConfig, Reports, listen, made, partitions};
 use super::error;
-use super::source::KafkaSourceConfig;
+use super::position::partition_id;
+use super::source::{KafkaSourceConfig, Start};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::sync::Arc;
+use std::time::Duration;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::SplitId;
 
@@ -18,6 +21,8 @@ pub(super) struct Split {
     pub low: i64,
     /// Offset behind the last committed record.
     pub high: i64,
+    /// Where reading begins; none for the earliest record.
+    pub begin: Option<i64>,
 }
 
 /// Partitions per topic that a split's number has room for.
@@ -55,13 +60,36 @@ impl KafkaSplits {
                 let id = id.ok_or_else(|| Error::user("KAFKA_CONFIG", format!("{topic:?} has too many partitions")))?;
                 let (low, high) =
                     consumer.fetch_watermarks(topic, partition, config.client.connect_timeout()).map_err(fail)?;
-                splits.push((id, Split { topic: Arc::clone(&name), partition, low, high }));
+                let begin = match config.start {
+                    Start::Earliest => None,
+                    Start::Latest | Start::Timestamp(_) => Some(high),
+                };
+                splits.push((id, Split { topic: Arc::clone(&name), partition, low, high, begin }));
             }
         }
+        let timeout = config.client.connect_timeout();
+        let fail = |e| failed(&e, &consumer, "ask where to begin", &config.client);
+        let mut splits = begun(&consumer, config, splits, timeout).map_err(fail)?;
         if splits.is_empty() {
             return Err(Error::user("KAFKA_CONFIG", "a Kafka source needs at least one topic"));
         }
-        Ok(Self { splits: splits.into() })
+        Ok(Self { splits: splits.drain(..).collect() })
+    }
+
+    /// Those of `found` that are not here yet, to be read from their beginning, behind those that are; none if there are none.
+    pub(super) fn grown(&self, found: &Self) -> Option<(Self, Vec<SplitId>)> {
+        let mut all = self.splits.to_vec();
+        let new = found.splits.iter().filter(|(id, _)| self.get(*id).is_none());
+        let new: Vec<_> = new.map(|(id, split)| (*id, Split { begin: None, ..split.clone() })).collect();
+        let ids = new.iter().map(|(id, _)| *id).collect::<Vec<_>>();
+        all.extend(new);
+        (!ids.is_empty()).then(|| (Self { splits: all.into() }, ids))
+    }
+
+    /// Topic, partition of a stored position's partition.
+    pub(super) fn of_position(&self, partition: u64) -> Option<(&str, i32)> {
+        let found = self.splits.iter().find(|(_, s)| partition_id(&s.topic, s.partition) == partition)?;
+        Some((&found.1.topic, found.1.partition))
     }
 
     /// The partitions of one topic, for whoever must only know their number.
@@ -86,6 +114,11 @@ impl KafkaSplits {
         self.splits.iter().map(|(_, s)| s.high.saturating_sub(s.low).max(0) as u64).sum()
     }
 
+    /// The split of a stored position's partition.
+    pub(super) fn id_of_position(&self, partition: u64) -> Option<SplitId> {
+        self.splits.iter().find(|(_, s)| partition_id(&s.topic, s.partition) == partition).map(|(id, _)| *id)
+    }
+
     pub(super) fn count(&self) -> usize {
         self.splits.len()
     }
@@ -100,10 +133,48 @@ fn failed(e: &KafkaError, consumer: &BaseConsumer<Reports>, what: &str, client: 
     error::talking(e, what, &client.bootstrap, &consumer.context().reason())
 }
 
+/// Puts partitions where a time or a group wants them to begin.
+fn begun(
+    consumer: &BaseConsumer<Reports>,
+    config: &KafkaSourceConfig,
+    mut splits: Vec<(SplitId, Split)>,
+    timeout: Duration,
+) -> KafkaResult<Vec<(SplitId, Split)>> {
+    let asked = |offset: Option<i64>| -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for (_, split) in &splits {
+            let mut place = list.add_partition(&split.topic, split.partition);
+            if let Some(offset) = offset {
+                place.set_offset(Offset::Offset(offset))?;
+            }
+        }
+        Ok(list)
+    };
+    let mut answers = Vec::new();
+    if let Start::Timestamp(ms) = config.start {
+        answers.push(consumer.offsets_for_times(asked(Some(ms))?, timeout)?);
+    }
+    if config.from_group && config.client.properties.contains_key("group.id") {
+        answers.push(consumer.committed_offsets(asked(None)?, timeout)?);
+    }
+    for answer in answers {
+        for (_, split) in &mut splits {
+            let found = answer.find_partition(&split.topic, split.partition).map(|place| place.offset());
+            // what retention took meanwhile is as good as unknown
+            if let Some(Offset::Offset(at)) = found
+                && (split.low..=split.high).contains(&at)
+            {
+                split.begin = Some(at);
+            }
+        }
+    }
+    Ok(splits)
+}
+
 /// A consumer that only asks.
 fn asking(client: &KafkaClientConfig, isolation: &str) -> Result<BaseConsumer<Reports>> {
     let mut settings = client.client()?;
     settings.set("isolation.level", isolation); // the end is then the last stable offset
-    settings.remove("group.id");
+    settings.set("enable.auto.commit", "false");
     made(settings.create_with_context(Reports::default()))
 }

@@ -7,9 +7,10 @@
 use super::client::{KafkaClientConfig, Reports, listen, made, partitions};
 use super::error;
 use super::mark::Held;
-use super::outbox::Record;
+use super::outbox::OutRecord;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode as Code;
@@ -132,7 +133,7 @@ impl Transactions {
     ///
     /// # Errors
     /// [`Failure`]; this producer is then of no more use.
-    pub(super) fn commit(&self, records: &[Record<'_>], mark: Held) -> Result<(), Failure> {
+    pub(super) fn commit(&self, records: &[OutRecord<'_>], mark: Held) -> Result<(), Failure> {
         let unknown = |e: KafkaError| Failure::Unknown(self.failed(&e));
         self.producer.begin_transaction().map_err(|e| self.judged(e))?;
         let end = Instant::now() + self.target.timeout;
@@ -164,10 +165,16 @@ impl Transactions {
     }
 
     /// Queues a record, waiting while the queue is full.
-    fn send(&self, &(key, value): &Record<'_>, end: Instant) -> Result<(), Failure> {
-        let mut record = BaseRecord::<[u8], [u8]>::to(&self.target.topic).payload(value);
-        if let Some(key) = key {
-            record = record.key(key);
+    fn send(&self, given: &OutRecord<'_>, end: Instant) -> Result<(), Failure> {
+        let mut record = BaseRecord::<[u8], [u8]>::to(given.topic.unwrap_or(&self.target.topic));
+        (record.key, record.payload) = (given.key, given.value);
+        (record.partition, record.timestamp) = (given.partition, given.timestamp);
+        if !given.headers.is_empty() {
+            let mut headers = OwnedHeaders::new_with_capacity(given.headers.len());
+            for (key, value) in &given.headers {
+                headers = headers.insert(Header { key, value: *value });
+            }
+            record = record.headers(headers);
         }
         loop {
             record = match self.producer.send(record) {

@@ -1,9 +1,14 @@
 //! Event times of records, and the watermark of a partition.
 //!
-//! Source: Beam's KafkaIO, `CustomTimestampPolicyWithLimitedDelay`.
+//! Source: Beam's KafkaIO, `TimestampPolicyFactory` and `CustomTimestampPolicyWithLimitedDelay`.
 
+use rdkafka::message::Timestamp;
 use serde::{Deserialize, Serialize};
 use thalweg_core::time::EventTime;
+
+/// How far behind the clock the watermark of an idle partition stays where brokers give the times, in milliseconds. Source: KafkaIO's
+/// `IDLE_WATERMARK_DELTA`.
+const APPEND_IDLE_MS: i64 = 2000;
 
 /// Where records get their event time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -18,37 +23,58 @@ pub enum RecordTime {
         /// How much earlier than the latest a later record may be, in milliseconds.
         out_of_order_ms: u32,
     },
+    /// When the broker appended it, which never goes back; the topic must keep that time (`message.timestamp.type`).
+    Append,
+    /// When it was read. The watermark is the clock.
+    Processing,
 }
 
 /// The watermark of one partition; it never goes back.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watermark {
-    distance: Option<i64>,
+    time: RecordTime,
     now: EventTime,
 }
 
 impl Watermark {
     pub(super) fn new(time: RecordTime) -> Self {
-        let distance = match time {
-            RecordTime::None => None,
-            RecordTime::Record { out_of_order_ms } => Some(i64::from(out_of_order_ms)),
-        };
-        Self { distance, now: EventTime::MIN }
+        Self { time, now: EventTime::MIN }
     }
 
-    /// The event time of a record; moves the watermark.
-    pub(super) fn record(&mut self, timestamp: Option<i64>) -> EventTime {
-        let (Some(distance), Some(at)) = (self.distance, timestamp) else { return EventTime::MIN };
+    /// The event time of a record that is read now; moves the watermark.
+    ///
+    /// # Errors
+    /// A sentence when the record does not have such a time.
+    pub(super) fn record(&mut self, timestamp: Timestamp, clock_ms: i64) -> Result<EventTime, String> {
+        let own = timestamp.to_millis();
+        let (at, distance) = match (self.time, timestamp) {
+            (RecordTime::None, _) => return Ok(EventTime::MIN),
+            (RecordTime::Record { out_of_order_ms }, _) => match own {
+                Some(at) => (at, i64::from(out_of_order_ms)),
+                None => return Ok(EventTime::MIN),
+            },
+            (RecordTime::Append, Timestamp::LogAppendTime(at)) => (at, 0),
+            (RecordTime::Append, _) => {
+                return Err("its time is not the one at which the broker appended it: set message.timestamp.type to \
+                            LogAppendTime, or read with the times of the records"
+                    .to_owned());
+            }
+            (RecordTime::Processing, _) => (clock_ms, 0),
+        };
         let at = EventTime(at).clamped();
         self.now = self.now.max(at.plus(-distance));
-        at
+        Ok(at)
     }
 
     /// Everything was read and nothing new is there: the watermark follows the clock.
     pub(super) fn idle(&mut self, clock_ms: i64) {
-        if let Some(distance) = self.distance {
-            self.now = self.now.max(EventTime(clock_ms).plus(-distance));
-        }
+        let distance = match self.time {
+            RecordTime::None => return,
+            RecordTime::Record { out_of_order_ms } => i64::from(out_of_order_ms),
+            RecordTime::Append => APPEND_IDLE_MS,
+            RecordTime::Processing => 0,
+        };
+        self.now = self.now.max(EventTime(clock_ms).plus(-distance));
     }
 
     pub(super) fn now(&self) -> EventTime {
@@ -60,25 +86,48 @@ impl Watermark {
 mod tests {
     use super::*;
 
+    const CLOCK: i64 = 5000;
+
+    fn created(w: &mut Watermark, ms: i64) -> EventTime {
+        w.record(Timestamp::CreateTime(ms), CLOCK).expect("a time")
+    }
+
     #[test]
     fn the_watermark_follows_the_latest_record_and_never_goes_back() {
         let mut w = Watermark::new(RecordTime::Record { out_of_order_ms: 10 });
-        assert_eq!(w.record(Some(100)), EventTime(100));
-        assert_eq!(w.record(Some(50)), EventTime(50));
+        assert_eq!(created(&mut w, 100), EventTime(100));
+        assert_eq!(created(&mut w, 50), EventTime(50));
         assert_eq!(w.now(), EventTime(90));
         w.idle(95);
         assert_eq!(w.now(), EventTime(90));
         w.idle(1000);
         assert_eq!(w.now(), EventTime(990));
-        assert_eq!(w.record(None), EventTime::MIN);
+        assert_eq!(w.record(Timestamp::NotAvailable, CLOCK), Ok(EventTime::MIN));
         assert_eq!(w.now(), EventTime(990));
     }
 
     #[test]
     fn without_times_it_stays_at_the_beginning() {
         let mut w = Watermark::new(RecordTime::None);
-        assert_eq!(w.record(Some(100)), EventTime::MIN);
+        assert_eq!(created(&mut w, 100), EventTime::MIN);
         w.idle(1000);
         assert_eq!(w.now(), EventTime::MIN);
+    }
+
+    #[test]
+    fn times_of_the_broker_are_needed_where_they_are_asked_for() {
+        let mut w = Watermark::new(RecordTime::Append);
+        assert_eq!(w.record(Timestamp::LogAppendTime(100), CLOCK), Ok(EventTime(100)));
+        assert!(w.record(Timestamp::CreateTime(100), CLOCK).is_err());
+        w.idle(CLOCK);
+        assert_eq!(w.now(), EventTime(CLOCK - APPEND_IDLE_MS));
+    }
+
+    #[test]
+    fn the_time_of_reading_is_the_clock() {
+        let mut w = Watermark::new(RecordTime::Processing);
+        assert_eq!(created(&mut w, 100), EventTime(CLOCK));
+        w.idle(CLOCK + 1);
+        assert_eq!(w.now(), EventTime(CLOCK + 1));
     }
 }

@@ -9,7 +9,7 @@ use thalweg_core::error::Result;
 pub(super) const DEPTH_MAX: u32 = 64;
 
 /// What is left of a row.
-pub(super) struct Cursor<'a>(pub &'a [u8]);
+pub(crate) struct Cursor<'a>(pub &'a [u8]);
 
 /// How many elements follow.
 pub(super) enum Count {
@@ -20,7 +20,7 @@ pub(super) enum Count {
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn varint(&mut self) -> Result<u64> {
+    pub(crate) fn varint(&mut self) -> Result<u64> {
         let (value, rest) = coder::read_varint(self.0)?;
         self.0 = rest;
         Ok(value)
@@ -32,14 +32,14 @@ impl<'a> Cursor<'a> {
         Ok(*bytes)
     }
 
-    pub(super) fn prefixed(&mut self) -> Result<&'a [u8]> {
+    pub(crate) fn prefixed(&mut self) -> Result<&'a [u8]> {
         let (bytes, rest) = coder::take_prefixed(self.0)?;
         self.0 = rest;
         Ok(bytes)
     }
 
     /// The front of a row: how many fields it has, and which are null.
-    pub(super) fn header(&mut self) -> Result<(u64, &'a [u8])> {
+    pub(crate) fn header(&mut self) -> Result<(u64, &'a [u8])> {
         Ok((self.varint()?, self.prefixed()?))
     }
 
@@ -69,7 +69,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes over one value.
-    pub(super) fn skip(&mut self, kind: &FieldType, depth: u32) -> Result<()> {
+    pub(crate) fn skip(&mut self, kind: &FieldType, depth: u32) -> Result<()> {
         if depth > DEPTH_MAX {
             return Err(malformed("it is nested too deeply"));
         }
@@ -108,7 +108,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Calls `one` for each element of an array or map, however they are counted.
-    pub(super) fn each(&mut self, mut one: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+    pub(crate) fn each(&mut self, mut one: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
         let mut run = |cursor: &mut Self, n: u64| -> Result<()> {
             for _ in 0..n {
                 let before = cursor.0.len();
@@ -132,6 +132,6 @@ impl<'a> Cursor<'a> {
 }
 
 /// Whether the null bits name a field.
-pub(super) fn null_at(nulls: &[u8], field: usize) -> bool {
+pub(crate) fn null_at(nulls: &[u8], field: usize) -> bool {
     nulls.get(field / 8).is_some_and(|byte| byte >> (field % 8) & 1 == 1)
 }

@@ -11,6 +11,8 @@ mod instant;
 mod schema;
 mod to_json;
 
+#[cfg(feature = "kafka")]
+pub(crate) use cursor::{Cursor, null_at};
 pub use from_json::JsonToRow;
 pub use instant::{write_micros, write_millis};
 pub use schema::{Field, FieldType, Schema};

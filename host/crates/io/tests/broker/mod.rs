@@ -2,7 +2,7 @@
 //! with the test process.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -90,6 +90,13 @@ pub fn topic(name: &str, partitions: i32) -> String {
     let made = wait(admin().create_topics([&new], &AdminOptions::new())).expect("the broker");
     assert!(made.iter().all(Result::is_ok), "{made:?}");
     name
+}
+
+/// Gives a topic more partitions.
+pub fn grow(topic: &str, partitions: usize) {
+    let new = NewPartitions::new(topic, partitions);
+    let grown = wait(admin().create_partitions([&new], &AdminOptions::new())).expect("the broker");
+    assert!(grown.iter().all(Result::is_ok), "{grown:?}");
 }
 
 /// Deletes the records of a partition before an offset.

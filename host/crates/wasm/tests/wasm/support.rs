@@ -65,6 +65,7 @@ pub fn bundle(input: Input, state: StateView) -> BundleStart {
         cache_token: CacheToken(0),
         watermark: EventTime::MIN,
         now: ProcessingTime(7),
+        truncate: false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The control service: instructions out, responses in.
 
+use super::super::failure::broken;
 use super::{Outgoing, Services};
 use thalweg_core::error::Error;
 use thalweg_proto::fn_execution::beam_fn_control_server::BeamFnControl;
@@ -24,8 +25,8 @@ impl BeamFnControl for Services {
             let why = loop {
                 match responses.message().await {
                     Ok(Some(response)) => session.answer(response).await,
-                    Ok(None) => break "it closed its control stream".to_owned(),
-                    Err(status) => break format!("its control stream broke: {}", status.message()),
+                    Ok(None) => break "it closed its control stream",
+                    Err(status) => return session.close(broken(session.worker(), "control", &status)),
                 }
             };
             session.close(Error::external("WORKER_LOST", format!("worker {} is gone: {why}", session.worker())));

@@ -3,6 +3,7 @@
 //! One unnamed stream per harness carries all its bundles. A named one, which some SDKs open beside it, is listened to
 //! and never written.
 
+use super::super::failure::broken;
 use super::{Outgoing, Services};
 use thalweg_core::error::Error;
 use thalweg_proto::fn_execution::Elements;
@@ -25,8 +26,8 @@ impl BeamFnData for Services {
                 match elements.message().await {
                     Ok(Some(elements)) => session.receive(elements).await,
                     Ok(None) if named => return,
-                    Ok(None) => break "it closed its data stream".to_owned(),
-                    Err(status) => break format!("its data stream broke: {}", status.message()),
+                    Ok(None) => break "it closed its data stream",
+                    Err(status) => return session.close(broken(session.worker(), "data", &status)),
                 }
             };
             // whatever waits for data would wait for ever

@@ -15,7 +15,7 @@ impl BeamFnWorkerStatus for Services {
         request: Request<Streaming<WorkerStatusResponse>>,
     ) -> Result<Response<Self::WorkerStatusStream>, Status> {
         let session = self.registry.of(request.metadata())?;
-        let questions = session.open_status();
+        let questions = session.open_status()?;
         let mut reports = request.into_inner();
         tokio::spawn(async move {
             while let Ok(Some(report)) = reports.message().await {

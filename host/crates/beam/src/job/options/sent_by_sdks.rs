@@ -69,6 +69,7 @@ const NAMES: &[&str] = &[
     "profile_upload_interval_sec",
     "profiler_stop_after_crash",
     "profiler_stop_after_sec",
+    "requirements_cache",
     "requirements_cache_only_sources",
     "requirements_file",
     "resource_hints",

@@ -181,6 +181,9 @@ impl Driver {
                 let sums = &mut self.sums;
                 if committed { sums.committed.merge(&metrics) } else { sums.attempted.merge(&metrics) }
             }
+            Effect::Running(metrics) => {
+                self.sums.running.insert(shard, metrics);
+            }
             Effect::Fail(error) => self.fail(error),
         }
     }

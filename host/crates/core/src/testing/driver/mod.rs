@@ -56,6 +56,8 @@ pub struct Sums {
     pub attempted: Metrics,
     /// Of bundles whose epoch is lasting.
     pub committed: Metrics,
+    /// Of what runs now, by shard.
+    pub running: BTreeMap<ShardId, Metrics>,
 }
 
 /// A whole job.

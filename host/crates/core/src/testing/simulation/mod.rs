@@ -227,6 +227,7 @@ fn config(rng: &mut SplitMix64) -> Config {
         shards: 1 + rng.below(4) as u16,
         partitions: [4, 7, 16, 64][rng.below(4)],
         bundle_rows_max: 1 + rng.below(20),
+        bundle_ms: 1 + rng.below(40) as i64,
         bundle_bytes_max: [200, 4 << 20][rng.below(2)],
         queue_bytes_max: [100, 1000, 1 << 20][rng.below(3)],
         read_rows: 1 + rng.below(10),
@@ -234,5 +235,9 @@ fn config(rng: &mut SplitMix64) -> Config {
         losses_max: u32::MAX,
         retry_ms: rng.between(0, 10),
         cached_groups: [0, 3, 1000][rng.below(3)],
+        progress_ms: [0, 3, 40][rng.below(3)],
+        split_after_ms: [0, 3, 20][rng.below(3)],
+        checkpoint_ms: [0, 5, 30][rng.below(3)],
+        drain: false,
     }
 }

@@ -56,7 +56,12 @@ pub(super) fn topology(workload: &Workload, rng: &mut SplitMix64) -> Topology {
     let ranges = t.source("ranges", workload.range_source());
     let numbers = t.plain("numbers", &global);
     let count_up = stages::count_up().bundles(bundles());
-    let count_up = if workload.spread_ranges { count_up.spread() } else { count_up };
+    let count_up = match (workload.spread_ranges, workload.window) {
+        (true, 1) => count_up.spread(),
+        // as if they were endless: given back again and again, and dealt out one by one
+        (true, size) => count_up.splittable(size == 10),
+        (false, _) => count_up,
+    };
     t.user(count_up, &[ranges], &[numbers]);
     t.splits(Arc::new(stages::split));
 

@@ -1,0 +1,225 @@
+//! Grouped values that are sent a page at a time: the first page goes with the element, the rest is asked for.
+//!
+//! In: the encoded values of a key. Out: the element's form of `beam:coder:state_backed_iterable:v1`, whose token says which
+//! row of the bundle it is and where its first page ends, and the pages asked for by such a token. A value is never in a
+//! message whole, and a worker that iterates holds one page. It does not know where the values are kept: they live as long as the
+//! batches of the bundle.
+//!
+//! Source: `beam:coder:state_backed_iterable:v1`, `StateKey.Runner`.
+
+use crate::coder::WireCoder;
+use bytes::Bytes;
+use thalweg_core::batch::{Batch, Row};
+use thalweg_core::coder::{Coder, write_varint};
+use thalweg_core::error::{Domain, Error, Result};
+use thalweg_core::port::worker::Input;
+
+/// Length of the count in front of the elements of an iterable.
+const COUNT: usize = 4;
+/// What stands for the count when it is not known, and for the block that a token replaces.
+const UNKNOWN: i32 = -1;
+
+/// Part of a value: elements, how many, and where the next part begins.
+#[derive(Debug)]
+pub(super) struct Page<'v> {
+    /// Encoded elements.
+    pub data: &'v [u8],
+    /// How many.
+    pub count: u64,
+    /// Where the rest begins; `None` if there is none.
+    pub next: Option<usize>,
+}
+
+/// The elements from byte `from` on, up to about `bytes` bytes and at least one. Cost: O(elements of the page).
+pub(super) fn page<'v>(all: &'v [u8], coder: &Coder, from: usize, bytes: usize) -> Result<Page<'v>> {
+    let rest = all.get(from..).unwrap_or_default();
+    let (mut after, mut count) = (rest, 0);
+    while !after.is_empty() && rest.len() - after.len() < bytes.max(1) {
+        let next = coder.skip(after)?;
+        if next.len() == after.len() {
+            break; // elements without bytes cannot be told apart
+        }
+        after = next;
+        count += 1;
+    }
+    let taken = rest.len() - after.len();
+    let next = (!after.is_empty() && taken > 0).then_some(from + taken);
+    Ok(Page { data: rest.get(..taken).unwrap_or_default(), count, next })
+}
+
+/// Which values of an input are sent in pages: those over `over` bytes, `first` bytes of them with the element.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pages {
+    /// A value with more bytes is paged.
+    pub over: usize,
+    /// Size of a page.
+    pub first: usize,
+}
+
+impl Pages {
+    /// Whether a batch has a value to be paged. Cost: nothing for small batches.
+    pub fn any(&self, batch: &Batch) -> bool {
+        batch.arena().len() > self.over && batch.rows().iter().any(|row| self.is_paged(row))
+    }
+
+    /// Whether the value of a row is.
+    pub fn is_paged(&self, row: &Row) -> bool {
+        row.value.len() > self.over
+    }
+
+    /// The form of a value in its element; `None` where it can only be sent whole: its elements have no known ends.
+    pub fn head(&self, coder: &WireCoder, batch: &Batch, (index, row): (u32, u32)) -> Option<Vec<u8>> {
+        let values = values_of(coder, batch, row)?;
+        let first = page(values.0, values.1, 0, self.first).ok()?;
+        let next = first.next?;
+        let mut out = Vec::with_capacity(first.data.len() + 48);
+        out.extend_from_slice(&UNKNOWN.to_be_bytes());
+        write_varint(&mut out, first.count);
+        out.extend_from_slice(first.data);
+        write_varint(&mut out, i64::from(UNKNOWN).cast_unsigned());
+        let token = Token { batch: index, row, from: next as u64 }.to_bytes();
+        write_varint(&mut out, token.len() as u64);
+        out.extend_from_slice(&token);
+        Some(out)
+    }
+}
+
+/// The elements of a row's value, behind their count, and their coder.
+fn values_of<'b>(coder: &'b WireCoder, batch: &'b Batch, row: u32) -> Option<(&'b [u8], &'b Coder)> {
+    let (_, value) = coder.element.kv()?;
+    let Coder::Iterable(element) = value.as_ref() else { return None };
+    let bytes = batch.value(batch.rows().get(row as usize)?);
+    let (count, values) = bytes.split_first_chunk::<COUNT>()?;
+    (i32::from_be_bytes(*count) >= 0).then_some((values, element.as_ref()))
+}
+
+/// Names the rest of a value within its bundle.
+struct Token {
+    batch: u32,
+    row: u32,
+    from: u64,
+}
+
+impl Token {
+    fn to_bytes(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        let (place, from) = bytes.split_at_mut(8);
+        let (batch, row) = place.split_at_mut(4);
+        batch.copy_from_slice(&self.batch.to_be_bytes());
+        row.copy_from_slice(&self.row.to_be_bytes());
+        from.copy_from_slice(&self.from.to_be_bytes());
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (batch, rest) = bytes.split_first_chunk()?;
+        let (row, from) = rest.split_first_chunk()?;
+        Some(Self {
+            batch: u32::from_be_bytes(*batch),
+            row: u32::from_be_bytes(*row),
+            from: u64::from_be_bytes(from.try_into().ok()?),
+        })
+    }
+}
+
+/// The batches of a bundle that have paged values, by their place in its input; what is not needed is not kept.
+pub(super) fn kept(input: &Input, pages: Option<Pages>) -> Vec<Option<Batch>> {
+    let Some(pages) = pages else { return Vec::new() };
+    let keep = |batch: &Batch| pages.any(batch).then(|| batch.clone());
+    let all: Vec<Option<Batch>> = match input {
+        Input::Elements { batches } => batches.iter().map(|(_, batch)| keep(batch)).collect(),
+        Input::Keyed { batches, .. } => batches.iter().map(keep).collect(),
+    };
+    if all.iter().all(Option::is_none) { Vec::new() } else { all }
+}
+
+/// A page of the value that `token` names: the one behind `continuation`, or the first behind what went with the element.
+///
+/// # Errors
+/// `STATE_UNKNOWN` when the bundle has no such value.
+pub(super) fn read(
+    kept: &[Option<Batch>],
+    coder: &WireCoder,
+    (token, continuation): (&[u8], &[u8]),
+    bytes: usize,
+) -> Result<(Vec<u8>, Bytes)> {
+    let foreign = || {
+        Error::new("STATE_UNKNOWN", Domain::Guest, "the worker asked for a grouped value that its bundle does not have")
+    };
+    let token = Token::read(token).ok_or_else(foreign)?;
+    let batch = kept.get(token.batch as usize).and_then(Option::as_ref).ok_or_else(foreign)?;
+    let (values, element) = values_of(coder, batch, token.row).ok_or_else(foreign)?;
+    let from = <[u8; 8]>::try_from(continuation).map_or(token.from, u64::from_be_bytes);
+    let found = page(values, element, usize::try_from(from).map_err(|_| foreign())?, bytes)?;
+    let next = found.next.map(|at| Bytes::copy_from_slice(&(at as u64).to_be_bytes())).unwrap_or_default();
+    Ok((found.data.to_vec(), next))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coder::WindowCoder;
+    use std::sync::Arc;
+    use thalweg_core::batch::BatchBuilder;
+    use thalweg_core::coder::read_varint;
+    use thalweg_core::time::EventTime;
+    use thalweg_core::window::Window;
+
+    fn coder() -> WireCoder {
+        let list = Arc::new(Coder::Iterable(Arc::new(Coder::Bytes)));
+        WireCoder { element: Arc::new(Coder::Kv(Arc::new(Coder::Bytes), list)), window: WindowCoder::Global }
+    }
+
+    fn grouped(elements: u32) -> Batch {
+        let mut value = elements.to_be_bytes().to_vec();
+        (0..elements).for_each(|i| Coder::Bytes.write_nested(&mut value, &i.to_be_bytes()));
+        let mut builder = BatchBuilder::new();
+        builder.push(b"small", &[0, 0, 0, 0], EventTime(0), &[Window::Global]);
+        builder.push(b"large", &value, EventTime(0), &[Window::Global]);
+        builder.finish()
+    }
+
+    /// Reads an element's value as an SDK does: the blocks inline, then all pages by the token.
+    fn read_all(head: &[u8], kept: &[Option<Batch>]) -> Result<Vec<u8>> {
+        let (count, rest) = read_varint(&head[COUNT..])?;
+        let mut after = rest;
+        for _ in 0..count {
+            after = Coder::Bytes.skip(after)?;
+        }
+        let mut all = rest[..rest.len() - after.len()].to_vec();
+        let (end, rest) = read_varint(after)?;
+        assert_eq!(end, u64::MAX);
+        let token = Coder::Bytes.content(rest)?;
+        let mut continuation = Bytes::new();
+        loop {
+            let (data, next) = read(kept, &coder(), (token, &continuation), 64)?;
+            assert!(data.len() <= 64 + 4);
+            all.extend(data);
+            if next.is_empty() {
+                return Ok(all);
+            }
+            continuation = next;
+        }
+    }
+
+    #[test]
+    fn a_large_value_is_read_whole_page_by_page_and_a_small_one_stays_as_it_is() -> Result<()> {
+        let (pages, batch) = (Pages { over: 100, first: 64 }, grouped(1000));
+        assert!(pages.any(&batch));
+        assert!(!pages.is_paged(&batch.rows()[0]));
+        let head = pages.head(&coder(), &batch, (0, 1)).expect("paged");
+        assert!(head.len() < 150);
+        let kept = kept(&Input::Elements { batches: vec![(0, batch.clone())] }, Some(pages));
+        assert_eq!(read_all(&head, &kept)?, batch.value(&batch.rows()[1])[COUNT..]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_token_of_nothing_is_an_error() {
+        let kept = [Some(grouped(1000)), None];
+        for token in [&[][..], &[0; 15], &Token { batch: 1, row: 0, from: 0 }.to_bytes(), &[0xff; 16]] {
+            let code = read(&kept, &coder(), (token, &[]), 64).err().map(|e| e.code);
+            assert_eq!(code, Some("STATE_UNKNOWN"));
+        }
+    }
+}

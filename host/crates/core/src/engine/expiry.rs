@@ -1,0 +1,261 @@
+//! The end of windows: late elements of stages with state are dropped, state of windows that have expired is collected, after
+//! the function has been called about it where it wants to be.
+//!
+//! A window expires when the watermark has passed its end and the allowed lateness. Then no element of it comes any more; its
+//! event timers have come up before; timers by the clock go with it, but in the global window, where they are waited for.
+//! Source: Beam's `StatefulDoFnRunner`; `ParDoPayload.on_window_expiration_timer_family_spec`.
+
+use super::shard::Shard;
+use super::stages::WorkerRoom;
+use super::start::Keyed;
+use crate::batch::{Batch, Pane, Row};
+use crate::error::Result;
+use crate::graph::{StageKind, WorkerStage};
+use crate::id::{BundleId, StageId, key_hash};
+use crate::metric::{MetricKey, MetricValue, Metrics};
+use crate::port::worker::{Group, TimeDomain, TimerSet};
+use crate::stage::{Bundle, SortRoom};
+use crate::state::{StateView, Take};
+use crate::time::{EventTime, ProcessingTime};
+use crate::timer::{Taken, TimerName};
+use crate::window::{Window, WindowSet};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Keys and windows whose state is collected in one turn: what a store that must be scanned for each gives in some milliseconds.
+const COLLECTED_MAX: usize = 2048;
+/// No bundle has this id.
+const NOBODY: BundleId = BundleId(u64::MAX);
+
+impl WorkerRoom {
+    /// What the output watermark may not pass: timers, elements that wait for their turn, keys that wait for a last call.
+    pub(super) fn hold(&self) -> EventTime {
+        let sorted = self.sort.as_ref().map_or(EventTime::MAX, SortRoom::hold);
+        self.timers.hold().min(sorted).min(self.expiry_hold())
+    }
+
+    /// Whether nothing is left that time would bring up.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.timers.is_empty() && self.expiry.is_empty() && self.sort.as_ref().is_none_or(SortRoom::is_empty)
+    }
+
+    /// Whether something has come up.
+    pub(super) fn has_due(&self, watermark: EventTime, now: ProcessingTime) -> bool {
+        let clock =
+            if watermark == EventTime::MAX { watermark } else { watermark.plus(-self.windowing.allowed_lateness) };
+        let sorted = self.sort.as_ref().is_some_and(|sort| sort.hold().is_passed_by(clock) && !sort.is_empty());
+        self.timers.has_due(watermark, now) || self.expires.is_some() && self.expiry.has_due(watermark) || sorted
+    }
+
+    /// Notes that a key and window has state.
+    pub(super) fn note_state(&mut self, window: &Window, key: &Bytes) {
+        // in the global window state ends with the job
+        if *window != Window::Global || self.expires.is_some() {
+            self.expiry.note(self.windowing.expiry(window), window, key);
+        }
+    }
+
+    /// What the output watermark may not pass: the first expiry that the function wants to be told.
+    fn expiry_hold(&self) -> EventTime {
+        if self.expires.is_some() { self.expiry.first() } else { EventTime::MAX }
+    }
+
+    /// Whether a timer that was set in a bundle can never have its turn, so that a loop comes to its end: behind the expiry of its
+    /// window, set by another one behind it; or set by a timer when `ending`.
+    pub(super) fn is_void(&self, group: &Group, family: u32, set: &TimerSet, fired: &[Taken], ending: bool) -> bool {
+        let expiry = self.timers.expiry(&group.window).0;
+        let event = self.timers.domain(family) == TimeDomain::Event;
+        let mut mine = fired.iter().filter(|taken| taken.name.group == *group);
+        mine.any(|taken| {
+            let before = self.timers.domain(taken.name.family) == TimeDomain::Event && taken.set.fire > expiry;
+            Some(taken.name.family) == self.expires
+                || event && set.fire > expiry && before
+                || ending && group.window == Window::Global
+        })
+    }
+
+    /// Which keys of windows that have expired are free and have nothing before them.
+    fn expired(&self, watermark: EventTime, most: usize) -> Vec<(EventTime, Group)> {
+        let group =
+            |key: &Bytes, window: &Window| Group { key: key.clone(), hash: key_hash(key), window: window.clone() };
+        let free = |key: &Bytes, window: &Window| {
+            let group = group(key, window);
+            let clock = *window == Window::Global && self.timers.has(&group, TimeDomain::Processing);
+            !self.table.is_busy(key, group.hash, window, NOBODY)
+                && !self.timers.has(&group, TimeDomain::Event)
+                && !clock
+                && self.sort.as_ref().is_none_or(|sort| sort.first_of(&group).is_none())
+        };
+        let due = self.expiry.due(watermark, most, free).into_iter();
+        due.map(|(at, key, window)| (at, group(&key, &window))).collect()
+    }
+}
+
+impl Shard {
+    /// How far event time is for the timers of a stage: not past elements that wait or are under way.
+    pub(super) fn timer_watermark(&mut self, stage: StageId) -> EventTime {
+        let held = self.bundle_hold(stage);
+        self.sort_clock(stage).min(held)
+    }
+
+    /// How far the clock is for the timers of a stage: when a job drains, they do not wait for it.
+    pub(super) fn timer_clock(&mut self, stage: StageId, now: ProcessingTime) -> ProcessingTime {
+        if self.is_ending(stage) { ProcessingTime(i64::MAX) } else { now }
+    }
+
+    /// Whether a drain has brought a stage to the end of time.
+    pub(super) fn is_ending(&mut self, stage: StageId) -> bool {
+        self.draining && self.room(stage).input.get() == EventTime::MAX
+    }
+
+    /// Collects the state of windows that have expired.
+    pub(super) fn expire(&mut self, stage: StageId, spec: &WorkerStage) -> Result<()> {
+        let most = if self.clock.is_some() { usize::MAX } else { COLLECTED_MAX };
+        let watermark = self.state_watermark(stage);
+        let Some(worker) = self.room(stage).worker() else { return Ok(()) };
+        worker.collects_on = false;
+        if worker.expires.is_some() || !worker.expiry.has_due(watermark) {
+            return Ok(());
+        }
+        let expired = worker.expired(watermark, most);
+        worker.collects_on = expired.len() == most;
+        expired.into_iter().try_for_each(|(_, group)| self.collect(stage, spec, &group))
+    }
+
+    fn state_watermark(&mut self, stage: StageId) -> EventTime {
+        let held = self.bundle_hold(stage);
+        let room = self.room(stage);
+        room.input.get().min(room.inbox.min_time()).min(held)
+    }
+
+    /// Deletes all state and timers of a key and window.
+    pub(super) fn collect(&mut self, stage: StageId, spec: &WorkerStage, group: &Group) -> Result<()> {
+        let (epoch, store) = (self.epoch, Arc::clone(&self.store));
+        let Some(worker) = self.room(stage).worker() else { return Ok(()) };
+        if let Take::New(lease) = worker.table.take(&group.key, group.hash, &group.window, NOBODY, 0) {
+            let base = vec![worker.table.cells(lease)];
+            let mut view = StateView::new(NOBODY, Arc::from([group.clone()]), base, store);
+            let cleared = spec.states.iter().try_for_each(|state| view.clear(0, state.id));
+            worker.table.release(lease, view.into_delta().groups.pop(), epoch);
+            cleared?;
+        }
+        worker.timers.forget_group(group);
+        worker.expiry.forget(worker.windowing.expiry(&group.window), &group.window, &group.key);
+        Ok(())
+    }
+
+    /// Takes the keys of expired windows into a bundle that calls the function about them.
+    pub(super) fn take_expired(&mut self, stage: StageId, spec: &WorkerStage, keyed: &mut Keyed) -> Result<()> {
+        let id = BundleId(self.next_bundle);
+        let most = self.config.bundle_rows_max.saturating_sub(keyed.timers.len());
+        let watermark = self.state_watermark(stage);
+        let Some(worker) = self.room(stage).worker() else { return Ok(()) };
+        let Some(family) = worker.expires.filter(|_| worker.expiry.has_due(watermark)) else { return Ok(()) };
+        for (at, group) in worker.expired(watermark, most) {
+            if !self.has_state(stage, spec, &group)? {
+                self.collect(stage, spec, &group)?;
+                continue;
+            }
+            let Some(worker) = self.room(stage).worker() else { return Ok(()) };
+            let index = keyed.leases.len() as u32;
+            let Take::New(lease) = worker.table.take(&group.key, group.hash, &group.window, id, index) else {
+                continue;
+            };
+            keyed.leases.push(lease);
+            let set = TimerSet { fire: at.0, hold: group.window.max_timestamp(), pane: Pane::NO_FIRING };
+            let name = Arc::new(TimerName { group, family, tag: Bytes::new() });
+            keyed.timers.push(Taken { name, set, attempts: 0, losses: 0 });
+        }
+        Ok(())
+    }
+
+    fn has_state(&mut self, stage: StageId, spec: &WorkerStage, group: &Group) -> Result<bool> {
+        let store = Arc::clone(&self.store);
+        let Some(worker) = self.room(stage).worker() else { return Ok(false) };
+        let Take::New(lease) = worker.table.take(&group.key, group.hash, &group.window, NOBODY, 0) else {
+            return Ok(true);
+        };
+        let base = vec![worker.table.cells(lease)];
+        let mut view = StateView::new(NOBODY, Arc::from([group.clone()]), base, store);
+        let mut found = Ok(false);
+        for state in &spec.states {
+            found = view.list(0, state.id).map(|cells| !cells.is_empty());
+            if !matches!(found, Ok(false)) {
+                break;
+            }
+        }
+        let epoch = self.epoch;
+        if let Some(worker) = self.room(stage).worker() {
+            worker.table.release(lease, view.into_delta().groups.pop(), epoch);
+        }
+        found
+    }
+
+    /// What has been called about its end goes.
+    pub(super) fn collect_called(&mut self, bundle: &Bundle) -> Result<()> {
+        let plan = Arc::clone(&self.plan);
+        let StageKind::Worker(spec) = &plan.stage(bundle.stage).kind else { return Ok(()) };
+        let Some(family) = self.room(bundle.stage).worker().and_then(|worker| worker.expires) else { return Ok(()) };
+        let called = bundle.timers.iter().filter(|taken| taken.name.family == family);
+        called.into_iter().try_for_each(|taken| self.collect(bundle.stage, spec, &taken.name.group))
+    }
+
+    /// What of a batch a stage takes: elements of windows that have expired are dropped and counted, where the stage has state;
+    /// so are those that come too late to be sorted.
+    pub(super) fn without_late(&mut self, stage: StageId, batch: Batch) -> Batch {
+        let room = self.room(stage);
+        let watermark = room.input.get();
+        let Some(worker) = room.worker().filter(|worker| worker.keyed && watermark > EventTime::MIN) else {
+            return batch;
+        };
+        let (windowing, sorted) = (&worker.windowing, worker.sort.is_some());
+        let expired = |window: &Window| windowing.expiry(window) < watermark;
+        let unsorted = |row: &Row| sorted && row.time.plus(windowing.allowed_lateness) < watermark;
+        let some = batch.window_sets().iter().flatten().any(expired) || batch.rows().iter().any(unsorted);
+        if !some {
+            return batch;
+        }
+        let mut dropped = 0;
+        let sets: Vec<WindowSet> = batch
+            .window_sets()
+            .iter()
+            .map(|set| set.iter().filter(|window| !expired(window)).cloned().collect())
+            .collect();
+        let mut rows = Vec::with_capacity(batch.len());
+        for row in batch.rows() {
+            let (all, left) = (batch.windows(row).len(), sets.get(row.windows as usize).map_or(0, WindowSet::len));
+            let left = if unsorted(row) { 0 } else { left };
+            dropped += all - left;
+            if left > 0 {
+                rows.push(*row);
+            }
+        }
+        self.count_late(stage, dropped as i64);
+        batch.with_windows(rows, sets)
+    }
+
+    /// Counts elements dropped for being late, as Beam's runners do.
+    fn count_late(&mut self, stage: StageId, n: i64) {
+        if n == 0 {
+            return;
+        }
+        let labels = [
+            ("PTRANSFORM", self.plan.stage(stage).name.as_str()),
+            ("NAMESPACE", "thalweg"),
+            ("NAME", "droppedDueToLateness"),
+        ];
+        let key = MetricKey {
+            urn: "beam:metric:user:sum_int64:v1".to_owned(),
+            kind: "beam:metrics:sum_int64:v1".to_owned(),
+            labels: labels
+                .map(|(label, value)| (label.to_owned(), value.to_owned()))
+                .into_iter()
+                .collect::<BTreeMap<_, _>>(),
+        };
+        let mut metrics = Metrics::default();
+        metrics.add(&key, &MetricValue::Sum(n));
+        self.metrics.entry(self.epoch).or_default().merge(&metrics);
+        self.attempted(metrics);
+    }
+}

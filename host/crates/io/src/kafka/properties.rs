@@ -1,0 +1,219 @@
+//! Properties of clients: which a pipeline may set, and what those of Java's clients are called here.
+//!
+//! In: a property as a user of Kafka knows it. Out: what to tell librdkafka, or a refusal by name. Source: Kafka's
+//! `ConsumerConfig` and `ProducerConfig`, librdkafka's CONFIGURATION.md.
+
+use thalweg_core::error::{Error, Result};
+
+/// Properties that this crate sets itself, or that are told apart before.
+const OURS: &[&str] = &[
+    "bootstrap.servers",
+    "key.deserializer",
+    "value.deserializer",
+    "key.serializer",
+    "value.serializer",
+    "auto.offset.reset",
+    "enable.auto.commit",
+    "auto.commit.interval.ms",
+    "enable.auto.offset.store",
+    "enable.partition.eof",
+    "enable.idempotence",
+    "acks",
+    "request.required.acks",
+    "transactional.id",
+    "transaction.timeout.ms",
+    "group.instance.id",
+];
+
+/// Properties of Java's clients for which librdkafka has no word, and which change no result.
+const JAVA_ONLY: &[&str] = &[
+    "allow.auto.create.topics",
+    "auto.include.jmx.reporter",
+    "config.providers",
+    "default.api.timeout.ms",
+    "enable.metrics.push",
+    "exclude.internal.topics",
+    "group.remote.assignor",
+    "interceptor.classes",
+    "internal.leave.group.on.close",
+    "max.block.ms",
+    "max.poll.records",
+    "metadata.max.idle.ms",
+    "metric.reporters",
+    "metrics.num.samples",
+    "metrics.recording.level",
+    "metrics.sample.window.ms",
+    "partition.assignment.strategy",
+    "partitioner.adaptive.partitioning.enable",
+    "partitioner.availability.timeout.ms",
+    "partitioner.class",
+    "partitioner.ignore.keys",
+    "reconnect.backoff.jitter",
+    "schema.registry.url",
+    "security.providers",
+    "socket.connection.setup.timeout.max.ms",
+    "specific.avro.reader",
+];
+
+/// Properties that are called differently: Java's name, librdkafka's, and by what the number is divided.
+const RENAMED: &[(&str, &str, u64)] = &[
+    ("fetch.max.wait.ms", "fetch.wait.max.ms", 1),
+    ("receive.buffer.bytes", "socket.receive.buffer.bytes", 1),
+    ("send.buffer.bytes", "socket.send.buffer.bytes", 1),
+    ("max.request.size", "message.max.bytes", 1),
+    ("buffer.memory", "queue.buffering.max.kbytes", 1024),
+    ("request.timeout.ms", "socket.timeout.ms", 1),
+    ("socket.connection.setup.timeout.ms", "socket.connection.setup.timeout.ms", 1),
+    ("retry.backoff.ms", "retry.backoff.ms", 1),
+];
+
+/// What a property's name contains when its value is a file, a URL, a command or a library to load.
+const DANGEROUS: &[&str] = &[
+    "location",
+    "path",
+    "file",
+    "keytab",
+    "kinit",
+    "url",
+    "plugin",
+    "provider",
+    "engine",
+    "stores",
+    "metadata.authentication",
+    "sasl.oauthbearer.method",
+];
+
+/// What librdkafka is told instead of a property.
+///
+/// # Errors
+/// `KAFKA_PROPERTY_REFUSED` when it names a file, an address or code and is not allowed, or needs what this build has not.
+pub(super) fn translated(name: &str, value: &str, allowed: bool) -> Result<Vec<(String, String)>> {
+    if OURS.contains(&name) {
+        return Ok(Vec::new());
+    }
+    if JAVA_ONLY.contains(&name) {
+        tracing::warn!(target: "kafka", "the property {name:?} of Java's clients means nothing here and is passed over");
+        return Ok(Vec::new());
+    }
+    if name == "security.protocol" && value.to_ascii_uppercase().ends_with("SSL") {
+        return Err(refused(name, "it asks for TLS, for which this build has no library").help(
+            "use a listener without TLS (PLAINTEXT or SASL_PLAINTEXT), for example of a proxy beside the broker",
+        ));
+    }
+    if name == "sasl.mechanism" || name == "sasl.mechanisms" {
+        let known = ["PLAIN"].contains(&value);
+        return if known || allowed {
+            Ok(vec![("sasl.mechanism".to_owned(), value.to_owned())])
+        } else {
+            Err(refused(name, &format!("the mechanism {value} needs a library that this build does not have"))
+                .help("use PLAIN, or a listener that asks for no login"))
+        };
+    }
+    if name == "sasl.jaas.config" {
+        return jaas(value);
+    }
+    if DANGEROUS.iter().any(|part| name.contains(part)) && !allowed {
+        return Err(refused(name, "it names a file, an address or code").help(
+            "give certificates and keys inline (ssl.ca.pem, ssl.key.pem), or allow the property in the configuration",
+        ));
+    }
+    if let Some((_, ours, divisor)) = RENAMED.iter().find(|(java, _, _)| *java == name) {
+        // what is no number is left to librdkafka, which names the property
+        let value = value.trim().parse::<u64>().map_or(value.to_owned(), |n| (n / divisor).max(1).to_string());
+        return Ok(vec![((*ours).to_owned(), value)]);
+    }
+    Ok(vec![(name.to_owned(), value.to_owned())])
+}
+
+fn refused(name: &str, why: &str) -> Error {
+    Error::user("KAFKA_PROPERTY_REFUSED", format!("a pipeline may not set the Kafka property {name:?}: {why}"))
+}
+
+/// User and password of Java's `PlainLoginModule required username="..." password="...";`.
+fn jaas(value: &str) -> Result<Vec<(String, String)>> {
+    let word = |key: &str| {
+        let (_, rest) = value.split_once(&format!("{key}="))?;
+        let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+        rest.get(1..)?.split(quote).next().map(str::to_owned)
+    };
+    match (value.contains("PlainLoginModule"), word("username"), word("password")) {
+        (true, Some(user), Some(password)) => {
+            Ok(vec![("sasl.username".to_owned(), user), ("sasl.password".to_owned(), password)])
+        }
+        // the value holds a secret: it is not repeated
+        _ => Err(refused("sasl.jaas.config", "only a PlainLoginModule with username and password is known here")
+            .help("give sasl.username and sasl.password instead")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(name: &str, value: &str) -> Option<(String, String)> {
+        translated(name, value, false).expect("accepted").pop()
+    }
+
+    fn pair(name: &str, value: &str) -> Option<(String, String)> {
+        Some((name.to_owned(), value.to_owned()))
+    }
+
+    #[test]
+    fn properties_that_name_files_addresses_or_code_are_refused_unless_allowed() {
+        for name in [
+            "ssl.ca.location",
+            "ssl.keystore.location",
+            "plugin.library.paths",
+            "sasl.kerberos.keytab",
+            "sasl.kerberos.kinit.cmd",
+            "sasl.oauthbearer.token.endpoint.url",
+            "sasl.oauthbearer.assertion.file",
+            "ssl.providers",
+        ] {
+            assert_eq!(translated(name, "x", false).err().map(|e| e.code), Some("KAFKA_PROPERTY_REFUSED"), "{name}");
+            assert!(translated(name, "x", true).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_needs_a_library_that_is_not_there_is_refused_by_name() {
+        for (name, value) in
+            [("security.protocol", "SASL_SSL"), ("security.protocol", "ssl"), ("sasl.mechanism", "GSSAPI")]
+        {
+            let error = translated(name, value, false).expect_err("refused");
+            assert!(error.code == "KAFKA_PROPERTY_REFUSED" && error.message.contains(name), "{error}");
+        }
+        assert_eq!(one("security.protocol", "SASL_PLAINTEXT"), pair("security.protocol", "SASL_PLAINTEXT"));
+    }
+
+    #[test]
+    fn properties_of_javas_clients_are_translated_or_passed_over() {
+        assert_eq!(one("fetch.min.bytes", "7"), pair("fetch.min.bytes", "7"));
+        assert_eq!(one("fetch.max.wait.ms", "7"), pair("fetch.wait.max.ms", "7"));
+        assert_eq!(one("buffer.memory", "33554432"), pair("queue.buffering.max.kbytes", "32768"));
+        for passed in ["value.deserializer", "max.poll.records", "acks", "interceptor.classes"] {
+            assert_eq!(one(passed, "x"), None, "{passed}");
+        }
+    }
+
+    #[test]
+    fn every_translation_is_a_property_of_librdkafka() {
+        for (java, ours, _) in RENAMED {
+            let mut client = rdkafka::config::ClientConfig::new();
+            client.set("bootstrap.servers", "b:1").set(*ours, "1000");
+            let made: rdkafka::error::KafkaResult<rdkafka::producer::BaseProducer> = client.create();
+            assert!(made.is_ok(), "{java} is no {ours}");
+        }
+    }
+
+    #[test]
+    fn a_login_of_java_is_a_login_here() {
+        let module =
+            "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"me\" password=\"a b;\";";
+        let login = translated("sasl.jaas.config", module, false).expect("a login");
+        assert_eq!(login, [pair("sasl.username", "me"), pair("sasl.password", "a b;")].map(Option::unwrap_or_default));
+        let error =
+            translated("sasl.jaas.config", "Krb5LoginModule required secret=\"x1\"", false).expect_err("another");
+        assert!(!error.to_string().contains("x1"));
+    }
+}

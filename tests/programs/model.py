@@ -1,0 +1,212 @@
+"""Parts of Beam's model, each a pipeline that asserts its own result.
+
+usage: model.py NAME PIPELINE_OPTIONS...
+
+The last line is `["NAME", "DONE"]` as JSON when the pipeline ended well and gave what it should.
+"""
+import json
+import sys
+
+import apache_beam as beam
+from apache_beam import coders, window
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.testing.test_stream import TestStream
+from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.transforms import trigger, userstate
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.utils.timestamp import Timestamp
+
+
+def keyed(pipeline, rows):
+    """Pairs of a key and a value, at the time of the value."""
+    return (
+        pipeline
+        | beam.Create(rows)
+        | beam.Map(lambda row: window.TimestampedValue(row, row[1])).with_output_types(tuple[str, int]))
+
+
+class Sorted(beam.DoFn):
+    """Gives every element with those of its key that came before it."""
+    LOG = userstate.BagStateSpec('log', coders.VarIntCoder())
+
+    def process(self, element, log=beam.DoFn.StateParam(LOG)):
+        log.add(element[1])
+        yield element[0], list(log.read())
+
+
+def sorted_input(pipeline):
+    rows = [('a', 5), ('a', 1), ('b', 9), ('a', 3), ('b', 2)]
+    transform = beam.ParDo(Sorted())
+    asked = transform.to_runner_api_parameter
+
+    def asking(context, **extra):
+        urn, payload = asked(context, **extra)
+        payload.requires_time_sorted_input = True
+        context.add_requirement('beam:requirement:pardo:time_sorted_input:v1')
+        return urn, payload
+
+    transform.to_runner_api_parameter = asking
+    out = keyed(pipeline, rows) | transform
+    assert_that(out, equal_to(
+        [('a', [1]), ('a', [1, 3]), ('a', [1, 3, 5]), ('b', [2]), ('b', [2, 9])]))
+
+
+def stable_input(pipeline):
+    transform = beam.Map(lambda row: row[1])
+    asked = transform.to_runner_api_parameter
+
+    def asking(context, **extra):
+        urn, payload = asked(context, **extra)
+        payload.requires_stable_input = True
+        context.add_requirement('beam:requirement:pardo:stable_input:v1')
+        return urn, payload
+
+    transform.to_runner_api_parameter = asking
+    out = keyed(pipeline, [('a', 5), ('b', 7)]) | transform
+    assert_that(out, equal_to([5, 7]))
+
+
+class Loop(beam.DoFn):
+    """A timer that sets itself again, and never says that it is enough."""
+    TIMER = userstate.TimerSpec('loop', TimeDomain.WATERMARK)
+
+    def process(self, element, timer=beam.DoFn.TimerParam(TIMER)):
+        timer.set(Timestamp(element[1]) + 30)
+
+    @userstate.on_timer(TIMER)
+    def again(self, key=beam.DoFn.KeyParam, at=beam.DoFn.TimestampParam, timer=beam.DoFn.TimerParam(TIMER)):
+        timer.set(at + 30)
+        yield key, int(at)
+
+
+def looping_timers(pipeline):
+    out = keyed(pipeline, [('a', 5)]) | beam.WindowInto(window.FixedWindows(100)) | beam.ParDo(Loop())
+    out = out | 'flat' >> beam.WindowInto(window.GlobalWindows())
+    assert_that(out, equal_to([('a', 35), ('a', 65), ('a', 95), ('a', 125)]))
+
+
+class Kinds(beam.DoFn):
+    """Every kind of state that Python has, once."""
+    VALUE = userstate.ReadModifyWriteStateSpec('value', coders.VarIntCoder())
+    BAG = userstate.BagStateSpec('bag', coders.VarIntCoder())
+    SET = userstate.SetStateSpec('set', coders.VarIntCoder())
+    SUM = userstate.CombiningValueStateSpec('sum', sum)
+    LIST = userstate.OrderedListStateSpec('list', coders.VarIntCoder())
+
+    def process(self, element, value=beam.DoFn.StateParam(VALUE), bag=beam.DoFn.StateParam(BAG),
+                numbers=beam.DoFn.StateParam(SET), total=beam.DoFn.StateParam(SUM),
+                ordered=beam.DoFn.StateParam(LIST)):
+        n = element[1]
+        value.write((value.read() or 0) + 1)
+        bag.add(n)
+        numbers.add(n % 2)
+        total.add(n)
+        ordered.add((Timestamp(100 - n), n))
+        if value.read() == 4:
+            ordered.clear_range(Timestamp(99), Timestamp(100))
+            some = [v for _, v in ordered.read_range(Timestamp(0), Timestamp(99))]
+            yield sorted(bag.read()), sorted(numbers.read()), total.read(), some
+            bag.clear()
+            yield list(bag.read()), [], 0, []
+
+
+def state_kinds(pipeline):
+    out = keyed(pipeline, [('a', 1), ('a', 2), ('a', 3), ('a', 5)]) | beam.ParDo(Kinds())
+    assert_that(out, equal_to([([1, 2, 3, 5], [0, 1], 11, [5, 3, 2]), ([], [], 0, [])]))
+
+
+class LargeBag(beam.DoFn):
+    """A bag of more than one page."""
+    BAG = userstate.BagStateSpec('bag', coders.BytesCoder())
+
+    def process(self, element, bag=beam.DoFn.StateParam(BAG)):
+        for n in range(64):
+            bag.add(bytes([n]) * 100000)
+        yield [len(piece) for piece in bag.read()] == [100000] * 64
+
+
+def large_bag(pipeline):
+    out = keyed(pipeline, [('a', 1), ('b', 2)]) | beam.ParDo(LargeBag())
+    assert_that(out, equal_to([True, True]))
+
+
+def side_inputs(pipeline):
+    pairs = pipeline | 'pairs' >> beam.Create([('a', 1), ('b', 2), ('a', 3)])
+    one = pipeline | 'one' >> beam.Create([7])
+    none = pipeline | 'none' >> beam.Create([]).with_output_types(int)
+    unique = pipeline | 'unique' >> beam.Create([('x', 1), ('y', 2)])
+    out = pipeline | 'main' >> beam.Create(['a', 'b', 'c']) | beam.Map(
+        lambda key, single, default, items, mapping, multi: (
+            key, single, default, sorted(items), sorted(mapping.items()), sorted(multi[key])),
+        beam.pvalue.AsSingleton(one), beam.pvalue.AsSingleton(none, default_value=9), beam.pvalue.AsList(pairs),
+        beam.pvalue.AsDict(unique), beam.pvalue.AsMultiMap(pairs))
+    items, mapping = [('a', 1), ('a', 3), ('b', 2)], [('x', 1), ('y', 2)]
+    assert_that(out, equal_to([
+        ('a', 7, 9, items, mapping, [1, 3]), ('b', 7, 9, items, mapping, [2]), ('c', 7, 9, items, mapping, [])]))
+
+
+def replaced_model(pipeline):
+    """A model in the global window is replaced while the main input runs."""
+    events = (
+        TestStream(coder=coders.StrUtf8Coder())
+        .advance_watermark_to(0)
+        .add_elements(['x0', 'm1']).advance_processing_time(10)
+        .add_elements(['x1']).advance_processing_time(10)
+        .add_elements(['m2']).advance_processing_time(10)
+        .add_elements(['x2']).advance_processing_time(10)
+        .add_elements(['m3']).advance_processing_time(10)
+        .add_elements(['x3']).advance_processing_time(10)
+        .advance_watermark_to_infinity())
+    lines = pipeline | events
+    models = (
+        lines | 'models' >> beam.Filter(lambda line: line.startswith('m'))
+        | beam.WindowInto(
+            window.GlobalWindows(), trigger=trigger.Repeatedly(trigger.AfterCount(1)),
+            accumulation_mode=trigger.AccumulationMode.DISCARDING))
+    out = (
+        lines | 'mains' >> beam.Filter(lambda line: line.startswith('x'))
+        | beam.Map(lambda line, model: (line, model), beam.pvalue.AsSingleton(models)))
+    assert_that(out, equal_to([('x0', 'm1'), ('x1', 'm1'), ('x2', 'm2'), ('x3', 'm3')]))
+
+
+def redistributed(pipeline):
+    rows = keyed(pipeline, [('a', 1), ('b', 2), ('a', 3)]) | beam.WindowInto(window.FixedWindows(2))
+    stamp = lambda row, at=beam.DoFn.TimestampParam, of=beam.DoFn.WindowParam: (row, int(at), int(of.start))
+    wanted = [(('a', 1), 1, 0), (('b', 2), 2, 2), (('a', 3), 3, 2)]
+    flat = window.GlobalWindows()
+    plain = rows | beam.Reshuffle() | 'stamp' >> beam.Map(stamp) | 'flat' >> beam.WindowInto(flat)
+    assert_that(plain, equal_to(wanted), 'plain')
+    by_key = rows | beam.transforms.util.ReshufflePerKey() | 'stamp by key' >> beam.Map(stamp)
+    assert_that(by_key | 'flat by key' >> beam.WindowInto(flat), equal_to(wanted), 'by key')
+
+
+def batches(pipeline):
+    rows = pipeline | beam.Create([('a', n) for n in range(10)] + [('b', 7)])
+    plain = rows | beam.GroupIntoBatches(4) | 'sizes' >> beam.Map(lambda row: (row[0], len(list(row[1]))))
+    assert_that(plain, equal_to([('a', 4), ('a', 4), ('a', 2), ('b', 1)]), 'plain')
+    sharded = rows | beam.GroupIntoBatches.WithShardedKey(4) | 'all' >> beam.FlatMap(lambda row: row[1])
+    assert_that(sharded, equal_to(list(range(10)) + [7]), 'sharded')
+
+
+def flattened(pipeline):
+    numbers = pipeline | 'numbers' >> beam.Create([1, 2]).with_output_types(int)
+    words = pipeline | 'words' >> beam.Create(['a', 'b']).with_output_types(str)
+    out = (numbers, words) | beam.Flatten() | beam.Map(lambda any: (str(any), 1)) | beam.GroupByKey()
+    assert_that(out | beam.Map(lambda row: row[0]), equal_to(['1', '2', 'a', 'b']))
+
+
+PARTS = [sorted_input, stable_input, looping_timers, state_kinds, large_bag, side_inputs, replaced_model, redistributed,
+         batches, flattened]
+
+
+def main():
+    name, *arguments = sys.argv[1:]
+    part = {part.__name__: part for part in PARTS}[name]
+    pipeline = beam.Pipeline(options=PipelineOptions(arguments, streaming=name == 'replaced_model'))
+    part(pipeline)
+    state = pipeline.run().wait_until_finish()
+    print(json.dumps([name, state]))
+
+
+if __name__ == '__main__':
+    main()
