@@ -169,6 +169,37 @@ def replaced_model(pipeline):
     assert_that(out, equal_to([('x0', 'm1'), ('x1', 'm1'), ('x2', 'm2'), ('x3', 'm3')]))
 
 
+def quiet_panes(pipeline):
+    """Early, timely and late panes; a window with nothing new to say closes in silence."""
+    times = lambda *all: [window.TimestampedValue(t, t) for t in all]
+    events = (
+        TestStream(coder=coders.VarIntCoder()).advance_watermark_to(0)
+        .add_elements(times(1)).add_elements(times(2)).advance_watermark_to(20)
+        .add_elements(times(3)).add_elements(times(4)).advance_watermark_to(1000)
+        .add_elements(times(5)).advance_watermark_to_infinity())
+    once = trigger.AfterCount(1)
+    ends = trigger.AfterWatermark(early=once, late=once)
+    modes = trigger.AccumulationMode
+    rows = pipeline | events | beam.Map(lambda t: ('k', t))
+
+    def panes(name, of, when, mode, wanted):
+        out = (
+            rows | name + ' windows' >> beam.WindowInto(of, trigger=when, accumulation_mode=mode, allowed_lateness=100)
+            | name + ' group' >> beam.GroupByKey()
+            | name + ' tell' >> beam.Map(
+                lambda kv, pane=beam.DoFn.PaneInfoParam: (sorted(kv[1]), pane.timing, pane.index))
+            | name + ' flat' >> beam.WindowInto(window.GlobalWindows()))
+        assert_that(out, equal_to(wanted), name)
+
+    early, timely, late = range(3)
+    panes('discarding', window.FixedWindows(10), ends, modes.DISCARDING,
+          [([1], early, 0), ([2], early, 1), ([], timely, 2), ([3], late, 3), ([4], late, 4)])
+    panes('accumulating', window.FixedWindows(10), ends, modes.ACCUMULATING,
+          [([1], early, 0), ([1, 2], early, 1), ([1, 2], timely, 2), ([1, 2, 3], late, 3), ([1, 2, 3, 4], late, 4)])
+    panes('sessions', window.Sessions(10), trigger.Repeatedly(once), modes.DISCARDING,
+          [([1], early, 0), ([2], early, 0), ([3], late, 0), ([4], late, 0)])
+
+
 def redistributed(pipeline):
     rows = keyed(pipeline, [('a', 1), ('b', 2), ('a', 3)]) | beam.WindowInto(window.FixedWindows(2))
     stamp = lambda row, at=beam.DoFn.TimestampParam, of=beam.DoFn.WindowParam: (row, int(at), int(of.start))
@@ -195,14 +226,16 @@ def flattened(pipeline):
     assert_that(out | beam.Map(lambda row: row[0]), equal_to(['1', '2', 'a', 'b']))
 
 
-PARTS = [sorted_input, stable_input, looping_timers, state_kinds, large_bag, side_inputs, replaced_model, redistributed,
-         batches, flattened]
+PARTS = [sorted_input, stable_input, looping_timers, state_kinds, large_bag, side_inputs, replaced_model, quiet_panes,
+         redistributed, batches, flattened]
+
+STREAMING = ['replaced_model', 'quiet_panes']
 
 
 def main():
     name, *arguments = sys.argv[1:]
     part = {part.__name__: part for part in PARTS}[name]
-    pipeline = beam.Pipeline(options=PipelineOptions(arguments, streaming=name == 'replaced_model'))
+    pipeline = beam.Pipeline(options=PipelineOptions(arguments, streaming=name in STREAMING, allow_unsafe_triggers=True))
     part(pipeline)
     state = pipeline.run().wait_until_finish()
     print(json.dumps([name, state]))

@@ -62,6 +62,14 @@ impl Server {
 }
 
 impl Server {
+    /// Ends it as a power failure would.
+    ///
+    /// # Errors
+    /// When it can not be killed.
+    pub fn kill(self) -> Result<Ended> {
+        self.running.kill()
+    }
+
     /// Asks it to stop, and again at once when it says that it does.
     ///
     /// # Errors

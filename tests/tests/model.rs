@@ -45,6 +45,11 @@ fn a_model_is_replaced_while_the_pipeline_runs() -> Result<()> {
 }
 
 #[test]
+fn panes_of_python_are_early_timely_and_late_and_windows_close_in_silence() -> Result<()> {
+    part("quiet_panes")
+}
+
+#[test]
 fn reshuffles_keep_times_and_windows() -> Result<()> {
     part("redistributed")
 }

@@ -193,6 +193,8 @@ pub mod user_state {
 pub mod capability {
     /// Of a Go SDK's environment; the name of its image follows.
     pub const GO_SDK: &str = "beam:version:sdk_base:go";
+    /// Of a Python SDK's environment; the version of Python and the SDK's follow.
+    pub const PYTHON_SDK: &str = "beam:version:sdk_base:apache/beam_python";
 }
 
 /// Types of metrics.

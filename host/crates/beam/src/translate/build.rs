@@ -6,11 +6,11 @@ use super::{CollectionInfo, EnvironmentInfo, NativeSpec, Options, Role, StateInf
 use crate::coder::WireCoder;
 use crate::coder::table::{CoderTable, add, proto};
 use crate::error::{Result, invalid, refuse};
-use crate::urn::{coder, transform as urn};
+use crate::urn::{capability, coder, transform as urn};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use thalweg_core::graph::{CollectionId, EnvironmentId, Graph, Op, TransformId, UserOp};
-use thalweg_core::window::{WindowFn, Windowing};
+use thalweg_core::window::{Speaks, WindowFn, Windowing};
 use thalweg_proto::pipeline::{Components, PCollection, PTransform, Pipeline, is_bounded::Enum as IsBounded};
 
 /// How deep composites may be nested.
@@ -324,9 +324,19 @@ impl Builder {
         }
         let strategy = self.components.windowing_strategies.get(id);
         let strategy = strategy.ok_or_else(|| invalid(format!("there is no windowing strategy {id:?}")))?;
-        let windowing = Arc::new(windowing(strategy, extent)?);
+        let mut windowing = windowing(strategy, extent)?;
+        if self.is_python(&strategy.environment_id) {
+            // the Python SDK says EMIT_ALWAYS of every strategy: its users can not ask for it, and its own runners do not do it
+            windowing.closing = Speaks::IfNonempty;
+        }
+        let windowing = Arc::new(windowing);
         self.windowings.insert((id.clone(), extent), Arc::clone(&windowing));
         Ok(windowing)
+    }
+
+    fn is_python(&self, environment: &str) -> bool {
+        let environment = self.components.environments.get(environment);
+        environment.is_some_and(|e| e.capabilities.iter().any(|c| c.starts_with(capability::PYTHON_SDK)))
     }
 
     /// The environment that knows the windows of a strategy, where only an SDK does.
