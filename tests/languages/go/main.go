@@ -65,7 +65,7 @@ func main() {
 	}
 	for _, c := range result.Metrics().AllMetrics().Counters() {
 		if c.Name() == "seen" {
-			fmt.Printf("seen %d\n", c.Committed)
+			fmt.Printf("%s seen %d\n", *program, c.Committed)
 		}
 	}
 }

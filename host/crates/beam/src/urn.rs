@@ -195,6 +195,8 @@ pub mod capability {
     pub const GO_SDK: &str = "beam:version:sdk_base:go";
     /// Of a Python SDK's environment; the version of Python and the SDK's follow.
     pub const PYTHON_SDK: &str = "beam:version:sdk_base:apache/beam_python";
+    /// Of a Java SDK's environment; the version of Java and the SDK's own follow.
+    pub const JAVA_SDK: &str = "beam:version:sdk_base:apache/beam_java";
 }
 
 /// Types of metrics.

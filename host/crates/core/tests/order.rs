@@ -353,3 +353,58 @@ fn what_a_cut_stores_anew_stays_before_what_stood_behind_it() -> Result<()> {
     assert_eq!(of(&driver, 'b'), ["b0", "b1", "b2", "b3"]);
     Ok(())
 }
+
+/// Counts letters and tells them when the window ends; says of each bundle which keys it had.
+fn lone(called: bool, seen: &Arc<Mutex<Vec<Vec<String>>>>) -> Result<Driver> {
+    let mut t = Topology::new();
+    let lines = t.source("lines", vec![split(&names("a", 4)), split(&names("b", 4)), split(&names("c", 4))]);
+    let keyed = t.keyed("keyed", &tens());
+    t.user(by_letter("by letter", &tens()), &[lines], &[keyed]);
+    let told = t.plain("told", &Windowing::global());
+    let seen = Arc::clone(seen);
+    let count = User::new("count", move |work: &mut Work| {
+        let mut keys = Vec::new();
+        for piece in work.pieces() {
+            let (group, key) = match piece {
+                Piece::Element(e) => {
+                    let n = work.value(e.group, "n")?.map_or(0, |v| v[0]) + 1;
+                    work.set_value(e.group, "n", Some(&[n]))?;
+                    if !called {
+                        work.set_timer(e.group, "end", "", 9, EventTime(9));
+                    }
+                    (e.group, text(&e.key))
+                }
+                Piece::Timer(group, due) => {
+                    let n = work.value(group, "n")?.map_or(0, |v| v[0]);
+                    let key = text(&work.group(group).key);
+                    work.emit(0, b"", format!("{key}{n}").as_bytes(), due.hold, &[Window::Global]);
+                    (group, key)
+                }
+            };
+            assert_eq!(text(&work.group(group).key), key);
+            keys.push(key);
+        }
+        keys.sort();
+        keys.dedup();
+        seen.lock().expect("not poisoned").push(keys);
+        Ok(())
+    });
+    let count = count.state("n").timer("end", TimeDomain::Event).lone_keys();
+    let count = if called { count.on_expiry("end") } else { count };
+    t.user(count, &[keyed], &[told]);
+    out(&mut t, told);
+    t.driver(config(1))
+}
+
+#[test]
+fn a_bundle_has_one_key_alone_where_the_worker_does_not_say_which_it_means() -> Result<()> {
+    for called in [false, true] {
+        let seen = Arc::default();
+        let mut driver = lone(called, &seen)?;
+        assert_eq!(driver.run_to_end(), Outcome::Done);
+        assert_eq!(texts(&driver), ["a4", "b4", "c4"], "called: {called}");
+        let seen = seen.lock().expect("not poisoned");
+        assert!(seen.len() >= 6 && seen.iter().all(|keys| keys.len() == 1), "called: {called}, {seen:?}");
+    }
+    Ok(())
+}

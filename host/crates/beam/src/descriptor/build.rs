@@ -138,6 +138,7 @@ impl Build<'_> {
             sides,
             key,
             window,
+            lone_keys: self.worker.lone_keys,
             descriptor: self.made,
             truncate: None,
         };

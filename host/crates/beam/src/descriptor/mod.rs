@@ -123,6 +123,8 @@ pub struct StageWire {
     pub key: Arc<Coder>,
     /// Windows of state and timers.
     pub window: WindowCoder,
+    /// A bundle has one key alone, because the worker does not say of which one it asks for state.
+    pub lone_keys: bool,
     /// Of a stage that processes restrictions: how they are truncated instead.
     pub truncate: Option<Arc<StageWire>>,
 }

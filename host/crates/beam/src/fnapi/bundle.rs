@@ -335,11 +335,12 @@ impl Bundle {
 }
 
 impl Cells {
-    /// The group that a state key names. `key` is in outer encoding; a custom window comes without its end.
+    /// The group that a state key names. `key` is in outer encoding, `None` is the bundle's only one; a custom window comes without
+    /// its end.
     ///
     /// # Errors
     /// `STATE_FOREIGN_KEY` when it is not one of the bundle's.
-    pub fn group(&mut self, key: &[u8], window: Window) -> Result<u32> {
+    pub fn group(&mut self, key: Option<&[u8]>, window: Window) -> Result<u32> {
         let window = match window {
             Window::Custom { encoded, max } => {
                 let max = self.custom.get(&encoded).copied().unwrap_or(max);
@@ -347,7 +348,11 @@ impl Cells {
             }
             other => other,
         };
-        self.view.group_of(key, &window).ok_or_else(|| {
+        let found = match key {
+            Some(key) => self.view.group_of(key, &window),
+            None => self.view.lone_group(&window),
+        };
+        found.ok_or_else(|| {
             Error::new(
                 "STATE_FOREIGN_KEY",
                 Domain::Guest,

@@ -89,7 +89,8 @@ fn unsupported(what: &str) -> Error {
 /// A bundle's state that a request is about.
 struct Place {
     id: StateId,
-    key: Bytes,
+    /// `None`: the bundle's only one.
+    key: Option<Bytes>,
     window: Window,
 }
 
@@ -99,12 +100,16 @@ impl Place {
             let message = format!("transform {transform} has no state {name} in this stage");
             Error::new("STATE_UNKNOWN", Domain::Guest, message)
         })?;
+        let window = window_of(bundle.stage.window, window)?;
+        if bundle.stage.lone_keys && key.is_empty() {
+            return Ok(Self { id, key: None, window });
+        }
         let outer = bundle.stage.key.content(key)?;
-        Ok(Self { id, key: key.slice_ref(outer), window: window_of(bundle.stage.window, window)? })
+        Ok(Self { id, key: Some(key.slice_ref(outer)), window })
     }
 
     fn group(&self, cells: &mut Cells) -> Result<u32> {
-        cells.group(&self.key, self.window.clone())
+        cells.group(self.key.as_deref(), self.window.clone())
     }
 }
 

@@ -61,6 +61,7 @@ impl Asked {
             key: Arc::new(Coder::Bytes),
             window: WindowCoder::Global,
             descriptor: wire.descriptor.clone(),
+            lone_keys: false,
             truncate: None,
         };
         Self { wire: Arc::new(wire), stage: Arc::new(stage) }

@@ -137,7 +137,8 @@ impl FnApiWorker {
 
     fn request(&mut self, stage: &StageWire, start: &BundleStart) -> ProcessBundleRequest {
         let mut cache_tokens = Vec::new();
-        if !stage.states.is_empty() {
+        // a worker that does not name the key cannot keep one key's state apart from another's over bundles
+        if !stage.states.is_empty() && !stage.lone_keys {
             let CacheToken(token) = start.cache_token;
             let state = cache_token::Type::UserState(cache_token::UserState {});
             cache_tokens.push(Token { r#type: Some(state), token: token_bytes(self.number, token) });

@@ -1,9 +1,10 @@
 //! ParDo: its states, timers and side inputs; what it needs of the runner.
 
 use super::build::Builder;
+use super::environment::declaring;
 use super::{StateInfo, StateKind};
 use crate::error::{Result, invalid, payload, refuse};
-use crate::urn::{transform as urn, user_state};
+use crate::urn::{capability, transform as urn, user_state};
 use thalweg_core::graph::UserOp;
 use thalweg_core::id::StateId;
 use thalweg_core::port::worker::{StateSpec, TimeDomain};
@@ -69,10 +70,19 @@ impl Builder {
             expiry,
             sorted: par_do.requires_time_sorted_input,
             stable: par_do.requires_stable_input,
+            lone_keys: infos.iter().any(|s| s.kind == StateKind::Multimap)
+                && self.is_java(&transform.environment_id)?,
             sides: self.sides(transform, &par_do.side_inputs)?,
             ..UserOp::default()
         };
         Ok((user, infos))
+    }
+
+    /// Whether an environment is of the Java SDK, which up to 2.65 at least asks for maps and sets without their key.
+    fn is_java(&self, environment: &str) -> Result<bool> {
+        let Some(proto) = self.components.environments.get(environment) else { return Ok(false) };
+        let declaring = declaring(proto)?;
+        Ok(declaring.is_some_and(|e| e.capabilities.iter().any(|c| c.starts_with(capability::JAVA_SDK))))
     }
 }
 

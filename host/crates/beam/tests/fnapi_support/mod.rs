@@ -358,6 +358,7 @@ fn stage(capable: bool) -> StageWire {
         sides: vec![side("list"), side("map")],
         key: text(),
         window: WindowCoder::Global,
+        lone_keys: false,
         truncate: None,
     };
     let twin = StageWire {

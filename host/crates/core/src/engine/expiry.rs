@@ -149,6 +149,11 @@ impl Shard {
     pub(super) fn take_expired(&mut self, stage: StageId, spec: &WorkerStage, keyed: &mut Keyed) -> Result<()> {
         let id = BundleId(self.next_bundle);
         let most = self.config.bundle_rows_max.saturating_sub(keyed.timers.len());
+        let most = match (keyed.lone, keyed.leases.is_empty()) {
+            (false, _) => most,
+            (true, true) => 1,
+            (true, false) => return Ok(()),
+        };
         let watermark = self.state_watermark(stage);
         let Some(worker) = self.room(stage).worker() else { return Ok(()) };
         let Some(family) = worker.expires.filter(|_| worker.expiry.has_due(watermark)) else { return Ok(()) };
@@ -163,6 +168,7 @@ impl Shard {
                 continue;
             };
             keyed.leases.push(lease);
+            keyed.only = keyed.lone.then(|| group.key.clone());
             let set = TimerSet { fire: at.0, hold: group.window.max_timestamp(), pane: Pane::NO_FIRING };
             let name = Arc::new(TimerName { group, family, tag: Bytes::new() });
             keyed.timers.push(Taken { name, set, attempts: 0, losses: 0 });

@@ -13,6 +13,7 @@ use crate::state::{Lease, SideView, StateView, Take};
 use crate::time::{EventTime, ProcessingTime};
 use crate::timer::Taken;
 use crate::window::Window;
+use bytes::Bytes;
 use hashbrown::HashSet;
 use std::sync::Arc;
 
@@ -29,6 +30,10 @@ pub(super) struct Keyed {
     pub rows: Vec<(u32, u32, u32)>,
     /// Which keys it takes elements of.
     share: Share,
+    /// The only key it may have, once it has one and may have no other.
+    pub only: Option<Bytes>,
+    /// Whether it may have one key alone.
+    pub lone: bool,
     /// Hashes of keys with elements that wait for a retry: later elements of these keys wait, too.
     resting: HashSet<u64, foldhash::fast::FixedState>,
 }
@@ -237,7 +242,7 @@ impl Shard {
     /// Takes due timers, then elements of other keys, each key and window in one bundle at a time.
     fn start_keyed(&mut self, stage: StageId, spec: &WorkerStage, share: Share, now: ProcessingTime) -> Result<bool> {
         let id = BundleId(self.next_bundle);
-        let mut keyed = Keyed { share, ..Keyed::default() };
+        let mut keyed = Keyed { share, lone: spec.lone_keys, ..Keyed::default() };
         self.take_timers(stage, spec, now, &mut keyed)?;
         self.clear_waiting(stage);
         let (mut i, mut bytes) = (0, 0);
@@ -296,8 +301,15 @@ impl Shard {
         let (table, sort) = (&worker.table, worker.sort.as_ref());
         // elements of sorted input go before the timers of their time and after earlier ones
         let first = |g: &Group| sort.and_then(|sort| sort.first_of(g)).unwrap_or(EventTime::MAX);
+        let (lone, only) = (keyed.lone, &mut keyed.only);
         let mut free = |g: &Group, domain: TimeDomain, fire: i64| {
-            !table.is_busy(&g.key, g.hash, &g.window, id) && (domain == TimeDomain::Processing || first(g).0 > fire)
+            let free = only.as_ref().is_none_or(|key| *key == g.key)
+                && !table.is_busy(&g.key, g.hash, &g.window, id)
+                && (domain == TimeDomain::Processing || first(g).0 > fire);
+            if free && lone {
+                *only = Some(g.key.clone());
+            }
+            free
         };
         keyed.timers = worker.timers.take_due(watermark, clock, most, &mut free);
         // groups contiguous: timers of a group stand together, in the order they were due
@@ -334,6 +346,7 @@ impl Shard {
             let windows = batch.windows(row);
             let several = windows.len() > 1;
             let busy = !keyed.share.has(row.hash)
+                || keyed.only.as_ref().is_some_and(|only| only != key)
                 || (several && windows.iter().any(|w| worker.table.is_busy(key, row.hash, w, id)))
                 || (!keyed.resting.is_empty() && keyed.resting.contains(&row.hash));
             if busy {
@@ -362,6 +375,9 @@ impl Shard {
                 }
             });
             if free {
+                if keyed.lone && keyed.only.is_none() {
+                    keyed.only = Some(Bytes::copy_from_slice(key));
+                }
                 taken.push(*row);
             } else {
                 keyed.rows.truncate(before);

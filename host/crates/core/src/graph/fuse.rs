@@ -121,6 +121,7 @@ impl<'g> Fuser<'g> {
                     windowing: Arc::clone(&read.windowing),
                     sorted: user.sorted && user.keyed,
                     stable: user.stable,
+                    lone_keys: user.lone_keys,
                     keyed: user.keyed,
                     splittable: user.splittable,
                     unbounded: user.unbounded,

@@ -101,6 +101,8 @@ pub struct UserOp {
     /// Elements come from committed epochs alone, and after a crash in the same bundles.
     /// Source: `beam:requirement:pardo:stable_input:v1`.
     pub stable: bool,
+    /// A bundle may have one key alone: its worker does not say of which key it asks for state.
+    pub lone_keys: bool,
     /// Its side inputs: local name and collection.
     pub sides: Vec<(String, CollectionId, SideAccess)>,
     /// Must begin a stage of its own, fed by a shuffle: a splittable function's restrictions are spread.

@@ -107,6 +107,8 @@ pub struct WorkerStage {
     pub sorted: bool,
     /// Elements come from committed epochs alone, and after a crash in the same bundles.
     pub stable: bool,
+    /// A bundle has one key alone.
+    pub lone_keys: bool,
     /// States of all its transforms.
     pub states: Vec<StateSpec>,
     /// Timer families of all its transforms.

@@ -87,6 +87,15 @@ impl StateView {
         index.get(&wanted).copied()
     }
 
+    /// The index of a window of the view's only key, for workers that do not say of which key they ask.
+    pub fn lone_group(&mut self, window: &Window) -> Option<u32> {
+        let key = self.groups.first()?.key.clone();
+        if self.groups.iter().any(|group| group.key != key) {
+            return None;
+        }
+        self.group_of(&key, window)
+    }
+
     fn foreign() -> Error {
         Error::new(
             "STATE_FOREIGN_KEY",

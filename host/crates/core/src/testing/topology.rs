@@ -108,6 +108,13 @@ impl User {
         self
     }
 
+    /// Its worker does not say of which key it asks for state.
+    #[must_use]
+    pub fn lone_keys(mut self) -> Self {
+        self.op.lone_keys = true;
+        self
+    }
+
     /// It reads this side input.
     #[must_use]
     pub fn side(mut self, name: &str, collection: CollectionId, access: SideAccess) -> Self {
