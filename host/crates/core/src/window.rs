@@ -246,7 +246,7 @@ pub enum Speaks {
 pub enum AfterFinish {
     /// They are dropped and counted.
     Drop,
-    /// They go out when the window expires: of a bounded collection nothing is lost to a trigger.
+    /// They go out when the window expires: of a bounded collection, and in the global window, nothing is lost to a trigger.
     Keep,
 }
 

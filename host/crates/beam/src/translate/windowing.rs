@@ -47,6 +47,8 @@ pub fn windowing(strategy: &WindowingStrategy, extent: Extent) -> Result<Windowi
         .help("use the accumulation mode DISCARDING or ACCUMULATING"));
     }
     let accumulating = strategy.accumulation_mode == accumulation_mode::Enum::Accumulating as i32;
+    // Beam's runners differ about the global window; the Go SDK, which alone lets such triggers pass, expects to lose nothing there
+    let drops = extent == Extent::Unbounded && window_fn != WindowFn::Global;
     Ok(Windowing {
         window_fn,
         trigger: match extent {
@@ -68,7 +70,7 @@ pub fn windowing(strategy: &WindowingStrategy, extent: Extent) -> Result<Windowi
             Ok(closing_behavior::Enum::EmitAlways) => Speaks::Always,
             _ => Speaks::IfNonempty,
         },
-        after_finish: if extent == Extent::Unbounded { AfterFinish::Drop } else { AfterFinish::Keep },
+        after_finish: if drops { AfterFinish::Drop } else { AfterFinish::Keep },
     })
 }
 
