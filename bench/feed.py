@@ -31,6 +31,9 @@ class Lines(beam.PTransform):
     def expand(self, begin):
         return beam.pvalue.PCollection(begin.pipeline, element_type=str)
 
+    def get_windowing(self, unused_inputs):
+        return beam.Windowing(beam.window.GlobalWindows())
+
     def to_runner_api_parameter(self, unused_context):
         return 'thalweg:source:text:v1', json.dumps({'path': self.path, 'plain': True}).encode()
 

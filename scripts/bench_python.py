@@ -50,10 +50,11 @@ def cpu_of(pid):
 
 class Server:
     """A process that listens on a port of its own, stopped at the end."""
-    def __init__(self, argv, port, log):
+    def __init__(self, argv, port, log, path=''):
         self.port = port
         self.log = open(log, 'w', encoding='utf-8')
-        self.process = subprocess.Popen(argv, stdout=self.log, stderr=subprocess.STDOUT)
+        env = {**os.environ, 'PATH': path + os.environ['PATH']}
+        self.process = subprocess.Popen(argv, stdout=self.log, stderr=subprocess.STDOUT, env=env)
         for _ in range(300):
             try:
                 socket.create_connection(('localhost', port), 1).close()
@@ -141,47 +142,67 @@ def sample(args, size):
     return path
 
 
-def driver_rates(args):
-    """Documents a second by bundle size, as the bare driver feeds them."""
+def describe(args):
+    """The folder of what the bare driver needs."""
     folder = os.path.join(args.out, 'driver')
     os.makedirs(folder, exist_ok=True)
     events = os.path.join(args.data, 's10', 'events.jsonl')
     subprocess.run([args.python, 'bench/fnapi/make_descriptor.py', 'json', events, folder], check=True, capture_output=True)
-    sizes = ','.join(map(str, SIZES))
-    argv = [args.driver, '-python', args.python, '-dir', folder, '-udf', 'json', '-inflight', str(IN_FLIGHT), '-sizes', sizes,
-            '-secs', '2']
+    return folder
+
+
+def driver_rate(args, folder, size):
+    """Documents a second with bundles of a size, as the bare driver feeds them."""
+    argv = [args.driver, '-python', args.python, '-dir', folder, '-udf', 'json', '-inflight', str(IN_FLIGHT),
+            '-sizes', str(size), '-secs', '2']
     ended = subprocess.run(argv, capture_output=True, text=True, timeout=RUN_SECONDS, check=True)
     rows = [line.split() for line in ended.stdout.splitlines() if line.strip() and line.split()[0].isdigit()]
-    return {int(row[0]): float(row[4]) for row in rows}
+    return float(rows[0][4])
+
+
+def point(args, server, ends, folder, size):
+    """One point of the curve: of the rounds the middle one. The driver's run stands beside each of ours."""
+    rounds = []
+    for _ in range(args.rounds):
+        bare = driver_rate(args, folder, size or max(SIZES)) if args.driver else None
+        result = run([args.python, 'bench/feed.py', sample(args, size or max(SIZES)), str(size), *ends], server)
+        if isinstance(result, str):
+            return result
+        pairs, _, runner = result
+        elements = int(pairs['elements'])
+        rounds.append((float(pairs['rate']), bare, runner / elements * 1e6, elements, int(pairs['bundles'])))
+    rates, bares, costs, elements, bundles = zip(*rounds)
+    ratio = round(statistics.median(a / b for a, b in zip(rates, bares)), 3) if args.driver else ''
+    return {'bundle': size or 'adaptive', 'elements': elements[0], 'bundles': bundles[0],
+            'rate': round(statistics.median(rates)), 'bare_rate': round(statistics.median(bares)) if args.driver else '',
+            'ratio': ratio, 'runner_us': round(statistics.median(costs), 3)}
 
 
 def curve(args, servers):
     pool_port = free_port()
+    # the pool starts its workers as `python`
     pool = Server([args.python, '-m', 'apache_beam.runners.worker.worker_pool_main', f'--service_port={pool_port}'], pool_port,
-                  os.path.join(args.out, 'pool.log'))
+                  os.path.join(args.out, 'pool.log'), os.path.dirname(os.path.abspath(args.python)) + ':')
     server, points, good = servers['thalweg'], [], True
     try:
         ends = [f'localhost:{server.port}', f'localhost:{pool_port}']
         run([args.python, 'bench/feed.py', sample(args, 1), '0', *ends], server)  # warm up
-        bare = driver_rates(args) if args.driver else {}
+        folder = describe(args) if args.driver else ''
         for size in [*SIZES, 0]:
-            result = run([args.python, 'bench/feed.py', sample(args, size or 1000), str(size), *ends], server)
-            if isinstance(result, str):
-                print(f'DROPPED bundle size {size}: {result}', file=sys.stderr)
+            found = point(args, server, ends, folder, size)
+            if isinstance(found, str):
+                print(f'DROPPED bundle size {size}: {found}', file=sys.stderr)
                 good = False
-                continue
-            pairs, _, runner = result
-            elements = int(pairs['elements'])
-            points.append({'bundle': size, 'elements': elements, 'bundles': int(pairs['bundles']), 'rate': float(pairs['rate']),
-                           'bare_rate': bare.get(size, ''), 'runner_us': round(runner / elements * 1e6, 3)})
+            else:
+                points.append(found)
     finally:
         pool.stop()
     print(f"\nOne harness, JSON documents, thousands a second; the driver keeps {IN_FLIGHT} bundles in flight")
     print(f"  {'bundle':>8}{'thalweg':>10}{'driver':>10}{'ratio':>8}{'runner CPU us/element':>24}{'bundles':>9}")
     for p in points:
-        ratio = f"{p['rate'] / p['bare_rate']:.2f}" if p['bare_rate'] else '-'
+        ratio = p['ratio'] or '-'
         driver = f"{p['bare_rate'] / 1000:.2f}" if p['bare_rate'] else '-'
-        print(f"  {p['bundle'] or 'adaptive':>8}{p['rate'] / 1000:>10.2f}{driver:>10}{ratio:>8}{p['runner_us']:>24.3f}{p['bundles']:>9}")
+        print(f"  {p['bundle']:>8}{p['rate'] / 1000:>10.2f}{driver:>10}{ratio:>8}{p['runner_us']:>24.3f}{p['bundles']:>9}")
     if args.csv and points:
         with open(args.csv, 'w', newline='', encoding='utf-8') as file:
             writer = csv.DictWriter(file, list(points[0]), lineterminator='\n')

@@ -128,6 +128,7 @@ impl Builder {
             }
             urn::REDISTRIBUTE_ARBITRARILY => self.runner(id, transform, Op::Redistribute { by_key: false }),
             urn::PAR_DO => self.par_do(id, transform),
+            urn::WINDOW_INTO => self.window_into(id, transform),
             urn::COMBINE_PER_KEY => self.combine_per_key(id, transform, depth),
             urn::TEST_STREAM => self.test_stream(id, transform),
             // Python's and Java's are composites: an SDF splits the source, where the read of old is one bundle
@@ -191,7 +192,7 @@ impl Builder {
     }
 
     /// A primitive that a worker knows by its URN, with one input and nothing else.
-    fn worker(&mut self, id: &str, transform: &PTransform, urn: &str) -> Result<()> {
+    pub(super) fn worker(&mut self, id: &str, transform: &PTransform, urn: &str) -> Result<()> {
         if transform.environment_id.is_empty() && urn != urn::WINDOW_INTO {
             return Err(refuse(
                 "PIPELINE_TRANSFORM",
@@ -377,6 +378,6 @@ fn free(wanted: &str, taken: impl Fn(&str) -> bool) -> String {
     id
 }
 
-fn is_bounded(collection: &PCollection) -> bool {
+pub(super) fn is_bounded(collection: &PCollection) -> bool {
     collection.is_bounded != IsBounded::Unbounded as i32
 }

@@ -1,7 +1,7 @@
 //! Groupings, and combines around them.
 //!
-//! A combine is lifted where its windowing allows: accumulators are made before the grouping, merged after it, and
-//! turned into outputs. Else all values are grouped, and combined after.
+//! A combine is lifted where its windowing allows and it pays: accumulators are made before the grouping, merged after it,
+//! and turned into outputs. Else all values are grouped, and combined after.
 
 use super::build::Builder;
 use super::windowing::liftable;
@@ -71,11 +71,13 @@ impl Builder {
         let input = self.components.pcollections.get(input);
         let input = input.ok_or_else(|| invalid(format!("{name} combines nothing")))?.clone();
         let lift = liftable(&*self.windowing(&input)?);
-        if !lift && !transform.subtransforms.is_empty() {
+        let environment = self.combine_environment(transform, &combine)?;
+        let late = !lift || self.combines_late(&input, &environment)?;
+        if late && !transform.subtransforms.is_empty() {
             return self.visit_all(&transform.subtransforms, depth);
         }
-        let parts = Parts { id, transform, spec, environment: self.combine_environment(transform, &combine)? };
-        if lift { self.lifted(&parts, &combine, &input) } else { self.unlifted(&parts, &input) }
+        let parts = Parts { id, transform, spec, environment };
+        if late { self.unlifted(&parts, &input) } else { self.lifted(&parts, &combine, &input) }
     }
 
     /// The environment of a combine: its own, or that of its parts; none for a native one.

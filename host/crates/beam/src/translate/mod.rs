@@ -6,6 +6,7 @@
 //! splittable functions are taken apart, reshuffles become redistributions, `thalweg:*` composites are kept whole. It
 //! does not know how anything is executed.
 
+mod assign;
 mod build;
 mod combine;
 mod environment;

@@ -1,0 +1,64 @@
+//! Windows that the engine assigns itself, where an SDK would: fixed windows right in front of groupings.
+//!
+//! In: a `window_into` of an SDK. Out: whether it runs natively instead. A Python worker takes 14 us to put an element into its
+//! window and 10 us more to combine it ahead by key and window; the engine takes a fraction of one. So elements of a
+//! bounded collection that are only grouped next leave the worker before they have windows, and a combine of them is not lifted: there
+//! the lift costs more than the elements it saves. Unbounded ones stay lifted, because all values of an open window are kept.
+
+use super::build::Builder;
+use super::flatten::same;
+use crate::error::Result;
+use crate::urn::transform as urn;
+use thalweg_core::window::{Trigger, WindowFn, Windowing};
+use thalweg_proto::pipeline::{PCollection, PTransform};
+
+impl Builder {
+    /// A `window_into`: as the engine's own where that does the same for less, else in its environment.
+    pub(super) fn window_into(&mut self, id: &str, transform: &PTransform) -> Result<()> {
+        if !transform.environment_id.is_empty() && self.is_only_grouped(transform)? {
+            let native = PTransform { environment_id: String::new(), ..transform.clone() };
+            return self.worker(id, &native, urn::WINDOW_INTO);
+        }
+        self.worker(id, transform, urn::WINDOW_INTO)
+    }
+
+    /// Whether all that happens to the elements is that they are put into fixed windows and grouped.
+    fn is_only_grouped(&mut self, transform: &PTransform) -> Result<bool> {
+        let (Some(input), Some(output)) = (transform.inputs.values().next(), transform.outputs.values().next()) else {
+            return Ok(false);
+        };
+        let ends = (self.components.pcollections.get(input), self.components.pcollections.get(output));
+        let (Some(before), Some(after)) = (ends.0.cloned(), ends.1.cloned()) else { return Ok(false) };
+        // what a worker made is taken over byte by byte
+        let alike = same(&self.components.coders, &before.coder_id, &after.coder_id);
+        Ok(alike && self.is_assigned(&after)? && self.is_grouped(output))
+    }
+
+    /// Whether every consumer of a collection groups it. Composites count by their parts, which read it, too.
+    fn is_grouped(&self, collection: &String) -> bool {
+        let mut consumers = self.components.transforms.values().filter(|t| t.inputs.values().any(|c| c == collection));
+        let mut groups = false;
+        let all = consumers.all(|t| {
+            let urn = t.spec.as_ref().map_or("", |s| s.urn.as_str());
+            let grouping = [urn::GROUP_BY_KEY, urn::COMBINE_PER_KEY].contains(&urn);
+            groups |= grouping;
+            grouping || !t.subtransforms.is_empty() && !urn.starts_with(urn::OURS)
+        });
+        all && groups
+    }
+
+    /// Whether the windows of a collection are of the kind that the engine assigns for SDKs.
+    fn is_assigned(&mut self, collection: &PCollection) -> Result<bool> {
+        Ok(is_cheap(&*self.windowing(collection)?) && super::build::is_bounded(collection))
+    }
+
+    /// Whether a combine of a collection is better not lifted.
+    pub(super) fn combines_late(&mut self, input: &PCollection, environment: &str) -> Result<bool> {
+        Ok(!environment.is_empty() && self.is_assigned(input)?)
+    }
+}
+
+/// Fixed windows that speak once: every element is in one of them, and its group is complete when it is handed on.
+fn is_cheap(windowing: &Windowing) -> bool {
+    matches!(windowing.window_fn, WindowFn::Fixed { .. }) && windowing.trigger == Trigger::Default
+}
