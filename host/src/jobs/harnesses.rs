@@ -4,7 +4,7 @@ use super::is_sdk;
 use super::sizes::Sizes;
 use crate::compose::LocalWorkers;
 use crate::runtime::{Waker, WorkerFactory, WorkerSet};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use thalweg_beam::descriptor::{Endpoints, describe};
 use thalweg_beam::fnapi::{Environment, FnApiServer, FnApiWorker, Harness, HarnessSpec, Provision, Windows};
@@ -12,17 +12,21 @@ use thalweg_beam::job::PreparedJob;
 use thalweg_beam::translate::Translation;
 use thalweg_core::error::Result;
 use thalweg_core::graph::{EnvironmentId, Plan, StageKind};
-use thalweg_core::id::ShardId;
+use thalweg_core::id::{ShardId, StageId};
 
 /// The harnesses of a job, by environment. Cheap to clone; when the last clone goes, the workers are told to stop.
 #[derive(Clone)]
 pub struct Harnesses(Arc<All>);
 
-struct All(BTreeMap<EnvironmentId, Vec<Harness>>);
+struct All {
+    harnesses: BTreeMap<EnvironmentId, Vec<Harness>>,
+    /// Stages that read large values piece by piece.
+    pieces: BTreeSet<StageId>,
+}
 
 impl Drop for All {
     fn drop(&mut self) {
-        self.0.values().flatten().for_each(Harness::end);
+        self.harnesses.values().flatten().for_each(Harness::end);
     }
 }
 
@@ -37,12 +41,17 @@ impl Harnesses {
     ) -> Result<Self> {
         let endpoints = Endpoints::at(server.endpoint());
         let mut wanted = Vec::new();
+        let mut pieces = BTreeSet::new();
         for (i, info) in translation.environments.iter().enumerate().filter(|(_, e)| is_sdk(e)) {
             let id = EnvironmentId(i as u32);
             let mut stages = BTreeMap::new();
             for stage in &plan.stages {
                 if matches!(&stage.kind, StageKind::Worker(w) if w.environment == Some(id)) {
-                    stages.insert(stage.id, describe(translation, plan, stage.id, &endpoints)?);
+                    let wire = describe(translation, plan, stage.id, &endpoints)?;
+                    if wire.inputs.iter().all(|input| input.paged) {
+                        pieces.insert(stage.id);
+                    }
+                    stages.insert(stage.id, wire);
                 }
             }
             if stages.is_empty() {
@@ -70,13 +79,18 @@ impl Harnesses {
         for (id, spec) in wanted {
             all.entry(id).or_default().push(server.harness(spec));
         }
-        Ok(Self(Arc::new(All(all))))
+        Ok(Self(Arc::new(All { harnesses: all, pieces })))
+    }
+
+    /// The stages that read large values piece by piece.
+    pub fn pieces(&self) -> &BTreeSet<StageId> {
+        &self.0.pieces
     }
 
     /// Stops all workers, at most as long as their pools may take.
     pub async fn stop(&self) {
-        self.0.0.values().flatten().for_each(Harness::end); // all at once
-        for harness in self.0.0.values().flatten() {
+        self.0.harnesses.values().flatten().for_each(Harness::end); // all at once
+        for harness in self.0.harnesses.values().flatten() {
             harness.stop().await;
         }
     }
@@ -91,7 +105,7 @@ pub struct AllWorkers {
 impl WorkerFactory for AllWorkers {
     fn make(&self, shard: ShardId, waker: Waker) -> Result<WorkerSet> {
         let mut workers = self.local.make()?;
-        for (environment, list) in &self.harnesses.0.0 {
+        for (environment, list) in &self.harnesses.0.harnesses {
             // a shard keeps to one worker, so that a key's bundles always meet the same one
             if let Some(harness) = list.get(usize::from(shard.0) % list.len().max(1)) {
                 workers.push((Some(*environment), Box::new(FnApiWorker::new(harness, Arc::clone(&waker)))));

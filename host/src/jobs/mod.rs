@@ -116,8 +116,9 @@ impl JobRunner for Jobs {
         let dir = self.limits.states.as_ref().map(|states| states.of(&job)).transpose()?;
         let name = dir.as_ref().map_or(&job.id, |dir| &dir.name);
         let composer = self.composer.clone().with_state_dir(dir.as_ref().map(|dir| dir.path.clone()));
-        let composed = composer.compose(&mut translation, name)?;
+        let mut composed = composer.compose(&mut translation, name)?;
         let harnesses = Harnesses::start(&self.workers, &translation, &composed.plan, &job, &sizes)?;
+        Arc::make_mut(&mut composed.plan).read_in_pieces(harnesses.pieces());
         reporter.message(Importance::Detailed, format!("{} stages", composed.plan.stages.len()));
         running::start(Start {
             config: sizes.config,

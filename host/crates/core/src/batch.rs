@@ -7,6 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::id::{KeyGroup, key_hash};
+use crate::port::scratch::Chunk;
 use crate::time::EventTime;
 use crate::window::{Window, WindowSet};
 use bytes::Bytes;
@@ -94,6 +95,18 @@ impl Pane {
     pub const NO_FIRING: Self = Self { timing: Timing::Unknown, first: true, last: true, index: 0, non_speculative: 0 };
 }
 
+/// A grouped value too large for an arena: its elements in nested encoding, in pieces that never cut one.
+#[derive(Clone, Debug)]
+pub struct Large {
+    /// Pieces put away, in order.
+    pub pieces: Arc<Vec<Arc<Chunk>>>,
+    /// The last piece.
+    pub rest: Bytes,
+}
+
+/// What stands in the arena for a large value: no coder takes it for a value.
+const LARGE: u8 = 0xff;
+
 /// A shared, immutable run of elements.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -101,6 +114,8 @@ pub struct Batch {
     rows: Arc<Vec<Row>>,
     windows: Arc<Vec<WindowSet>>,
     panes: Arc<Vec<Pane>>,
+    /// Large values by where their rows' values begin, ascending.
+    large: Arc<Vec<(u32, Large)>>,
     min_time: EventTime,
     bytes: usize,
 }
@@ -132,7 +147,7 @@ impl Batch {
             min_time = min_time.min(row.time);
             bytes += row.key.len() + row.value.len() + size_of::<Row>();
         }
-        Self { arena, rows: Arc::new(rows), windows, panes, min_time, bytes }
+        Self { arena, rows: Arc::new(rows), windows, panes, large: Arc::default(), min_time, bytes }
     }
 
     /// The rows.
@@ -207,6 +222,27 @@ impl Batch {
         self.slice(row.value)
     }
 
+    /// The value of a row, if it is too large for the arena: what stands there then is no value.
+    #[must_use]
+    pub fn large(&self, row: &Row) -> Option<&Large> {
+        if self.large.is_empty() {
+            return None;
+        }
+        let at = self.large.binary_search_by_key(&row.value.start, |(start, _)| *start).ok()?;
+        self.large.get(at).map(|(_, large)| large)
+    }
+
+    /// Whether any row may have a large value.
+    #[must_use]
+    pub fn has_large(&self) -> bool {
+        !self.large.is_empty()
+    }
+
+    fn with_large(mut self, large: Arc<Vec<(u32, Large)>>) -> Self {
+        self.large = large;
+        self
+    }
+
     /// Windows of a row.
     #[must_use]
     pub fn windows(&self, row: &Row) -> &[Window] {
@@ -222,7 +258,8 @@ impl Batch {
     /// A batch of some of the rows, sharing everything else.
     #[must_use]
     pub fn with_rows(&self, rows: Vec<Row>) -> Self {
-        Self::trusted(self.arena.clone(), rows, Arc::clone(&self.windows), Arc::clone(&self.panes))
+        let parts = Self::trusted(self.arena.clone(), rows, Arc::clone(&self.windows), Arc::clone(&self.panes));
+        parts.with_large(Arc::clone(&self.large))
     }
 
     /// The first `n` rows and the others.
@@ -235,7 +272,8 @@ impl Batch {
     /// The same rows with other windows and panes; used where the runner itself assigns windows.
     #[must_use]
     pub fn with_windows(&self, rows: Vec<Row>, windows: Vec<WindowSet>) -> Self {
-        Self::trusted(self.arena.clone(), rows, Arc::new(windows), Arc::clone(&self.panes))
+        let parts = Self::trusted(self.arena.clone(), rows, Arc::new(windows), Arc::clone(&self.panes));
+        parts.with_large(Arc::clone(&self.large))
     }
 }
 
@@ -254,6 +292,7 @@ pub struct BatchBuilder {
     rows: Vec<Row>,
     windows: Vec<WindowSet>,
     panes: Vec<Pane>,
+    large: Vec<(u32, Large)>,
 }
 
 impl BatchBuilder {
@@ -293,6 +332,13 @@ impl BatchBuilder {
         write(&mut self.arena);
         let value = Span { start, end: self.arena.len() as u32 };
         self.rows.push(Row { key, value, time, hash, windows, pane });
+    }
+
+    /// Appends a keyed element with a large value.
+    pub fn push_large(&mut self, key: &[u8], hash: u64, time: EventTime, windows: &[Window], pane: Pane, large: Large) {
+        self.push_with(key, hash, time, windows, pane, |arena| arena.push(LARGE));
+        let start = self.rows.last().map_or(0, |row| row.value.start);
+        self.large.push((start, large));
     }
 
     fn append(&mut self, bytes: &[u8]) -> Span {
@@ -344,7 +390,9 @@ impl BatchBuilder {
     /// The batch; the builder is empty afterwards.
     pub fn finish(&mut self) -> Batch {
         let built = std::mem::take(self);
-        Batch::trusted(Bytes::from(built.arena), built.rows, Arc::new(built.windows), Arc::new(built.panes))
+        let batch =
+            Batch::trusted(Bytes::from(built.arena), built.rows, Arc::new(built.windows), Arc::new(built.panes));
+        if built.large.is_empty() { batch } else { batch.with_large(Arc::new(built.large)) }
     }
 }
 

@@ -3,7 +3,7 @@
 //! In: the writes of one epoch, with keys laid out by `core::state::layout`. Out: an atomic, synced commit, and reads of
 //! committed cells. Knows nothing of jobs, stages or what a cell means.
 //!
-//! A store is one directory:
+//! Beside it stands scratch space, for values that a job in memory cannot hold there. A store is one directory:
 //!
 //! | entry | what it is |
 //! |---|---|
@@ -16,8 +16,10 @@ mod acknowledged;
 mod error;
 mod lock;
 mod options;
+mod scratch;
 mod store;
 mod version;
 
 pub use options::{FsyncPolicy, Options};
+pub use scratch::FileScratch;
 pub use store::RocksStateStore;

@@ -79,7 +79,7 @@ impl Feed {
                 buffer.reserve(batch.weight().min(self.chunk_bytes + self.chunk_bytes / 8));
             }
             let step = rest.get(..STEP).unwrap_or(rest);
-            let large = self.pages.and_then(|pages| step.iter().position(|row| pages.is_paged(row)));
+            let large = self.pages.and_then(|pages| step.iter().position(|row| pages.is_paged(batch, row)));
             // rows before a large one go first, then the large one alone
             let step = step.get(..large.map_or(STEP, |at| at.max(1))).unwrap_or(step);
             let head = self.pages.filter(|_| large == Some(0)).zip(step.first());
@@ -115,7 +115,7 @@ impl Feed {
                     let batch = batches.get(*index as usize);
                     let row = batch.and_then(|batch| batch.rows().get(*place as usize));
                     if let (Some(group), Some(batch), Some(row)) = (group, batch, row) {
-                        let paged = self.pages.filter(|pages| pages.is_paged(row));
+                        let paged = self.pages.filter(|pages| pages.is_paged(batch, row));
                         match paged.and_then(|pages| pages.head(&wire.coder, batch, (*index, *place))) {
                             Some(head) => wire.coder.encode_as(&head, Some(&group.window), batch, row, &mut data),
                             None => wire.coder.encode_in(&group.window, batch, row, &mut data),

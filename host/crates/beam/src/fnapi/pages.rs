@@ -9,7 +9,7 @@
 
 use crate::coder::WireCoder;
 use bytes::Bytes;
-use thalweg_core::batch::{Batch, Row};
+use thalweg_core::batch::{Batch, Large, Row};
 use thalweg_core::coder::{Coder, write_varint};
 use thalweg_core::error::{Domain, Error, Result};
 use thalweg_core::port::worker::Input;
@@ -18,6 +18,8 @@ use thalweg_core::port::worker::Input;
 const COUNT: usize = 4;
 /// What stands for the count when it is not known, and for the block that a token replaces.
 const UNKNOWN: i32 = -1;
+/// Bits of a place within a piece.
+const HALF: u32 = 32;
 
 /// Part of a value: elements, how many, and where the next part begins.
 #[derive(Debug)]
@@ -59,38 +61,68 @@ pub(super) struct Pages {
 impl Pages {
     /// Whether a batch has a value to be paged. Cost: nothing for small batches.
     pub fn any(&self, batch: &Batch) -> bool {
-        batch.arena().len() > self.over && batch.rows().iter().any(|row| self.is_paged(row))
+        let may = batch.has_large() || batch.arena().len() > self.over;
+        may && batch.rows().iter().any(|row| self.is_paged(batch, row))
     }
 
     /// Whether the value of a row is.
-    pub fn is_paged(&self, row: &Row) -> bool {
-        row.value.len() > self.over
+    pub fn is_paged(&self, batch: &Batch, row: &Row) -> bool {
+        row.value.len() > self.over || batch.large(row).is_some()
     }
 
     /// The form of a value in its element; `None` where it can only be sent whole: its elements have no known ends.
+    /// One that was put away is not read for it: all its pages are asked for.
     pub fn head(&self, coder: &WireCoder, batch: &Batch, (index, row): (u32, u32)) -> Option<Vec<u8>> {
+        if batch.rows().get(row as usize).is_some_and(|row| batch.large(row).is_some()) {
+            return Some(form(&Page { data: &[], count: 0, next: None }, Token { batch: index, row, from: 0 }));
+        }
         let values = values_of(coder, batch, row)?;
         let first = page(values.0, values.1, 0, self.first).ok()?;
-        let next = first.next?;
-        let mut out = Vec::with_capacity(first.data.len() + 48);
-        out.extend_from_slice(&UNKNOWN.to_be_bytes());
+        let from = first.next? as u64;
+        Some(form(&first, Token { batch: index, row, from }))
+    }
+}
+
+/// An element's value: the first page, and the token by which the rest is asked for.
+fn form(first: &Page<'_>, token: Token) -> Vec<u8> {
+    let mut out = Vec::with_capacity(first.data.len() + 48);
+    out.extend_from_slice(&UNKNOWN.to_be_bytes());
+    if first.count > 0 {
         write_varint(&mut out, first.count);
         out.extend_from_slice(first.data);
-        write_varint(&mut out, i64::from(UNKNOWN).cast_unsigned());
-        let token = Token { batch: index, row, from: next as u64 }.to_bytes();
-        write_varint(&mut out, token.len() as u64);
-        out.extend_from_slice(&token);
-        Some(out)
     }
+    write_varint(&mut out, i64::from(UNKNOWN).cast_unsigned());
+    let token = token.to_bytes();
+    write_varint(&mut out, token.len() as u64);
+    out.extend_from_slice(&token);
+    out
+}
+
+/// A page of a value that was put away. `from` is the number of the piece and, in its lower half, where in the piece the page begins.
+fn page_of(large: &Large, coder: &Coder, from: u64, bytes: usize) -> Result<(Vec<u8>, Option<u64>)> {
+    let (number, at) = ((from >> HALF) as usize, (from & u64::from(u32::MAX)) as usize);
+    let piece = match large.pieces.get(number) {
+        Some(piece) => piece.read()?,
+        None => large.rest.clone(),
+    };
+    let found = page(&piece, coder, at, bytes)?;
+    let next_piece = || (number < large.pieces.len()).then(|| (number as u64 + 1) << HALF);
+    let next = found.next.map(|at| (number as u64) << HALF | at as u64).or_else(next_piece);
+    Ok((found.data.to_vec(), next))
+}
+
+/// The coder of what is grouped.
+fn element_of(coder: &WireCoder) -> Option<&Coder> {
+    let (_, value) = coder.element.kv()?;
+    if let Coder::Iterable(element) = value.as_ref() { Some(element) } else { None }
 }
 
 /// The elements of a row's value, behind their count, and their coder.
 fn values_of<'b>(coder: &'b WireCoder, batch: &'b Batch, row: u32) -> Option<(&'b [u8], &'b Coder)> {
-    let (_, value) = coder.element.kv()?;
-    let Coder::Iterable(element) = value.as_ref() else { return None };
+    let element = element_of(coder)?;
     let bytes = batch.value(batch.rows().get(row as usize)?);
     let (count, values) = bytes.split_first_chunk::<COUNT>()?;
-    (i32::from_be_bytes(*count) >= 0).then_some((values, element.as_ref()))
+    (i32::from_be_bytes(*count) >= 0).then_some((values, element))
 }
 
 /// Names the rest of a value within its bundle.
@@ -148,8 +180,12 @@ pub(super) fn read(
     };
     let token = Token::read(token).ok_or_else(foreign)?;
     let batch = kept.get(token.batch as usize).and_then(Option::as_ref).ok_or_else(foreign)?;
-    let (values, element) = values_of(coder, batch, token.row).ok_or_else(foreign)?;
     let from = <[u8; 8]>::try_from(continuation).map_or(token.from, u64::from_be_bytes);
+    if let Some(large) = batch.rows().get(token.row as usize).and_then(|row| batch.large(row)) {
+        let (data, next) = page_of(large, element_of(coder).ok_or_else(foreign)?, from, bytes)?;
+        return Ok((data, next.map(|at| Bytes::copy_from_slice(&at.to_be_bytes())).unwrap_or_default()));
+    }
+    let (values, element) = values_of(coder, batch, token.row).ok_or_else(foreign)?;
     let found = page(values, element, usize::try_from(from).map_err(|_| foreign())?, bytes)?;
     let next = found.next.map(|at| Bytes::copy_from_slice(&(at as u64).to_be_bytes())).unwrap_or_default();
     Ok((found.data.to_vec(), next))
@@ -206,7 +242,7 @@ mod tests {
     fn a_large_value_is_read_whole_page_by_page_and_a_small_one_stays_as_it_is() -> Result<()> {
         let (pages, batch) = (Pages { over: 100, first: 64 }, grouped(1000));
         assert!(pages.any(&batch));
-        assert!(!pages.is_paged(&batch.rows()[0]));
+        assert!(!pages.is_paged(&batch, &batch.rows()[0]));
         let head = pages.head(&coder(), &batch, (0, 1)).expect("paged");
         assert!(head.len() < 150);
         let kept = kept(&Input::Elements { batches: vec![(0, batch.clone())] }, Some(pages));

@@ -36,7 +36,7 @@ impl Builder {
 
     /// Whether every consumer of a collection groups it. Composites count by their parts, which read it, too.
     fn is_grouped(&self, collection: &String) -> bool {
-        let mut consumers = self.components.transforms.values().filter(|t| t.inputs.values().any(|c| c == collection));
+        let mut consumers = self.components.transforms.values().filter(|t| reads(t, collection));
         let mut groups = false;
         let all = consumers.all(|t| {
             let urn = t.spec.as_ref().map_or("", |s| s.urn.as_str());
@@ -52,10 +52,55 @@ impl Builder {
         Ok(is_cheap(&*self.windowing(collection)?) && super::build::is_bounded(collection))
     }
 
+    /// Takes back lifts that an SDK has made and that do not pay: the values are grouped as they are, and combined after. What is
+    /// left out is nobody's any more.
+    pub(super) fn unlift(&mut self) -> Result<()> {
+        let of = |t: &PTransform, urn: &str| t.spec.as_ref().is_some_and(|s| s.urn == urn);
+        let lifts: Vec<String> = {
+            let all = self.components.transforms.iter();
+            all.filter(|(_, t)| of(t, urn::COMBINE_PRECOMBINE)).map(|(id, _)| id.clone()).collect()
+        };
+        for lift in lifts {
+            let next = |id: &str, urn: &str| {
+                let output = self.components.transforms.get(id)?.outputs.values().next()?;
+                let mut readers = self.components.transforms.iter().filter(|(_, t)| reads(t, output));
+                let (reader, None) = (readers.next()?, readers.next()) else { return None };
+                of(reader.1, urn).then(|| reader.0.clone())
+            };
+            let Some(group) = next(&lift, urn::GROUP_BY_KEY) else { continue };
+            let Some(merge) = next(&group, urn::COMBINE_MERGE) else { continue };
+            let Some(extract) = next(&merge, urn::COMBINE_EXTRACT) else { continue };
+            let get = |id: &str| self.components.transforms.get(id).cloned().unwrap_or_default();
+            let (inputs, grouped) = (get(&lift).inputs, get(&group).outputs);
+            let input = inputs.values().next().and_then(|input| self.components.pcollections.get(input)).cloned();
+            let Some(input) = input else { continue };
+            if !self.combines_late(&input, &get(&extract).environment_id)? {
+                continue;
+            }
+            if let Some(group) = self.components.transforms.get_mut(&group) {
+                group.inputs = inputs;
+            }
+            if let Some(extract) = self.components.transforms.get_mut(&extract) {
+                extract.inputs = grouped;
+                extract.spec.iter_mut().for_each(|spec| urn::COMBINE_GROUPED.clone_into(&mut spec.urn));
+            }
+            for gone in [lift, merge] {
+                self.components.transforms.remove(&gone);
+                let parents = self.components.transforms.values_mut().map(|t| &mut t.subtransforms);
+                parents.chain([&mut self.pipeline.root_transform_ids]).for_each(|ids| ids.retain(|id| *id != gone));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a combine of a collection is better not lifted.
     pub(super) fn combines_late(&mut self, input: &PCollection, environment: &str) -> Result<bool> {
         Ok(!environment.is_empty() && self.is_assigned(input)?)
     }
+}
+
+fn reads(transform: &PTransform, collection: &String) -> bool {
+    transform.inputs.values().any(|c| c == collection)
 }
 
 /// Fixed windows that speak once: every element is in one of them, and its group is complete when it is handed on.

@@ -58,11 +58,13 @@ impl Shard {
         bundle.pace.metrics = Metrics::default();
         bundle.result = Some(result);
         let (stage, lane) = (bundle.stage, bundle.lane);
+        let output = bundle.output_weight;
         let (rows, took) = (bundle.rows(), now.0.saturating_sub(bundle.started.0));
-        let target = self.config.bundle_ms;
+        let (target, output_bytes) = (self.config.bundle_ms, self.config.queue_bytes_max);
         self.attempted(metrics);
         if let Some(room) = self.room(stage).worker() {
             room.sizer.done(rows, took, target);
+            room.sizer.put_out(rows, output, output_bytes);
             room.running = room.running.saturating_sub(1);
         }
         let Some(lane) = lane else { return self.apply(id, now) };

@@ -2,7 +2,7 @@
 
 use super::event::{Effect, Envelope, Event, Message, Report};
 use super::sealed::Sealing;
-use super::stages::StageRoom;
+use super::stages::{Room, StageRoom};
 use crate::error::Result;
 use crate::graph::{EnvironmentId, Plan, StageKind};
 use crate::id::{BundleId, CacheToken, Epoch, Partition, ShardId, SourceId, SplitId, StageId};
@@ -168,6 +168,13 @@ impl Shard {
             }
         }
         let mut stages: Vec<StageRoom> = plan.stages.iter().map(|s| StageRoom::new(s, &config, &splits)).collect();
+        if !store.holds_cells() {
+            for room in &mut stages {
+                if let Room::Group(group) = &mut room.room {
+                    group.spill(store.scratch());
+                }
+            }
+        }
         // ids grow over the life of the job: bags order their chunks by them
         let first = (last.0 + 1) << 32;
         // and a run never takes up the cache tokens of the one before it

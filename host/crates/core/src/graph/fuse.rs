@@ -165,6 +165,7 @@ impl<'g> Fuser<'g> {
             windowing: Arc::clone(&input.windowing),
             environment: input.window_environment,
             whole: false,
+            pieces: false,
         })
     }
 
@@ -236,6 +237,7 @@ impl<'g> Fuser<'g> {
                 windowing: Arc::clone(&c.windowing),
                 environment: c.window_environment,
                 whole: true,
+                pieces: false,
             });
             let group = self.push_stage(&format!("{name}/panes"), kind);
             self.connect(collection, group, 0, Route::Single)?;

@@ -5,6 +5,7 @@ use crate::coder::Coder;
 use crate::id::{EdgeId, SinkId, SourceId, StageId, StateId};
 use crate::port::worker::{StateSpec, TimeDomain};
 use crate::window::Windowing;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// How elements of an edge find their shard.
@@ -162,6 +163,8 @@ pub struct GroupStage {
     pub environment: Option<EnvironmentId>,
     /// Elements are grouped whole, under the empty key: the panes of a side input.
     pub whole: bool,
+    /// All who take its output read large values piece by piece.
+    pub pieces: bool,
 }
 
 /// A stage that keeps a side input on every shard.
@@ -201,6 +204,22 @@ impl Plan {
     #[expect(clippy::indexing_slicing, reason = "ids are positions of this plan, made with it")]
     pub fn stage(&self, id: StageId) -> &Stage {
         &self.stages[id.0 as usize]
+    }
+
+    /// Notes which worker stages read large grouped values piece by piece: groupings that feed no others need not hand them out
+    /// whole. Stages that keep their input in order of time, or store it, have to have it whole.
+    pub fn read_in_pieces(&mut self, stages: &BTreeSet<StageId>) {
+        let reads = |id: StageId| match &self.stage(id).kind {
+            StageKind::Worker(worker) => stages.contains(&id) && !worker.sorted && !worker.stable,
+            _ => false,
+        };
+        let feeds = |stage: &Stage| stage.outputs.iter().flat_map(|o| &o.edges).all(|edge| reads(self.edge(*edge).to));
+        let found: Vec<bool> = self.stages.iter().map(feeds).collect();
+        for (stage, pieces) in self.stages.iter_mut().zip(found) {
+            if let StageKind::Group(group) = &mut stage.kind {
+                group.pieces = pieces && !group.whole;
+            }
+        }
     }
 
     /// Whether the elements of a stage are restrictions of a splittable function.

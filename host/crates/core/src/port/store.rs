@@ -3,6 +3,7 @@
 //! What is stored are cells: an encoded [`CellKey`](crate::state::CellKey) and bytes. The layout of keys is
 //! core's (`state::layout`), so every store orders them alike, byte by byte.
 
+use super::scratch::Scratch;
 use crate::error::Result;
 use crate::id::Epoch;
 use bytes::Bytes;
@@ -28,6 +29,11 @@ pub trait StateRead: Send + Sync {
     /// Whether committed cells can be read back. `false` for a job in memory alone: then the engine's own cells are all
     /// there is, and it never evicts one.
     fn holds_cells(&self) -> bool;
+
+    /// Scratch space for values too large for the memory. `None`: then they stay in memory.
+    fn scratch(&self) -> Option<Arc<dyn Scratch>> {
+        None
+    }
 }
 
 /// The commit authority of an embedded job.
@@ -53,6 +59,15 @@ pub trait StateStore: Send {
 #[derive(Debug, Default, Clone)]
 pub struct NullStore {
     last: Epoch,
+    scratch: Option<Arc<dyn Scratch>>,
+}
+
+impl NullStore {
+    /// The same with scratch space.
+    #[must_use]
+    pub fn with_scratch(scratch: Arc<dyn Scratch>) -> Self {
+        Self { scratch: Some(scratch), ..Self::default() }
+    }
 }
 
 impl StateRead for NullStore {
@@ -66,6 +81,10 @@ impl StateRead for NullStore {
 
     fn holds_cells(&self) -> bool {
         false
+    }
+
+    fn scratch(&self) -> Option<Arc<dyn Scratch>> {
+        self.scratch.clone()
     }
 }
 

@@ -17,11 +17,13 @@ const SLOW: usize = 4;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sizer {
     rows: usize,
+    /// What the size of the outputs allows.
+    most: usize,
 }
 
 impl Default for Sizer {
     fn default() -> Self {
-        Self { rows: FIRST }
+        Self { rows: FIRST, most: usize::MAX }
     }
 }
 
@@ -29,7 +31,25 @@ impl Sizer {
     /// How many elements the next bundle may have, at most `most`.
     #[must_use]
     pub fn rows(&self, most: usize) -> usize {
-        self.rows.min(most).max(1)
+        self.rows.min(self.most).min(most).max(1)
+    }
+
+    /// A bundle of `rows` elements put out `bytes`, of which one should put out no more than `most`: outputs are in memory until the
+    /// bundle is done.
+    ///
+    /// ```
+    /// use thalweg_core::stage::Sizer;
+    /// let mut size = Sizer::default();
+    /// size.put_out(64, 64 << 20, 16 << 20);
+    /// assert_eq!(size.rows(100_000), 16);
+    /// size.done(16, 1, 500);
+    /// assert_eq!(size.rows(100_000), 16); // quick, but with large outputs
+    /// ```
+    pub fn put_out(&mut self, rows: usize, bytes: usize, most: usize) {
+        self.most = match bytes.div_ceil(rows.max(1)) {
+            0 => usize::MAX,
+            each => (most / each).max(1),
+        };
     }
 
     /// A bundle of `rows` elements took `took_ms` of the `target_ms` that one may take.
@@ -113,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_small_bundle_that_waited_for_large_ones_does_not_shrink_them() {
-        let mut size = Sizer { rows: 10_000 };
+        let mut size = Sizer { rows: 10_000, ..Sizer::default() };
         size.done(5, 900, 500);
         assert_eq!(size.rows(50_000), 10_000);
         size.done(5, 10_000, 500);

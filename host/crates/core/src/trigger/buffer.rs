@@ -3,15 +3,27 @@
 //! A chunk is what one epoch added; it is stored as one cell: `count (4) | panes fired (8) | pending (1) | values`. Keys stand
 //! in order of arrival, so that firing does not depend on a hash. Where a trigger tree decides, a key has [`Panes`] of its own, and
 //! theirs count instead of the facts in the chunks.
+//!
+//! Where nothing is stored and whoever takes the output reads piece by piece, a large value is put away in pieces: a firing
+//! hands on references, and memory holds of each key no more than a piece.
 
 use super::pane::{Panes, pane_key};
+use crate::batch::{BatchBuilder, Large, Pane};
 use crate::coder::Coder;
 use crate::id::{Epoch, KeyGroup, StateId};
+use crate::port::scratch::{Chunk, Scratch};
 use crate::port::store::CellWrite;
 use crate::state::layout::{CellKey, Kind};
+use crate::time::EventTime;
 use crate::window::Window;
 use bytes::Bytes;
 use hashbrown::HashTable;
+use std::sync::Arc;
+
+/// Values of one key and window, in bytes, from which on they are put away: a worker takes less in one message.
+const LARGE_BYTES: usize = 4 << 20;
+/// Size of the pieces that follow: a worker asks for about as much at once.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// The values of one key in one window.
 #[derive(Debug)]
@@ -30,6 +42,8 @@ pub struct KeyBuffer {
     pending: bool,
     /// Numbers of stored chunks.
     chunks: Vec<u64>,
+    /// Values put away, all before those in `values`.
+    pieces: Arc<Vec<Arc<Chunk>>>,
     dirty: bool,
     /// What a trigger tree knows of it; nothing under the default trigger.
     pub panes_of_tree: Option<Box<Panes>>,
@@ -47,6 +61,7 @@ impl KeyBuffer {
             panes: 0,
             pending: false,
             chunks: Vec::new(),
+            pieces: Arc::default(),
             dirty: false,
             panes_of_tree: None,
         }
@@ -60,10 +75,30 @@ impl KeyBuffer {
         self.dirty = true;
     }
 
+    /// Puts what has gathered away once it is much. What cannot be put away stays in memory. Only for buffers that are not stored:
+    /// what is put away is not written by a seal.
+    pub fn put_away(&mut self, scratch: Option<&Arc<dyn Scratch>>) {
+        let Some(scratch) = scratch.filter(|_| self.values.len() >= self.away_at()) else { return };
+        if let Ok(chunk) = Chunk::put(scratch, &self.values) {
+            Arc::make_mut(&mut self.pieces).push(Arc::new(chunk));
+            // many keys may be large: none keeps room for a piece it may never fill again
+            self.values = Vec::new();
+            self.sealed = 0;
+        }
+    }
+
+    /// Bytes in memory from which on they are put away.
+    fn away_at(&self) -> usize {
+        if self.pieces.is_empty() { LARGE_BYTES } else { PIECE_BYTES }
+    }
+
     /// Adds all values of another key buffer (a window merged into this one). Its panes count on only if it was the same window:
     /// those of a new one begin anew.
     pub fn absorb(&mut self, other: &Self, same_window: bool) {
         self.values.extend_from_slice(&other.values);
+        if !other.pieces.is_empty() {
+            Arc::make_mut(&mut self.pieces).extend(other.pieces.iter().cloned());
+        }
         self.count += other.count;
         if same_window {
             self.panes = self.panes.max(other.panes);
@@ -102,10 +137,18 @@ impl KeyBuffer {
         self.pending
     }
 
-    /// Appends the values as a Beam iterable: count (4 bytes), values.
-    pub fn write_iterable(&self, arena: &mut Vec<u8>) {
-        arena.extend_from_slice(&self.count.to_be_bytes());
-        arena.extend_from_slice(&self.values);
+    /// Appends an element: the key, and the values as a Beam iterable: count (4 bytes), values. Values that were put away stay where
+    /// they are.
+    pub fn emit(&self, time: EventTime, window: &Window, pane: Pane, out: &mut BatchBuilder) {
+        let windows = std::slice::from_ref(window);
+        if !self.pieces.is_empty() {
+            let large = Large { pieces: Arc::clone(&self.pieces), rest: Bytes::copy_from_slice(&self.values) };
+            return out.push_large(&self.key, self.hash, time, windows, pane, large);
+        }
+        out.push_with(&self.key, self.hash, time, windows, pane, |arena| {
+            arena.extend_from_slice(&self.count.to_be_bytes());
+            arena.extend_from_slice(&self.values);
+        });
     }
 
     /// Notes that a pane was fired.
@@ -121,6 +164,7 @@ impl KeyBuffer {
             deletes.push(chunk_key(id, window, &self.key, self.hash, chunk));
         }
         self.values.clear();
+        self.pieces = Arc::default();
         self.sealed = 0;
         self.count = 0;
         self.sealed_count = 0;
@@ -275,6 +319,15 @@ impl WindowBuffer {
     /// Drops everything.
     pub fn clear_all(&mut self, id: StateId, window: &Window, deletes: &mut Vec<Bytes>) {
         self.keys.iter_mut().for_each(|k| k.clear(id, window, deletes));
+    }
+
+    /// The same for buffers that are not stored.
+    pub fn settle(&mut self) {
+        for i in self.touched.drain(..) {
+            if let Some(key) = self.keys.get_mut(i as usize) {
+                key.dirty = false;
+            }
+        }
     }
 
     /// Writes a chunk per key that changed.

@@ -23,6 +23,7 @@ impl GroupRoom {
             return;
         }
         cell.push(&self.value, batch.value(row));
+        cell.put_away(self.scratch.as_ref());
         treed.arrived(cell, &at, row.time, clocks);
         if !self.windowing.window_fn.merges() {
             return treed.see(cell, &at, clocks, false, &mut self.deletes);

@@ -22,6 +22,7 @@ use crate::batch::{Batch, BatchBuilder, Pane, Row, Timing};
 use crate::coder::Coder;
 use crate::graph::GroupStage;
 use crate::id::{Epoch, StateId};
+use crate::port::scratch::Scratch;
 use crate::port::store::CellWrite;
 use crate::time::EventTime;
 use crate::window::{Accumulation, OutputTime, Speaks, Trigger, Window, WindowFn, Windowing};
@@ -52,6 +53,10 @@ pub struct GroupRoom {
     reached: EventTime,
     /// There, where the trigger is more than the default one.
     treed: Option<Box<treed::Treed>>,
+    /// Where large values are put away; nothing is stored then.
+    scratch: Option<Arc<dyn Scratch>>,
+    /// Whether whoever takes the output reads large values piece by piece.
+    pieces: bool,
 }
 
 /// Whether the default trigger's short way is enough: one look per window end, no memory of a key.
@@ -76,7 +81,14 @@ impl GroupRoom {
             dropped: 0,
             reached: EventTime::MIN,
             treed: (!is_default(&stage.windowing)).then(|| Box::new(treed::Treed::new(&stage.windowing, id))),
+            scratch: None,
+            pieces: stage.pieces,
         }
+    }
+
+    /// Puts large values away, where what comes out is read piece by piece. Only for jobs that store nothing.
+    pub fn spill(&mut self, scratch: Option<Arc<dyn Scratch>>) {
+        self.scratch = scratch.filter(|_| self.pieces);
     }
 
     /// Takes the rows of a batch. Rows of windows that have expired are dropped and counted. Under a trigger tree panes are fired
@@ -135,6 +147,7 @@ impl GroupRoom {
         let key = batch.key(row);
         let cell = buffer.key(key, row.hash);
         cell.push(&self.value, batch.value(row));
+        cell.put_away(self.scratch.as_ref());
         if self.windowing.window_fn.merges() {
             self.merging.arrived(key, row.hash, window);
         }
@@ -259,6 +272,12 @@ impl GroupRoom {
 
     /// Collects the writes of the epoch: one chunk per key and window that has new values, and its panes under a trigger tree.
     pub fn seal(&mut self, epoch: Epoch, out: &mut Vec<CellWrite>) {
+        if self.scratch.is_some() {
+            self.deletes.clear();
+            self.windows.values_mut().for_each(WindowBuffer::settle);
+            self.treed.iter_mut().for_each(|treed| treed.gone.clear());
+            return;
+        }
         out.extend(self.deletes.drain(..).map(|key| (key, None)));
         let first = out.len();
         for ((_, window), buffer) in &mut self.windows {
@@ -329,7 +348,6 @@ fn fire_key(key: &mut KeyBuffer, at: &(EventTime, Window), on_time: bool, keep: 
         index,
         non_speculative: index as i64,
     };
-    let (bytes, hash) = (key.key.clone(), key.hash);
-    out.push_with(&bytes, hash, at.0, std::slice::from_ref(&at.1), pane, |arena| key.write_iterable(arena));
+    key.emit(at.0, &at.1, pane, out);
     key.fired();
 }

@@ -166,8 +166,7 @@ impl Treed {
         let Some(panes) = &mut cell.panes_of_tree else { return };
         let time = panes.time.take().unwrap_or(at.0);
         panes.emitted(pane);
-        let (key, hash, windows) = (cell.key.clone(), cell.hash, std::slice::from_ref(&at.1));
-        self.out.push_with(&key, hash, time, windows, pane, |arena| cell.write_iterable(arena));
+        cell.emit(time, &at.1, pane, &mut self.out);
         cell.touch(false);
     }
 
