@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Thalweg beside the plain Rust limit and timely dataflow on the same input, in one session; see bench/README.md.
+# Thalweg beside the plain Rust limit and timely dataflow on the same input, then Python pipelines on it beside Beam's Prism and the
+# FnApiRunner, in one session; see bench/README.md.
 #
 #   scripts/bench.sh [ROUNDS]
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 data=.cache/bench/data/full
 built=$root/.cache/bench/target
-scripts/setup.sh system wasm
+scripts/setup.sh system wasm python
 if [ ! -f "$data/table.tsv" ] || [ ! -d "$built" ]; then
   say "To be set up once: 300 MB of input (about 40 s), the peers' programs (about 2 min, 300 MB)."
 fi
@@ -20,3 +21,16 @@ scripts/build-guests.sh
 mkdir -p out/bench
 python3 scripts/bench.py --limit "$built/release/limit" --timely "$built/release/timely_bench" --thalweg "$thalweg" \
   --data "$data" --rounds "${1:-3}" --json out/bench/runs.jsonl | tee out/bench/table.txt
+
+# The peers of the Python pipelines are Go programs; without Go their columns are left out, and said to be.
+peers=()
+if scripts/setup.sh bench; then
+  peers=(--prism "$root/.cache/bench/bin/prism" --driver "$root/.cache/bench/bin/fnapi_driver")
+fi
+for scale in s10:0.1 s1:0.01; do
+  place=.cache/bench/data/${scale%:*}
+  [ -f "$place/table.tsv" ] || python3 bench/gen.py "$place" "${scale#*:}"
+done
+python3 scripts/bench_python.py --thalweg "$thalweg" --python "$python" --data .cache/bench/data --out out/bench \
+  --rounds "${1:-3}" --csv out/bench/curve.csv "${peers[@]}" | tee -a out/bench/table.txt
+python3 scripts/plot_curve.py out/bench/curve.csv out/bench/curve.svg

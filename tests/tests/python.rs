@@ -82,6 +82,23 @@ fn a_large_grouped_value_comes_page_by_page_and_may_be_read_again() -> Result<()
 }
 
 #[test]
+fn a_grouped_value_larger_than_the_memory_passes_through_a_python_worker() -> Result<()> {
+    // the server may have less memory than the value has bytes, and the job none: what it has in a file is not in its memory
+    let (megabytes, most) = (768_u64, 400_u64);
+    let server = Server::start(&["serve"])?;
+    let endpoint = format!("--job_endpoint={}", server.endpoint());
+    let runner = ["--runner=PortableRunner", &endpoint, "--environment_type=LOOPBACK"];
+    let ended = program("large_value.py")?.arg(&megabytes.to_string()).args(runner).ok()?;
+    let answer = answer(&ended.out)?;
+    let count = (megabytes << 20) / (1 << 16);
+    ensure!((answer["first"].as_u64(), answer["second"].as_u64()) == (Some(count), Some(count)), "{answer}\n{ended}");
+    ensure!(answer["lists"].is_null() && answer["small"] == 5, "{answer}\n{ended}");
+    let peak = server.peak_mib()?;
+    ensure!(peak < most, "it took {peak} MiB to hand on a value of {megabytes} MiB");
+    Ok(())
+}
+
+#[test]
 fn several_jobs_at_once_on_one_server_keep_their_data_apart() -> Result<()> {
     let folder = watchdog::folder("several")?;
     let jobs = 3;
