@@ -197,6 +197,8 @@ pub mod capability {
     pub const PYTHON_SDK: &str = "beam:version:sdk_base:apache/beam_python";
     /// Of a Java SDK's environment; the version of Java and the SDK's own follow.
     pub const JAVA_SDK: &str = "beam:version:sdk_base:apache/beam_java";
+    /// Its bundles run on several cores.
+    pub const MULTI_CORE: &str = "beam:protocol:multi_core_bundle_processing:v1";
 }
 
 /// Types of metrics.

@@ -21,6 +21,12 @@ impl StageWire {
         capabilities.any(|c| c.starts_with(capability::GO_SDK))
     }
 
+    /// Whether its bundles ask for state in a worker that runs on one core: more of them wait for each other, not for us.
+    pub(super) fn queues_for_state(&self) -> bool {
+        let mut capabilities = self.descriptor.environments.values().flat_map(|e| &e.capabilities);
+        !self.states.is_empty() && !capabilities.any(|c| c == capability::MULTI_CORE)
+    }
+
     /// Index of an output by its sink.
     pub(super) fn output(&self, sink: &str) -> Option<usize> {
         self.outputs.iter().position(|output| output.sink == sink)
