@@ -99,6 +99,24 @@ fn a_grouped_value_larger_than_the_memory_passes_through_a_python_worker() -> Re
 }
 
 #[test]
+fn a_hot_key_does_not_slow_the_others() -> Result<()> {
+    let server = Server::shared()?;
+    let endpoint = format!("--job_endpoint={}", server.endpoint());
+    for windowed in [&[][..], &["windowed"]] {
+        let seconds = |keys: &str| -> Result<f64> {
+            let run = Run::python()?.arg("bench/hot_key.py").args(["1000000", keys]).args(windowed);
+            let ended = run.args(["--runner=PortableRunner", &endpoint, "--environment_type=LOOPBACK"]).ok()?;
+            let found = ended.out.split_whitespace().find_map(|pair| pair.strip_prefix("seconds="));
+            Ok(found.unwrap_or_default().parse()?)
+        };
+        let (even, hot) = (seconds("even")?, seconds("hot")?);
+        // the program itself compares the sums; on a busy machine a run may take twice as long as the same one before
+        ensure!(hot < 2.0 * even + 2.0, "{windowed:?}: with a hot key {hot} s, without {even} s");
+    }
+    Ok(())
+}
+
+#[test]
 fn several_jobs_at_once_on_one_server_keep_their_data_apart() -> Result<()> {
     let folder = watchdog::folder("several")?;
     let jobs = 3;
