@@ -57,6 +57,16 @@ fn a_combine_lifted_by_the_sdk_becomes_the_same_plan() -> Result<()> {
 }
 
 #[test]
+fn fixed_windows_before_a_combine_are_the_engines_and_it_is_not_lifted() -> Result<()> {
+    golden("minutes")
+}
+
+#[test]
+fn a_lift_by_the_sdk_that_does_not_pay_is_taken_back() -> Result<()> {
+    golden("minutes_lifted")
+}
+
+#[test]
 fn a_stateful_function_begins_a_keyed_stage() -> Result<()> {
     golden("stateful")
 }

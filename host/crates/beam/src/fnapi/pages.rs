@@ -196,8 +196,10 @@ mod tests {
     use super::*;
     use crate::coder::WindowCoder;
     use std::sync::Arc;
-    use thalweg_core::batch::BatchBuilder;
+    use thalweg_core::batch::{BatchBuilder, Pane};
     use thalweg_core::coder::read_varint;
+    use thalweg_core::port::scratch::{Chunk, Scratch};
+    use thalweg_core::testing::MemoryScratch;
     use thalweg_core::time::EventTime;
     use thalweg_core::window::Window;
 
@@ -222,7 +224,11 @@ mod tests {
         for _ in 0..count {
             after = Coder::Bytes.skip(after)?;
         }
-        let mut all = rest[..rest.len() - after.len()].to_vec();
+        read_pages(after, kept, rest[..rest.len() - after.len()].to_vec())
+    }
+
+    /// The same from the end of the inline blocks on.
+    fn read_pages(after: &[u8], kept: &[Option<Batch>], mut all: Vec<u8>) -> Result<Vec<u8>> {
         let (end, rest) = read_varint(after)?;
         assert_eq!(end, u64::MAX);
         let token = Coder::Bytes.content(rest)?;
@@ -247,6 +253,28 @@ mod tests {
         assert!(head.len() < 150);
         let kept = kept(&Input::Elements { batches: vec![(0, batch.clone())] }, Some(pages));
         assert_eq!(read_all(&head, &kept)?, batch.value(&batch.rows()[1])[COUNT..]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_value_that_was_put_away_is_read_across_its_pieces() -> Result<()> {
+        let scratch: Arc<dyn Scratch> = Arc::new(MemoryScratch::default());
+        let whole = grouped(1000);
+        let all = &whole.value(&whole.rows()[1])[COUNT..];
+        let (first, rest) = all.split_at(505); // of five bytes each
+        let (second, rest) = rest.split_at(5);
+        let pieces = [first, second].map(|piece| Chunk::put(&scratch, piece).map(Arc::new)).into_iter();
+        let pieces = Arc::new(pieces.collect::<Result<Vec<_>>>()?);
+        let mut builder = BatchBuilder::new();
+        let large = Large { pieces, rest: Bytes::copy_from_slice(rest) };
+        builder.push(b"small", &[0, 0, 0, 0], EventTime(0), &[Window::Global]);
+        builder.push_large(b"large", 1, EventTime(0), &[Window::Global], Pane::NO_FIRING, large);
+        let (pages, batch) = (Pages { over: 100, first: 64 }, builder.finish());
+        assert!(pages.any(&batch) && !pages.is_paged(&batch, &batch.rows()[0]));
+        let (_, batch) = batch.split_at(1);
+        let head = pages.head(&coder(), &batch, (0, 0)).expect("paged");
+        let kept = kept(&Input::Elements { batches: vec![(0, batch.clone())] }, Some(pages));
+        assert_eq!(read_pages(&head[COUNT..], &kept, Vec::new())?, all);
         Ok(())
     }
 

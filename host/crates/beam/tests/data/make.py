@@ -118,6 +118,16 @@ def wordcount(p):
         | 'Format' >> beam.Map(str))
 
 
+def minutes(p):
+    (
+        p
+        | beam.Impulse()
+        | 'Key' >> beam.Map(lambda _: ('k', 1)).with_output_types(tuple[str, int])
+        | 'Minutes' >> beam.WindowInto(window.FixedWindows(60))
+        | 'Sum' >> beam.CombinePerKey(Sum())
+        | 'Use' >> beam.Map(print))
+
+
 def stateful(p):
     (
         p
@@ -252,9 +262,10 @@ def write(name, build, pre_optimize='none'):
 
 
 def main():
-    for build in (wordcount, stateful, sides, flatten, splittable, windows, opaque, triggers, test_stream):
+    for build in (wordcount, minutes, stateful, sides, flatten, splittable, windows, opaque, triggers, test_stream):
         write(build.__name__, build)
     write('wordcount_lifted', wordcount, pre_optimize='default')
+    write('minutes_lifted', minutes, pre_optimize='default')
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@
 
 mod driver;
 mod rng;
+mod scratch;
 mod simulation;
 mod sink;
 mod source;
@@ -15,6 +16,7 @@ mod worker;
 
 pub use driver::{Choice, Driver, Observer};
 pub use rng::SplitMix64;
+pub use scratch::MemoryScratch;
 pub use simulation::{Faults, Simulation, Tally, Workload};
 pub use sink::{CollectingSink, Line, OutboxSink, SinkDisk};
 pub use source::{ScriptedSource, ScriptedSplit, SourceRow};

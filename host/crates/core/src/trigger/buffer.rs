@@ -339,3 +339,81 @@ impl WindowBuffer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, Result};
+    use crate::port::scratch::Place;
+    use crate::testing::MemoryScratch;
+
+    /// A buffer of `count` values of 64 KiB, none like another.
+    fn filled(count: u32, scratch: &Arc<dyn Scratch>) -> KeyBuffer {
+        let mut buffer = KeyBuffer::new(b"key", 7);
+        for i in 0..count {
+            buffer.push(&Coder::Bytes, &i.to_be_bytes().repeat(1 << 14));
+            buffer.put_away(Some(scratch));
+        }
+        buffer
+    }
+
+    fn emitted(buffer: &KeyBuffer) -> crate::batch::Batch {
+        let mut out = BatchBuilder::new();
+        buffer.emit(EventTime(0), &Window::Global, Pane::NO_FIRING, &mut out);
+        out.finish()
+    }
+
+    #[test]
+    fn a_large_value_is_put_away_and_handed_on_by_reference() -> Result<()> {
+        let memory = Arc::new(MemoryScratch::default());
+        let scratch: Arc<dyn Scratch> = memory.clone();
+        let mut buffer = filled(200, &scratch);
+        assert!(buffer.values.len() < PIECE_BYTES, "{} bytes are in memory", buffer.values.len());
+        let batch = emitted(&buffer);
+        let mut all = Vec::new();
+        let large = batch.rows().first().and_then(|row| batch.large(row)).expect("a large value");
+        for piece in large.pieces.iter() {
+            let piece = piece.read()?;
+            let mut rest = piece.as_ref();
+            while !rest.is_empty() {
+                rest = Coder::Bytes.skip(rest)?; // no piece cuts a value
+            }
+            all.extend_from_slice(&piece);
+        }
+        all.extend_from_slice(&large.rest);
+        let mut wanted = Vec::new();
+        (0..200_u32).for_each(|i| Coder::Bytes.write_nested(&mut wanted, &i.to_be_bytes().repeat(1 << 14)));
+        assert!(all == wanted, "{} bytes are not the {} that were put in", all.len(), wanted.len());
+        buffer.clear(StateId(1), &Window::Global, &mut Vec::new());
+        assert!(memory.held() > 0, "the batch still has it");
+        drop(batch);
+        assert_eq!(memory.held(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_small_value_stays_in_the_arena() {
+        let scratch: Arc<dyn Scratch> = Arc::new(MemoryScratch::default());
+        let batch = emitted(&filled(10, &scratch));
+        assert!(!batch.has_large());
+        assert_eq!(batch.weight() >> 16, 10);
+    }
+
+    #[test]
+    fn what_cannot_be_put_away_stays_in_memory() {
+        #[derive(Debug)]
+        struct Full;
+        impl Scratch for Full {
+            fn put(&self, _: &[u8]) -> Result<Place> {
+                Err(Error::internal("SCRATCH_IO", "full"))
+            }
+            fn get(&self, _: Place) -> Result<Bytes> {
+                Err(Error::internal("SCRATCH_IO", "full"))
+            }
+            fn free(&self, _: Place) {}
+        }
+        let scratch: Arc<dyn Scratch> = Arc::new(Full);
+        let batch = emitted(&filled(100, &scratch));
+        assert_eq!(batch.weight() >> 16, 100);
+    }
+}
