@@ -88,7 +88,7 @@ fn a_grouped_value_larger_than_the_memory_passes_through_a_python_worker() -> Re
     let server = Server::start(&["serve"])?;
     let endpoint = format!("--job_endpoint={}", server.endpoint());
     let runner = ["--runner=PortableRunner", &endpoint, "--environment_type=LOOPBACK"];
-    let ended = program("large_value.py")?.arg(&megabytes.to_string()).args(runner).ok()?;
+    let ended = program("large_value.py")?.arg(megabytes.to_string()).args(runner).ok()?;
     let answer = answer(&ended.out)?;
     let count = (megabytes << 20) / (1 << 16);
     ensure!((answer["first"].as_u64(), answer["second"].as_u64()) == (Some(count), Some(count)), "{answer}\n{ended}");
