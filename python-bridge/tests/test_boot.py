@@ -82,11 +82,11 @@ def test_artifacts_come_under_the_names_they_were_staged_to(runner, tmp_path):
     requirements.role_urn = common_urns.artifact_roles.PIP_REQUIREMENTS_FILE.urn
     package = runner_api.ArtifactInformation(
         type_urn=common_urns.artifact_types.PYPI.urn,
-        type_payload=runner_api.PyPIPayload(artifact_id='numpy', version_range='>=2').SerializeToString())
+        type_payload=runner_api.PyPIPayload(artifact_id='numpy', version='2.4.6').SerializeToString())
     staged = boot.fetch(runner.endpoint, [file('/a', 'in/one.txt'), requirements, package], str(tmp_path))
     assert (tmp_path / 'in' / 'one.txt').read_bytes() == b'one'
     assert [open(path, 'rb').read() for path in staged.requirements] == [b'two']
-    assert staged.packages == ['numpy>=2']
+    assert staged.packages == ['numpy==2.4.6']
 
 
 def test_an_artifact_that_is_another_or_goes_elsewhere_is_refused(runner, tmp_path):

@@ -110,7 +110,7 @@ def _take(stub, artifact, number: int, staged: Staged):
     types, roles = common_urns.artifact_types, common_urns.artifact_roles
     if artifact.type_urn == types.PYPI.urn:
         payload = beam_runner_api_pb2.PyPIPayload.FromString(artifact.type_payload)
-        staged.packages.append(f'{payload.artifact_id}{payload.version}')
+        staged.packages.append(f'{payload.artifact_id}=={payload.version}' if payload.version else payload.artifact_id)
         return
     if artifact.type_urn == types.MAVEN.urn:
         return  # of another language
