@@ -226,8 +226,15 @@ def flattened(pipeline):
     assert_that(out | beam.Map(lambda row: row[0]), equal_to(['1', '2', 'a', 'b']))
 
 
+def opaque_script(pipeline):
+    """A script of pairs of which only the SDK knows where the first ends."""
+    coder = coders.TupleCoder([coders.FastPrimitivesCoder(), coders.FastPrimitivesCoder()])
+    script = TestStream(coder=coder).add_elements([('a', 1), (None, 'b'), ((), 2.5)]).advance_watermark_to_infinity()
+    assert_that(pipeline | script, equal_to([('a', 1), (None, 'b'), ((), 2.5)]))
+
+
 PARTS = [sorted_input, stable_input, looping_timers, state_kinds, large_bag, side_inputs, replaced_model, quiet_panes,
-         redistributed, batches, flattened]
+         redistributed, batches, flattened, opaque_script]
 
 STREAMING = ['replaced_model', 'quiet_panes']
 

@@ -63,3 +63,8 @@ fn batches_are_as_large_as_they_may_be() -> Result<()> {
 fn collections_of_different_coders_are_flattened() -> Result<()> {
     part("flattened")
 }
+
+#[test]
+fn a_script_of_pairs_that_only_the_sdk_can_read_is_played() -> Result<()> {
+    part("opaque_script")
+}

@@ -3,8 +3,9 @@
 use super::Role;
 use super::build::{Builder, New};
 use super::flatten::{Recoder, same};
+use crate::coder::table::{add, proto};
 use crate::error::{Result, invalid, payload, refuse};
-use crate::urn::capability;
+use crate::urn::{capability, coder as urn};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use thalweg_core::batch::BatchBuilder;
@@ -29,7 +30,12 @@ impl Builder {
             )
             .help("give the TestStream its events in the pipeline"));
         }
-        let scripted = self.scripted(id, transform, &script.coder_id)?;
+        let nested = self.writes_nested(&transform.environment_id);
+        let (mut environment, mut coder_id) = (transform.environment_id.clone(), script.coder_id.clone());
+        if !nested && let Some(whole) = self.whole_coder(&coder_id)? {
+            (environment, coder_id) = (self.of_script(transform), whole);
+        }
+        let scripted = self.scripted(id, transform, &coder_id, &environment)?;
         let outputs = self.tagged(&scripted)?;
         let output_of = |tag: &str| {
             let found = outputs.iter().position(|(t, _)| t == tag);
@@ -39,7 +45,6 @@ impl Builder {
                 .map(|i| i as u32)
                 .ok_or_else(|| invalid(format!("{name} has an event for {tag:?}, but no such output")))
         };
-        let nested = self.writes_nested(&transform.environment_id);
         let mut events = Vec::new();
         for event in script.events {
             events.push(match event.event {
@@ -61,15 +66,42 @@ impl Builder {
         self.push(New { id, proto: transform, origin: name, op, role: Role::Runner, inputs, outputs, states });
         for (tag, output) in transform.outputs.iter().filter(|(tag, id)| scripted.get(*tag) != Some(*id)) {
             let from = scripted.get(tag).cloned().unwrap_or_default();
-            let recoder = Recoder { of: id, name, origin: name, environment: &transform.environment_id };
+            let recoder = Recoder { of: id, name, origin: name, environment: &environment };
             self.recoder(&recoder, tag, &from, output)?;
         }
         Ok(())
     }
 
+    /// The environment whose SDK encoded the elements of a script: the only one, where none is named.
+    fn of_script(&self, transform: &PTransform) -> String {
+        let mut all = self.components.environments.keys();
+        match (all.next(), all.next()) {
+            (Some(one), None) if transform.environment_id.is_empty() => one.clone(),
+            _ => transform.environment_id.clone(),
+        }
+    }
+
+    /// The coder of a script's elements where only parts of it are unknown here: nobody can tell where they end, so an SDK has to
+    /// take the elements as a whole.
+    fn whole_coder(&mut self, coder_id: &str) -> Result<Option<String>> {
+        if coder_id.is_empty() {
+            return Ok(None);
+        }
+        let coders = &mut self.components.coders;
+        let wire = self.coders.wire(coders, coder_id)?;
+        let known = wire.id == coder_id || wire.coder.is_prefixed();
+        Ok((!known).then(|| add(coders, proto(urn::LENGTH_PREFIX, &[coder_id]), &format!("{coder_id}_script"))))
+    }
+
     /// The collections that the script writes. Its elements are encoded already: where the coder inferred for an output
     /// is another one, they go into a collection of their own, which an SDK has to recode.
-    fn scripted(&mut self, id: &str, transform: &PTransform, coder_id: &str) -> Result<BTreeMap<String, String>> {
+    fn scripted(
+        &mut self,
+        id: &str,
+        transform: &PTransform,
+        coder_id: &str,
+        environment: &str,
+    ) -> Result<BTreeMap<String, String>> {
         let mut scripted = transform.outputs.clone();
         for (tag, output) in &mut scripted {
             let proto = self.components.pcollections.get(output.as_str());
@@ -77,7 +109,7 @@ impl Builder {
             if coder_id.is_empty() || same(&self.components.coders, &proto.coder_id, coder_id) {
                 continue;
             }
-            if transform.environment_id.is_empty() {
+            if environment.is_empty() {
                 self.set_coder(output, coder_id);
             } else {
                 let name = format!("{}/script/{tag}", transform.unique_name);

@@ -108,6 +108,11 @@ pub(super) fn fenced(transactional_id: &str) -> Error {
     .help("stop the other job, or give each an app_id of its own; nothing committed is lost or doubled")
 }
 
+/// Whether the same question may be answered a little later.
+pub(super) fn may_pass(e: &KafkaError) -> bool {
+    matches!(meaning(e.rdkafka_error_code(), None), Meaning::Unreachable)
+}
+
 enum Meaning {
     Unreachable,
     Auth,
@@ -128,6 +133,7 @@ fn meaning(code: Option<Code>, reason: Option<Code>) -> Meaning {
             | Code::MessageTimedOut
             | Code::WaitingForCoordinator
             | Code::CoordinatorNotAvailable
+            | Code::CoordinatorLoadInProgress
             | Code::NotCoordinator
             | Code::NetworkException
             | Code::LeaderNotAvailable,

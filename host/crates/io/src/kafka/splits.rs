@@ -8,9 +8,12 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::SplitId;
+
+/// Between two questions to a group whose coordinator is not there yet.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A partition of a topic, as it was when the job started.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -155,7 +158,14 @@ fn begun(
         answers.push(consumer.offsets_for_times(asked(Some(ms))?, timeout)?);
     }
     if config.from_group && config.client.properties.contains_key("group.id") {
-        answers.push(consumer.committed_offsets(asked(None)?, timeout)?);
+        // the first question to a new group is often answered by "no coordinator yet"
+        let end = Instant::now() + timeout;
+        answers.push(loop {
+            match consumer.committed_offsets(asked(None)?, timeout) {
+                Err(e) if error::may_pass(&e) && Instant::now() < end => std::thread::sleep(PAUSE),
+                answer => break answer?,
+            }
+        });
     }
     for answer in answers {
         for (_, split) in &mut splits {
