@@ -87,6 +87,16 @@ def test_a_dofn_may_be_the_fallback():
         assert_that(words, equal_to([Word(w) for w in 'to be or not'.split()]))
 
 
+def test_a_combine_fn_may_be_the_fallback():
+    largest = thalweg.Wasm(
+        'top.wasm', 'top', output_type=typing.Tuple[str, typing.Iterable[int]], fallback=beam.combiners.TopCombineFn(2))
+    with on_fn_api_runner() as p:
+        numbers = p | beam.Create([('a', 1), ('b', 5), ('a', 3), ('a', 2)])
+        assert_that(numbers | largest, equal_to([('a', [3, 2]), ('b', [5])]))
+    with pytest.raises(ValueError, match='one output'):
+        wasm(outputs={'rejected': Rejected}, fallback=beam.combiners.TopCombineFn(2))
+
+
 def test_the_composite_names_component_digest_function_and_config(tmp_path):
     component = tmp_path / 'words.wasm'
     component.write_bytes(b'\0asm')

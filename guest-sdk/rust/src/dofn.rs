@@ -1,7 +1,9 @@
-//! What a user writes: a [`DoFn`], and the constants that name its outputs, state slots and metrics.
+//! What a user writes: a [`DoFn`], and the constants that name its outputs.
 
+use crate::bundle::BundleContext;
 use crate::context::Context;
 use crate::element::{Element, View};
+use crate::timer::{Expired, Fired, Timer};
 use crate::wire::Malformed;
 use std::borrow::Cow;
 use std::fmt;
@@ -86,11 +88,73 @@ pub trait DoFn: Sized + Send + 'static {
     /// The state slots, each at the place of its index. A function with slots needs a keyed input.
     const SLOTS: &'static [&'static dyn crate::SlotSpec] = &[];
 
-    /// Makes an instance. `config` is the JSON text of `config:` in the pipeline, empty if there is none.
+    /// The timer families, each at the place of its index. A function with timers needs a keyed input.
+    const TIMERS: &'static [Timer] = &[];
+
+    /// The side inputs, each at the place of its index.
+    const SIDE_INPUTS: &'static [&'static dyn crate::SideSpec] = &[];
+
+    /// The tables, each at the place of its index.
+    const TABLES: &'static [&'static dyn crate::TableSpec] = &[];
+
+    /// Whether [`start_bundle`](Self::start_bundle) and [`finish_bundle`](Self::finish_bundle) are called.
+    const BUNDLES: bool = false;
+
+    /// Whether [`on_window_expiration`](Self::on_window_expiration) is called. Needs a keyed input.
+    const EXPIRES: bool = false;
+
+    /// Makes an instance: Beam's setup. `config` is the JSON text of `config:` in the pipeline, empty if there is none.
     fn open(config: &str) -> Result<Self, Failure>;
 
     /// Handles one element.
+    ///
+    /// # Errors
+    /// Bad input: this element fails, and what it did is taken back.
     fn process(&mut self, element: View<'_, Self::In>, ctx: &mut Context) -> Result<(), Failure>;
+
+    /// Handles a timer that has come due; state and outputs are those of its key and window.
+    ///
+    /// # Errors
+    /// Fails the bundle.
+    fn on_timer(&mut self, timer: Fired<'_>, ctx: &mut Context) -> Result<(), Failure> {
+        let _ = (timer, ctx);
+        Ok(())
+    }
+
+    /// Handles the end of a window of a key that kept something: the last chance to read it.
+    ///
+    /// # Errors
+    /// Fails the bundle.
+    fn on_window_expiration(&mut self, expired: Expired<'_>, ctx: &mut Context) -> Result<(), Failure> {
+        let _ = (expired, ctx);
+        Ok(())
+    }
+
+    /// Begins a bundle.
+    ///
+    /// # Errors
+    /// Fails the bundle.
+    fn start_bundle(&mut self, ctx: &mut BundleContext<'_>) -> Result<(), Failure> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// Ends a bundle: what was gathered in fields since it began has to leave now.
+    ///
+    /// # Errors
+    /// Fails the bundle.
+    fn finish_bundle(&mut self, ctx: &mut BundleContext<'_>) -> Result<(), Failure> {
+        let _ = ctx;
+        Ok(())
+    }
+
+    /// Drops the instance: Beam's teardown. It is not called after a trap.
+    fn teardown(&mut self) {}
+}
+
+/// Whether elements of a key have to meet.
+pub(crate) fn is_keyed<D: DoFn>() -> bool {
+    !D::SLOTS.is_empty() || !D::TIMERS.is_empty() || D::EXPIRES
 }
 
 /// Names an output and the type of its elements.

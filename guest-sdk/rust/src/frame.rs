@@ -27,6 +27,10 @@ pub mod section {
     pub const OUTPUT: u32 = 10;
     /// Input row of each output row.
     pub const SOURCE: u32 = 11;
+    /// When each timer was to fire.
+    pub const FIRE: u32 = 12;
+    /// What became of each window of a merge.
+    pub const TARGET: u32 = 14;
     /// Dictionary of window sets.
     pub const WINDOW_SETS: u32 = 16;
     /// Dictionary of panes.
@@ -37,18 +41,36 @@ pub mod section {
     pub const CELLS: u32 = 19;
     /// Changes of state cells of one slot.
     pub const CELL_OPS: u32 = 20;
+    /// Timers set and cleared.
+    pub const TIMER_OPS: u32 = 21;
+    /// Questions of a lookup.
+    pub const SUBKEYS: u32 = 22;
+    /// Their answers.
+    pub const SUBCELLS: u32 = 23;
     /// Rows that could not be processed.
     pub const FAILED: u32 = 24;
     /// Metric deltas.
     pub const METRICS: u32 = 25;
+    /// Changes of the entries of one slot.
+    pub const SUBCELL_OPS: u32 = 26;
+    /// What a table has for each row.
+    pub const TABLE_CELLS: u32 = 27;
     /// Processing time of the call.
     pub const CLOCK: u32 = 32;
+    /// Seed of pseudo-random numbers.
+    pub const SEED: u32 = 33;
     /// Configuration of an instance.
     pub const CONFIG: u32 = 40;
 }
 
 /// In the time column of an output frame: the row keeps the time of its source.
 pub const INHERIT: i64 = i64::MIN;
+
+/// In the columns SOURCE and WINDOWS of an output frame: the row comes from no row, or keeps the windows of its source.
+pub const NONE: u32 = u32::MAX;
+
+/// Kind of a row that says that a window is over.
+pub const EXPIRES: u8 = 255;
 
 /// The frame's layout number.
 pub const LAYOUT: u32 = 1;
@@ -135,6 +157,38 @@ impl<'a> Table<'a> {
     }
 }
 
+/// Entries that may be absent: the answers of a lookup, or what a table has for each row.
+#[derive(Clone, Copy, Default)]
+pub struct Answers<'a> {
+    /// The first number of the section: the table of TABLE_CELLS.
+    pub head: u32,
+    entries: &'a [[u8; 16]],
+    bytes: &'a [u8],
+}
+
+impl<'a> Answers<'a> {
+    fn of(payload: &'a [u8], count_at: usize) -> Option<Self> {
+        let (count, rest) = (u32_at(payload, count_at)? as usize, payload.get(8..)?);
+        let (entries, bytes) = rest.split_at_checked(count.checked_mul(16)?)?;
+        Some(Self { head: u32_at(payload, 0)?, entries: entries.as_chunks().0, bytes })
+    }
+
+    /// The section SUBCELLS of a frame.
+    #[must_use]
+    pub fn find(frame: &'a [u8]) -> Option<Self> {
+        let found = Sections(frame).flatten().find(|(id, _)| *id == section::SUBCELLS);
+        found.and_then(|(_, payload)| Self::of(payload, 0))
+    }
+
+    /// An entry, if it is there.
+    #[must_use]
+    pub fn get(&self, i: usize) -> Option<&'a [u8]> {
+        let entry = self.entries.get(i).filter(|entry| entry[0] != 0)?;
+        let (start, end) = range(*entry.last_chunk()?);
+        self.bytes.get(start..end)
+    }
+}
+
 /// The bytes of entry `i` of a column of ranges; none if there is no such entry.
 #[must_use]
 #[inline]
@@ -163,8 +217,15 @@ pub struct Input<'a> {
     pub panes: Table<'a>,
     /// State cells of the eager slots.
     pub cells: Vec<Table<'a>>,
+    /// What tables have for each row.
+    pub tables: Vec<Answers<'a>>,
     /// Processing time of the call.
     pub now: i64,
+    /// Seed of pseudo-random numbers.
+    pub seed: u64,
+    /// What each row is; empty if all are elements.
+    pub kind: &'a [u8],
+    fire: &'a [[u8; 8]],
     time: &'a [[u8; 8]],
     key: &'a [[u8; 8]],
     value: &'a [[u8; 8]],
@@ -182,9 +243,8 @@ impl<'a> Input<'a> {
                 section::HEADER => {
                     input.rows = u32_at(payload, 4).filter(|_| u32_at(payload, 0) == Some(LAYOUT)).ok_or(BAD)? as usize;
                 }
-                section::KIND if payload.iter().any(|kind| *kind != 0) => {
-                    return Err(Malformed("rows of a known kind"));
-                }
+                section::KIND => input.kind = payload,
+                section::FIRE => input.fire = payload.as_chunks().0,
                 section::GROUP => input.group = payload.as_chunks().0,
                 section::TIME => input.time = payload.as_chunks().0,
                 section::WINDOWS => input.windows = payload.as_chunks().0,
@@ -196,6 +256,8 @@ impl<'a> Input<'a> {
                 section::PANES => input.panes = Table::dictionary(payload).ok_or(BAD)?,
                 section::GROUPS => input.groups = payload.get(8..).ok_or(BAD)?.as_chunks().0,
                 section::CELLS => input.cells.push(Table::cells(payload).ok_or(BAD)?),
+                section::TABLE_CELLS => input.tables.push(Answers::of(payload, 4).ok_or(BAD)?),
+                section::SEED => input.seed = u64::from_le_bytes(payload.try_into().map_err(|_| BAD)?),
                 section::CLOCK => input.now = i64::from_le_bytes(payload.try_into().map_err(|_| BAD)?),
                 _ => {}
             }
@@ -208,6 +270,19 @@ impl<'a> Input<'a> {
     #[must_use]
     pub fn time(&self, row: usize) -> i64 {
         self.time.get(row).map_or(0, |t| i64::from_le_bytes(*t))
+    }
+
+    /// When a timer's row was to fire.
+    #[must_use]
+    pub fn fire(&self, row: usize) -> i64 {
+        self.fire.get(row).map_or(0, |t| i64::from_le_bytes(*t))
+    }
+
+    /// The group of a row; the first without groups.
+    #[must_use]
+    #[inline]
+    pub fn group_of(&self, row: usize) -> u32 {
+        self.group.get(row).map_or(0, |group| u32::from_le_bytes(*group))
     }
 
     /// Number of groups.

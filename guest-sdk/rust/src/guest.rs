@@ -56,8 +56,8 @@ impl<F: Functions> Guest for Exports<F> {
 
     fn close(instance: u32) {
         INSTANCES.with_borrow_mut(|instances| {
-            if let Some(slot) = instances.get_mut(instance as usize) {
-                *slot = None;
+            if let Some(mut opened) = instances.get_mut(instance as usize).and_then(Option::take) {
+                opened.close();
             }
         });
     }

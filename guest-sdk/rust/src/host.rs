@@ -16,6 +16,9 @@ pub enum Level {
     Error = 4,
 }
 
+/// Rows of something that may be larger than a frame, and where to go on.
+pub type Page = (Vec<u8>, Option<Vec<u8>>);
+
 /// The imports as an object, for functions that run outside of a component.
 #[cfg(not(target_arch = "wasm32"))]
 pub trait Imports: Send {
@@ -25,8 +28,16 @@ pub trait Imports: Send {
     fn emit(&mut self, rows: Vec<u8>);
     /// `state.read`
     fn read(&mut self, slot: u32, groups: &[u32]) -> Vec<u8>;
-    /// `state.write`
-    fn write(&mut self, ops: Vec<u8>);
+    /// `state.lookup`
+    fn lookup(&mut self, slot: u32, subkeys: &[u8]) -> Vec<u8>;
+    /// `state.scan`
+    fn scan(&mut self, slot: u32, group: u32, start: &[u8], end: Option<&[u8]>, max_bytes: u32) -> Page;
+    /// `side-inputs.read`
+    fn side(&mut self, input: u32, windows: u32, key: Option<&[u8]>, start: Option<&[u8]>, max_bytes: u32) -> Page;
+    /// `side-inputs.keys`
+    fn side_keys(&mut self, input: u32, windows: u32, start: Option<&[u8]>, max_bytes: u32) -> Page;
+    /// `tables.lookup`
+    fn table(&mut self, table: u32, keys: &[u8]) -> Vec<u8>;
 }
 
 /// The way out of the guest.
@@ -44,27 +55,63 @@ impl Host {
     pub(crate) fn read(&mut self, slot: u32, groups: &[u32]) -> Vec<u8> {
         self.0.read(slot, groups)
     }
-    pub(crate) fn write(&mut self, ops: Vec<u8>) {
-        self.0.write(ops);
+    pub(crate) fn lookup(&mut self, slot: u32, subkeys: &[u8]) -> Vec<u8> {
+        self.0.lookup(slot, subkeys)
+    }
+    pub(crate) fn scan(&mut self, slot: u32, group: u32, start: &[u8], end: Option<&[u8]>, max_bytes: u32) -> Page {
+        self.0.scan(slot, group, start, end, max_bytes)
+    }
+    pub(crate) fn side(&mut self, input: u32, windows: u32, key: Option<&[u8]>, start: Option<&[u8]>) -> Page {
+        self.0.side(input, windows, key, start, PAGE_BYTES)
+    }
+    pub(crate) fn side_keys(&mut self, input: u32, windows: u32, start: Option<&[u8]>) -> Page {
+        self.0.side_keys(input, windows, start, PAGE_BYTES)
+    }
+    pub(crate) fn table(&mut self, table: u32, keys: &[u8]) -> Vec<u8> {
+        self.0.table(table, keys)
     }
 }
+
+/// What is asked for at a time of things that come in pages.
+pub const PAGE_BYTES: u32 = 256 * 1024;
 
 /// The way out of the guest.
 #[cfg(target_arch = "wasm32")]
 pub struct Host;
 
 #[cfg(target_arch = "wasm32")]
-impl Host {
-    pub(crate) fn log(&mut self, level: Level, row: Option<u32>, message: &str) {
-        crate::bindings::thalweg::udf::log::write(level as u8, row, message);
+mod imports {
+    use super::{Host, Level, PAGE_BYTES, Page};
+    use crate::bindings::thalweg::udf::{log, outputs, side_inputs, state, tables, types};
+
+    fn page(page: types::Page) -> Page {
+        (page.rows, page.next)
     }
-    pub(crate) fn emit(&mut self, rows: Vec<u8>) {
-        crate::bindings::thalweg::udf::outputs::emit(&rows);
-    }
-    pub(crate) fn read(&mut self, slot: u32, groups: &[u32]) -> Vec<u8> {
-        crate::bindings::thalweg::udf::state::read(slot, groups)
-    }
-    pub(crate) fn write(&mut self, ops: Vec<u8>) {
-        crate::bindings::thalweg::udf::state::write(&ops);
+
+    impl Host {
+        pub(crate) fn log(&mut self, level: Level, row: Option<u32>, message: &str) {
+            log::write(level as u8, row, message);
+        }
+        pub(crate) fn emit(&mut self, rows: Vec<u8>) {
+            outputs::emit(&rows);
+        }
+        pub(crate) fn read(&mut self, slot: u32, groups: &[u32]) -> Vec<u8> {
+            state::read(slot, groups)
+        }
+        pub(crate) fn lookup(&mut self, slot: u32, subkeys: &[u8]) -> Vec<u8> {
+            state::lookup(slot, subkeys)
+        }
+        pub(crate) fn scan(&mut self, slot: u32, group: u32, start: &[u8], end: Option<&[u8]>, max_bytes: u32) -> Page {
+            page(state::scan(slot, group, start, end, max_bytes))
+        }
+        pub(crate) fn side(&mut self, input: u32, windows: u32, key: Option<&[u8]>, start: Option<&[u8]>) -> Page {
+            page(side_inputs::read(input, windows, key, start, PAGE_BYTES))
+        }
+        pub(crate) fn side_keys(&mut self, input: u32, windows: u32, start: Option<&[u8]>) -> Page {
+            page(side_inputs::keys(input, windows, start, PAGE_BYTES))
+        }
+        pub(crate) fn table(&mut self, table: u32, keys: &[u8]) -> Vec<u8> {
+            tables::lookup(table, keys)
+        }
     }
 }

@@ -1,15 +1,14 @@
-//! The functions of a component: their description, and the loop that runs one of them over a frame. A guest reaches it
+//! The functions of a component: their names, their description, and how one of them is opened. A guest reaches them
 //! through its exports; a host that measures the same function natively calls it directly.
 
-use crate::context::Context;
+use crate::combine::{self, CombineFn};
 use crate::dofn::{DoFn, Failure};
-use crate::element::Element;
-use crate::frame::{Input, Sections, section};
+use crate::frame::{Sections, section};
 use crate::host::Host;
+use crate::runner;
+use crate::select::{self, KeySelector};
+use crate::window::{self, WindowFn};
 use crate::wire;
-
-/// Operation 0 of a DoFn: process the rows of the frame.
-const PROCESS: u32 = 0;
 
 /// An opened function.
 pub trait Instance: Send {
@@ -18,6 +17,9 @@ pub trait Instance: Send {
     /// # Errors
     /// If the call as a whole could not be done: unknown operation, broken frame.
     fn call(&mut self, op: u32, input: &[u8]) -> Result<Vec<u8>, Failure>;
+
+    /// The instance is dropped.
+    fn close(&mut self) {}
 }
 
 /// A function under the name that pipelines use.
@@ -34,7 +36,41 @@ impl Function {
     /// Names a DoFn.
     #[must_use]
     pub const fn of<D: DoFn>(name: &'static str) -> Self {
-        Self { name, describe: describe_dofn::<D>, open: |config, host| Ok(Box::new(Runner::<D>::open(config, host)?)) }
+        Self {
+            name,
+            describe: runner::describe::<D>,
+            open: |c, host| Ok(Box::new(runner::Runner::<D>::open(c, host)?)),
+        }
+    }
+
+    /// Names a CombineFn.
+    #[must_use]
+    pub const fn combinefn<C: CombineFn>(name: &'static str) -> Self {
+        Self {
+            name,
+            describe: combine::describe::<C>,
+            open: |c, host| Ok(Box::new(combine::Runner::<C>::open(c, host)?)),
+        }
+    }
+
+    /// Names a WindowFn.
+    #[must_use]
+    pub const fn windowfn<W: WindowFn>(name: &'static str) -> Self {
+        Self {
+            name,
+            describe: window::describe::<W>,
+            open: |c, host| Ok(Box::new(window::Runner::<W>::open(c, host)?)),
+        }
+    }
+
+    /// Names a key selector.
+    #[must_use]
+    pub const fn keyselector<S: KeySelector>(name: &'static str) -> Self {
+        Self {
+            name,
+            describe: select::describe::<S>,
+            open: |c, host| Ok(Box::new(select::Runner::<S>::open(c, host)?)),
+        }
     }
 
     /// Opens the function that is called `name`. `plan` is the frame of an open call.
@@ -68,66 +104,10 @@ impl Function {
     }
 }
 
-fn bad_frame(what: &str) -> Failure {
+pub(crate) fn bad_frame(what: &str) -> Failure {
     Failure::new("BAD_FRAME", format!("the {what} of the host is broken"))
 }
 
-fn describe_dofn<D: DoFn>(json: &mut String) {
-    json.push_str(r#","kind":"dofn","input":"#);
-    D::In::coder(json);
-    json.push_str(r#","outputs":["#);
-    for (i, output) in D::OUTPUTS.iter().enumerate() {
-        debug_assert_eq!(output.index() as usize, i, "output {} stands at another place of OUTPUTS", output.name());
-        json.push_str(if i == 0 { r#"{"name":"# } else { r#",{"name":"# });
-        wire::put_json_string(output.name(), json);
-        json.push_str(r#","coder":"#);
-        output.coder(json);
-        json.push('}');
-    }
-    json.push_str(r#"],"slots":["#);
-    for (i, slot) in D::SLOTS.iter().enumerate() {
-        debug_assert_eq!(slot.index() as usize, i, "slot {} stands at another place of SLOTS", slot.name());
-        json.push_str(if i == 0 { r#"{"name":"# } else { r#",{"name":"# });
-        wire::put_json_string(slot.name(), json);
-        json.push_str(r#","kind":""#);
-        json.push_str(slot.kind());
-        json.push_str(r#"","coder":"#);
-        slot.coder(json);
-        json.push_str(if slot.eager() { r#","eager":true}"# } else { "}" });
-    }
-    json.push(']');
-}
-
-/// A DoFn with its context.
-struct Runner<D> {
-    dofn: D,
-    ctx: Context,
-}
-
-impl<D: DoFn> Runner<D> {
-    fn open(config: &str, host: Host) -> Result<Self, Failure> {
-        Ok(Self { dofn: D::open(config)?, ctx: Context::new(host, D::SLOTS) })
-    }
-}
-
-impl<D: DoFn> Instance for Runner<D> {
-    fn call(&mut self, op: u32, input: &[u8]) -> Result<Vec<u8>, Failure> {
-        if op != PROCESS {
-            return Err(Failure::new("NO_OPERATION", format!("a DoFn has no operation {op}")));
-        }
-        let input = Input::parse(input).map_err(|_| bad_frame("input frame"))?;
-        self.ctx.begin(&input);
-        for row in 0..input.rows {
-            self.ctx.enter::<D>(row, &input);
-            let (key, value) = input.element(row).map_err(|_| bad_frame("input frame"))?;
-            let done = match D::In::decode_columns(key, value) {
-                Ok(element) => self.dofn.process(element, &mut self.ctx),
-                Err(malformed) => Err(malformed.into()),
-            };
-            if let Err(failure) = done {
-                self.ctx.fail(failure);
-            }
-        }
-        Ok(self.ctx.finish::<D>())
-    }
+pub(crate) fn no_operation(kind: &str, op: u32) -> Failure {
+    Failure::new("NO_OPERATION", format!("a {kind} has no operation {op}"))
 }

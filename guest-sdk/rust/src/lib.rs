@@ -1,6 +1,7 @@
 //! Write user functions for Thalweg in Rust.
 //!
-//! A function is a [`DoFn`]: typed elements in, typed elements out. `export!` makes a crate of type `cdylib`, built for
+//! A function is a [`DoFn`]: typed elements in, typed elements out; or a [`CombineFn`], a [`WindowFn`], a [`KeySelector`].
+//! `export!` makes a crate of type `cdylib`, built for
 //! `wasm32-unknown-unknown`, a component of the world `thalweg:udf/full`. The same function runs in an ordinary
 //! `cargo test` through [`testing`].
 //!
@@ -9,22 +10,36 @@
 //!   [`Context::emit`] allocates.
 //! - Return `Err` for bad input. Only that element fails: its state changes and outputs are dropped. A panic ends the
 //!   whole call, because in Wasm a panic aborts.
-//! - Fields of a `DoFn` are a cache. What has to survive stands in slots: [`ValueSlot`], [`BagSlot`].
-//! - There is no clock, no randomness, no file, no network; [`Context::now_ms`] is the time of the call.
+//! - Fields of a `DoFn` are a cache. What has to survive stands in slots: [`ValueSlot`], [`BagSlot`], [`CombiningSlot`],
+//!   [`MapSlot`], [`SetSlot`], [`MultimapSlot`], [`OrderedListSlot`].
+//! - There is no clock, no file, no network; [`Context::now_ms`] is the time of the call, and [`Context::random`] gives the same
+//!   numbers when a call is made again.
 //!
 //! Not here: the layout of frames (`wit/LAYOUT.md`), and how a pipeline names a component (the runner's manual).
 
+mod bundle;
+mod collections;
+mod combine;
 mod context;
 mod dofn;
 mod element;
+mod entries;
 mod frame;
 mod host;
 pub mod instance;
 mod metric;
+mod owned;
 mod row;
+mod rows;
+mod runner;
+mod select;
+mod side;
+mod slot;
 mod state;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+mod timer;
+mod window;
 pub mod wire;
 
 #[cfg(target_arch = "wasm32")]
@@ -36,31 +51,42 @@ pub mod guest;
 #[doc(hidden)]
 pub mod bindings {
     wit_bindgen::generate!({
-        world: "thalweg:udf/full@0.9.0",
+        world: "thalweg:udf/full@0.10.0",
         path: "../../wit",
         pub_export_macro: true,
         default_bindings_module: "thalweg_udf::bindings",
     });
 }
 
+pub use bundle::BundleContext;
+pub use collections::{Groups, MapState, MultimapState, OrderedListState, Pairs, SetState, Timed};
+pub use combine::CombineFn;
 pub use context::Context;
 pub use dofn::{DoFn, EventTime, Failure, Output, OutputSpec};
 pub use element::{Element, Kv, View};
 pub use host::Level;
 #[cfg(not(target_arch = "wasm32"))]
-pub use host::{Host, Imports};
+pub use host::{Host, Imports, Page};
 pub use metric::{Counter, Distribution};
+pub use owned::{Many, Owned, Values};
 pub use row::{Field, FieldType, Row, RowReader, RowWriter};
-pub use state::{BagSlot, Items, SlotSpec, ValueSlot};
+pub use select::KeySelector;
+pub use side::{Side, SideList, SideMultimap, SideSpec, Table, TableSpec};
+pub use slot::{BagSlot, CombiningSlot, MapSlot, MultimapSlot, OrderedListSlot, SetSlot, SlotSpec, ValueSlot};
+pub use state::Items;
+pub use timer::{Expired, Fired, SetTimer, Timer};
+pub use window::{Interval, Merged, Window, WindowFn, merge_overlapping};
 pub use wire::Malformed;
 
-/// Makes the crate a component with the named functions, `export!("split" => Split, "count" => Count);`, and gives it
-/// `FUNCTIONS` for tests. [`DoFn`] has a whole example.
+/// Makes the crate a component with the named functions, and gives it `FUNCTIONS` for tests. A DoFn needs no more than its
+/// name, the other kinds are named in front of theirs:
+/// `export!("split" => Split, combinefn "top" => Top, windowfn "sessions" => Sessions, keyselector "by_day" => ByDay);`.
+/// [`DoFn`] has a whole example.
 #[macro_export]
 macro_rules! export {
-    ($($name:literal => $dofn:ty),+ $(,)?) => {
+    ($($($kind:ident)? $name:literal => $function:ty),+ $(,)?) => {
         /// The functions of this component.
-        pub const FUNCTIONS: &[$crate::instance::Function] = &[$($crate::instance::Function::of::<$dofn>($name)),+];
+        pub const FUNCTIONS: &[$crate::instance::Function] = &[$($crate::export!(@ $($kind)? $name, $function)),+];
 
         #[cfg(target_arch = "wasm32")]
         const _: () = {
@@ -72,4 +98,9 @@ macro_rules! export {
             $crate::bindings::export!(Component with_types_in $crate::bindings);
         };
     };
+    (@ $name:literal, $function:ty) => { $crate::instance::Function::of::<$function>($name) };
+    (@ dofn $name:literal, $function:ty) => { $crate::instance::Function::of::<$function>($name) };
+    (@ combinefn $name:literal, $function:ty) => { $crate::instance::Function::combinefn::<$function>($name) };
+    (@ windowfn $name:literal, $function:ty) => { $crate::instance::Function::windowfn::<$function>($name) };
+    (@ keyselector $name:literal, $function:ty) => { $crate::instance::Function::keyselector::<$function>($name) };
 }

@@ -1,111 +1,31 @@
-//! State per key and window: slots named by constants, and the cells of the group whose rows are being processed.
+//! State per key and window: the cells of the group whose rows are being processed.
 //!
 //! Rows of one group stand together, so one cell per slot is alive at a time. A cell is loaded when it is first asked for:
 //! an eager slot's from the input frame, another's from the host, a page of groups at a time. Changes are
-//! collected and leave in one write at the end of the call. A row that fails is undone by its slots' undo copies.
+//! collected and leave with the result of the call. A row that fails is undone by its slots' undo copies.
 
 use crate::element::{Element, View};
+use crate::entries::{At, Entries};
 use crate::frame::{FrameWriter, Input, Sections, Table, pack, section};
 use crate::host::Host;
+use crate::slot::{BagSlot, SlotSpec, ValueSlot};
 use crate::wire::Malformed;
 use std::marker::PhantomData;
 
 /// Groups whose cells are read together when a slot that is not eager is first used.
 const READ_AHEAD: usize = 64;
 
-/// A slot that holds one value or none.
-pub struct ValueSlot<T> {
-    index: u32,
-    name: &'static str,
-    eager: bool,
-    value: PhantomData<fn() -> T>,
-}
-
-impl<T: Element> ValueSlot<T> {
-    /// A slot whose values arrive with the batch: right for small values that nearly every element needs.
-    #[must_use]
-    pub const fn eager(index: u32, name: &'static str) -> Self {
-        Self { index, name, eager: true, value: PhantomData }
-    }
-
-    /// A slot whose values are fetched when first needed.
-    #[must_use]
-    pub const fn lazy(index: u32, name: &'static str) -> Self {
-        Self { index, name, eager: false, value: PhantomData }
-    }
-}
-
-/// A slot that holds any number of values, in the order they were added.
-pub struct BagSlot<T> {
-    index: u32,
-    name: &'static str,
-    value: PhantomData<fn() -> T>,
-}
-
-impl<T: Element> BagSlot<T> {
-    /// A bag. Adding does not read it.
-    #[must_use]
-    pub const fn new(index: u32, name: &'static str) -> Self {
-        Self { index, name, value: PhantomData }
-    }
-}
-
-/// A slot, whatever its type.
-pub trait SlotSpec {
-    /// Place in [`DoFn::SLOTS`](crate::DoFn::SLOTS).
-    fn index(&self) -> u32;
-    /// Name in the pipeline; it is part of where the state is stored.
-    fn name(&self) -> &'static str;
-    /// `value` or `bag`.
-    fn kind(&self) -> &'static str;
-    /// Whether the cells arrive with the batch.
-    fn eager(&self) -> bool;
-    /// Appends the coder of the values as JSON.
-    fn coder(&self, json: &mut String);
-}
-
-impl<T: Element> SlotSpec for ValueSlot<T> {
-    #[inline]
-    fn index(&self) -> u32 {
-        self.index
-    }
-    fn name(&self) -> &'static str {
-        self.name
-    }
-    fn kind(&self) -> &'static str {
-        "value"
-    }
-    fn eager(&self) -> bool {
-        self.eager
-    }
-    fn coder(&self, json: &mut String) {
-        T::coder(json);
-    }
-}
-
-impl<T: Element> SlotSpec for BagSlot<T> {
-    #[inline]
-    fn index(&self) -> u32 {
-        self.index
-    }
-    fn name(&self) -> &'static str {
-        self.name
-    }
-    fn kind(&self) -> &'static str {
-        "bag"
-    }
-    fn eager(&self) -> bool {
-        false
-    }
-    fn coder(&self, json: &mut String) {
-        T::coder(json);
-    }
-}
-
-/// The values of a bag, in the order they were added.
+/// The values of a bag, or of one key of a multimap, in the order they were added.
 pub struct Items<'a, T> {
     parts: [&'a [u8]; 2],
     value: PhantomData<fn() -> T>,
+}
+
+impl<'a, T> Items<'a, T> {
+    /// What is encoded in two pieces, one behind the other.
+    pub(crate) fn of(parts: [&'a [u8]; 2]) -> Self {
+        Self { parts, value: PhantomData }
+    }
 }
 
 impl<'a, T: Element> Iterator for Items<'a, T> {
@@ -236,6 +156,8 @@ impl Slot {
 #[derive(Default)]
 pub struct State {
     slots: Vec<Slot>,
+    /// Of the slots that have entries; at the places of others nothing happens. Empty if there is no such slot.
+    entries: Vec<Entries>,
     group: Option<u32>,
     groups: u32,
 }
@@ -245,7 +167,10 @@ impl State {
     #[must_use]
     pub fn new(specs: &[&dyn SlotSpec]) -> Self {
         let slots = specs.iter().map(|spec| Slot { eager: spec.eager(), ..Slot::default() }).collect();
-        Self { slots, group: None, groups: 0 }
+        // a function that has none pays nothing for them
+        let has = specs.iter().any(|spec| !spec.is_plain());
+        let entries = specs.iter().filter(|_| has).map(|_| Entries::default()).collect();
+        Self { slots, entries, group: None, groups: 0 }
     }
 
     /// Begins a call.
@@ -257,6 +182,7 @@ impl State {
             slot.bytes.clear();
             slot.page.clear();
         }
+        self.entries.iter_mut().for_each(Entries::begin);
     }
 
     /// Moves on to the group of the next row.
@@ -281,6 +207,7 @@ impl State {
             slot.close_group(group);
             slot.cell.reset();
         }
+        self.entries.iter_mut().for_each(|entries| entries.close_group(group));
     }
 
     /// Takes back what the row did.
@@ -288,40 +215,58 @@ impl State {
         for slot in &mut self.slots {
             slot.cell.undo(row);
         }
+        self.entries.iter_mut().for_each(|entries| entries.undo(row));
     }
 
-    /// Ends the call: the changes of all groups leave in one write.
-    pub fn finish(&mut self, host: &mut Host) {
+    /// The entries of a slot in the current group; none for a slot that the function does not list.
+    pub fn entries<'a>(&'a mut self, slot: u32, row: u32, host: &'a mut Host) -> Option<At<'a>> {
+        let group = self.group.unwrap_or_default();
+        let entries = self.entries.get_mut(slot as usize)?;
+        Some(At { entries, host, slot, group, row })
+    }
+
+    /// Ends the call: the changes of all groups leave with its result.
+    pub fn finish(&mut self, frame: &mut FrameWriter) {
         self.close_group();
-        if self.slots.iter().all(|slot| slot.ops.is_empty()) {
-            return;
-        }
-        let size = self.slots.iter().map(|slot| slot.ops.len() * 16 + slot.bytes.len() + 24).sum();
-        let mut frame = FrameWriter::new(0, size);
         for (index, slot) in self.slots.iter().enumerate().filter(|(_, slot)| !slot.ops.is_empty()) {
             let head = [index as u32, slot.ops.len() as u32];
             frame.table(section::CELL_OPS, head, slot.ops.as_flattened(), &slot.bytes);
         }
-        host.write(frame.finish());
+        for (index, entries) in self.entries.iter().enumerate() {
+            entries.finish(index as u32, frame);
+        }
+    }
+
+    /// The bytes of a slot with one value; empty if it has none, or the function does not list it.
+    #[inline]
+    pub fn bytes(&mut self, slot: u32, host: &mut Host) -> &[u8] {
+        let (group, groups) = (self.group.unwrap_or_default(), self.groups);
+        let Some(state) = self.slots.get_mut(slot as usize) else { return &[] };
+        if state.cell.over {
+            return &state.cell.new;
+        }
+        state.load(slot, group, groups, host);
+        &state.cell.base
+    }
+
+    /// Where the new bytes of a slot with one value go.
+    #[inline]
+    pub fn replace(&mut self, row: u32, slot: u32) -> Option<&mut Vec<u8>> {
+        self.slots.get_mut(slot as usize).map(|state| state.cell.replace(row))
     }
 
     /// The value of a slot, if it has one. `None` too for a slot that the function does not list.
     #[inline]
     pub fn get<T: Element>(&mut self, slot: &ValueSlot<T>, host: &mut Host) -> Result<Option<View<'_, T>>, Malformed> {
-        let (group, groups) = (self.group.unwrap_or_default(), self.groups);
-        let Some(state) = self.slots.get_mut(slot.index as usize) else { return Ok(None) };
-        if !state.cell.over {
-            state.load(slot.index, group, groups, host);
-        }
-        let mut bytes = if state.cell.over { &state.cell.new[..] } else { &state.cell.base[..] };
+        let mut bytes = self.bytes(slot.index, host);
         if bytes.is_empty() { Ok(None) } else { T::decode_nested(&mut bytes).map(Some) }
     }
 
     /// Replaces the value of a slot.
     #[inline]
     pub fn set<T: Element>(&mut self, row: u32, slot: &ValueSlot<T>, value: &View<'_, T>) {
-        if let Some(state) = self.slots.get_mut(slot.index as usize) {
-            T::encode_nested(value, state.cell.replace(row));
+        if let Some(place) = self.replace(row, slot.index) {
+            T::encode_nested(value, place);
         }
     }
 
@@ -345,13 +290,18 @@ impl State {
             }
             None => [&[][..], &[][..]],
         };
-        Items { parts, value: PhantomData }
+        Items::of(parts)
     }
 
     /// Empties a slot.
     pub fn clear(&mut self, row: u32, slot: &dyn SlotSpec) {
-        if let Some(state) = self.slots.get_mut(slot.index() as usize) {
-            state.cell.replace(row);
+        let index = slot.index() as usize;
+        if slot.is_plain() {
+            if let Some(state) = self.slots.get_mut(index) {
+                state.cell.replace(row);
+            }
+        } else if let Some(entries) = self.entries.get_mut(index) {
+            entries.clear(row);
         }
     }
 }

@@ -6,13 +6,18 @@ use super::payload_of;
 use super::shape::output_of;
 use crate::native::{NativeStage, NativeStep, NativeWorker, Port, Registry, Setup, Target};
 use crate::runtime::WorkerSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use thalweg_beam::translate::{Role, TransformInfo, Translation};
+use thalweg_beam::urn::transform as urn;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::{CollectionId, EnvironmentId, Plan, Stage, StageKind, WorkerStage};
 use thalweg_core::id::{StageId, StateId};
 use thalweg_core::port::worker::StateSpec;
-use thalweg_wasm::{Callee, Component, Failures, Pool, StagePlan, Step, Target as WasmTarget, WasmWorker};
+use thalweg_wasm::describe::Kind;
+use thalweg_wasm::{
+    Binding, Callee, Component, Failures, Pool, StagePlan, Step, Target as WasmTarget, Task, WasmWorker,
+};
 
 /// What a shard makes its native and Wasm workers of.
 pub struct LocalWorkers {
@@ -38,6 +43,10 @@ struct Function {
 
 /// A stage of one component function.
 struct Wasm {
+    /// What is asked of the function, one after the other.
+    tasks: Vec<Task>,
+    /// Timer families of the stage; none for the one that fires when a window is over.
+    timers: Vec<Option<String>>,
     stage: StageId,
     environment: EnvironmentId,
     name: String,
@@ -115,12 +124,18 @@ impl LocalWorkers {
         };
         // the error output is none of the function's own, even if it is called like one
         let own = || info.outputs.iter().filter(|(tag, _)| call.errors.as_ref() != Some(tag));
-        let outputs =
-            (0..function.outputs.len()).map(|i| to(own().find(|(tag, _)| output_of(function, tag) == Some(i))));
-        let outputs = outputs.collect();
+        let tasks = tasks(&function.kind, &info.urn);
+        let outputs = if function.kind == Kind::DoFn {
+            let tagged = |i| to(own().find(|(tag, _)| output_of(function, tag) == Some(i)));
+            (0..function.outputs.len()).map(tagged).collect()
+        } else {
+            vec![to(info.outputs.first())]
+        };
         let dead = call.errors.as_ref().map(|tag| to(info.outputs.iter().find(|(t, _)| t == tag)));
         let states = worker.states.iter().map(|s| (s.name.clone(), s.id)).collect();
-        Ok(Wasm { stage: stage.id, environment, name: info.name.clone(), component, call, states, outputs, dead })
+        let timers = worker.timers.iter().map(|family| (!family.expires).then(|| family.name.clone())).collect();
+        let (stage, name) = (stage.id, info.name.clone());
+        Ok(Wasm { tasks, timers, stage, environment, name, component, call, states, outputs, dead })
     }
 
     /// The workers of one shard.
@@ -133,11 +148,17 @@ impl LocalWorkers {
             let stages = self.native.iter().map(|n| self.native_stage(n)).collect::<Result<Vec<_>>>()?;
             workers.push((None, Box::new(NativeWorker::new(stages))));
         }
+        // the stages of an environment are of one worker: commands find it by the environment
+        let mut plans: BTreeMap<EnvironmentId, Vec<(StageId, StagePlan)>> = BTreeMap::new();
         for wasm in &self.wasm {
-            let named = |e: Error| e.in_transform(&wasm.name);
-            let mut worker = WasmWorker::new([(wasm.stage, self.wasm_stage(wasm).map_err(named)?)]);
-            worker.warm().map_err(|e| named(e.into()))?;
-            workers.push((Some(wasm.environment), Box::new(worker)));
+            let plan = self.wasm_stage(wasm).map_err(|e: Error| e.in_transform(&wasm.name))?;
+            plans.entry(wasm.environment).or_default().push((wasm.stage, plan));
+        }
+        for (environment, plans) in plans {
+            let mut worker = WasmWorker::new(plans);
+            let of = self.wasm.iter().find(|wasm| wasm.environment == environment).map_or("", |wasm| &wasm.name);
+            worker.warm().map_err(|e| Error::from(e).in_transform(of))?;
+            workers.push((Some(environment), Box::new(worker)));
         }
         Ok(workers)
     }
@@ -155,11 +176,28 @@ impl LocalWorkers {
     fn wasm_stage(&self, wasm: &Wasm) -> Result<StagePlan> {
         let config = wasm.call.config.as_ref().map(serde_json::Value::to_string).unwrap_or_default();
         let limits = self.components.limits().clone();
-        let pool = Pool::new(&wasm.component, &wasm.call.function, &wasm.name, &config, limits)?;
         let states: Vec<(&str, StateId)> = wasm.states.iter().map(|(n, id)| (n.as_str(), *id)).collect();
+        let timers: Vec<Option<&str>> = wasm.timers.iter().map(Option::as_deref).collect();
         let failures = wasm.dead.clone().map_or(Failures::FailBundle, Failures::DeadLetter);
-        let step = Step::new(&wasm.name, Callee::Wasm(pool), &states, wasm.outputs.clone(), failures)?;
-        Ok(StagePlan::new(vec![step])?)
+        let last = wasm.tasks.len().saturating_sub(1);
+        let steps = wasm.tasks.iter().enumerate().map(|(i, task)| {
+            let pool = Pool::new(&wasm.component, &wasm.call.function, &wasm.name, &config, limits.clone())?;
+            let binding = Binding { states: &states, timers: &timers, ..Binding::default() };
+            let outputs = if i == last { wasm.outputs.clone() } else { vec![vec![WasmTarget::Step(i + 1)]] };
+            Step::new(&wasm.name, Callee::Wasm(pool), *task, binding, outputs, failures.clone())
+        });
+        Ok(StagePlan::new(steps.collect::<Result<_, thalweg_wasm::Error>>()?)?)
+    }
+}
+
+/// What a transform asks of a function of this kind.
+fn tasks(kind: &Kind, part: &str) -> Vec<Task> {
+    match (kind, part) {
+        (Kind::CombineFn, urn::COMBINE_PRECOMBINE) => vec![Task::Add],
+        (Kind::CombineFn, urn::COMBINE_GROUPED) => vec![Task::Combine],
+        (Kind::CombineFn, _) => vec![Task::Merge, Task::Extract],
+        (Kind::KeySelector, _) => vec![Task::Select],
+        _ => vec![Task::Process],
     }
 }
 

@@ -3,6 +3,7 @@
 //! In: a `Translation` and [`Settings`]. Out: a [`Composed`] job, complete but for workers over the Fn API, which
 //! [`jobs`](crate::jobs) adds. Everything that can be refused is refused here, before a thread is started.
 
+mod combine;
 mod components;
 mod connectors;
 mod local;

@@ -1,7 +1,7 @@
 """The transform that runs a function of a WebAssembly component.
 
 What comes in: a PCollection and the name of a component's function. What goes out: a composite transform whose payload
-names them, around a ParDo in Python. This module does not know how a component is run; that is the runner's part.
+names them, around a ParDo, a CombinePerKey or a WithKeys in Python. This module does not know how a component is run; that is the runner's part.
 """
 
 import hashlib
@@ -15,12 +15,16 @@ from typing import Any
 import apache_beam as beam
 from apache_beam import coders
 from apache_beam.transforms import ptransform
+from apache_beam.typehints import native_type_compatibility
 
 URN = 'thalweg:transform:wasm:v1'
 
 
 class Wasm(ptransform.PTransform):
-    """Applies one function of a WebAssembly component to every element.
+    """Applies one function of a WebAssembly component: a DoFn to every element, a CombineFn to the values of every key.
+
+    A DoFn with state or timers needs a keyed input, pairs of key and value; so does a CombineFn, whose output is pairs of
+    key and result. A key selector gives pairs of key and element.
 
     On Thalweg the component runs in the engine's process, sandboxed. On any other runner `fallback` runs instead.
 
@@ -39,8 +43,8 @@ class Wasm(ptransform.PTransform):
       outputs: name and element type of each further output of the function that is used.
       config: what the function gets when it is opened; anything that JSON can say.
       fallback: what another runner runs in its place: a function that takes an element and returns the outputs as an
-        iterable (`beam.pvalue.TaggedOutput` for further outputs, `TimestampedValue` to set the event time), or a
-        `beam.DoFn`.
+        iterable (`beam.pvalue.TaggedOutput` for further outputs, `TimestampedValue` to set the event time), a
+        `beam.DoFn`, or for a CombineFn a `beam.CombineFn`.
 
     Returns: on apply, a PCollection; with `outputs`, the main PCollection and the others as attributes of one object:
       `parsed = lines | Wasm(...)`, then `parsed.main` and `parsed.dead_letters`.
@@ -58,7 +62,7 @@ class Wasm(ptransform.PTransform):
             output_type: Any,
             outputs: Mapping[str, Any] | None = None,
             config: Mapping[str, Any] | None = None,
-            fallback: Callable[[Any], Iterable[Any]] | beam.DoFn | None = None):
+            fallback: Callable[[Any], Iterable[Any]] | beam.DoFn | beam.CombineFn | None = None):
         super().__init__()
         self._component = os.path.abspath(component)
         self._function = function
@@ -66,6 +70,8 @@ class Wasm(ptransform.PTransform):
         self._outputs = dict(outputs or {})
         self._config = dict(config or {})
         self._fallback = fallback
+        if isinstance(fallback, beam.CombineFn) and self._outputs:
+            raise ValueError('A CombineFn has one output.')
         if 'main' in self._outputs:
             raise ValueError("'main' is the name of the main output; give further outputs another name.")
         self._digest = _digest(self._component)
@@ -80,6 +86,8 @@ class Wasm(ptransform.PTransform):
 
     def expand(self, pcoll):
         _check_coder('the input', pcoll.element_type)
+        if isinstance(self._fallback, beam.CombineFn):
+            return pcoll | 'Fallback' >> beam.CombinePerKey(self._fallback).with_output_types(self._output_type)
         body = beam.ParDo(self._body()).with_output_types(self._output_type, **self._outputs)
         if not self._outputs:
             return pcoll | 'Fallback' >> body
@@ -150,9 +158,16 @@ def _digest(path: str) -> str | None:
 
 
 def _check_coder(where: str, element_type: Any) -> None:
-    coder = coders.registry.get_coder(element_type)
-    pickled = (coders.FastPrimitivesCoder, coders.PickleCoder, coders.DillCoder, coders.CloudpickleCoder)
-    if isinstance(coder, pickled):
+    coder = coders.registry.get_coder(native_type_compatibility.convert_to_beam_type(element_type))
+    if _only_python(coder):
         raise TypeError(
             f'{where} of a Wasm function has the type {element_type}, which only Python can decode. Use a NamedTuple '
-            'registered with beam.coders.registry.register_row, or str, bytes, int, float or bool.')
+            'registered with beam.coders.registry.register_row, str, bytes, int, float or bool, or pairs and iterables '
+            'of them.')
+
+
+def _only_python(coder: coders.Coder) -> bool:
+    pickled = (coders.FastPrimitivesCoder, coders.PickleCoder, coders.DillCoder, coders.CloudpickleCoder)
+    if isinstance(coder, coders.RowCoder):
+        return False
+    return isinstance(coder, pickled) or any(_only_python(part) for part in coder._get_component_coders())

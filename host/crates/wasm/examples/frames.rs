@@ -14,10 +14,10 @@ use thalweg_core::port::worker::{BundleStart, Command, Event, Group, Input, Item
 use thalweg_core::state::StateView;
 use thalweg_core::time::{EventTime, ProcessingTime};
 use thalweg_core::window::Window;
-use thalweg_udf::{Host, Imports, Level, instance::Function};
+use thalweg_udf::{Host, Imports, Level, Page, instance::Function};
 use thalweg_wasm::{
-    Cache, Callee, Component, Engine, EngineLimits, Failures, HostCalls, Limits, NativeFunction, Pool, StagePlan, Step,
-    Target, WasmWorker,
+    Binding, Cache, Callee, Component, Engine, EngineLimits, Failures, HostCalls, Limits, NativeFunction, Pool,
+    StagePlan, Step, Target, Task, WasmWorker,
 };
 
 const EVENTS: u64 = 1_000_000;
@@ -36,8 +36,20 @@ impl Imports for Served {
     fn read(&mut self, slot: u32, groups: &[u32]) -> Vec<u8> {
         self.0.read(slot, groups)
     }
-    fn write(&mut self, ops: Vec<u8>) {
-        self.0.write(ops);
+    fn lookup(&mut self, slot: u32, subkeys: &[u8]) -> Vec<u8> {
+        self.0.look_up(slot, subkeys)
+    }
+    fn scan(&mut self, slot: u32, group: u32, start: &[u8], end: Option<&[u8]>, max_bytes: u32) -> Page {
+        self.0.scan(slot, group, start, end, max_bytes)
+    }
+    fn side(&mut self, input: u32, windows: u32, key: Option<&[u8]>, start: Option<&[u8]>, max_bytes: u32) -> Page {
+        self.0.read_side(input, windows, key, start, max_bytes)
+    }
+    fn side_keys(&mut self, input: u32, windows: u32, start: Option<&[u8]>, max_bytes: u32) -> Page {
+        self.0.side_keys(input, windows, start, max_bytes)
+    }
+    fn table(&mut self, table: u32, keys: &[u8]) -> Vec<u8> {
+        self.0.look_up_table(table, keys)
     }
 }
 
@@ -190,7 +202,14 @@ fn main() -> Fallible<()> {
                 _ => native(function)?,
             };
             let states = [("n", StateId::derive("bench", "n"))];
-            let step = Step::new("bench", callee, &states, vec![vec![Target::Output(0)]], Failures::FailBundle)?;
+            let step = Step::new(
+                "bench",
+                callee,
+                Task::Process,
+                Binding { states: &states, ..Binding::default() },
+                vec![vec![Target::Output(0)]],
+                Failures::FailBundle,
+            )?;
             let mut worker = WasmWorker::new([(StageId(0), StagePlan::new(vec![step])?)]);
             let (events, elements, ns) = run(&mut worker, workload, size)?;
             let of = if workload == "w1" { elements } else { events };

@@ -11,7 +11,7 @@ use thalweg_core::state::StateView;
 use thalweg_core::time::{EventTime, ProcessingTime};
 use thalweg_core::window::Window;
 use thalweg_wasm::{
-    Callee, Component, Engine, EngineLimits, Failures, Limits, Pool, StagePlan, Step, Target, WasmWorker,
+    Binding, Callee, Component, Engine, EngineLimits, Failures, Limits, Pool, StagePlan, Step, Target, Task, WasmWorker,
 };
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
@@ -43,7 +43,8 @@ fn main() -> Fallible<()> {
     let component = Component::load(&engine, file.as_ref(), None)?;
     let pool = Pool::new(&component, "parse", "parse", "", Limits::default())?;
     let outputs = vec![vec![Target::Output(0)], vec![Target::Output(1)]];
-    let step = Step::new("parse", Callee::Wasm(pool), &[], outputs, Failures::FailBundle)?;
+    let step =
+        Step::new("parse", Callee::Wasm(pool), Task::Process, Binding::default(), outputs, Failures::FailBundle)?;
     let mut worker = WasmWorker::new([(StageId(0), StagePlan::new(vec![step])?)]);
 
     let mut rows = BatchBuilder::new();

@@ -15,9 +15,9 @@ use wasmtime::component::{Component as Compiled, HasSelf, Linker};
 /// The package whose interfaces a component may import.
 const PACKAGE: &str = "thalweg:udf/";
 /// Its interfaces that this host offers. `types` has no functions; every importer of another one names it too.
-const OFFERED: [&str; 4] = ["types", "log", "outputs", "state"];
-/// The versions that this host offers: all of 0.9.
-const VERSIONS: &str = "0.9.";
+const OFFERED: [&str; 7] = ["types", "log", "outputs", "state", "iterables", "side-inputs", "tables"];
+/// The versions that this host offers: all of 0.10.
+const VERSIONS: &str = "0.10.";
 
 /// A component that can be run.
 #[derive(Clone)]

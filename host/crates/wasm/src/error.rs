@@ -286,9 +286,9 @@ impl Error {
             Self::ForbiddenImport { .. } => {
                 "build the function without them: for Rust the target wasm32-unknown-unknown, not wasm32-wasip1 or -wasip2"
             }
-            Self::WrongWorld { .. } => "build the function with an SDK for thalweg:udf 0.9",
+            Self::WrongWorld { .. } => "build the function with an SDK for thalweg:udf 0.10",
             Self::Invalid { .. } => "build the component again; it is damaged or uses a feature that is switched off",
-            Self::Componentize { .. } => "build the module with an SDK for thalweg:udf 0.9",
+            Self::Componentize { .. } => "build the module with an SDK for thalweg:udf 0.10",
             Self::Description { .. } => "build the component again with a released SDK",
             Self::NoFunction { .. } => "name one of the functions it has under `function:`",
             Self::Unsupported { .. } => "use a later version of Thalweg, or a function that does without",

@@ -7,8 +7,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::frame::{self, Frame};
 use crate::limits::Limits;
-use crate::state::StateAccess;
-use crate::store::{GuestStore, Returned, cut_text};
+use crate::store::{GuestStore, Loan, Returned, cut_text};
 use std::sync::Arc;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
@@ -37,7 +36,7 @@ fn instantiate(pre: &FullPre<GuestStore>, engine: &Engine, data: GuestStore) -> 
     store.set_max_component_handles(HANDLES_MAX);
     store.epoch_deadline_callback(|mut context| context.data_mut().tick());
     store.set_epoch_deadline(1);
-    store.data_mut().begin(None);
+    store.data_mut().begin(Loan::default());
     let _running = engine.running();
     match pre.instantiate(&mut store) {
         Ok(guest) => Ok((store, guest)),
@@ -83,15 +82,10 @@ impl Instance {
         }
     }
 
-    /// Runs an operation on a frame. The state comes back changed if the call returned ok, else as it was.
-    pub fn call(
-        &mut self,
-        op: u32,
-        input: &Frame,
-        state: Option<StateAccess>,
-    ) -> (Result<Returned>, Option<StateAccess>) {
+    /// Runs an operation on a frame. What it was lent comes back changed if the call returned ok, else as it was.
+    pub fn call(&mut self, op: u32, input: &Frame, loan: Loan) -> (Result<Returned>, Loan) {
         self.calls += 1;
-        self.store.data_mut().begin(state);
+        self.store.data_mut().begin(loan);
         self.store.set_epoch_deadline(1);
         let running = self.engine.running();
         let returned = self.guest.thalweg_udf_guest().call_call(&mut self.store, self.handle, op, input.as_vec());
@@ -101,7 +95,7 @@ impl Instance {
             Ok(Err(failure)) => Err(refused(&self.store.data().function, failure)),
             Err(e) => Err(explain(&mut self.store, &e)),
         };
-        (result, self.store.data_mut().call.state.take())
+        (result, std::mem::take(&mut self.store.data_mut().call.loan))
     }
 
     /// Whether it has served its time: so many calls, or so much memory.

@@ -5,8 +5,7 @@ use crate::describe::{Description, Function};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::limits::Limits;
-use crate::state::StateAccess;
-use crate::store::{GuestStore, Returned};
+use crate::store::{GuestStore, Loan, Returned};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The imports of the contract for a native function. What is refused here fails the call when it returns.
@@ -23,33 +22,72 @@ impl HostCalls {
         self.store().log_line(level, row, message);
     }
 
+    /// What a call of the contract gives; what is refused is kept, and nothing given.
+    fn served<T: Default>(&self, call: impl FnOnce(&mut GuestStore) -> Result<T>) -> T {
+        let mut store = self.store();
+        let served = call(&mut store);
+        served.unwrap_or_else(|e| {
+            store.call.error = Some(e);
+            T::default()
+        })
+    }
+
     /// `outputs.emit`
     pub fn emit(&self, rows: Vec<u8>) {
-        let mut store = self.store();
-        if let Err(e) = store.take_rows(rows) {
-            store.call.error = Some(e);
-        }
+        self.served(|store| store.take_rows(rows));
     }
 
     /// `state.read`
     #[must_use]
     pub fn read(&self, slot: u32, groups: &[u32]) -> Vec<u8> {
-        let mut store = self.store();
-        let cells = store.read_cells(slot, groups);
-        cells.unwrap_or_else(|e| {
-            store.call.error = Some(e);
-            Vec::new()
-        })
+        self.served(|store| store.read_cells(slot, groups))
+    }
+
+    /// `state.lookup`
+    #[must_use]
+    pub fn look_up(&self, slot: u32, subkeys: &[u8]) -> Vec<u8> {
+        self.served(|store| store.look_up(slot, subkeys))
+    }
+
+    /// `state.scan`
+    #[must_use]
+    pub fn scan(&self, slot: u32, group: u32, start: &[u8], end: Option<&[u8]>, max_bytes: u32) -> Page {
+        self.served(|store| store.scan(slot, group, start, end, max_bytes))
     }
 
     /// `state.write`
     pub fn write(&self, ops: Vec<u8>) {
-        let mut store = self.store();
-        if let Err(e) = store.write_cells(ops) {
-            store.call.error = Some(e);
-        }
+        self.served(|store| store.write_changes(ops));
+    }
+
+    /// `side-inputs.read`
+    #[must_use]
+    pub fn read_side(
+        &self,
+        input: u32,
+        windows: u32,
+        key: Option<&[u8]>,
+        start: Option<&[u8]>,
+        max_bytes: u32,
+    ) -> Page {
+        self.served(|store| store.read_side(input, windows, key, start, max_bytes))
+    }
+
+    /// `side-inputs.keys`
+    #[must_use]
+    pub fn side_keys(&self, input: u32, windows: u32, start: Option<&[u8]>, max_bytes: u32) -> Page {
+        self.served(|store| store.side_keys(input, windows, start, max_bytes))
+    }
+
+    /// `tables.lookup`
+    #[must_use]
+    pub fn look_up_table(&self, table: u32, keys: &[u8]) -> Vec<u8> {
+        self.served(|store| store.look_up_table(table, keys))
     }
 }
+
+/// Rows of something that may be larger than a frame, and where to go on.
+pub type Page = (Vec<u8>, Option<Vec<u8>>);
 
 /// Runs operation and frame; gives the frame with the results, or code and message of a refusal.
 pub type Run = Box<dyn FnMut(u32, &[u8]) -> Result<Vec<u8>, (String, String)> + Send>;
@@ -97,13 +135,8 @@ impl NativeFunction {
         &self.function
     }
 
-    pub(crate) fn call(
-        &mut self,
-        op: u32,
-        input: &Frame,
-        state: Option<StateAccess>,
-    ) -> (Result<Returned>, Option<StateAccess>) {
-        self.calls.store().begin(state);
+    pub(crate) fn call(&mut self, op: u32, input: &Frame, loan: Loan) -> (Result<Returned>, Loan) {
+        self.calls.store().begin(loan);
         let returned = (self.run)(op, input.as_slice());
         let mut store = self.calls.store();
         let result = match (store.call.error.take(), returned) {
@@ -111,7 +144,7 @@ impl NativeFunction {
             (None, Err(refusal)) => Err(refused(&self.function.name, refusal)),
             (None, Ok(frame)) => store.finish(frame),
         };
-        (result, store.call.state.take())
+        (result, std::mem::take(&mut store.call.loan))
     }
 }
 

@@ -7,8 +7,7 @@ use crate::error::Result;
 use crate::frame::Frame;
 use crate::instance::Instance;
 use crate::limits::Limits;
-use crate::state::StateAccess;
-use crate::store::Returned;
+use crate::store::{Loan, Returned};
 use std::sync::Arc;
 
 /// A function of a component with its configuration, and its idle instances.
@@ -78,26 +77,21 @@ impl Pool {
     /// # Errors
     /// What the guest or its limits say.
     pub fn call_stateless(&mut self, input: &Frame) -> Result<Vec<Vec<u8>>> {
-        self.call(0, input, None).0.map(|returned| returned.frames)
+        self.call(0, input, Loan::default()).0.map(|returned| returned.frames)
     }
 
-    /// Runs an operation on a frame. The state comes back, changed only if the call was ok.
-    pub(crate) fn call(
-        &mut self,
-        op: u32,
-        input: &Frame,
-        state: Option<StateAccess>,
-    ) -> (Result<Returned>, Option<StateAccess>) {
+    /// Runs an operation on a frame. What it was lent comes back, changed only if the call was ok.
+    pub(crate) fn call(&mut self, op: u32, input: &Frame, loan: Loan) -> (Result<Returned>, Loan) {
         let mut instance = match self.idle.take().map_or_else(|| self.open(), Ok) {
             Ok(instance) => instance,
-            Err(e) => return (Err(e), state),
+            Err(e) => return (Err(e), loan),
         };
-        let (result, state) = instance.call(op, input, state);
+        let (result, loan) = instance.call(op, input, loan);
         let spoiled = result.as_ref().err().is_some_and(crate::Error::spoils_instance);
         if !spoiled && !instance.worn() {
             self.idle = Some(instance);
         }
-        (result, state)
+        (result, loan)
     }
 
     fn open(&mut self) -> Result<Instance> {

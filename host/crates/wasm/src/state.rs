@@ -1,10 +1,14 @@
 //! State during a call: which cells the guest may see, its reads and writes, and the changes that are made once the call
 //! has returned and its outputs are found sound.
 
+use crate::describe::SlotKind;
 use crate::error::Error;
-use crate::frame::{self, FrameError, Op};
+use crate::frame::{self, Change, FrameError, Op, SubOp, TimerOp, section};
 use crate::store::GuestStore;
+use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use thalweg_core::error::Result as CoreResult;
 use thalweg_core::id::StateId;
 use thalweg_core::state::{CellValue, StateView};
 
@@ -13,8 +17,8 @@ use thalweg_core::state::{CellValue, StateView};
 pub struct Slot {
     /// Name of the stored state.
     pub id: StateId,
-    /// Whether it holds any number of values, each change a chunk of its own.
-    pub bag: bool,
+    /// How it is used.
+    pub kind: SlotKind,
     /// Whether its cells travel with the frame.
     pub eager: bool,
 }
@@ -26,13 +30,16 @@ pub struct StateAccess {
     pub view: StateView,
     /// The slots by their index.
     pub slots: Arc<[Slot]>,
+    /// Number of timer families.
+    pub timers: u32,
     /// For each group of the frame its index in the bundle.
     pub groups: Vec<u32>,
 }
 
 impl StateAccess {
     /// The bundle's index of a group of the frame.
-    fn group(&self, group: u32) -> Option<u32> {
+    #[must_use]
+    pub fn group(&self, group: u32) -> Option<u32> {
         self.groups.get(group as usize).copied()
     }
 
@@ -40,9 +47,9 @@ impl StateAccess {
     ///
     /// # Errors
     /// Those of the store; nothing is appended for a group that is not in the frame.
-    pub fn cell(&mut self, slot: &Slot, group: u32, out: &mut Vec<u8>) -> thalweg_core::error::Result<()> {
+    pub fn cell(&mut self, slot: &Slot, group: u32, out: &mut Vec<u8>) -> CoreResult<()> {
         let Some(group) = self.group(group) else { return Ok(()) };
-        if slot.bag {
+        if slot.kind == SlotKind::Bag {
             for (_, chunk) in self.view.list(group, slot.id)? {
                 out.extend_from_slice(chunk.as_slice());
             }
@@ -52,22 +59,36 @@ impl StateAccess {
         Ok(())
     }
 
-    /// Makes the changes of a call.
+    /// Makes the changes of a frame; timers are handed out.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn apply(&mut self, changes: &[Vec<u8>]) -> Result<(), Error> {
+    pub fn apply(&mut self, changes: &[u8], mut timer: impl FnMut(u32, &TimerOp<'_>)) -> Result<(), Error> {
         let slots = Arc::clone(&self.slots);
-        let mut apply = |slot, group, op: Op<'_>| match slots.get(slot as usize) {
-            Some(bound) => self.apply_one(bound, group, op).map_err(|e| Refusal(Error::State(e))),
-            None => Ok(()), // refused when it was written
-        };
-        changes.iter().try_for_each(|ops| frame::cell_ops(ops, &mut apply)).map_err(|refusal| refusal.0)
+        let slot = |index: u32| slots.get(index as usize);
+        let done = frame::changes(changes, |change| {
+            let applied = match change {
+                // what is not there was refused when it was written
+                Change::Cell(at, group, op) => match (slot(at), self.group(group)) {
+                    (Some(slot), Some(group)) => self.set_cell(slot, group, op),
+                    _ => Ok(()),
+                },
+                Change::Entry(at, group, op) => match (slot(at), self.group(group)) {
+                    (Some(slot), Some(group)) => self.set_entry(slot, group, op),
+                    _ => Ok(()),
+                },
+                Change::Timer(op) => {
+                    self.group(op.group).into_iter().for_each(|group| timer(group, &op));
+                    Ok(())
+                }
+            };
+            applied.map_err(|e| Refusal(Error::State(e)))
+        });
+        done.map_err(|refusal| refusal.0)
     }
 
-    fn apply_one(&mut self, slot: &Slot, group: u32, op: Op<'_>) -> thalweg_core::error::Result<()> {
-        let Some(group) = self.group(group) else { return Ok(()) };
-        match (op, slot.bag) {
+    fn set_cell(&mut self, slot: &Slot, group: u32, op: Op<'_>) -> CoreResult<()> {
+        match (op, slot.kind == SlotKind::Bag) {
             (Op::Set(bytes), false) => self.view.put(group, slot.id, &[], Some(CellValue::copy(bytes))),
             (Op::Clear, false) => self.view.put(group, slot.id, &[], None),
             (Op::Set(bytes), true) => {
@@ -76,6 +97,27 @@ impl StateAccess {
             }
             (Op::Append(bytes), _) => self.view.append(group, slot.id, CellValue::copy(bytes)),
             (Op::Clear, true) => self.view.clear(group, slot.id),
+        }
+    }
+
+    fn set_entry(&mut self, slot: &Slot, group: u32, op: SubOp<'_>) -> CoreResult<()> {
+        match op {
+            SubOp::Put(subkey, value) => self.view.put(group, slot.id, subkey, Some(CellValue::copy(value))),
+            SubOp::Append(subkey, values) => {
+                let mut all = self.view.get(group, slot.id, subkey)?.map_or_else(Vec::new, |v| v.as_slice().to_vec());
+                all.extend_from_slice(values);
+                self.view.put(group, slot.id, subkey, Some(CellValue::from(Bytes::from(all))))
+            }
+            SubOp::Remove(subkey) => self.view.put(group, slot.id, subkey, None),
+            SubOp::Clear => self.view.clear(group, slot.id),
+            SubOp::RemoveRange(start, end) => {
+                for (subkey, _) in self.view.list(group, slot.id)? {
+                    if (start..end).contains(&subkey.as_ref()) {
+                        self.view.put(group, slot.id, &subkey, None)?;
+                    }
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -90,73 +132,211 @@ impl GuestStore {
     }
 
     fn slot(&self, slot: u32) -> Result<Slot, Error> {
-        let access = self.call.state.as_ref().ok_or_else(|| self.denied("it has no keyed input"))?;
+        let access = self.call.loan.state.as_ref().ok_or_else(|| self.denied("it has no keyed input"))?;
         let found = access.slots.get(slot as usize).cloned();
         found.ok_or_else(|| self.denied(format!("slot {slot} is not described")))
+    }
+
+    fn check_group(&self, group: u32) -> Result<(), Error> {
+        let known = self.call.loan.state.as_ref().is_some_and(|access| access.group(group).is_some());
+        if known { Ok(()) } else { Err(self.denied(format!("group {group} is not in the frame"))) }
+    }
+
+    /// Lends the state out for a read, next to the call's own changes.
+    fn with_state<T>(
+        &mut self,
+        read: impl FnOnce(&mut StateAccess, &[Vec<u8>]) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let Some(mut access) = self.call.loan.state.take() else { return Err(self.denied("it has no keyed input")) };
+        let answer = read(&mut access, &self.call.changes);
+        self.call.loan.state = Some(access);
+        answer
     }
 
     /// The cells of a slot for some groups of the frame, as a frame.
     pub fn read_cells(&mut self, slot: u32, groups: &[u32]) -> Result<Vec<u8>, Error> {
         let bound = self.slot(slot)?;
-        if groups.len() > self.call.state.as_ref().map_or(0, |access| access.groups.len()) {
+        if !bound.kind.is_plain() {
+            return Err(self.denied(format!("slot {slot} has entries, not cells")));
+        }
+        if groups.len() > self.call.loan.state.as_ref().map_or(0, |access| access.groups.len()) {
             return Err(self.denied("it asked for more groups than the frame has"));
         }
+        groups.iter().try_for_each(|group| self.check_group(*group))?;
         let limit = self.limits.output_bytes;
         let too_much = self.state_limit(limit);
-        let foreign = |group: u32| self.denied(format!("group {group} is not in the frame"));
-        if let Some(group) = groups.iter().find(|g| self.call.state.as_ref().is_none_or(|a| a.group(**g).is_none())) {
-            return Err(foreign(*group));
-        }
-        let Some(mut access) = self.call.state.take() else { return Err(self.denied("it has no keyed input")) };
-        let changes = &self.call.changes;
-        let mut answer = Vec::new();
-        let read = frame::cells(slot, groups.len(), &mut answer, |i, out| {
-            let group = groups.get(i).copied().unwrap_or_default();
-            let start = out.len();
-            access.cell(&bound, group, out).map_err(Error::State)?;
-            replay(changes, slot, group, start, out);
-            if out.len() > limit { Err(too_much.clone()) } else { Ok(()) }
-        });
-        self.call.state = Some(access);
-        read.map(|()| answer)
+        self.with_state(|access, changes| {
+            let mut answer = Vec::new();
+            frame::cells(slot, groups.len(), &mut answer, |i, out| {
+                let group = groups.get(i).copied().unwrap_or_default();
+                let start = out.len();
+                access.cell(&bound, group, out).map_err(Error::State)?;
+                replay_cell(changes, slot, group, start, out);
+                if out.len() > limit { Err(too_much.clone()) } else { Ok(()) }
+            })?;
+            Ok(answer)
+        })
+    }
+
+    /// Entries of a slot by group and subkey, as a frame.
+    pub fn look_up(&mut self, slot: u32, questions: &[u8]) -> Result<Vec<u8>, Error> {
+        let bound = self.entry_slot(slot)?;
+        let questions = frame::subkeys(questions).map_err(|e| Refusal::from(e).named(&self.function))?;
+        questions.iter().try_for_each(|(group, _)| self.check_group(*group))?;
+        let limit = self.limits.output_bytes;
+        let too_much = self.state_limit(limit);
+        self.with_state(|access, changes| {
+            let mut answer = Vec::new();
+            frame::sub_cells(section::SUBCELLS, None, questions.len(), &mut answer, |i, out| {
+                let (group, subkey) = questions.get(i).copied().unwrap_or_default();
+                let at = access.group(group).unwrap_or_default();
+                let stored = access.view.get(at, bound.id, subkey).map_err(Error::State)?;
+                let mut entry = stored.map(|value| value.as_slice().to_vec());
+                replay_entry(changes, slot, group, subkey, &mut entry);
+                entry.iter().for_each(|bytes| out.extend_from_slice(bytes));
+                if out.len() > limit { Err(too_much.clone()) } else { Ok(entry.is_some()) }
+            })?;
+            Ok(answer)
+        })
+    }
+
+    /// Entries of a group from `start` to before `end`, about `max_bytes` of them, and where to go on.
+    pub fn scan(
+        &mut self,
+        slot: u32,
+        group: u32,
+        start: &[u8],
+        end: Option<&[u8]>,
+        max_bytes: u32,
+    ) -> Result<(Vec<u8>, Option<Vec<u8>>), Error> {
+        let bound = self.entry_slot(slot)?;
+        self.check_group(group)?;
+        let limit = self.limits.output_bytes.min(max_bytes as usize);
+        self.with_state(|access, changes| {
+            let at = access.group(group).unwrap_or_default();
+            let stored = access.view.list(at, bound.id).map_err(Error::State)?;
+            let mut entries: BTreeMap<Bytes, Vec<u8>> =
+                stored.into_iter().map(|(subkey, value)| (subkey, value.as_slice().to_vec())).collect();
+            replay_entries(changes, slot, group, &mut entries);
+            let inside = |subkey: &Bytes| subkey.as_ref() >= start && end.is_none_or(|end| subkey.as_ref() < end);
+            let (mut rows, mut next, mut bytes) = (Vec::new(), None, 0);
+            for (subkey, value) in entries.iter().filter(|(subkey, _)| inside(subkey)) {
+                bytes += subkey.len() + value.len() + 16;
+                if bytes > limit && !rows.is_empty() {
+                    next = Some(subkey.to_vec());
+                    break;
+                }
+                rows.push((subkey.as_ref(), value.as_slice()));
+            }
+            Ok((frame::page(&rows).into_vec(), next))
+        })
+    }
+
+    fn entry_slot(&self, slot: u32) -> Result<Slot, Error> {
+        let bound = self.slot(slot)?;
+        if bound.kind.is_plain() { Err(self.denied(format!("slot {slot} has cells, not entries"))) } else { Ok(bound) }
     }
 
     /// Checks changes of state and keeps them until the call has returned.
-    pub fn write_cells(&mut self, ops: Vec<u8>) -> Result<(), Error> {
+    pub fn write_changes(&mut self, ops: Vec<u8>) -> Result<(), Error> {
+        self.check_changes(&ops)?;
+        self.call.changes.push(ops);
+        Ok(())
+    }
+
+    /// Checks the changes in a frame against slots, groups and families, and counts their bytes.
+    pub fn check_changes(&mut self, ops: &[u8]) -> Result<(), Error> {
         self.call.state_bytes = self.call.state_bytes.saturating_add(ops.len());
         if self.call.state_bytes > self.limits.state_bytes {
             return Err(self.state_limit(self.limits.state_bytes));
         }
-        let checked = frame::cell_ops(&ops, |slot, group, op| {
-            let bound = self.slot(slot)?;
-            if self.call.state.as_ref().is_none_or(|access| access.group(group).is_none()) {
-                return Err(Refusal(self.denied(format!("group {group} is not in the frame"))));
-            }
-            if matches!(op, Op::Append(_)) && !bound.bag {
-                return Err(Refusal(self.denied(format!("slot {slot} is no bag"))));
-            }
-            Ok(())
+        let checked = frame::changes(ops, |change| {
+            let denied = match change {
+                Change::Cell(slot, group, op) => {
+                    let kind = self.slot(slot)?.kind;
+                    self.check_group(group)?;
+                    let fits = kind.is_plain() && (kind.appends() || !matches!(op, Op::Append(_)));
+                    (!fits).then(|| format!("slot {slot} has no such operation on cells"))
+                }
+                Change::Entry(slot, group, op) => {
+                    let kind = self.slot(slot)?.kind;
+                    self.check_group(group)?;
+                    let fits = !kind.is_plain() && (kind.appends() || !matches!(op, SubOp::Append(..)));
+                    (!fits).then(|| format!("slot {slot} has no such operation on entries"))
+                }
+                Change::Timer(op) => {
+                    self.check_group(op.group)?;
+                    let families = self.call.loan.state.as_ref().map_or(0, |access| access.timers);
+                    (op.family >= families).then(|| format!("timer family {} is not described", op.family))
+                }
+            };
+            denied.map_or(Ok(()), |what| Err(Refusal(self.denied(what))))
         });
-        checked.map_err(|refusal| refusal.named(&self.function))?;
-        self.call.changes.push(ops);
-        Ok(())
+        checked.map_err(|refusal| refusal.named(&self.function))
     }
 }
 
 /// Makes the call's own changes on the bytes of a cell, which begin at `start`.
-fn replay(changes: &[Vec<u8>], slot: u32, group: u32, start: usize, out: &mut Vec<u8>) {
-    for ops in changes {
-        let done = frame::cell_ops(ops, |s, g, op| {
-            if (s, g) == (slot, group) {
-                match op {
-                    Op::Append(bytes) => out.extend_from_slice(bytes),
-                    Op::Set(bytes) => {
-                        out.truncate(start);
-                        out.extend_from_slice(bytes);
-                    }
-                    Op::Clear => out.truncate(start),
+fn replay_cell(changes: &[Vec<u8>], slot: u32, group: u32, start: usize, out: &mut Vec<u8>) {
+    replay(changes, |change| {
+        if let Change::Cell(s, g, op) = change
+            && (s, g) == (slot, group)
+        {
+            match op {
+                Op::Append(bytes) => out.extend_from_slice(bytes),
+                Op::Set(bytes) => {
+                    out.truncate(start);
+                    out.extend_from_slice(bytes);
                 }
+                Op::Clear => out.truncate(start),
             }
+        }
+    });
+}
+
+/// Makes them on one entry.
+fn replay_entry(changes: &[Vec<u8>], slot: u32, group: u32, subkey: &[u8], entry: &mut Option<Vec<u8>>) {
+    replay(changes, |change| {
+        if let Change::Entry(s, g, op) = change
+            && (s, g) == (slot, group)
+        {
+            match op {
+                SubOp::Put(key, value) if key == subkey => *entry = Some(value.to_vec()),
+                SubOp::Append(key, values) if key == subkey => {
+                    entry.get_or_insert_default().extend_from_slice(values);
+                }
+                SubOp::Remove(key) if key == subkey => *entry = None,
+                SubOp::RemoveRange(from, to) if (from..to).contains(&subkey) => *entry = None,
+                SubOp::Clear => *entry = None,
+                _ => {}
+            }
+        }
+    });
+}
+
+/// Makes them on all entries of a group.
+fn replay_entries(changes: &[Vec<u8>], slot: u32, group: u32, entries: &mut BTreeMap<Bytes, Vec<u8>>) {
+    replay(changes, |change| {
+        if let Change::Entry(s, g, op) = change
+            && (s, g) == (slot, group)
+        {
+            match op {
+                SubOp::Put(key, value) => drop(entries.insert(Bytes::copy_from_slice(key), value.to_vec())),
+                SubOp::Append(key, values) => {
+                    entries.entry(Bytes::copy_from_slice(key)).or_default().extend_from_slice(values);
+                }
+                SubOp::Remove(key) => drop(entries.remove(key)),
+                SubOp::RemoveRange(from, to) => entries.retain(|key, _| !(from..to).contains(&key.as_ref())),
+                SubOp::Clear => entries.clear(),
+            }
+        }
+    });
+}
+
+fn replay(changes: &[Vec<u8>], mut each: impl FnMut(Change<'_>)) {
+    for ops in changes {
+        let done = frame::changes(ops, |change| {
+            each(change);
             Ok::<_, FrameError>(())
         });
         debug_assert!(done.is_ok(), "checked when it was written");

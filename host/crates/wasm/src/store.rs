@@ -3,21 +3,35 @@
 //!
 //! A violation is kept as a typed error in the store's data and ends the call by a trap; the caller looks there first.
 
-use crate::bindings::thalweg::udf::{log, outputs, state, types};
+use crate::bindings::thalweg::udf::{iterables, log, outputs, side_inputs, state, tables, types};
 use crate::clock;
 use crate::error::Error;
+use crate::frame::OutputFrame;
 use crate::limits::Limits;
+use crate::side::{SideAccess, Table};
 use crate::state::StateAccess;
 use std::sync::Arc;
+use types::Page;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
+
+/// What a call may use; it comes back when the call is over.
+#[derive(Default, Debug)]
+pub struct Loan {
+    /// State of the groups of the frame.
+    pub state: Option<StateAccess>,
+    /// Side inputs.
+    pub sides: Option<SideAccess>,
+    /// Tables by their index in the description.
+    pub tables: Arc<[Arc<dyn Table>]>,
+}
 
 /// What the running call has done so far. It counts only if the call returns ok.
 #[derive(Default, Debug)]
 pub struct Call {
     /// Frames of early outputs, in order.
     pub emitted: Vec<Vec<u8>>,
-    /// The state the call may touch.
-    pub state: Option<StateAccess>,
+    /// What the call may use.
+    pub loan: Loan,
     /// Checked frames of state changes, in order.
     pub changes: Vec<Vec<u8>>,
     /// Why the host ended the call.
@@ -34,8 +48,10 @@ pub struct Call {
 pub struct Returned {
     /// Frames of early outputs in order; the frame that the call returned is the last.
     pub frames: Vec<Vec<u8>>,
-    /// Checked frames of state changes, in order: for [`StateAccess::apply`] once the outputs are found sound.
+    /// Checked frames of changes, in order: for [`StateAccess::apply`] once the outputs are found sound.
     pub changes: Vec<Vec<u8>>,
+    /// Whether the last frame has checked changes too, which come after those.
+    pub last_changes: bool,
 }
 
 /// The data of a store.
@@ -79,11 +95,11 @@ impl GuestStore {
     }
 
     /// Begins a call: its clocks start.
-    pub fn begin(&mut self, state: Option<StateAccess>) {
+    pub fn begin(&mut self, loan: Loan) {
         let time = |limit: std::time::Duration| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
         self.memory_refused = false;
         self.call = Call {
-            state,
+            loan,
             wall_end: clock::monotonic().saturating_add(time(self.limits.wall_hard)),
             cpu_end: clock::thread_cpu().saturating_add(time(self.limits.cpu_soft)),
             ..Call::default()
@@ -115,9 +131,14 @@ impl GuestStore {
     /// Ends a call that returned `frame`: hands over what it did.
     pub fn finish(&mut self, frame: Vec<u8>) -> Result<Returned, Error> {
         self.count_output(frame.len())?;
+        // a frame that cannot be parsed is refused when its rows are taken
+        let last_changes = OutputFrame::parse(&frame).is_ok_and(|parsed| parsed.has_changes());
+        if last_changes {
+            self.check_changes(&frame)?;
+        }
         let mut frames = std::mem::take(&mut self.call.emitted);
         frames.push(frame);
-        Ok(Returned { frames, changes: std::mem::take(&mut self.call.changes) })
+        Ok(Returned { frames, changes: std::mem::take(&mut self.call.changes), last_changes })
     }
 
     /// Takes a frame of early outputs.
@@ -194,13 +215,62 @@ impl outputs::Host for GuestStore {
     }
 }
 
+impl iterables::Host for GuestStore {
+    fn read(&mut self, _token: Vec<u8>, _max_bytes: u32) -> wasmtime::Result<Page> {
+        // frames hold their values whole, so no token is one of ours
+        let what = "it forged the token of an iterable".to_owned();
+        Err(self.end(Error::StateDenied { function: self.function.to_string(), what }))
+    }
+}
+
 impl state::Host for GuestStore {
     fn read(&mut self, slot: u32, groups: Vec<u32>) -> wasmtime::Result<Vec<u8>> {
         self.read_cells(slot, &groups).map_err(|e| self.end(e))
     }
 
+    fn lookup(&mut self, slot: u32, subkeys: Vec<u8>) -> wasmtime::Result<Vec<u8>> {
+        self.look_up(slot, &subkeys).map_err(|e| self.end(e))
+    }
+
+    fn scan(
+        &mut self,
+        slot: u32,
+        group: u32,
+        start: Vec<u8>,
+        end: Option<Vec<u8>>,
+        max_bytes: u32,
+    ) -> wasmtime::Result<Page> {
+        let page = GuestStore::scan(self, slot, group, &start, end.as_deref(), max_bytes);
+        page.map(|(rows, next)| Page { rows, next }).map_err(|e| self.end(e))
+    }
+
     fn write(&mut self, ops: Vec<u8>) -> wasmtime::Result<()> {
-        self.write_cells(ops).map_err(|e| self.end(e))
+        self.write_changes(ops).map_err(|e| self.end(e))
+    }
+}
+
+impl side_inputs::Host for GuestStore {
+    fn read(
+        &mut self,
+        input: u32,
+        windows: u32,
+        key: Option<Vec<u8>>,
+        start: Option<Vec<u8>>,
+        max_bytes: u32,
+    ) -> wasmtime::Result<Page> {
+        let page = self.read_side(input, windows, key.as_deref(), start.as_deref(), max_bytes);
+        page.map(|(rows, next)| Page { rows, next }).map_err(|e| self.end(e))
+    }
+
+    fn keys(&mut self, input: u32, windows: u32, start: Option<Vec<u8>>, max_bytes: u32) -> wasmtime::Result<Page> {
+        let page = self.side_keys(input, windows, start.as_deref(), max_bytes);
+        page.map(|(rows, next)| Page { rows, next }).map_err(|e| self.end(e))
+    }
+}
+
+impl tables::Host for GuestStore {
+    fn lookup(&mut self, table: u32, keys: Vec<u8>) -> wasmtime::Result<Vec<u8>> {
+        self.look_up_table(table, &keys).map_err(|e| self.end(e))
     }
 }
 

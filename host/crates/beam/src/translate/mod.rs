@@ -19,6 +19,7 @@ mod test_stream;
 mod windowing;
 
 pub use environment::{EnvironmentInfo, EnvironmentKind};
+pub use windowing::liftable;
 pub use windowing::{Extent, global_strategy, window_fn, windowing};
 
 use crate::coder::WireCoder;
@@ -86,7 +87,7 @@ pub enum Role {
     Sink(SinkId),
     /// A worker of this environment, over the Fn API.
     Sdk(EnvironmentId),
-    /// A component; its environment has no other transform.
+    /// A component; its environment has no other transform than the parts of this one.
     Wasm(EnvironmentId),
     /// The host itself.
     Native,

@@ -194,7 +194,8 @@ fn simple(trigger: Trigger, lateness: i64) -> Trigger {
 
 /// Whether elements may be combined before the trigger sees them: not where it speaks by the element, and not where their times decide
 /// that of the pane, since elements that are late do not count for it.
-pub(super) fn liftable(windowing: &Windowing) -> bool {
+#[must_use]
+pub fn liftable(windowing: &Windowing) -> bool {
     windowing.output_time == OutputTime::EndOfWindow && uncounted(&windowing.trigger)
 }
 

@@ -1,9 +1,11 @@
 //! Output frames into rows of batches.
 
-use super::{FrameError, INHERIT, LAYOUT, Sections, bad, cut, range, section, u32_at};
+use super::{FrameError, INHERIT, LAYOUT, NONE, Sections, bad, cut, range, section, u32_at};
 use thalweg_core::batch::{Row, Span};
+use thalweg_core::coder::read_varint;
 use thalweg_core::id::key_hash;
 use thalweg_core::time::EventTime;
+use thalweg_core::window::{Window, WindowSet};
 
 /// Most metrics that one call may report, and longest name: a guest names few, and each becomes an entry on the host.
 const METRICS_MAX: usize = 1000;
@@ -16,6 +18,19 @@ pub struct Shape<'a> {
     pub sources: &'a [Row],
     /// For each output of the function whether its elements are KVs.
     pub outputs: &'a [bool],
+    /// Number of window sets of the input frame: own ones of the output are counted on from there.
+    pub window_sets: u32,
+    /// Index of the pane of rows that come from no row.
+    pub pane: u32,
+}
+
+/// Where the rows of a frame go.
+#[derive(Default, Debug)]
+pub struct Rows {
+    /// Rows per output.
+    pub outputs: Vec<Vec<Row>>,
+    /// Window sets of the frame's own, behind those of the input.
+    pub window_sets: Vec<WindowSet>,
 }
 
 /// A row that the guest could not process.
@@ -83,6 +98,10 @@ pub struct OutputFrame<'a> {
     value: Option<&'a [[u8; 8]]>,
     output: Option<&'a [[u8; 4]]>,
     source: Option<&'a [[u8; 4]]>,
+    windows: Option<&'a [[u8; 4]]>,
+    window_sets: Option<&'a [u8]>,
+    target: Option<&'a [u8]>,
+    changes: bool,
     arena: &'a [u8],
     failed: Option<&'a [u8]>,
     metrics: Option<&'a [u8]>,
@@ -110,6 +129,10 @@ impl<'a> OutputFrame<'a> {
             value: None,
             output: None,
             source: None,
+            windows: None,
+            window_sets: None,
+            target: None,
+            changes: false,
             arena: &[],
             failed: None,
             metrics: None,
@@ -124,6 +147,10 @@ impl<'a> OutputFrame<'a> {
                 section::VALUE => column(&mut this.value, "VALUE", payload, rows)?,
                 section::OUTPUT => column(&mut this.output, "OUTPUT", payload, rows)?,
                 section::SOURCE => column(&mut this.source, "SOURCE", payload, rows)?,
+                section::WINDOWS => column(&mut this.windows, "WINDOWS", payload, rows)?,
+                section::WINDOW_SETS => once(&mut this.window_sets, "WINDOW_SETS", payload)?,
+                section::TARGET => once(&mut this.target, "TARGET", payload)?,
+                section::CELL_OPS | section::SUBCELL_OPS | section::TIMER_OPS => this.changes = true,
                 section::ARENA => once(&mut arena, "ARENA", payload)?,
                 section::FAILED => once(&mut this.failed, "FAILED", payload)?,
                 section::METRICS => once(&mut this.metrics, "METRICS", payload)?,
@@ -144,40 +171,149 @@ impl<'a> OutputFrame<'a> {
         self.arena
     }
 
-    /// Appends the rows to the lists of their outputs, leaving out those that come from a failed row.
+    /// Whether it changes state or timers.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        self.changes
+    }
+
+    /// The rows by output, leaving out those that come from a failed row.
     ///
     /// # Errors
-    /// If a source, output, range or time is not one.
-    pub fn rows(&self, shape: &Shape<'_>, failed: &RowSet, into: &mut [Vec<Row>]) -> Result<(), FrameError> {
+    /// If a source, output, range, window or time is not one.
+    pub fn rows(&self, shape: &Shape<'_>, failed: &RowSet) -> Result<Rows, FrameError> {
+        let window_sets = self.own_windows()?;
+        let mut outputs = vec![Vec::new(); shape.outputs.len()];
         let skip = !failed.0.is_empty();
-        if let ([only], None) = (&mut *into, self.output) {
+        if let ([only], None) = (outputs.as_mut_slice(), self.output) {
             only.reserve(self.rows);
         }
         for i in 0..self.rows {
             let output = number(self.output, i).unwrap_or(0) as usize;
             let keyed = *shape.outputs.get(output).ok_or(bad("OUTPUT", "names an output that is not described"))?;
             let source = number(self.source, i).unwrap_or(i as u32);
-            let from = shape.sources.get(source as usize);
-            let from = from.ok_or(bad("SOURCE", "names a row that is not in the input"))?;
+            let own = number(self.windows, i).filter(|own| *own != NONE);
+            if own.is_some_and(|own| own as usize >= window_sets.len()) {
+                return Err(bad("WINDOWS", "names a window set that is not in the frame"));
+            }
+            let mut row = match shape.sources.get(source as usize) {
+                Some(from) => Row { time: self.time(i, Some(from.time))?, ..*from },
+                None if source == NONE && own.is_some() => Row {
+                    key: Span::default(),
+                    value: Span::default(),
+                    time: self.time(i, None)?,
+                    hash: 0,
+                    windows: 0,
+                    pane: shape.pane,
+                },
+                None if source == NONE => return Err(bad("WINDOWS", "a row that comes from no row has none")),
+                None => return Err(bad("SOURCE", "names a row that is not in the input")),
+            };
             if skip && failed.contains(source) {
                 continue;
             }
-            let value = self.span(self.value, i).ok_or(bad("VALUE", "a range lies outside of the arena"))?;
-            let (key, hash) = if keyed {
+            if let Some(own) = own {
+                row.windows = shape.window_sets + own;
+            }
+            row.value = self.span(self.value, i).ok_or(bad("VALUE", "a range lies outside of the arena"))?;
+            (row.key, row.hash) = if keyed {
                 let key = self.span(self.key, i).ok_or(bad("KEY", "a range lies outside of the arena"))?;
                 (key, key_hash(self.arena.get(key.start as usize..key.end as usize).unwrap_or_default()))
             } else {
                 (Span::default(), 0)
             };
-            let time = match self.time.and_then(|column| column.get(i)) {
-                None => from.time,
-                Some(own) => own_time(*own, from.time)?,
-            };
-            if let Some(list) = into.get_mut(output) {
-                list.push(Row { key, value, time, hash, windows: from.windows, pane: from.pane });
+            if let Some(list) = outputs.get_mut(output) {
+                list.push(row);
             }
         }
-        Ok(())
+        Ok(Rows { outputs, window_sets })
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// The value of a row.
+    ///
+    /// # Errors
+    /// If its range lies outside of the arena.
+    pub fn value(&self, i: usize) -> Result<&'a [u8], FrameError> {
+        let span = self.span(self.value, i).ok_or(bad("VALUE", "a range lies outside of the arena"))?;
+        Ok(self.arena.get(span.start as usize..span.end as usize).unwrap_or_default())
+    }
+
+    /// The row that a row comes from.
+    #[must_use]
+    pub fn source(&self, i: usize) -> u32 {
+        number(self.source, i).unwrap_or(i as u32)
+    }
+
+    /// The windows that a row names in the frame's own sets.
+    ///
+    /// # Errors
+    /// If there is none, or the sets are broken.
+    pub fn windows(&self, sets: &[WindowSet], i: usize) -> Result<WindowSet, FrameError> {
+        let own = number(self.windows, i).and_then(|own| sets.get(own as usize).cloned());
+        own.ok_or(bad("WINDOWS", "a row has no windows"))
+    }
+
+    /// For each of the input's `inputs` rows the output row that it went into.
+    ///
+    /// # Errors
+    /// If there is not one entry for each, or it is no row.
+    pub fn targets(&self, inputs: usize) -> Result<Vec<u32>, FrameError> {
+        const NAME: &str = "TARGET";
+        let (entries, rest) = self.target.unwrap_or_default().as_chunks::<4>();
+        if entries.len() != inputs || !rest.is_empty() {
+            return Err(bad(NAME, "has not one entry per row of the input"));
+        }
+        let targets: Vec<u32> = entries.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+        if targets.iter().any(|to| *to as usize >= self.rows) {
+            return Err(bad(NAME, "names a row that is not there"));
+        }
+        Ok(targets)
+    }
+
+    /// The window sets of the frame.
+    ///
+    /// # Errors
+    /// If an entry has no window, or one that is neither the global nor an interval window.
+    pub fn own_windows(&self) -> Result<Vec<WindowSet>, FrameError> {
+        const NAME: &str = "WINDOW_SETS";
+        let Some((ranges, bytes)) = self.window_sets.map(|payload| table::<8>(payload, NAME)).transpose()? else {
+            return Ok(Vec::new());
+        };
+        let set = |range: &[u8; 8]| {
+            let mut rest = cut(bytes, *range).ok_or(bad(NAME, "a range lies outside of its bytes"))?;
+            let mut set = WindowSet::new();
+            while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+                let taken = tail.split_at_checked(u32::from_le_bytes(*length) as usize);
+                let (window, tail) = taken.ok_or(bad(NAME, "a window reaches over the end of its set"))?;
+                let global = window.is_empty().then_some(Window::Global);
+                let window = global.or_else(|| interval(window));
+                set.push(window.ok_or(bad(NAME, "a window is neither the global nor an interval window"))?);
+                rest = tail;
+            }
+            if set.is_empty() || !rest.is_empty() { Err(bad(NAME, "a set has no window")) } else { Ok(set) }
+        };
+        ranges.iter().map(set).collect()
+    }
+
+    fn time(&self, i: usize, inherited: Option<EventTime>) -> Result<EventTime, FrameError> {
+        match (self.time.and_then(|column| column.get(i)), inherited) {
+            (None, Some(inherited)) => Ok(inherited),
+            (Some(own), Some(inherited)) if i64::from_le_bytes(*own) == INHERIT => Ok(inherited),
+            (Some(own), _) => own_time(*own),
+            (None, None) => Err(bad("TIME", "a row that comes from no row has none")),
+        }
     }
 
     #[inline]
@@ -238,16 +374,25 @@ impl<'a> OutputFrame<'a> {
     }
 }
 
-fn own_time(own: [u8; 8], inherited: EventTime) -> Result<EventTime, FrameError> {
-    let own = i64::from_le_bytes(own);
-    if own == INHERIT {
-        return Ok(inherited);
-    }
-    let time = EventTime(own);
+fn own_time(own: [u8; 8]) -> Result<EventTime, FrameError> {
+    let time = EventTime(i64::from_le_bytes(own));
     if time < EventTime::MIN || time > EventTime::MAX {
         return Err(bad("TIME", "a time lies outside of Beam's range"));
     }
     Ok(time)
+}
+
+/// An interval window of a guest: it ends after it begins, both in Beam's range.
+///
+/// Source: `beam:coder:interval_window:v1`.
+pub(crate) fn interval(bytes: &[u8]) -> Option<Window> {
+    let (end, rest) = bytes.split_first_chunk::<8>()?;
+    let end = (u64::from_be_bytes(*end) ^ (1 << 63)).cast_signed();
+    let (span, rest) = read_varint(rest).ok()?;
+    let span = i64::try_from(span).ok()?;
+    let start = end.checked_sub(span)?;
+    let inside = start >= EventTime::MIN.0 && end <= EventTime::MAX.0;
+    (rest.is_empty() && span > 0 && inside).then_some(Window::Interval { start: EventTime(start), end: EventTime(end) })
 }
 
 #[inline]

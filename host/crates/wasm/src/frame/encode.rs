@@ -15,13 +15,26 @@ pub struct Encoder {
     out: Frame,
 }
 
+/// What every frame says of its call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moment {
+    /// Processing time.
+    pub now: ProcessingTime,
+    /// Seed of pseudo-random numbers, equal in retries.
+    pub seed: u64,
+}
+
 /// The rows of a frame with groups.
 #[derive(Debug)]
 pub struct Keyed<'a> {
-    /// The batch and the row of each frame row.
-    pub rows: &'a [(&'a Batch, &'a Row)],
-    /// The same rows with windows and panes as indices into the dictionaries here.
+    /// The value of each row.
+    pub values: &'a [&'a [u8]],
+    /// Time, windows and pane of each row, the last two as indices into the dictionaries here.
     pub sources: &'a [Row],
+    /// What each row is; empty if all are elements.
+    pub kinds: &'a [u8],
+    /// When each timer was to fire; empty if all rows are elements.
+    pub fires: &'a [i64],
     /// The group of each row, as an index into `groups`.
     pub group_of: &'a [u32],
     /// The groups.
@@ -32,8 +45,8 @@ pub struct Keyed<'a> {
     pub window_of: &'a [u32],
     /// Panes.
     pub panes: &'a [Pane],
-    /// Finished CELLS sections of the eager slots.
-    pub cells: &'a [u8],
+    /// Finished sections: CELLS of the eager slots, TABLE_CELLS.
+    pub sections: &'a [u8],
 }
 
 /// The frame of an `open` call.
@@ -46,8 +59,23 @@ pub fn plan(config: &str) -> Frame {
 }
 
 impl Encoder {
-    /// Some rows of a batch, for a function without state. `keyed`: whether the elements are KVs.
-    pub fn elements(&mut self, batch: &Batch, rows: Range<usize>, keyed: bool, now: ProcessingTime) -> &Frame {
+    /// A call without rows.
+    pub fn bare(&mut self, moment: Moment) -> &Frame {
+        self.begin(0);
+        self.moment(moment);
+        &self.out
+    }
+
+    /// Some rows of a batch, for a function without state. `keyed`: whether the elements are KVs. `sections` stand at the end
+    /// as they are.
+    pub fn elements(
+        &mut self,
+        batch: &Batch,
+        rows: Range<usize>,
+        keyed: bool,
+        sections: &[u8],
+        moment: Moment,
+    ) -> &Frame {
         let rows = batch.rows().get(rows).unwrap_or_default();
         let n = rows.len();
         let many_windows = batch.window_sets().len() > 1;
@@ -85,13 +113,14 @@ impl Encoder {
         if many_panes {
             self.panes(batch.panes());
         }
-        self.section(section::CLOCK, &[&now.0.to_le_bytes()]);
+        self.out.0.extend_from_slice(sections);
+        self.moment(moment);
         &self.out
     }
 
     /// Rows by groups, for a function with state.
-    pub fn keyed(&mut self, input: &Keyed<'_>, now: ProcessingTime) -> &Frame {
-        let n = input.rows.len();
+    pub fn keyed(&mut self, input: &Keyed<'_>, moment: Moment) -> &Frame {
+        let n = input.values.len();
         let many_windows = input.window_sets.len() > 1;
         let many_panes = input.panes.len() > 1 || input.panes.first().is_some_and(|p| *p != Pane::NO_FIRING);
         self.begin(n);
@@ -101,7 +130,11 @@ impl Encoder {
             self.reserve(section::GROUP, n * 4),
             self.optional(many_windows, section::WINDOWS, n * 4),
             self.optional(many_panes, section::PANE, n * 4),
+            self.optional(!input.fires.is_empty(), section::FIRE, n * 8),
         ];
+        if !input.kinds.is_empty() {
+            self.section(section::KIND, &[input.kinds]);
+        }
         let groups = self.reserve(section::GROUPS, 8 + input.groups.len() * 16);
         let mut at = 0u32;
         let mut place = |length: usize| {
@@ -119,28 +152,62 @@ impl Encoder {
                 entry[8..].copy_from_slice(&pack(*windows, 0));
             }
         }
-        if let Ok([time, value, group, windows, pane]) = self.out.0.get_disjoint_mut(columns) {
+        if let Ok([time, value, group, windows, pane, fire]) = self.out.0.get_disjoint_mut(columns) {
             fill(input.sources.iter().map(|row| row.time.0.to_le_bytes()), time.as_chunks_mut::<8>().0);
-            fill(input.sources.iter().map(|row| place(row.value.len())), value.as_chunks_mut::<8>().0);
+            fill(input.values.iter().map(|bytes| place(bytes.len())), value.as_chunks_mut::<8>().0);
             fill(input.group_of.iter().map(|g| g.to_le_bytes()), group.as_chunks_mut::<4>().0);
             fill(input.sources.iter().map(|row| row.windows.to_le_bytes()), windows.as_chunks_mut::<4>().0);
             fill(input.sources.iter().map(|row| row.pane.to_le_bytes()), pane.as_chunks_mut::<4>().0);
+            fill(input.fires.iter().map(|at| at.to_le_bytes()), fire.as_chunks_mut::<8>().0);
         }
         let arena = self.open_section(section::ARENA);
         for group in input.groups {
             self.out.0.extend_from_slice(&group.key);
         }
-        for (batch, row) in input.rows {
-            put(&mut self.out.0, batch.value(row));
+        for value in input.values {
+            put(&mut self.out.0, value);
         }
         self.close_section(arena);
         self.window_sets(input.window_sets);
         if many_panes {
             self.panes(input.panes);
         }
-        self.out.0.extend_from_slice(input.cells);
-        self.section(section::CLOCK, &[&now.0.to_le_bytes()]);
+        self.out.0.extend_from_slice(input.sections);
+        self.moment(moment);
         &self.out
+    }
+
+    /// Rows that are a key and a value each, and nothing else.
+    pub(super) fn page(&mut self, rows: &[(&[u8], &[u8])]) {
+        self.begin(rows.len());
+        let columns = [self.reserve(section::KEY, rows.len() * 8), self.reserve(section::VALUE, rows.len() * 8)];
+        let mut at = 0;
+        let mut place = |length: usize| {
+            let start = at;
+            at += length as u32;
+            pack(start, at)
+        };
+        let ranges: Vec<_> = rows.iter().map(|(key, value)| (place(key.len()), place(value.len()))).collect();
+        if let Ok([key, value]) = self.out.0.get_disjoint_mut(columns) {
+            fill(ranges.iter().map(|r| r.0), key.as_chunks_mut::<8>().0);
+            fill(ranges.iter().map(|r| r.1), value.as_chunks_mut::<8>().0);
+        }
+        let arena = self.open_section(section::ARENA);
+        for (key, value) in rows {
+            self.out.0.extend_from_slice(key);
+            self.out.0.extend_from_slice(value);
+        }
+        self.close_section(arena);
+    }
+
+    /// The frame, for good.
+    pub(super) fn into_frame(self) -> Frame {
+        self.out
+    }
+
+    fn moment(&mut self, moment: Moment) {
+        self.section(section::CLOCK, &[&moment.now.0.to_le_bytes()]);
+        self.section(section::SEED, &[&moment.seed.to_le_bytes()]);
     }
 
     fn begin(&mut self, rows: usize) {
@@ -286,6 +353,13 @@ pub(super) fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     } else {
         out.extend_from_slice(bytes);
     }
+}
+
+/// A window as the rows of a merge have it.
+pub(crate) fn window(window: &Window) -> Vec<u8> {
+    let mut out = Vec::with_capacity(12);
+    put_window(window, &mut out);
+    out
 }
 
 /// Source: `beam:coder:interval_window:v1`, `beam:coder:global_window:v1`.

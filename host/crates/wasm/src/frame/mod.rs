@@ -3,18 +3,24 @@
 //! Encoding trusts the engine. Decoding trusts nothing: a frame comes from a guest, and every count, range, index and
 //! text is checked before it is used; what is wrong becomes a [`FrameError`] that names the section.
 
+mod cells;
+mod changes;
 mod decode;
 mod encode;
-mod state;
 
-pub use decode::{FailedRow, MetricDelta, OutputFrame, RowSet, Shape};
-pub use encode::{Encoder, Keyed, plan};
-pub use state::{Op, cell_ops, cells};
+pub use cells::{cells, page, sub_cells};
+pub use changes::{Change, Op, SubOp, TimerOp, changes, subkeys};
+pub(crate) use decode::interval;
+pub use decode::{FailedRow, MetricDelta, OutputFrame, RowSet, Rows, Shape};
+pub(crate) use encode::window;
+pub use encode::{Encoder, Keyed, Moment, plan};
 
 /// Section ids of layout 1, and their names for errors.
 pub mod section {
     /// Layout and number of rows.
     pub const HEADER: u32 = 1;
+    /// Whether each row is an element, a timer or the end of a window.
+    pub const KIND: u32 = 2;
     /// Group of each row.
     pub const GROUP: u32 = 3;
     /// Event time of each row.
@@ -33,6 +39,12 @@ pub mod section {
     pub const OUTPUT: u32 = 10;
     /// Input row of each output row.
     pub const SOURCE: u32 = 11;
+    /// When each timer was to fire.
+    pub const FIRE: u32 = 12;
+    /// Rows whose value goes on elsewhere.
+    pub const LARGE: u32 = 13;
+    /// What became of each window of a merge.
+    pub const TARGET: u32 = 14;
     /// Dictionary of window sets.
     pub const WINDOW_SETS: u32 = 16;
     /// Dictionary of panes.
@@ -43,12 +55,24 @@ pub mod section {
     pub const CELLS: u32 = 19;
     /// Changes of state cells of one slot.
     pub const CELL_OPS: u32 = 20;
+    /// Timers set and cleared.
+    pub const TIMER_OPS: u32 = 21;
+    /// Questions of a lookup.
+    pub const SUBKEYS: u32 = 22;
+    /// Their answers.
+    pub const SUBCELLS: u32 = 23;
     /// Rows that could not be processed.
     pub const FAILED: u32 = 24;
     /// Metric deltas.
     pub const METRICS: u32 = 25;
+    /// Changes of the entries of one slot.
+    pub const SUBCELL_OPS: u32 = 26;
+    /// What a table has for each row.
+    pub const TABLE_CELLS: u32 = 27;
     /// Processing time of the call.
     pub const CLOCK: u32 = 32;
+    /// Seed of pseudo-random numbers.
+    pub const SEED: u32 = 33;
     /// Configuration of an instance.
     pub const CONFIG: u32 = 40;
 }
@@ -59,6 +83,12 @@ pub const LAYOUT: u32 = 1;
 /// In the time column of an output frame: the row keeps the time of its source.
 pub const INHERIT: i64 = i64::MIN;
 
+/// In the columns SOURCE and WINDOWS of an output frame: the row comes from no row, or keeps the windows of its source.
+pub const NONE: u32 = u32::MAX;
+
+/// Kind of a row that says that a window is over.
+pub const EXPIRES: u8 = 255;
+
 /// An input frame.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Frame(Vec<u8>);
@@ -68,6 +98,12 @@ impl Frame {
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Its bytes, for good.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<u8> {
+        self.0
     }
 
     /// The generated bindings want the vector itself.

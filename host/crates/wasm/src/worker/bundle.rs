@@ -1,27 +1,40 @@
 //! One bundle: its input goes through the steps of its stage; what comes out becomes events.
 
-use super::collect::Outcome;
+use super::collect::{Outcome, Sources};
 use super::elements::elements;
 use super::keyed::{Rows, keyed};
-use super::{Failures, Scratch, Step, Target};
+use super::{ADD, Callee, FINISH_BUNDLE, Failures, MERGE, START_BUNDLE, Scratch, Step, Target, Task};
+use super::{combine, large, select, windows};
 use crate::error::{Error, Result};
-use crate::frame::MetricDelta;
+use crate::frame::{MetricDelta, Moment};
+use crate::side::SideAccess;
+use crate::store::Loan;
 use std::collections::BTreeMap;
-use thalweg_core::batch::Batch;
+use std::sync::Arc;
+use thalweg_core::batch::{Batch, Row};
 use thalweg_core::error::Error as CoreError;
+use thalweg_core::id::key_hash;
 use thalweg_core::metric::{MetricKey, MetricValue, Metrics};
-use thalweg_core::port::worker::{BundleResult, BundleStart, Event, Input};
-use thalweg_core::state::StateView;
+use thalweg_core::port::worker::{BundleResult, BundleStart, Event, Input, TimerUpdate};
+use thalweg_core::state::{SideView, StateView};
+use thalweg_core::window::WindowSet;
 
 /// Runs a bundle and appends its events.
 pub fn run(steps: &mut [Step], start: BundleStart, scratch: &mut Scratch, events: &mut Vec<Event>) {
     let bundle = start.bundle;
-    let mut run = Run { inputs: vec![Vec::new(); steps.len()], outputs: Vec::new(), metrics: Metrics::default() };
+    let mut run = Run {
+        inputs: vec![Vec::new(); steps.len()],
+        outputs: Vec::new(),
+        timers: Vec::new(),
+        metrics: Metrics::default(),
+        sides: start.sides.iter().cloned().collect(),
+    };
     match run.steps(steps, start, scratch) {
         Ok(view) => {
             let outputs = run.outputs.into_iter();
             events.extend(outputs.map(|(output, batch)| Event::Output { bundle, output, batch }));
-            let result = BundleResult { state: view.into_delta(), metrics: run.metrics, ..BundleResult::default() };
+            let (timers, metrics) = (run.timers, run.metrics);
+            let result = BundleResult { state: view.into_delta(), timers, metrics, ..BundleResult::default() };
             events.push(Event::Done { bundle, result: Box::new(result) });
         }
         Err(error) => events.push(Event::Failed { bundle, error: *error }),
@@ -33,7 +46,9 @@ struct Run {
     /// Batches that wait for a step.
     inputs: Vec<Vec<Batch>>,
     outputs: Vec<(u32, Batch)>,
+    timers: Vec<TimerUpdate>,
     metrics: Metrics,
+    sides: Arc<[Arc<SideView>]>,
 }
 
 impl Run {
@@ -43,34 +58,91 @@ impl Run {
         start: BundleStart,
         scratch: &mut Scratch,
     ) -> Result<StateView, Box<CoreError>> {
-        let BundleStart { input, state, sides, now, .. } = start;
+        let BundleStart { input, state, now, .. } = start;
         let mut view = Some(state);
         let mut input = Some(input);
         for (i, step) in steps.iter_mut().enumerate() {
+            let moment = Moment { now, seed: seed(&step.transform, input.as_ref()) };
             let mut outcome = Outcome::new(step.output_keyed.len());
-            let ran = if sides.is_empty() {
-                match input.take() {
-                    Some(Input::Keyed { groups, batches, items }) => {
-                        let rows = Rows { groups: &groups, batches: &batches, items: &items };
-                        let lent = view.take();
-                        keyed(step, &rows, lent, now, scratch, &mut outcome).map(|back| view = Some(back))
-                    }
-                    Some(Input::Elements { .. }) if !step.slots.is_empty() => Err(unsupported(step, "a keyed input")),
-                    Some(Input::Elements { batches }) => {
-                        batches.iter().try_for_each(|(_, batch)| elements(step, batch, now, scratch, &mut outcome))
-                    }
-                    None => {
-                        let batches = self.inputs.get_mut(i).map(std::mem::take).unwrap_or_default();
-                        batches.iter().try_for_each(|batch| elements(step, batch, now, scratch, &mut outcome))
-                    }
-                }
-            } else {
-                Err(unsupported(step, "side inputs"))
-            };
+            let ran = self.step(i, step, input.take(), &mut view, moment, scratch, &mut outcome);
             ran.map_err(|error| Box::new(CoreError::from(error).in_transform(&step.transform)))?;
             self.route(step, outcome);
         }
         view.ok_or_else(|| Box::new(CoreError::internal("WASM_ENGINE", "a bundle lost its state")))
+    }
+
+    /// Runs what waits for a step through it. Only the first one gets the bundle's input.
+    #[expect(clippy::too_many_arguments, reason = "the bundle, the step and where its results go")]
+    fn step(
+        &mut self,
+        at: usize,
+        step: &mut Step,
+        input: Option<Input>,
+        view: &mut Option<StateView>,
+        moment: Moment,
+        scratch: &mut Scratch,
+        out: &mut Outcome,
+    ) -> Result<()> {
+        if step.bundles {
+            edge_of_bundle(step, START_BUNDLE, moment, scratch, out)?;
+        }
+        match input {
+            Some(Input::Keyed { groups, batches, items }) => {
+                let batches = batches.iter().map(|batch| large::whole(step, batch)).collect::<Result<Vec<_>>>()?;
+                let rows = Rows { groups: &groups, batches: &batches, items: &items };
+                *view = Some(keyed(step, &rows, view.take(), &self.sides, moment, scratch, out)?);
+            }
+            Some(Input::Elements { .. }) if !step.slots.is_empty() => return Err(unsupported(step, "a keyed input")),
+            Some(Input::Elements { batches }) => {
+                batches.iter().try_for_each(|(_, batch)| self.batch(step, batch, moment, scratch, out))?;
+            }
+            None => {
+                let batches = self.inputs.get_mut(at).map(std::mem::take).unwrap_or_default();
+                batches.iter().try_for_each(|batch| self.batch(step, batch, moment, scratch, out))?;
+            }
+        }
+        if step.bundles {
+            edge_of_bundle(step, FINISH_BUNDLE, moment, scratch, out)?;
+        }
+        Ok(())
+    }
+
+    fn batch(
+        &self,
+        step: &mut Step,
+        batch: &Batch,
+        moment: Moment,
+        scratch: &mut Scratch,
+        out: &mut Outcome,
+    ) -> Result<()> {
+        let made;
+        let batch = if batch.has_large() && matches!(step.task, Task::Process | Task::Select | Task::Assign) {
+            made = large::whole(step, batch)?;
+            &made
+        } else {
+            batch
+        };
+        match step.task {
+            Task::Process => {
+                if step.sides.is_empty() {
+                    return elements(step, batch, None, moment, scratch, out);
+                }
+                let batch = by_window(batch);
+                let sides = self.side_access(step, &batch);
+                elements(step, &batch, sides.as_ref(), moment, scratch, out)
+            }
+            Task::Select => select::select(step, batch, moment, scratch, out),
+            Task::Add => combine::add(step, batch, moment, scratch, out),
+            Task::Merge => combine::merge(step, MERGE, false, batch, moment, scratch, out),
+            Task::Combine => combine::merge(step, ADD, true, batch, moment, scratch, out),
+            Task::Extract => combine::extract(step, batch, moment, scratch, out),
+            Task::Assign => windows::assign(step, batch, moment, scratch, out),
+        }
+    }
+
+    fn side_access(&self, step: &Step, batch: &Batch) -> Option<SideAccess> {
+        let (sides, views) = (Arc::clone(&step.sides), Arc::clone(&self.sides));
+        (!sides.is_empty()).then(|| SideAccess { sides, views, windows: batch.window_sets().to_vec() })
     }
 
     fn route(&mut self, step: &Step, mut outcome: Outcome) {
@@ -83,6 +155,7 @@ impl Run {
         if let (Failures::DeadLetter(targets), Some(batch)) = (&step.failures, dead_letters) {
             self.send(targets, &batch);
         }
+        self.timers.append(&mut outcome.timers);
         for delta in outcome.metrics {
             let (key, value) = metric(&step.transform, delta);
             self.metrics.add(&key, &value);
@@ -99,6 +172,53 @@ impl Run {
             }
         }
     }
+}
+
+/// The elements of a batch once for each of their windows: a side input is that of one window.
+fn by_window(batch: &Batch) -> Batch {
+    if batch.window_sets().iter().all(|set| set.len() == 1) {
+        return batch.clone();
+    }
+    let (mut sets, mut starts) = (Vec::new(), Vec::new());
+    for set in batch.window_sets() {
+        starts.push(sets.len() as u32..(sets.len() + set.len()) as u32);
+        sets.extend(set.iter().map(|window| WindowSet::from_iter([window.clone()])));
+    }
+    let row = |row: &Row| {
+        let windows = starts.get(row.windows as usize).cloned().unwrap_or_default();
+        let row = *row;
+        windows.map(move |windows| Row { windows, ..row })
+    };
+    let rows = batch.rows().iter().flat_map(row).collect();
+    batch.with_windows(rows, sets)
+}
+
+/// A call without rows.
+fn edge_of_bundle(step: &mut Step, op: u32, moment: Moment, scratch: &mut Scratch, out: &mut Outcome) -> Result<()> {
+    let frame = scratch.encoder.bare(moment);
+    let loan = Loan { tables: Arc::clone(&step.tables), ..Loan::default() };
+    let returned = Callee::call(&mut step.callee, op, frame, loan).0?;
+    let nothing = Sources { rows: &[], windows: &[], panes: &[], kinds: &[], element: |_| (&[][..], &[][..]) };
+    out.take(step, returned, &nothing).map(drop)
+}
+
+/// A seed that an attempt and its retry share: made of the transform and what the bundle looks like.
+fn seed(transform: &str, input: Option<&Input>) -> u64 {
+    let mut bytes = transform.as_bytes().to_vec();
+    match input {
+        Some(Input::Elements { batches }) => {
+            for (_, batch) in batches {
+                bytes.extend((batch.len() as u64).to_le_bytes());
+                bytes.extend(batch.min_time().0.to_le_bytes());
+            }
+        }
+        Some(Input::Keyed { groups, items, .. }) => {
+            bytes.extend((items.len() as u64).to_le_bytes());
+            groups.iter().take(16).for_each(|group| bytes.extend(group.hash.to_le_bytes()));
+        }
+        None => {}
+    }
+    key_hash(&bytes)
 }
 
 fn unsupported(step: &Step, what: &str) -> Error {

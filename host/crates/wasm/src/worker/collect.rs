@@ -2,11 +2,12 @@
 
 use super::{Failures, Step};
 use crate::error::{Error, Result};
-use crate::frame::{FailedRow, FrameError, MetricDelta, OutputFrame, RowSet, Shape};
+use crate::frame::{FailedRow, FrameError, MetricDelta, OutputFrame, RowSet, Rows, Shape};
 use crate::store::{Returned, cut_text};
 use bytes::Bytes;
 use thalweg_core::batch::{Batch, BatchBuilder, Pane, Row};
 use thalweg_core::coder::{Coder, write_varint};
+use thalweg_core::port::worker::TimerUpdate;
 use thalweg_core::window::WindowSet;
 
 /// Length of an element's preview in an error.
@@ -19,7 +20,23 @@ pub struct Outcome {
     pub outputs: Vec<Vec<Batch>>,
     /// Metric deltas.
     pub metrics: Vec<MetricDelta>,
+    /// Timers set and cleared.
+    pub timers: Vec<TimerUpdate>,
     letters: BatchBuilder,
+}
+
+/// Frames with checked changes of state and timers, in order.
+#[derive(Default, Debug)]
+pub struct Changes {
+    written: Vec<Vec<u8>>,
+    returned: Option<Bytes>,
+}
+
+impl Changes {
+    /// The frames.
+    pub fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        self.written.iter().map(Vec::as_slice).chain(self.returned.as_deref())
+    }
 }
 
 /// Where the rows of an input frame came from.
@@ -30,6 +47,8 @@ pub struct Sources<'a, B> {
     pub windows: &'a [WindowSet],
     /// Panes.
     pub panes: &'a [Pane],
+    /// What each row is; empty if all are elements.
+    pub kinds: &'a [u8],
     /// Key and value of a row.
     pub element: B,
 }
@@ -37,7 +56,13 @@ pub struct Sources<'a, B> {
 impl Outcome {
     /// Nothing yet, for so many outputs.
     pub fn new(outputs: usize) -> Self {
-        Self { outputs: vec![Vec::new(); outputs], metrics: Vec::new(), letters: BatchBuilder::new() }
+        let (metrics, timers) = (Vec::new(), Vec::new());
+        Self { outputs: vec![Vec::new(); outputs], metrics, timers, letters: BatchBuilder::new() }
+    }
+
+    /// Adds a batch to an output.
+    pub fn push(&mut self, output: usize, batch: Batch) {
+        self.outputs.get_mut(output).into_iter().for_each(|list| list.push(batch.clone()));
     }
 
     /// The dead letters, if there are any.
@@ -49,13 +74,19 @@ impl Outcome {
     ///
     /// # Errors
     /// [`Error::Frame`] if a frame is broken; [`Error::RowFailed`] if a row failed and has no place to go.
-    pub fn take<'a, B>(&mut self, step: &Step, returned: Returned, sources: &Sources<'a, B>) -> Result<Vec<Vec<u8>>>
+    pub fn take<'a, B>(&mut self, step: &Step, returned: Returned, sources: &Sources<'a, B>) -> Result<Changes>
     where
         B: Fn(usize) -> (&'a [u8], &'a [u8]),
     {
         let broken =
             |e: FrameError| Error::Frame { function: step.transform.clone(), section: e.section, what: e.what };
-        let shape = Shape { sources: sources.rows, outputs: &step.output_keyed };
+        let pane = sources.panes.iter().position(|pane| *pane == Pane::NO_FIRING);
+        let shape = Shape {
+            sources: sources.rows,
+            outputs: &step.output_keyed,
+            window_sets: sources.windows.len() as u32,
+            pane: pane.unwrap_or(sources.panes.len()) as u32,
+        };
         let frames: Vec<Bytes> = returned.frames.into_iter().map(Bytes::from).collect();
         let (failed, metrics) = match frames.last() {
             Some(last) => {
@@ -64,18 +95,29 @@ impl Outcome {
             }
             None => (Vec::new(), Vec::new()),
         };
-        if let (Some(row), Failures::FailBundle) = (failed.first(), &step.failures) {
-            return Err(row_failed(step, row, sources));
+        // a timer, or the end of a window, is no element that could be put aside
+        let is_element = |row: &&FailedRow| sources.kinds.get(row.row as usize).is_none_or(|kind| *kind == 0);
+        let fatal = match &step.failures {
+            Failures::FailBundle => failed.first(),
+            Failures::DeadLetter(_) => failed.iter().find(|row| !is_element(row)),
+        };
+        if let Some(row) = fatal {
+            let (key, value) = (sources.element)(row.row as usize);
+            return Err(row_failed(step, row, if step.keyed { key } else { value }));
         }
         let skip = RowSet::of(&failed);
         let mut made = Vec::new();
         for frame in &frames {
-            let mut lists = vec![Vec::new(); step.output_keyed.len()];
             let parsed = OutputFrame::parse(frame).map_err(broken)?;
-            parsed.rows(&shape, &skip, &mut lists).map_err(broken)?;
+            let Rows { outputs, window_sets } = parsed.rows(&shape, &skip).map_err(broken)?;
             let arena = frame.slice_ref(parsed.arena());
-            for (output, rows) in lists.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
-                let batch = Batch::from_parts(arena.clone(), rows, sources.windows.to_vec(), sources.panes.to_vec());
+            let windows: Vec<WindowSet> = sources.windows.iter().cloned().chain(window_sets).collect();
+            let mut panes = sources.panes.to_vec();
+            if pane.is_none() {
+                panes.push(Pane::NO_FIRING);
+            }
+            for (output, rows) in outputs.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
+                let batch = Batch::from_parts(arena.clone(), rows, windows.clone(), panes.clone());
                 made.push((output, batch.map_err(|e| Error::Engine { why: e.message })?));
             }
         }
@@ -89,7 +131,8 @@ impl Outcome {
             self.bury(step, sources, row.row as usize, &message, "");
         }
         self.metrics.extend(metrics);
-        Ok(returned.changes)
+        let last = if returned.last_changes { frames.into_iter().next_back() } else { None };
+        Ok(Changes { written: returned.changes, returned: last })
     }
 
     /// Makes a dead letter of a row, in the row's windows and pane and at its time.
@@ -118,13 +161,9 @@ impl Outcome {
     }
 }
 
-fn row_failed<'a, B>(step: &Step, row: &FailedRow, sources: &Sources<'a, B>) -> Error
-where
-    B: Fn(usize) -> (&'a [u8], &'a [u8]),
-{
-    let (key, value) = (sources.element)(row.row as usize);
-    let shown = if step.keyed { key } else { value };
-    let text = String::from_utf8_lossy(shown.get(..PREVIEW_BYTES).unwrap_or(shown)).escape_debug().to_string();
+/// The error of an element that the function said it cannot process.
+pub fn row_failed(step: &Step, row: &FailedRow, element: &[u8]) -> Error {
+    let text = String::from_utf8_lossy(element.get(..PREVIEW_BYTES).unwrap_or(element)).escape_debug().to_string();
     Error::RowFailed {
         function: step.transform.clone(),
         code: row.code.clone(),

@@ -16,7 +16,10 @@ pub trait Calls {
     fn attempt(&mut self, rows: Range<usize>) -> Result<()>;
 
     /// Puts a row aside that makes its call fail.
-    fn bury(&mut self, row: usize, error: &Error);
+    ///
+    /// # Errors
+    /// The error itself, for a row that cannot be put aside.
+    fn bury(&mut self, row: usize, error: &Error) -> Result<()>;
 }
 
 /// Makes the calls for some rows, in order. Without `isolate` the first failure is the end.
@@ -28,7 +31,7 @@ pub fn drive(calls: &mut impl Calls, rows: Range<usize>, isolate: bool) -> Resul
             return Err(error);
         }
         if part.len() == 1 {
-            calls.bury(part.start, &error);
+            calls.bury(part.start, &error)?;
             continue;
         }
         let middle = part.start + part.len() / 2;
@@ -91,8 +94,9 @@ mod tests {
             self.done.extend(rows);
             Ok(())
         }
-        fn bury(&mut self, row: usize, _error: &Error) {
+        fn bury(&mut self, row: usize, _error: &Error) -> Result<()> {
             self.buried.push(row);
+            Ok(())
         }
     }
 

@@ -1,17 +1,20 @@
-//! Calls of a step with keys: rows by group, each group a key and one window, with the state of exactly these groups.
+//! Calls of a step with keys: rows and due timers by group, each group a key and one window, with the state of exactly these
+//! groups.
 
-use super::collect::{Outcome, Sources};
+use super::collect::{Changes, Outcome, Sources};
 use super::drive::{Calls, drive, frames};
-use super::{Callee, Failures, PROCESS, ROW_BYTES, Scratch, Step};
+use super::{Callee, Failures, Family, PROCESS, ROW_BYTES, Scratch, Step};
 use crate::error::{Error, Result};
-use crate::frame::{self, Frame, Keyed};
+use crate::frame::{self, EXPIRES, Frame, Keyed, Moment, TimerOp};
+use crate::side::SideAccess;
 use crate::state::StateAccess;
+use crate::store::Loan;
 use std::ops::Range;
 use std::sync::Arc;
-use thalweg_core::batch::{Batch, Pane, Row};
-use thalweg_core::port::worker::{Group, Item};
-use thalweg_core::state::StateView;
-use thalweg_core::time::ProcessingTime;
+use thalweg_core::batch::{Batch, Pane, Row, Span};
+use thalweg_core::port::worker::{DueTimer, Group, Item, TimerSet, TimerUpdate};
+use thalweg_core::state::{SideView, StateView};
+use thalweg_core::time::EventTime;
 use thalweg_core::window::WindowSet;
 
 /// The rows of a keyed bundle.
@@ -24,16 +27,24 @@ pub struct Rows<'a> {
     pub items: &'a [Item],
 }
 
-/// A row with its group.
-type Found<'a> = (u32, &'a Batch, &'a Row);
+/// A row with its group: an element, a timer or the end of a window.
+struct Found<'a> {
+    group: u32,
+    value: &'a [u8],
+    time: EventTime,
+    pane: Pane,
+    kind: u8,
+    fire: i64,
+}
 
 struct KeyedCalls<'a> {
     step: &'a mut Step,
     groups: &'a [Group],
     rows: &'a [Found<'a>],
+    sides: &'a Arc<[Arc<SideView>]>,
     /// Lent to one call at a time.
     view: Option<StateView>,
-    now: ProcessingTime,
+    moment: Moment,
     scratch: &'a mut Scratch,
     out: &'a mut Outcome,
 }
@@ -43,18 +54,19 @@ pub fn keyed(
     step: &mut Step,
     input: &Rows<'_>,
     view: Option<StateView>,
-    now: ProcessingTime,
+    sides: &Arc<[Arc<SideView>]>,
+    moment: Moment,
     scratch: &mut Scratch,
     out: &mut Outcome,
 ) -> Result<StateView> {
     let isolate = matches!(step.failures, Failures::DeadLetter(_));
     let rows = resolve(step, input)?;
-    let size = |(group, batch, row): &Found<'_>| {
-        let key = input.groups.get(*group as usize).map_or(0, |g| g.key.len());
-        key + batch.value(row).len() + ROW_BYTES
+    let size = |found: &Found<'_>| {
+        let key = input.groups.get(found.group as usize).map_or(0, |g| g.key.len());
+        key + found.value.len() + ROW_BYTES
     };
     let ranges = frames(rows.iter().map(size));
-    let mut calls = KeyedCalls { step, groups: input.groups, rows: &rows, view, now, scratch, out };
+    let mut calls = KeyedCalls { step, groups: input.groups, rows: &rows, sides, view, moment, scratch, out };
     ranges.into_iter().try_for_each(|rows| drive(&mut calls, rows, isolate))?;
     calls.view.ok_or_else(lost_view)
 }
@@ -66,19 +78,32 @@ fn lost_view() -> Error {
 /// The rows behind the items.
 fn resolve<'a>(step: &Step, input: &Rows<'a>) -> Result<Vec<Found<'a>>> {
     let missing = || Error::Engine { why: "a bundle names a row that it does not have".into() };
-    let find = |item: &Item| match item {
+    let find = |item: &'a Item| match item {
         Item::Row { group, batch, row } => {
             let batch = input.batches.get(*batch as usize).ok_or_else(missing)?;
-            Ok((*group, batch, batch.rows().get(*row as usize).ok_or_else(missing)?))
+            let row = batch.rows().get(*row as usize).ok_or_else(missing)?;
+            let (value, pane) = (batch.value(row), batch.pane(row));
+            Ok(Found { group: *group, value, time: row.time, pane, kind: 0, fire: 0 })
         }
-        Item::Timer { .. } => Err(Error::Unsupported { function: step.transform.clone(), what: "timers".into() }),
+        Item::Timer { group, timer } => Ok(due(*group, timer, step.timers.get(timer.family as usize))),
     };
     input.items.iter().map(find).collect()
 }
 
+fn due<'a>(group: u32, timer: &'a DueTimer, family: Option<&Family>) -> Found<'a> {
+    let (kind, value) = match family {
+        Some(Family::Timers { index, .. }) => ((*index + 1) as u8, timer.tag.as_ref()),
+        _ => (EXPIRES, &[][..]),
+    };
+    Found { group, value, time: timer.hold, pane: timer.pane, kind, fire: timer.fire }
+}
+
 /// The rows of one frame with their dictionaries.
 struct Chunk<'a> {
-    rows: Vec<(&'a Batch, &'a Row)>,
+    values: Vec<&'a [u8]>,
+    /// Empty if all rows are elements.
+    kinds: Vec<u8>,
+    fires: Vec<i64>,
     group_of: Vec<u32>,
     groups: Vec<&'a Group>,
     /// For each group of the frame its index in the bundle.
@@ -92,7 +117,9 @@ struct Chunk<'a> {
 impl<'a> Chunk<'a> {
     fn of(groups: &'a [Group], rows: &[Found<'a>]) -> Self {
         let mut this = Self {
-            rows: Vec::with_capacity(rows.len()),
+            values: Vec::with_capacity(rows.len()),
+            kinds: Vec::new(),
+            fires: Vec::new(),
             group_of: Vec::with_capacity(rows.len()),
             groups: Vec::new(),
             bundle_group: Vec::new(),
@@ -101,15 +128,20 @@ impl<'a> Chunk<'a> {
             panes: Vec::new(),
             sources: Vec::with_capacity(rows.len()),
         };
-        for (group, batch, row) in rows {
-            if this.bundle_group.last() != Some(group) {
-                this.open_group(*group, groups);
+        if rows.iter().any(|found| found.kind != 0) {
+            this.kinds = rows.iter().map(|found| found.kind).collect();
+            this.fires = rows.iter().map(|found| found.fire).collect();
+        }
+        for found in rows {
+            if this.bundle_group.last() != Some(&found.group) {
+                this.open_group(found.group, groups);
             }
-            let pane = index_of(&mut this.panes, batch.pane(row));
+            let pane = index_of(&mut this.panes, found.pane);
             let windows = this.window_of.last().copied().unwrap_or_default();
-            this.rows.push((*batch, *row));
+            this.values.push(found.value);
             this.group_of.push(this.groups.len().saturating_sub(1) as u32);
-            this.sources.push(Row { windows, pane, ..**row });
+            let (key, value) = (Span::default(), Span::default());
+            this.sources.push(Row { key, value, time: found.time, hash: 0, windows, pane });
         }
         this
     }
@@ -125,37 +157,73 @@ impl<'a> Chunk<'a> {
         self.groups.push(found);
     }
 
+    fn key(&self, row: usize) -> &'a [u8] {
+        self.group_of.get(row).and_then(|g| self.groups.get(*g as usize)).map_or(&[], |g| &g.key)
+    }
+
     fn sources(&self) -> Sources<'_, impl Fn(usize) -> (&'a [u8], &'a [u8])> {
         Sources {
             rows: &self.sources,
             windows: &self.window_sets,
             panes: &self.panes,
-            element: |i: usize| {
-                let key = self.group_of.get(i).and_then(|g| self.groups.get(*g as usize)).map_or(&[][..], |g| &g.key);
-                (key, self.rows.get(i).map_or(&[][..], |(batch, row)| batch.value(row)))
-            },
+            kinds: &self.kinds,
+            element: |i: usize| (self.key(i), self.values.get(i).copied().unwrap_or_default()),
         }
     }
 
-    fn encode<'f>(&self, access: &mut StateAccess, scratch: &'f mut Scratch, now: ProcessingTime) -> Result<&'f Frame> {
-        scratch.cells.clear();
+    fn encode<'f>(
+        &self,
+        step: &Step,
+        access: &mut StateAccess,
+        scratch: &'f mut Scratch,
+        moment: Moment,
+    ) -> Result<&'f Frame> {
+        let Scratch { encoder, sections } = scratch;
+        sections.clear();
         let slots = Arc::clone(&access.slots);
         for (index, slot) in slots.iter().enumerate().filter(|(_, slot)| slot.eager) {
-            let cells = &mut scratch.cells;
-            frame::cells(index as u32, self.groups.len(), cells, |i, bytes| access.cell(slot, i as u32, bytes))
+            frame::cells(index as u32, self.groups.len(), sections, |i, bytes| access.cell(slot, i as u32, bytes))
                 .map_err(Error::State)?;
         }
+        step.look_up((0..self.values.len()).map(|i| self.key(i)), sections);
         let input = Keyed {
-            rows: &self.rows,
+            values: &self.values,
             sources: &self.sources,
+            kinds: &self.kinds,
+            fires: &self.fires,
             group_of: &self.group_of,
             groups: &self.groups,
             window_sets: &self.window_sets,
             window_of: &self.window_of,
             panes: &self.panes,
-            cells: &scratch.cells,
+            sections,
         };
-        Ok(scratch.encoder.keyed(&input, now))
+        Ok(encoder.keyed(&input, moment))
+    }
+
+    /// What an op of a guest means for the engine.
+    fn timer(&self, step: &Step, group: u32, op: &TimerOp<'_>) -> Option<TimerUpdate> {
+        let (family, domain) = step.timers.iter().enumerate().find_map(|(place, family)| match family {
+            Family::Timers { index, domain } if *index == op.family => Some((place as u32, *domain)),
+            _ => None,
+        })?;
+        let row = self.sources.get(op.row as usize);
+        let pane = row.and_then(|row| self.panes.get(row.pane as usize)).copied().unwrap_or(Pane::NO_FIRING);
+        let set = op.set.map(|(fire, hold)| {
+            let usual = match domain {
+                crate::describe::Domain::Event => EventTime(fire),
+                crate::describe::Domain::Processing => row.map_or(EventTime::MIN, |row| row.time),
+            };
+            TimerSet { fire, hold: hold.unwrap_or(usual), pane }
+        });
+        Some(TimerUpdate { group, family, tag: bytes::Bytes::copy_from_slice(op.tag), set })
+    }
+
+    /// Makes the changes of a call that counts.
+    fn apply(&self, step: &Step, access: &mut StateAccess, changes: &Changes, out: &mut Outcome) -> Result<()> {
+        changes
+            .frames()
+            .try_for_each(|ops| access.apply(ops, |group, op| out.timers.extend(self.timer(step, group, op))))
     }
 }
 
@@ -164,25 +232,37 @@ impl Calls for KeyedCalls<'_> {
         let view = self.view.take().ok_or_else(lost_view)?;
         let chunk = Chunk::of(self.groups, self.rows.get(rows).unwrap_or_default());
         let slots = Arc::clone(&self.step.slots);
-        let mut access = StateAccess { view, slots, groups: chunk.bundle_group.clone() };
-        let frame = match chunk.encode(&mut access, self.scratch, self.now) {
+        let timers = self.step.timer_families;
+        let mut access = StateAccess { view, slots, timers, groups: chunk.bundle_group.clone() };
+        let frame = match chunk.encode(self.step, &mut access, self.scratch, self.moment) {
             Ok(frame) => frame,
             Err(e) => {
                 self.view = Some(access.view);
                 return Err(e);
             }
         };
-        let (result, access) = Callee::call(&mut self.step.callee, PROCESS, frame, Some(access));
-        let mut access = access.ok_or_else(lost_view)?;
+        let sides = (!self.step.sides.is_empty()).then(|| SideAccess {
+            sides: Arc::clone(&self.step.sides),
+            views: Arc::clone(self.sides),
+            windows: chunk.window_sets.clone(),
+        });
+        let loan = Loan { state: Some(access), sides, tables: Arc::clone(&self.step.tables) };
+        let (result, loan) = Callee::call(&mut self.step.callee, PROCESS, frame, loan);
+        let mut access = loan.state.ok_or_else(lost_view)?;
         let taken = result.and_then(|returned| self.out.take(self.step, returned, &chunk.sources()));
-        let done = taken.and_then(|changes| access.apply(&changes));
+        let done = taken.and_then(|changes| chunk.apply(self.step, &mut access, &changes, self.out));
         self.view = Some(access.view);
         done
     }
 
-    fn bury(&mut self, row: usize, error: &Error) {
-        let chunk = Chunk::of(self.groups, self.rows.get(row..row + 1).unwrap_or_default());
+    fn bury(&mut self, row: usize, error: &Error) -> Result<()> {
+        let rows = self.rows.get(row..row + 1).unwrap_or_default();
+        if rows.iter().any(|found| found.kind != 0) {
+            return Err(error.clone()); // a timer is no element that could be put aside
+        }
+        let chunk = Chunk::of(self.groups, rows);
         self.out.bury(self.step, &chunk.sources(), 0, &error.to_string(), error.trace());
+        Ok(())
     }
 }
 

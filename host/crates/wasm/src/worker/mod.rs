@@ -9,26 +9,34 @@
 
 mod bundle;
 mod collect;
+mod combine;
 mod drive;
 mod elements;
 mod keyed;
+mod large;
+mod select;
+mod step;
+mod windows;
 
-use crate::describe::{Function, SlotKind};
+pub use step::{Binding, Callee, Failures, Family, Step, Target, Task};
+
 use crate::error::{Error, Result};
-use crate::frame::{Encoder, Frame};
-use crate::native::NativeFunction;
-use crate::pool::Pool;
-use crate::state::{Slot, StateAccess};
-use crate::store::Returned;
+use crate::frame::{Encoder, Moment};
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use thalweg_core::coder::Coder;
 use thalweg_core::error::{Error as CoreError, Result as CoreResult};
-use thalweg_core::id::{StageId, StateId};
+use thalweg_core::id::{StageId, key_hash};
 use thalweg_core::port::worker::{Command, Event, Worker};
+use thalweg_core::time::ProcessingTime;
 
-/// Operation 0 of a DoFn: process the rows.
+// the operations of `call`, as wit/README.md lists them
 const PROCESS: u32 = 0;
+const START_BUNDLE: u32 = 1;
+const FINISH_BUNDLE: u32 = 2;
+const ADD: u32 = 16;
+const MERGE: u32 = 17;
+const EXTRACT: u32 = 18;
+const ASSIGN: u32 = 32;
+const MERGE_WINDOWS: u32 = 33;
 /// What a row costs in columns of a frame.
 const ROW_BYTES: usize = 32;
 
@@ -36,96 +44,8 @@ const ROW_BYTES: usize = 32;
 #[derive(Default, Debug)]
 struct Scratch {
     encoder: Encoder,
-    cells: Vec<u8>,
-}
-
-/// What executes a step.
-#[derive(Debug)]
-pub enum Callee {
-    /// A function of a component.
-    Wasm(Pool),
-    /// A native function behind the same frames.
-    Native(NativeFunction),
-}
-
-impl Callee {
-    fn describe(&self) -> Result<&Function> {
-        match self {
-            Self::Wasm(pool) => pool.describe(),
-            Self::Native(function) => Ok(function.describe()),
-        }
-    }
-
-    fn call(&mut self, op: u32, input: &Frame, state: Option<StateAccess>) -> (Result<Returned>, Option<StateAccess>) {
-        match self {
-            Self::Wasm(pool) => pool.call(op, input, state),
-            Self::Native(function) => function.call(op, input, state),
-        }
-    }
-}
-
-/// Where elements of an output go.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Target {
-    /// To a later step of the same stage.
-    Step(usize),
-    /// Out, as this output of the stage.
-    Output(u32),
-}
-
-/// What becomes of an element that the function cannot process, or that makes it trap when it stands alone.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Failures {
-    /// The bundle fails with the element's error; the engine retries it or fails the job.
-    FailBundle,
-    /// The element goes to these targets as a row `{element, msg: string, stack: string}`, the field `element` in the nested
-    /// encoding of the input's coder, with the element's time, windows and pane; everything else goes on.
-    DeadLetter(Vec<Target>),
-}
-
-/// One function of a stage.
-#[derive(Debug)]
-pub struct Step {
-    transform: String,
-    callee: Callee,
-    keyed: bool,
-    slots: Arc<[Slot]>,
-    output_keyed: Vec<bool>,
-    outputs: Vec<Vec<Target>>,
-    failures: Failures,
-    input_coder: Coder,
-}
-
-impl Step {
-    /// A step that runs `callee` as `transform`. `states` gives for each slot of the function, by name, where it is
-    /// stored; `outputs` gives for each output of the function, by index, who takes its elements (perhaps nobody).
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] if a slot has no place, or `outputs` does not fit the function.
-    pub fn new(
-        transform: &str,
-        callee: Callee,
-        states: &[(&str, StateId)],
-        outputs: Vec<Vec<Target>>,
-        failures: Failures,
-    ) -> Result<Self> {
-        let function = callee.describe()?;
-        let needs = |what: String| Error::Unsupported { function: function.name.clone(), what };
-        let slots = function.slots.iter().map(|slot| {
-            let id = states.iter().find(|(name, _)| *name == slot.name).map(|(_, id)| *id);
-            let id = id.ok_or_else(|| needs(format!("a place for the state {:?}", slot.name)))?;
-            Ok(Slot { id, bag: slot.kind == SlotKind::Bag, eager: slot.eager })
-        });
-        let slots = slots.collect::<Result<Arc<[_]>>>()?;
-        if outputs.len() != function.outputs.len() {
-            return Err(needs(format!("{} outputs, not {}", function.outputs.len(), outputs.len())));
-        }
-        let input_coder = function.input.to_core().ok_or_else(|| needs("its input coder".into()))?;
-        let output_keyed = function.outputs.iter().map(|o| o.coder.is_kv()).collect();
-        let keyed = function.input.is_kv();
-        let transform = transform.to_owned();
-        Ok(Self { transform, keyed, slots, output_keyed, outputs, failures, input_coder, callee })
-    }
+    /// Finished sections for the next frame.
+    sections: Vec<u8>,
 }
 
 /// The functions of a stage. The first gets the stage's input; a step's targets stand after it.
@@ -151,8 +71,8 @@ impl StagePlan {
             if all.into_iter().any(forward) {
                 return wrong("a step feeds one that does not stand after it");
             }
-            if i > 0 && !step.slots.is_empty() {
-                return wrong("only the first step of a stage may keep state");
+            if i > 0 && step.is_keyed() {
+                return wrong("only the first step of a stage may keep state or set timers");
             }
         }
         Ok(Self { steps })
@@ -163,6 +83,8 @@ impl StagePlan {
 #[derive(Debug)]
 pub struct WasmWorker {
     stages: BTreeMap<StageId, StagePlan>,
+    /// WindowFns by the stage whose windows they merge or map: a grouping, or a stage and its side input.
+    windows: BTreeMap<(StageId, u32), Step>,
     events: Vec<Event>,
     scratch: Scratch,
 }
@@ -174,7 +96,50 @@ impl WasmWorker {
         let stages: BTreeMap<_, _> = stages.into_iter().collect();
         // A bundle is done when `submit` returns, so there is never more than one.
         let events = stages.keys().map(|stage| Event::Credit { stage: *stage, bundles: 1 }).collect();
-        Self { stages, events, scratch: Scratch::default() }
+        Self { stages, windows: BTreeMap::new(), events, scratch: Scratch::default() }
+    }
+
+    /// Adds the WindowFn that merges the windows of the grouping `stage`, or maps windows to those of side input `side` of
+    /// `stage`; a grouping has side 0.
+    #[must_use]
+    pub fn with_windows(mut self, stage: StageId, side: u32, function: Step) -> Self {
+        self.windows.insert((stage, side), function);
+        self
+    }
+
+    fn window_fn(&mut self, stage: StageId, side: u32) -> CoreResult<&mut Step> {
+        self.windows.get_mut(&(stage, side)).ok_or_else(|| unknown(stage))
+    }
+
+    /// The step of a stage that merges accumulators.
+    fn merging(&mut self, stage: StageId) -> CoreResult<&mut Step> {
+        let steps = self.stages.get_mut(&stage).map(|plan| plan.steps.as_mut_slice()).unwrap_or_default();
+        let combines = |step: &&mut Step| matches!(step.task, Task::Merge | Task::Combine | Task::Extract);
+        steps.iter_mut().find(combines).ok_or_else(|| unknown(stage))
+    }
+
+    fn answer(&mut self, command: Command) -> CoreResult<Event> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let event = match command {
+            Command::MergeWindows { request, stage, keys } => {
+                let step = self.window_fn(stage, 0)?;
+                let keys = windows::merge(step, &keys, asked(request), &mut scratch);
+                keys.map(|keys| Event::WindowsMerged { request, keys }).map_err(|e| named(step, e))
+            }
+            Command::MapWindows { request, stage, side, windows } => {
+                let step = self.window_fn(stage, side)?;
+                let windows = windows::map(step, &windows, asked(request), &mut scratch);
+                windows.map(|windows| Event::WindowsMapped { request, windows }).map_err(|e| named(step, e))
+            }
+            Command::Compact { request, stage, cells } => {
+                let step = self.merging(stage)?;
+                let cells = combine::compact(step, cells, asked(request), &mut scratch);
+                cells.map(|cells| Event::Compacted { request, cells }).map_err(|e| named(step, e))
+            }
+            _ => Err(CoreError::internal("WASM_ENGINE", "a command that has no answer was asked for one")),
+        };
+        self.scratch = scratch;
+        event
     }
 
     /// Opens an instance of every function now, so that a bad configuration shows before the first element.
@@ -182,7 +147,8 @@ impl WasmWorker {
     /// # Errors
     /// What the first function that fails says.
     pub fn warm(&mut self) -> Result<()> {
-        for step in self.stages.values_mut().flat_map(|stage| &mut stage.steps) {
+        let steps = self.stages.values_mut().flat_map(|stage| &mut stage.steps).chain(self.windows.values_mut());
+        for step in steps {
             if let Callee::Wasm(pool) = &mut step.callee {
                 pool.warm()?;
             }
@@ -196,19 +162,18 @@ impl Worker for WasmWorker {
         match command {
             Command::Start(start) => {
                 let Some(stage) = self.stages.get_mut(&start.stage) else {
-                    return Err(CoreError::internal(
-                        "WASM_ENGINE",
-                        format!("stage {} is not a Wasm stage", start.stage.0),
-                    ));
+                    return Err(unknown(start.stage));
                 };
                 bundle::run(&mut stage.steps, *start, &mut self.scratch, &mut self.events);
                 Ok(())
             }
             // The bundle is done already: there is nothing to report, give back, forget or hear of.
             Command::Progress(_) | Command::Split(..) | Command::Abandon(_) | Command::Finalize(_) => Ok(()),
-            Command::MergeWindows { .. } => Err(unasked("merge windows")),
-            Command::MapWindows { .. } => Err(unasked("map windows")),
-            Command::Compact { .. } => Err(unasked("merge accumulators")),
+            command => {
+                let event = self.answer(command)?;
+                self.events.push(event);
+                Ok(())
+            }
         }
     }
 
@@ -217,6 +182,15 @@ impl Worker for WasmWorker {
     }
 }
 
-fn unasked(what: &str) -> CoreError {
-    CoreError::internal("WASM_UNSUPPORTED", format!("no Wasm function of this version can {what}"))
+fn unknown(stage: StageId) -> CoreError {
+    CoreError::internal("WASM_ENGINE", format!("stage {} is none of this worker", stage.0))
+}
+
+fn named(step: &Step, error: Error) -> CoreError {
+    CoreError::from(error).in_transform(&step.transform)
+}
+
+/// The moment of a question that belongs to no bundle: nothing in it depends on the clock.
+fn asked(request: u64) -> Moment {
+    Moment { now: ProcessingTime(0), seed: key_hash(&request.to_le_bytes()) }
 }

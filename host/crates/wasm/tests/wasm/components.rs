@@ -41,7 +41,7 @@ fn a_component_of_another_world_names_what_it_exports() {
     let text = r#"(component (instance $i) (export "wasi:cli/run@0.2.0" (instance $i)))"#;
     let error = refusal(&component(text));
     assert!(error.to_string().contains("wasi:cli/run@0.2.0"), "{error}");
-    let text = r#"(component (instance $i) (export "thalweg:udf/guest@0.9.0" (instance $i)))"#;
+    let text = r#"(component (instance $i) (export "thalweg:udf/guest@0.10.0" (instance $i)))"#;
     assert_eq!(refusal(&component(text)).code(), "WASM_WRONG_WORLD");
     let text = r#"(component (instance $i) (export "thalweg:udf/guest@2.0.0" (instance $i)))"#;
     assert_eq!(refusal(&component(text)).code(), "WASM_WRONG_WORLD");
@@ -51,11 +51,11 @@ fn a_component_of_another_world_names_what_it_exports() {
 fn imports_outside_the_contract_are_refused_by_name() {
     let text = r#"(component
         (import "wasi:filesystem/types@0.2.0" (instance))
-        (import "thalweg:udf/log@0.9.0" (instance))
-        (import "thalweg:udf/timers@0.9.0" (instance)))"#;
+        (import "thalweg:udf/log@0.10.0" (instance))
+        (import "thalweg:udf/timers@0.10.0" (instance)))"#;
     let error = refusal(&component(text));
     assert_eq!(error.code(), "WASM_FORBIDDEN_IMPORT");
-    let expected = ["wasi:filesystem/types@0.2.0", "thalweg:udf/timers@0.9.0"].map(String::from).to_vec();
+    let expected = ["wasi:filesystem/types@0.2.0", "thalweg:udf/timers@0.10.0"].map(String::from).to_vec();
     assert_eq!(error, Error::ForbiddenImport { name: "it.wasm".into(), imports: expected });
 }
 

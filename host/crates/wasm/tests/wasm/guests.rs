@@ -12,7 +12,9 @@ use thalweg_core::port::worker::{BundleResult, Command, Event, Group, Input, Wor
 use thalweg_core::state::{CellValue, StateView};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::Window;
-use thalweg_wasm::{Callee, Component, Error, Failures, Limits, Pool, StagePlan, Step, Target, WasmWorker};
+use thalweg_wasm::{
+    Binding, Callee, Component, Error, Failures, Limits, Pool, StagePlan, Step, Target, Task, WasmWorker,
+};
 
 type Fallible = Result<(), Box<dyn std::error::Error>>;
 
@@ -24,7 +26,8 @@ fn worker(file: &str, function: &str, limits: Limits, dead_letters: bool) -> Res
     let targets = (0..outputs).map(|i| vec![Target::Output(i)]).collect();
     let failures =
         if dead_letters { Failures::DeadLetter(vec![Target::Output(outputs)]) } else { Failures::FailBundle };
-    let step = Step::new("T", Callee::Wasm(pool), &[("n", StateId(1))], targets, failures)?;
+    let binding = Binding { states: &[("n", StateId(1))], ..Binding::default() };
+    let step = Step::new("T", Callee::Wasm(pool), Task::Process, binding, targets, failures)?;
     Ok(WasmWorker::new([(StageId(0), StagePlan::new(vec![step])?)]))
 }
 
@@ -111,7 +114,8 @@ fn output_rows_inherit_windows_and_a_frame_feeds_the_next_step() -> Fallible {
     let component = Component::load(engine(), &guest("bench_udfs"), None)?;
     let step = |targets| {
         let pool = Pool::new(&component, "split", "T", "", Limits::default())?;
-        Step::new("T", Callee::Wasm(pool), &[], vec![targets], Failures::FailBundle)
+        let binding = Binding::default();
+        Step::new("T", Callee::Wasm(pool), Task::Process, binding, vec![targets], Failures::FailBundle)
     };
     let steps = vec![step(vec![Target::Step(1)])?, step(vec![Target::Output(0)])?];
     let mut worker = WasmWorker::new([(StageId(0), StagePlan::new(steps)?)]);
@@ -255,7 +259,7 @@ fn instances_are_reused_and_recycled() -> Fallible {
         let mut encoder = thalweg_wasm::frame::Encoder::default();
         let Input::Elements { batches } = elements(&[b"a b"]) else { return Err("elements".into()) };
         for _ in 0..5 {
-            let frame = encoder.elements(&batches[0].1, 0..1, false, thalweg_core::time::ProcessingTime(0));
+            let frame = encoder.elements(&batches[0].1, 0..1, false, &[], moment(0));
             pool.call_stateless(frame)?;
         }
         assert_eq!(pool.opened(), opened);
@@ -268,8 +272,12 @@ fn the_same_frame_gives_the_same_bytes_in_another_instance() -> Fallible {
     let component = Component::load(engine(), &guest("bench_udfs"), None)?;
     let Input::Elements { batches } = elements(&[b"a b", b"", b"c"]) else { return Err("elements".into()) };
     let mut encoder = thalweg_wasm::frame::Encoder::default();
-    let frame = encoder.elements(&batches[0].1, 0..3, false, thalweg_core::time::ProcessingTime(7));
+    let frame = encoder.elements(&batches[0].1, 0..3, false, &[], moment(7));
     let call = || Pool::new(&component, "split", "T", "", Limits::default())?.call_stateless(frame);
     assert_eq!(call()?, call()?);
     Ok(())
+}
+
+fn moment(now: i64) -> thalweg_wasm::frame::Moment {
+    thalweg_wasm::frame::Moment { now: thalweg_core::time::ProcessingTime(now), seed: 1 }
 }

@@ -74,10 +74,10 @@ impl Guest {
             (data (i32.const {FRAME_AT}) "{frame}")
             {extra}
             (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) {realloc})
-            (func (export "thalweg:udf/guest@0.9.0#describe") (result i32) {describe})
-            (func (export "thalweg:udf/guest@0.9.0#open") (param i32 i32 i32 i32) (result i32) {open})
-            (func (export "thalweg:udf/guest@0.9.0#call") (param i32 i32 i32 i32) (result i32) {call})
-            (func (export "thalweg:udf/guest@0.9.0#close") (param i32)))"#,
+            (func (export "thalweg:udf/guest@0.10.0#describe") (result i32) {describe})
+            (func (export "thalweg:udf/guest@0.10.0#open") (param i32 i32 i32 i32) (result i32) {open})
+            (func (export "thalweg:udf/guest@0.10.0#call") (param i32 i32 i32 i32) (result i32) {call})
+            (func (export "thalweg:udf/guest@0.10.0#close") (param i32)))"#,
             frame_bytes = self.frame.len(),
             description_bytes = self.description.len(),
             description = escape(self.description.as_bytes()),

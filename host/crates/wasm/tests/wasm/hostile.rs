@@ -9,12 +9,12 @@ use thalweg_core::id::{StageId, StateId};
 use thalweg_core::port::store::NullStore;
 use thalweg_core::port::worker::{BundleResult, Command, Event, Worker};
 use thalweg_core::state::StateView;
-use thalweg_wasm::{Callee, Failures, Limits, Pool, StagePlan, Step, Target, WasmWorker};
+use thalweg_wasm::{Binding, Callee, Failures, Limits, Pool, StagePlan, Step, Target, Task, WasmWorker};
 
-const WRITE_STATE: &str = r#"(import "thalweg:udf/state@0.9.0" "write" (func $write (param i32 i32)))"#;
-const READ_STATE: &str = r#"(import "thalweg:udf/state@0.9.0" "read" (func $read (param i32 i32 i32 i32)))"#;
-const EMIT: &str = r#"(import "thalweg:udf/outputs@0.9.0" "emit" (func $emit (param i32 i32)))"#;
-const LOG: &str = r#"(import "thalweg:udf/log@0.9.0" "write" (func $log (param i32 i32 i32 i32 i32)))"#;
+const WRITE_STATE: &str = r#"(import "thalweg:udf/state@0.10.0" "write" (func $write (param i32 i32)))"#;
+const READ_STATE: &str = r#"(import "thalweg:udf/state@0.10.0" "read" (func $read (param i32 i32 i32 i32)))"#;
+const EMIT: &str = r#"(import "thalweg:udf/outputs@0.10.0" "emit" (func $emit (param i32 i32)))"#;
+const LOG: &str = r#"(import "thalweg:udf/log@0.10.0" "write" (func $log (param i32 i32 i32 i32 i32)))"#;
 
 /// Runs two rows of two keys; gives what the bundle did or why it failed.
 fn run(guest: &Guest, limits: Limits) -> Result<BundleResult, CoreError> {
@@ -30,7 +30,14 @@ fn events(guest: &Guest, limits: Limits, failures: Failures) -> Result<Vec<Event
     let component = guest.load()?;
     let pool = Pool::new(&component, "f", "T", "", limits)?;
     let states = [("n", StateId(1)), ("bag", StateId(2))];
-    let step = Step::new("T", Callee::Wasm(pool), &states, vec![vec![Target::Output(0)]], failures)?;
+    let step = Step::new(
+        "T",
+        Callee::Wasm(pool),
+        Task::Process,
+        Binding { states: &states, ..Binding::default() },
+        vec![vec![Target::Output(0)]],
+        failures,
+    )?;
     let mut worker = WasmWorker::new([(StageId(0), StagePlan::new(vec![step])?)]);
     let (input, groups) = keyed(&[("a", 1), ("b", 2)]);
     let state = StateView::new(thalweg_core::id::BundleId(1), groups, vec![None; 2], Arc::new(NullStore::default()));

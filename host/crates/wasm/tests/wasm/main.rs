@@ -3,7 +3,10 @@
 
 mod cache;
 mod components;
+mod conformance;
+mod golden;
 mod guests;
 mod handmade;
 mod hostile;
+mod kinds;
 mod support;

@@ -21,13 +21,12 @@ fn source(n: i64) -> Row {
 /// Decodes against an input of three rows and two outputs, the second keyed.
 fn decode(frame: &[u8]) -> Result<Vec<Vec<Row>>, FrameError> {
     let sources = [source(10), source(11), source(12)];
-    let shape = Shape { sources: &sources, outputs: &[false, true] };
+    let shape = Shape { sources: &sources, outputs: &[false, true], window_sets: 20, pane: 3 };
     let parsed = OutputFrame::parse(frame)?;
     let failed = parsed.failed(&shape)?;
     parsed.metrics()?;
-    let mut rows = vec![Vec::new(), Vec::new()];
-    parsed.rows(&shape, &RowSet::of(&failed), &mut rows)?;
-    Ok(rows)
+    parsed.own_windows()?;
+    parsed.rows(&shape, &RowSet::of(&failed)).map(|rows| rows.outputs)
 }
 
 fn what(frame: &[u8]) -> (&'static str, &'static str) {
@@ -66,7 +65,7 @@ fn rows_of_failed_rows_are_left_out() -> Result<(), FrameError> {
     ];
     let frame = frame.concat();
     assert_eq!(decode(&frame)?[0].len(), 1);
-    let shape = Shape { sources: &[source(0), source(0)], outputs: &[false] };
+    let shape = Shape { sources: &[source(0), source(0)], outputs: &[false], window_sets: 1, pane: 0 };
     let expected = FailedRow { row: 1, code: "BAD".into(), message: "why".into() };
     assert_eq!(OutputFrame::parse(&frame)?.failed(&shape)?, [expected]);
     Ok(())
@@ -149,6 +148,63 @@ fn times_at_both_ends_are_taken_and_those_beyond_refused() {
     assert!(decode(&at(EventTime::MIN.0)).is_ok() && decode(&at(EventTime::MAX.0)).is_ok());
     assert_eq!(what(&at(EventTime::MIN.0 - 1)).0, "TIME");
     assert_eq!(what(&at(i64::MAX)).0, "TIME");
+}
+
+/// A window set of one interval window, as a dictionary of one.
+fn set_of(window: &Window) -> Vec<u8> {
+    let window = crate::frame::window(window);
+    let set = [&(window.len() as u32).to_le_bytes()[..], &window].concat();
+    [&pack(1, 0)[..], &pack(0, set.len() as u32), &set].concat()
+}
+
+#[test]
+fn rows_with_windows_of_their_own_need_no_source() -> Result<(), FrameError> {
+    let hour = Window::Interval { start: EventTime(0), end: EventTime(3_600_000) };
+    let frame = |windows: u32, source: u32| {
+        let parts = [
+            header(1),
+            section(8, &pack(0, 0)),
+            section(4, &7i64.to_le_bytes()),
+            section(5, &windows.to_le_bytes()),
+            section(11, &source.to_le_bytes()),
+            section(16, &set_of(&hour)),
+        ];
+        parts.concat()
+    };
+    let row = decode(&frame(0, NONE))?[0][0];
+    assert_eq!((row.windows, row.pane, row.time), (20, 3, EventTime(7)));
+    let row = decode(&frame(0, 1))?[0][0];
+    assert_eq!((row.windows, row.pane), (20, 0));
+    assert_eq!(decode(&frame(NONE, 1))?[0][0].windows, 11);
+    assert_eq!(what(&frame(NONE, NONE)).0, "WINDOWS");
+    assert_eq!(what(&frame(1, 1)).0, "WINDOWS");
+    assert_eq!(OutputFrame::parse(&frame(0, 0))?.own_windows()?, [WindowSet::from_elem(hour, 1)]);
+    Ok(())
+}
+
+#[test]
+fn windows_that_are_no_intervals_are_refused() {
+    let after = |span: &[u8]| {
+        let window = [&(1u64 << 63).to_be_bytes()[..], span].concat();
+        let set = [&(window.len() as u32).to_le_bytes()[..], &window].concat();
+        let payload = [&pack(1, 0)[..], &pack(0, set.len() as u32), &set].concat();
+        what(&[header(0), section(16, &payload)].concat())
+    };
+    assert_eq!(after(&[1]), ("", ""));
+    for span in [&[0][..], &[0x80], &[1, 1], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]] {
+        assert_eq!(after(span).0, "WINDOW_SETS", "{span:?}");
+    }
+    assert_eq!(what(&[header(0), section(16, &[&pack(1, 0)[..], &pack(0, 0)].concat())].concat()).0, "WINDOW_SETS");
+}
+
+#[test]
+fn targets_of_a_merge_are_checked() -> Result<(), FrameError> {
+    let frame = [header(1), section(8, &pack(0, 0)), section(14, &[0u32, 0].map(u32::to_le_bytes).concat())].concat();
+    assert_eq!(OutputFrame::parse(&frame)?.targets(2)?, [0, 0]);
+    assert!(OutputFrame::parse(&frame)?.targets(3).is_err());
+    let frame = [header(1), section(8, &pack(0, 0)), section(14, &1u32.to_le_bytes())].concat();
+    assert!(OutputFrame::parse(&frame)?.targets(1).is_err());
+    Ok(())
 }
 
 #[test]

@@ -1,0 +1,60 @@
+//! Functions of a component that are more than a stateless DoFn, in stock Beam programs: state, timers, CombineFns, key selectors.
+
+use acceptance::place;
+use acceptance::python::{answer, as_prism, program};
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+/// Runs a part of the program and compares what came out.
+fn gives(kind: &str, wanted: &Value) -> Result<()> {
+    let component = place::component("conformance")?;
+    let ended = program("wasm_kinds.py")?.arg(component).arg(kind).args(as_prism()?).ok()?;
+    let found = answer(&ended.out)?;
+    ensure!(found == *wanted, "{kind} gave {found}\nand not {wanted}");
+    Ok(())
+}
+
+#[test]
+fn timers_of_a_component_fire_in_their_window_and_its_end_is_told() -> Result<()> {
+    gives(
+        "timers",
+        &json!([
+            ["a", "event \"\" at 3000 time 3000 seen 4"],
+            ["a", "event \"x\" at 2000 time 2000 seen 4"],
+            ["a", "over seen 4"],
+            ["b", "event \"again\" at 4500 time 4500 seen 1"],
+            ["b", "over seen 1"],
+        ]),
+    )
+}
+
+#[test]
+fn every_kind_of_state_works_from_a_program() -> Result<()> {
+    gives(
+        "ledger",
+        &json!([
+            ["a", "3:l"],
+            ["a", "4"],
+            ["a", "Some(\"one\")"],
+            ["a", "[(\"m\", 1)]"],
+            ["a", "b"],
+            ["a", "k:v"],
+            ["a", "s"],
+        ]),
+    )
+}
+
+#[test]
+fn a_combine_fn_of_a_component_combines_per_key() -> Result<()> {
+    gives("top", &json!([["a", [999, 998, 997]], ["b", [999, 998, 997]]]))
+}
+
+#[test]
+fn a_combine_fn_of_a_component_combines_in_merging_windows() -> Result<()> {
+    gives("windows", &json!([["a", [1]], ["a", [7, 6, 5]], ["b", [2]]]))
+}
+
+#[test]
+fn a_key_selector_of_a_component_makes_pairs_that_can_be_grouped() -> Result<()> {
+    gives("keys", &json!([["or", ["or"]], ["to", ["to be", "to do"]]]))
+}
