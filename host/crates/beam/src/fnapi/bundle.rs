@@ -16,7 +16,9 @@ use thalweg_core::batch::Batch;
 use thalweg_core::error::{Domain, Error, Result};
 use thalweg_core::id::BundleId;
 use thalweg_core::metric::Metrics;
-use thalweg_core::port::worker::{BundleResult, BundleStart, Event, Input, Residual, TimeDomain, TimerUpdate};
+use thalweg_core::port::worker::{
+    BundleResult, BundleStart, Event, Input, Residual, SplitReply, TimeDomain, TimerUpdate,
+};
 use thalweg_core::state::{SideView, StateView};
 use thalweg_core::time::{EventTime, ProcessingTime};
 use thalweg_core::window::Window;
@@ -48,6 +50,8 @@ struct Talk {
     /// By stream: closed by the worker.
     closed: Vec<bool>,
     answer: Option<Answer>,
+    /// Asked to give something back, and has not said what. Worker and bundle may answer in either order.
+    splitting: bool,
     timers: Vec<TimerUpdate>,
     /// Outputs of a question, which are not the engine's.
     kept: Vec<Bytes>,
@@ -56,7 +60,7 @@ struct Talk {
 
 impl Talk {
     fn complete(&self) -> bool {
-        self.answer.is_some() && self.closed.iter().all(|closed| *closed)
+        self.answer.is_some() && !self.splitting && self.closed.iter().all(|closed| *closed)
     }
 }
 
@@ -255,6 +259,23 @@ impl Bundle {
         let complete = {
             let mut talk = lock(&self.talk);
             talk.answer = Some(answer);
+            talk.complete()
+        };
+        if complete { self.finish().await } else { Next::Running }
+    }
+
+    /// It is asked to give something back: until it has answered it is not done, whatever it says, for then nobody would take
+    /// what it gave.
+    pub fn splitting(&self) {
+        lock(&self.talk).splitting = true;
+    }
+
+    /// Takes the answer to that.
+    pub async fn split(&self, reply: SplitReply) -> Next {
+        self.link.send(Event::Split { bundle: self.id, reply }).await;
+        let complete = {
+            let mut talk = lock(&self.talk);
+            talk.splitting = false;
             talk.complete()
         };
         if complete { self.finish().await } else { Next::Running }

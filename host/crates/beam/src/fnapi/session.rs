@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::{BundleId, StageId};
-use thalweg_core::port::worker::{BundleStart, Event};
+use thalweg_core::port::worker::{BundleStart, Event, SplitReply};
 use thalweg_proto::fn_execution::{
     Elements, HarnessMonitoringInfosRequest, InstructionRequest, InstructionResponse, MonitoringInfosMetadataRequest,
     ProcessBundleDescriptor, ProcessBundleProgressResponse, ProcessBundleRequest, ProcessBundleResponse, ProvisionInfo,
@@ -298,6 +298,7 @@ impl Session {
 
     /// Asks for a part of a bundle of `elements` elements.
     pub fn split(&self, bundle: &Arc<Bundle>, fraction: f64, elements: usize) {
+        bundle.splitting();
         let request = split::split_request(bundle, fraction, elements);
         self.call(Call::Split(Arc::clone(bundle)), request);
     }
@@ -422,17 +423,16 @@ impl Session {
                 samples::tell(self.server.logs(), &self.worker, samples);
             }
             (Call::Split(bundle), Some(Response::ProcessBundleSplit(reply))) => {
-                match split::reply(&bundle.stage, reply) {
-                    Ok(reply) => bundle.link().send(Event::Split { bundle: bundle.id, reply }).await,
-                    Err(error) => {
-                        let next = bundle.fail(error).await;
-                        self.after(&bundle, next);
-                    }
-                }
+                let next = match split::reply(&bundle.stage, reply) {
+                    Ok(reply) => bundle.split(reply).await,
+                    Err(error) => bundle.fail(error).await,
+                };
+                self.after(&bundle, next);
             }
             (Call::Split(bundle), _) => {
                 // it could not: an answer all the same, so that nobody waits for one
-                bundle.link().send(Event::Split { bundle: bundle.id, reply: Default::default() }).await;
+                let next = bundle.split(SplitReply::default()).await;
+                self.after(&bundle, next);
             }
             (Call::Finalize(bundle), _) => {
                 if let Some(failed) = failed {

@@ -143,6 +143,9 @@ impl Shard {
                 ));
             };
             let set = update.set.filter(|set| !room.is_void(&group, update.family, set, &bundle.timers, ending));
+            if set.is_some() {
+                room.note_state(&group.window, &group.key); // timers go with their window, too
+            }
             room.timers.update(TimerName { group, family: update.family, tag: update.tag }, set);
         }
         let mut deltas = std::mem::take(&mut result.state.groups).into_iter();

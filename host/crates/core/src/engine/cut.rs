@@ -151,7 +151,11 @@ impl Shard {
         let plan = std::sync::Arc::clone(&self.plan);
         let holds: Vec<EventTime> = (0..self.stages.len()).map(|i| self.bundle_hold(StageId(i as u32))).collect();
         for ((room, stage), held) in self.stages.iter_mut().zip(&plan.stages).zip(holds) {
-            let reached = room.input.get().min(room.inbox.min_time()).min(held);
+            let reached = match &room.room {
+                // late elements wait by the watermark they came by
+                Room::Group(group) if group.speaks_at_once() => group.reached(),
+                _ => room.input.get().min(room.inbox.min_time()).min(held),
+            };
             // a drain moves time to its end; a run that goes on from it begins where time was before
             let reached = if self.draining { room.floor } else { reached };
             // also when there is no progress yet: a shard that is silent must not look like one that has ended

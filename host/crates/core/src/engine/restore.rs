@@ -134,6 +134,7 @@ impl Shard {
             let Some(stage) = names.timers.get(&id) else { return Some(()) };
             let worker = self.room(*stage).worker()?;
             let family = worker.timers.family_of(id)?;
+            worker.note_state(&group.window, &group.key);
             return worker.timers.restore(family, group, Bytes::copy_from_slice(rest.rest()), value);
         }
         if kind == Kind::Buffer as u8 {

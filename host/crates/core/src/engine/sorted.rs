@@ -83,7 +83,9 @@ impl Shard {
     pub(super) fn sort_clock(&mut self, stage: StageId) -> EventTime {
         let room = self.room(stage);
         let (input, waiting) = (room.input.get(), room.inbox.min_time());
-        let lateness = room.worker().map_or(0, |worker| worker.windowing.allowed_lateness);
+        // others do not wait for late elements to put in order
+        let sorts = room.worker().filter(|worker| worker.sort.is_some());
+        let lateness = sorts.map_or(0, |worker| worker.windowing.allowed_lateness);
         if input == EventTime::MAX { waiting } else { input.plus(-lateness).min(waiting) }
     }
 }
