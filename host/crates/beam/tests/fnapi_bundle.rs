@@ -172,3 +172,23 @@ async fn a_split_says_what_stays_and_what_comes_back() -> anyhow::Result<()> {
     assert_eq!((reply.keep, reply.primary.is_none(), reply.residuals.len()), (None, true, 0));
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_worker_gives_back_after_its_last_word_is_taken() -> anyhow::Result<()> {
+    let mut scene = Scene::set(FnApiConfig::default()).await?;
+    let mut sdk = scene.up().await;
+    scene.start(1, elements(10), Vec::new());
+    let (id, _) = sdk.bundle().await;
+    scene.worker.submit(Command::Split(BundleId(1), 0.25)).expect("up");
+    let (asked, _) = sdk.instruction().await;
+    sdk.close(&id).await;
+    sdk.done(&id, ProcessBundleResponse::default()).await;
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let root = DelayedBundleApplication { application: Some(application(wire(&batch(1)))), requested_time_delay: None };
+    let reply = ProcessBundleSplitResponse { residual_roots: vec![root], ..Default::default() };
+    sdk.respond(&asked, instruction_response::Response::ProcessBundleSplit(reply)).await;
+    let Event::Split { reply, .. } = scene.event().await else { unreachable!("a split first") };
+    assert_eq!(reply.residuals.len(), 1);
+    let Event::Done { .. } = scene.event().await else { unreachable!("then done") };
+    Ok(())
+}
