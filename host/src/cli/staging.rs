@@ -41,7 +41,8 @@ impl StagingDir {
             let path = parent.join(format!("{PREFIX}{:016x}{:016x}", random(), random()));
             DirBuilder::new().mode(0o700).create(&path).map_err(failed)?;
             let lock = File::create(path.join(LOCK)).map_err(failed)?;
-            if lock.try_lock().is_ok() {
+            // another process may have swept it away between the two
+            if lock.try_lock().is_ok() && is_at(&lock, &path.join(LOCK)) {
                 sweep(parent, fs::metadata(&path).map_err(failed)?.uid());
                 return Ok(Self { path, _lock: lock });
             } // else another process was about to sweep: it removes this one, and another is made
@@ -74,18 +75,32 @@ fn sweep(parent: &Path, user: u32) {
     for path in ours.map(|e| e.path()) {
         // a link that somebody put there is not followed
         let Ok(facts) = fs::symlink_metadata(&path) else { continue };
-        if facts.is_dir() && facts.uid() == user && is_left_behind(&path, &facts) {
+        // a lock that was taken is held until the directory is gone: nobody begins to use it meanwhile
+        if facts.is_dir()
+            && facts.uid() == user
+            && let Some(_lock) = left_behind(&path, &facts)
+        {
             tracing::debug!(path = %path.display(), "removing what a process that is gone had staged");
             let _ = fs::remove_dir_all(&path);
         }
     }
 }
 
-fn is_left_behind(path: &Path, facts: &fs::Metadata) -> bool {
+/// The lock of a directory that nobody uses, if there is one.
+fn left_behind(path: &Path, facts: &fs::Metadata) -> Option<Option<File>> {
     match File::open(path.join(LOCK)) {
-        Ok(lock) => lock.try_lock().is_ok(),
-        Err(_) => facts.modified().ok().and_then(|at| at.elapsed().ok()).is_some_and(|age| age > YOUNG),
+        Ok(lock) => lock.try_lock().is_ok().then_some(Some(lock)),
+        Err(_) => {
+            let age = facts.modified().ok().and_then(|at| at.elapsed().ok());
+            age.is_some_and(|age| age > YOUNG).then_some(None)
+        }
     }
+}
+
+/// Whether a file is the one that stands at this place.
+fn is_at(file: &File, path: &Path) -> bool {
+    let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+    file.metadata().and_then(|mine| Ok(same(mine, fs::metadata(path)?))).unwrap_or(false)
 }
 
 #[cfg(test)]

@@ -16,8 +16,9 @@ pub use server::{ServeOptions, WorkerOptions, serve};
 pub use states::JobStates;
 
 use crate::compose::Composer;
+use crate::runtime::Control;
 use harnesses::Harnesses;
-use running::Start;
+use running::{JobPlace, Start};
 use sizes::Sizes;
 use std::sync::Arc;
 use thalweg_beam::fnapi::{Environment, FnApiServer};
@@ -82,15 +83,14 @@ impl Jobs {
         Sizes::of(job, config)
     }
 
-    /// Refuses a job when as many run as may.
-    fn has_room(&self) -> Result<()> {
-        match self.limits.running_max {
-            Some(most) if self.table.len() >= most => {
-                Err(Error::user("JOBS_TOO_MANY", format!("{most} jobs run on this server, and no more may"))
-                    .help("wait for one to end, cancel one, or start the server with a larger --jobs-max"))
-            }
-            _ => Ok(()),
-        }
+    /// A place for a job, held as long as it runs.
+    fn place(&self, job: &PreparedJob) -> Result<JobPlace> {
+        let most = self.limits.running_max;
+        self.table.place(&job.id, most).ok_or_else(|| {
+            let most = most.unwrap_or_default();
+            Error::user("JOBS_TOO_MANY", format!("{most} jobs run on this server, and no more may"))
+                .help("wait for one to end, cancel one, or start the server with a larger --jobs-max")
+        })
     }
 }
 
@@ -104,14 +104,14 @@ impl JobRunner for Jobs {
         // what `run` reads once workers are started is refused here
         self.sizes(job)?;
         states::state_name(job)?;
-        self.has_room()?;
+        drop(self.place(job)?); // said now rather than when its artifacts are staged
         let mut translation = self.translate(job)?;
         self.composer.plan(&mut translation).map(drop)
     }
 
     fn run(&self, job: PreparedJob, reporter: JobReporter) -> Result<()> {
         let mut translation = self.translate(&job)?;
-        self.has_room()?;
+        let place = self.place(&job)?;
         let sizes = self.sizes(&job)?;
         let dir = self.limits.states.as_ref().map(|states| states.of(&job)).transpose()?;
         let name = dir.as_ref().map_or(&job.id, |dir| &dir.name);
@@ -124,7 +124,7 @@ impl JobRunner for Jobs {
             config: sizes.config,
             epoch_ms: composer.settings().epoch_ms,
             dir,
-            table: self.table.clone(),
+            place,
             runtime: self.runtime.clone(),
             job,
             composed,
@@ -134,12 +134,12 @@ impl JobRunner for Jobs {
     }
 
     fn cancel(&self, id: &str) -> Result<()> {
-        self.table.with(id, |control| control.cancel());
+        self.table.order(id, Control::cancel);
         Ok(())
     }
 
     fn drain(&self, id: &str) -> Result<()> {
-        self.table.with(id, |control| control.drain());
+        self.table.order(id, Control::drain);
         Ok(())
     }
 

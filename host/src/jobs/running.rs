@@ -10,29 +10,78 @@ use thalweg_beam::job::{Importance, JobReporter, JobState, PreparedJob};
 use thalweg_core::engine::{Config, Outcome};
 use thalweg_core::error::{Error, Result};
 
-/// Running jobs by id. Cheap to clone.
+/// Jobs by id that run or are about to. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct JobTable(Arc<Mutex<BTreeMap<String, Control>>>);
+pub struct JobTable(Arc<Mutex<BTreeMap<String, Slot>>>);
+
+/// What is asked of a job.
+type Order = fn(&Control);
+
+enum Slot {
+    /// Its workers are being started; what was asked of it meanwhile.
+    Starting(Vec<Order>),
+    Running(Control),
+}
+
+impl Slot {
+    fn take(&mut self, order: Order) {
+        match self {
+            Self::Starting(orders) => orders.push(order),
+            Self::Running(control) => order(control),
+        }
+    }
+}
+
+/// The place of a job in the table. It goes with this.
+pub struct JobPlace {
+    table: JobTable,
+    id: String,
+}
+
+impl JobPlace {
+    /// The job runs.
+    fn runs(&self, control: Control) {
+        let slot = self.table.lock().insert(self.id.clone(), Slot::Running(control.clone()));
+        if let Some(Slot::Starting(orders)) = slot {
+            orders.iter().for_each(|order| order(&control));
+        }
+    }
+}
+
+impl Drop for JobPlace {
+    fn drop(&mut self) {
+        self.table.lock().remove(&self.id);
+    }
+}
 
 impl JobTable {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Control>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Slot>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls `act` with the control of a job that still runs.
-    pub fn with(&self, id: &str, act: impl FnOnce(&Control)) {
-        if let Some(control) = self.lock().get(id).cloned() {
-            act(&control);
+    /// Gives an order to a job that runs, or as soon as it does.
+    pub fn order(&self, id: &str, order: Order) {
+        if let Some(slot) = self.lock().get_mut(id) {
+            slot.take(order);
         }
     }
 
     /// Cancels all jobs; for the end of the process.
     pub fn cancel_all(&self) {
-        let all: Vec<Control> = self.lock().values().cloned().collect();
-        all.iter().for_each(Control::cancel);
+        self.lock().values_mut().for_each(|slot| slot.take(Control::cancel));
     }
 
-    /// Number of jobs that run.
+    /// A place for one more job, if fewer than `most` have one.
+    pub fn place(&self, id: &str, most: Option<usize>) -> Option<JobPlace> {
+        let mut jobs = self.lock();
+        if most.is_some_and(|most| jobs.len() >= most) {
+            return None;
+        }
+        jobs.insert(id.to_owned(), Slot::Starting(Vec::new()));
+        Some(JobPlace { table: self.clone(), id: id.to_owned() })
+    }
+
+    /// Number of jobs that run, or are about to.
     #[must_use]
     pub fn len(&self) -> usize {
         self.lock().len()
@@ -50,7 +99,7 @@ pub struct Start {
     pub config: Config,
     pub epoch_ms: i64,
     pub dir: Option<JobDir>,
-    pub table: JobTable,
+    pub place: JobPlace,
     pub runtime: tokio::runtime::Handle,
     pub job: PreparedJob,
     pub composed: Composed,
@@ -60,11 +109,12 @@ pub struct Start {
 
 /// Starts a job's threads, the one that waits for its end first: once the job runs, nothing can fail any more.
 pub fn start(start: Start) -> Result<()> {
-    let Start { config, epoch_ms, dir, table, runtime, job, composed, harnesses, reporter } = start;
+    let Start { config, epoch_ms, dir, place, runtime, job, composed, harnesses, reporter } = start;
     let Composed { plan, sources, sinks, local, store, .. } = composed;
     let workers = Arc::new(AllWorkers { local, harnesses: harnesses.clone() });
     let (hand_over, given) = crossbeam_channel::bounded::<RunningJob>(1);
-    let (theirs, mine, id) = (reporter.clone(), table.clone(), job.id.clone());
+    let (theirs, place) = (reporter.clone(), Arc::new(place));
+    let mine = Arc::clone(&place);
     let wait = move || {
         if let Ok(running) = given.recv() {
             let finished = running.join();
@@ -72,8 +122,8 @@ pub fn start(start: Start) -> Result<()> {
         }
         drop(theirs);
         runtime.block_on(harnesses.stop());
-        mine.lock().remove(&id);
         drop(dir); // nobody writes to it any more
+        drop(mine);
     };
     std::thread::Builder::new().name("job-end".to_owned()).spawn(wait).map_err(|e| {
         Error::external("THREAD_START", format!("cannot start a thread: {e}"))
@@ -81,7 +131,7 @@ pub fn start(start: Start) -> Result<()> {
     })?;
     let spec = JobSpec { name: job.id.clone(), plan, config, epoch_ms, sources, sinks, workers, store };
     let running = runtime::start(spec)?; // an error ends the waiting thread, and with it the workers
-    table.lock().insert(job.id.clone(), running.control());
+    place.runs(running.control());
     let metrics = running.metrics();
     reporter.live_metrics(move || metrics.now());
     reporter.state(JobState::Running);

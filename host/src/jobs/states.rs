@@ -106,11 +106,10 @@ fn sweep(dir: &Path) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     let passing = entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with(PASSING));
     for path in passing.map(|e| e.path()) {
-        let abandoned = match File::open(path.join(LOCK)) {
-            Ok(lock) => lock.try_lock().is_ok() && is_old(&path),
-            Err(_) => is_old(&path),
-        };
-        if abandoned {
+        // the lock is held until the directory is gone: nobody begins to use it meanwhile
+        let lock = File::open(path.join(LOCK)).ok();
+        let free = lock.as_ref().is_none_or(|lock| lock.try_lock().is_ok());
+        if free && is_old(&path) {
             let _ = fs::remove_dir_all(&path);
         }
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use thalweg_core::error::{Domain, Error, Result};
 use thalweg_core::port::scratch::{Place, Scratch};
@@ -29,6 +30,8 @@ const BLOCK: u64 = 64 << 10;
 pub struct FileScratch {
     file: OnceLock<File>,
     free: Mutex<Free>,
+    /// It has been said that it cannot be used.
+    told: AtomicBool,
 }
 
 /// Which places are free.
@@ -71,6 +74,27 @@ impl FileScratch {
 
 impl Scratch for FileScratch {
     fn put(&self, bytes: &[u8]) -> Result<Place> {
+        self.write(bytes).inspect_err(|error| {
+            // the engine keeps the bytes in memory and tries again: said once, it explains why memory grows
+            if !self.told.swap(true, Ordering::Relaxed) {
+                tracing::warn!(code = error.code, "large values stay in memory: {error}");
+            }
+        })
+    }
+
+    fn get(&self, place: Place) -> Result<Bytes> {
+        let mut bytes = vec![0; place.len];
+        self.file()?.read_exact_at(&mut bytes, place.start).map_err(|e| failed(&e))?;
+        Ok(bytes.into())
+    }
+
+    fn free(&self, place: Place) {
+        self.lock().places.entry(blocks(place.len)).or_default().push(place.start);
+    }
+}
+
+impl FileScratch {
+    fn write(&self, bytes: &[u8]) -> Result<Place> {
         let file = self.file()?;
         let wanted = blocks(bytes.len());
         let start = {
@@ -89,16 +113,6 @@ impl Scratch for FileScratch {
             failed(&e)
         })?;
         Ok(place)
-    }
-
-    fn get(&self, place: Place) -> Result<Bytes> {
-        let mut bytes = vec![0; place.len];
-        self.file()?.read_exact_at(&mut bytes, place.start).map_err(|e| failed(&e))?;
-        Ok(bytes.into())
-    }
-
-    fn free(&self, place: Place) {
-        self.lock().places.entry(blocks(place.len)).or_default().push(place.start);
     }
 }
 

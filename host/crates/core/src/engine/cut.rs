@@ -32,8 +32,9 @@ impl Shard {
         self.store_identity(&mut writes);
         self.store_pending(&mut writes);
         self.store_rooms(epoch, &mut writes);
+        let passed = if self.config.shards > 1 { self.side_floors() } else { Vec::new() };
         for to in self.others() {
-            self.send(to, Message::Marker);
+            self.send(to, Message::Marker { passed: passed.clone() });
         }
         let part = SealedPart { shard: self.id, epoch, writes, sinks: self.sinks.seal() };
         self.sealing = Some(Sealing { part, waiting: self.others().collect() });
@@ -41,11 +42,12 @@ impl Shard {
         self.complete_seal();
     }
 
-    pub(super) fn marker(&mut self, from: ShardId, epoch: Epoch) {
+    pub(super) fn marker(&mut self, from: ShardId, epoch: Epoch, passed: &[(StageId, EventTime)]) {
         if epoch == self.epoch {
             // the sender has cut already: whatever it sends from here on is of the next epoch, so cut before reading it
             self.seal();
         }
+        self.sides_passed(from, passed);
         if let Some(sealing) = &mut self.sealing {
             sealing.waiting.remove(&from);
         }

@@ -28,7 +28,10 @@ pub enum Message {
         to: EventTime,
     },
     /// The sender's epoch ends here.
-    Marker,
+    Marker {
+        /// Before which its readers will ask for no window of a side input.
+        passed: Vec<(StageId, EventTime)>,
+    },
     /// The sender of this message has consumed so much of what the receiver had sent it.
     Credit {
         /// Over which edge.

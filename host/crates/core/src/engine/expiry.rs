@@ -147,7 +147,6 @@ impl Shard {
 
     /// Takes the keys of expired windows into a bundle that calls the function about them.
     pub(super) fn take_expired(&mut self, stage: StageId, spec: &WorkerStage, keyed: &mut Keyed) -> Result<()> {
-        let id = BundleId(self.next_bundle);
         let most = self.config.bundle_rows_max.saturating_sub(keyed.timers.len());
         let most = match (keyed.lone, keyed.leases.is_empty()) {
             (false, _) => most,
@@ -155,14 +154,47 @@ impl Shard {
             (true, false) => return Ok(()),
         };
         let watermark = self.state_watermark(stage);
-        let Some(worker) = self.room(stage).worker() else { return Ok(()) };
-        let Some(family) = worker.expires.filter(|_| worker.expiry.has_due(watermark)) else { return Ok(()) };
-        for (at, group) in worker.expired(watermark, most) {
-            if !self.has_state(stage, spec, &group)? {
-                self.collect(stage, spec, &group)?;
+        let mut left = if self.clock.is_some() { usize::MAX } else { COLLECTED_MAX };
+        loop {
+            let Some(worker) = self.room(stage).worker() else { return Ok(()) };
+            let Some(family) = worker.expires.filter(|_| worker.expiry.has_due(watermark)) else { return Ok(()) };
+            let expired = worker.expired(watermark, most.min(left));
+            // those without state are not called: others may stand behind them
+            let again = self.take_called(stage, spec, family, &expired, keyed)?;
+            left -= expired.len();
+            if !again || expired.is_empty() {
+                return Ok(());
+            }
+            if left == 0 {
+                self.collect_on(stage);
+                return Ok(());
+            }
+        }
+    }
+
+    fn collect_on(&mut self, stage: StageId) {
+        if let Some(worker) = self.room(stage).worker() {
+            worker.collects_on = true;
+        }
+    }
+
+    /// Takes those that have state, and collects the others; returns whether all were others.
+    fn take_called(
+        &mut self,
+        stage: StageId,
+        spec: &WorkerStage,
+        family: u32,
+        expired: &[(EventTime, Group)],
+        keyed: &mut Keyed,
+    ) -> Result<bool> {
+        let id = BundleId(self.next_bundle);
+        let before = keyed.leases.len();
+        for (at, group) in expired {
+            if !self.has_state(stage, spec, group)? {
+                self.collect(stage, spec, group)?;
                 continue;
             }
-            let Some(worker) = self.room(stage).worker() else { return Ok(()) };
+            let Some(worker) = self.room(stage).worker() else { return Ok(false) };
             let index = keyed.leases.len() as u32;
             let Take::New(lease) = worker.table.take(&group.key, group.hash, &group.window, id, index) else {
                 continue;
@@ -170,10 +202,10 @@ impl Shard {
             keyed.leases.push(lease);
             keyed.only = keyed.lone.then(|| group.key.clone());
             let set = TimerSet { fire: at.0, hold: group.window.max_timestamp(), pane: Pane::NO_FIRING };
-            let name = Arc::new(TimerName { group, family, tag: Bytes::new() });
+            let name = Arc::new(TimerName { group: group.clone(), family, tag: Bytes::new() });
             keyed.timers.push(Taken { name, set, attempts: 0, losses: 0 });
         }
-        Ok(())
+        Ok(keyed.leases.len() == before)
     }
 
     fn has_state(&mut self, stage: StageId, spec: &WorkerStage, group: &Group) -> Result<bool> {

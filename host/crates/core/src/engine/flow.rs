@@ -25,6 +25,7 @@ impl Shard {
             self.raise_input(stage);
             self.sort_input(stage);
             self.forget_side_windows(stage);
+            self.forget_mapped(stage);
             self.fire(stage, now);
             self.raise_outputs(stage);
         }

@@ -280,7 +280,7 @@ impl Shard {
     }
 
     fn receive(&mut self, envelope: Envelope) {
-        if !matches!(envelope.message, Message::Credit { .. } | Message::Marker) {
+        if !matches!(envelope.message, Message::Credit { .. } | Message::Marker { .. }) {
             self.report.received += 1;
         }
         match envelope.message {
@@ -289,7 +289,7 @@ impl Shard {
                 let stage = self.plan.edge(edge).to;
                 self.room(stage).promises.remote(edge, envelope.from, to);
             }
-            Message::Marker => self.marker(envelope.from, envelope.epoch),
+            Message::Marker { passed } => self.marker(envelope.from, envelope.epoch, &passed),
             Message::Credit { edge, weight } => self.credits.returned(edge, envelope.from, weight),
         }
     }
@@ -306,7 +306,7 @@ impl Shard {
     }
 
     pub(super) fn send(&mut self, to: ShardId, message: Message) {
-        if !matches!(message, Message::Credit { .. } | Message::Marker) {
+        if !matches!(message, Message::Credit { .. } | Message::Marker { .. }) {
             self.report.sent += 1;
         }
         let envelope = Envelope { from: self.id, epoch: self.epoch, message };

@@ -32,7 +32,7 @@ impl Shard {
     }
 
     pub(super) fn start_sorted(&mut self, stage: StageId, spec: &WorkerStage, now: ProcessingTime) -> Result<bool> {
-        let mut keyed = Keyed::default();
+        let mut keyed = Keyed::of(spec);
         self.take_timers(stage, spec, now, &mut keyed)?;
         self.clear_waiting(stage);
         let clock = self.sort_clock(stage);
@@ -42,8 +42,12 @@ impl Shard {
             .map(|sort| sort.due(clock).map(|(_, group)| group).collect())
             .unwrap_or_default();
         for group in due {
-            if keyed.rows.len() >= self.config.bundle_rows_max {
+            let bytes: usize = keyed.sorted.iter().map(SortedRows::bytes).sum();
+            if keyed.rows.len() >= self.config.bundle_rows_max || bytes >= self.config.bundle_bytes_max {
                 break;
+            }
+            if keyed.only.as_ref().is_some_and(|only| *only != group.key) {
+                continue;
             }
             if self.sides_ready(stage, spec, &group.window) {
                 self.take_sorted(stage, &group, clock, &mut keyed);
@@ -62,6 +66,7 @@ impl Shard {
     fn take_sorted(&mut self, stage: StageId, group: &Group, clock: EventTime, keyed: &mut Keyed) {
         let id = BundleId(self.next_bundle);
         let most = self.config.bundle_rows_max.saturating_sub(keyed.rows.len());
+        let bytes_max = self.config.bundle_bytes_max;
         let Some(worker) = self.room(stage).worker() else { return };
         let Some(first) = worker.sort.as_ref().and_then(|sort| sort.first_of(group)) else { return };
         let timer = worker.timers.earliest_event(group);
@@ -73,7 +78,8 @@ impl Shard {
         let index = keyed.leases.len() as u32;
         let Take::New(lease) = worker.table.take(&group.key, group.hash, &group.window, id, index) else { return };
         keyed.leases.push(lease);
-        let Some(taken) = worker.sort.as_mut().and_then(|sort| sort.take(group, last, most)) else { return };
+        keyed.only = keyed.lone.then(|| group.key.clone());
+        let Some(taken) = worker.sort.as_mut().and_then(|sort| sort.take(group, last, most, bytes_max)) else { return };
         let from = keyed.rows.len() as u32;
         keyed.rows.extend((0..taken.rows.len() as u32).map(|n| (index, 0, from + n)));
         keyed.sorted.push(taken);

@@ -6,7 +6,7 @@
 
 use super::shard::Shard;
 use super::start::Keyed;
-use crate::batch::{Batch, BatchBuilder};
+use crate::batch::{Batch, BatchBuilder, Row};
 use crate::error::Result;
 use crate::graph::{StageKind, WorkerStage};
 use crate::id::{BundleId, EdgeId, StageId};
@@ -21,10 +21,14 @@ impl Shard {
     /// Forms bundles of what has come, before the open epoch ends.
     pub(super) fn form_stable(&mut self) {
         let plan = Arc::clone(&self.plan);
-        for stage in plan.stages.iter().filter(|s| matches!(&s.kind, StageKind::Worker(w) if w.stable)) {
+        for stage in &plan.stages {
+            let StageKind::Worker(spec) = &stage.kind else { continue };
+            if !spec.stable {
+                continue;
+            }
             let fresh = self.room(stage.id).inbox.take_where(|pending| pending.stable.is_none());
-            let mut forming = Forming { rows_max: self.config.bundle_rows_max, ..Forming::default() };
-            forming.bytes_max = self.config.bundle_bytes_max;
+            let (rows_max, bytes_max) = (self.config.bundle_rows_max, self.config.bundle_bytes_max);
+            let mut forming = Forming { rows_max, bytes_max, lone: spec.lone_keys, ..Forming::default() };
             for pending in fresh {
                 if let Some(edge) = pending.edge {
                     forming.add((edge, pending.input), &pending.batch);
@@ -41,7 +45,7 @@ impl Shard {
 
     /// Starts the next bundle that was formed, whole, or one of timers.
     pub(super) fn start_stable(&mut self, stage: StageId, spec: &WorkerStage, now: ProcessingTime) -> Result<bool> {
-        let mut keyed = Keyed::default();
+        let mut keyed = Keyed::of(spec);
         if spec.keyed {
             self.take_timers(stage, spec, now, &mut keyed)?;
             if !keyed.leases.is_empty() {
@@ -81,7 +85,7 @@ impl Shard {
         let ready = batch.rows().iter().all(|row| batch.windows(row).iter().all(|w| self.sides_ready(stage, spec, w)));
         let Some(worker) = self.room(stage).worker() else { return false };
         worker.waits_for_sides |= !ready;
-        let free = |row: &crate::batch::Row| {
+        let free = |row: &Row| {
             !waiting.contains(&row.hash)
                 && batch
                     .windows(row)
@@ -134,13 +138,24 @@ type Entry = (EdgeId, u32);
 struct Forming {
     rows_max: usize,
     bytes_max: usize,
+    /// A bundle has one key alone.
+    lone: bool,
     open: Option<(Entry, BatchBuilder, usize)>,
     formed: Vec<(Entry, Batch)>,
 }
 
 impl Forming {
     fn add(&mut self, entry: Entry, batch: &Batch) {
-        for row in batch.rows() {
+        let mut rows: Vec<&Row> = batch.rows().iter().collect();
+        let mut last = None;
+        if self.lone {
+            rows.sort_by_key(|row| batch.key(row)); // stable: elements of a key keep their order
+            self.close();
+        }
+        for row in rows {
+            if self.lone && last.replace(batch.key(row)).is_some_and(|key| key != batch.key(row)) {
+                self.close();
+            }
             let full = |of: &(Entry, BatchBuilder, usize)| {
                 of.0 != entry || of.2 >= self.rows_max.max(1) || of.1.bytes() >= self.bytes_max
             };

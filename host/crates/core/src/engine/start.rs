@@ -38,6 +38,13 @@ pub(super) struct Keyed {
     resting: HashSet<u64, foldhash::fast::FixedState>,
 }
 
+impl Keyed {
+    /// Nothing yet, for a stage.
+    pub fn of(spec: &WorkerStage) -> Self {
+        Self { lone: spec.lone_keys, ..Self::default() }
+    }
+}
+
 impl Shard {
     pub(super) fn start_bundles(&mut self, stage: StageId, now: ProcessingTime) -> Result<()> {
         self.ask_workers(stage);
@@ -242,7 +249,7 @@ impl Shard {
     /// Takes due timers, then elements of other keys, each key and window in one bundle at a time.
     fn start_keyed(&mut self, stage: StageId, spec: &WorkerStage, share: Share, now: ProcessingTime) -> Result<bool> {
         let id = BundleId(self.next_bundle);
-        let mut keyed = Keyed { share, lone: spec.lone_keys, ..Keyed::default() };
+        let mut keyed = Keyed { share, ..Keyed::of(spec) };
         self.take_timers(stage, spec, now, &mut keyed)?;
         self.clear_waiting(stage);
         let (mut i, mut bytes) = (0, 0);
@@ -442,6 +449,7 @@ impl Shard {
             started: now,
             hold: EventTime::MAX,
             truncates: false,
+            cut: false,
             pace: Pace::default(),
         };
         bundle.hold_again();

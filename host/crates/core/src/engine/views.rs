@@ -5,10 +5,11 @@ use super::shard::Shard;
 use super::stages::Room;
 use crate::batch::Batch;
 use crate::graph::StageKind;
-use crate::id::StageId;
+use crate::id::{ShardId, StageId};
 use crate::state::whole;
 use crate::time::EventTime;
 use crate::window::WindowFn;
+use std::sync::Arc;
 
 impl Shard {
     /// A batch as a grouping takes it: for the panes of a side input whole elements under one key.
@@ -19,26 +20,63 @@ impl Shard {
         }
     }
 
-    /// Forgets windows of a side input that are behind all that its readers may still get. Costs nothing while there are few.
+    /// Forgets windows of a side input that are behind all that its readers may still get. What is stored of them goes when no
+    /// shard has readers that may ask for it. Costs nothing while there are few.
     pub(super) fn forget_side_windows(&mut self, view: StageId) {
         let Room::View(room) = &self.room(view).room else { return };
         if !room.is_crowded() {
             return;
         }
-        let plan = std::sync::Arc::clone(&self.plan);
+        let Some(floor) = self.side_floor(view) else { return };
+        let others: Vec<ShardId> = self.others().collect();
+        if let Room::View(room) = &mut self.room(view).room {
+            room.forget_before(floor, &others);
+        }
+    }
+
+    /// Before which no reader on this shard will ask for a window of a side input; `None` if only the SDK knows.
+    fn side_floor(&mut self, view: StageId) -> Option<EventTime> {
+        let plan = Arc::clone(&self.plan);
         let mut floor = EventTime::MAX;
         for stage in &plan.stages {
             let StageKind::Worker(worker) = &stage.kind else { continue };
             for side in worker.sides.iter().filter(|side| side.view == view) {
                 if matches!(side.windowing.window_fn, WindowFn::Custom { .. } | WindowFn::Sessions { .. }) {
-                    return; // only the SDK knows which windows are asked for
+                    return None;
                 }
                 let reached = self.timer_watermark(stage.id);
                 floor = floor.min(reached.plus(-worker.windowing.allowed_lateness));
             }
         }
-        if let Room::View(room) = &mut self.room(view).room {
-            room.forget_before(floor);
+        Some(floor)
+    }
+
+    /// What this shard's readers are past, for the shard that stores the side inputs.
+    pub(super) fn side_floors(&mut self) -> Vec<(StageId, EventTime)> {
+        let plan = Arc::clone(&self.plan);
+        let views = plan.stages.iter().filter(|stage| matches!(stage.kind, StageKind::View(_)));
+        views.filter_map(|stage| Some((stage.id, self.side_floor(stage.id)?))).collect()
+    }
+
+    /// Another shard's readers are past this.
+    pub(super) fn sides_passed(&mut self, from: ShardId, floors: &[(StageId, EventTime)]) {
+        for (view, floor) in floors {
+            if let Room::View(room) = &mut self.room(*view).room {
+                room.passed(from, *floor);
+            }
+        }
+    }
+
+    /// Forgets what windows of the main input map to, once no element of theirs can come. Costs nothing while there are few.
+    pub(super) fn forget_mapped(&mut self, stage: StageId) {
+        const KEPT: usize = 4096;
+        if self.room(stage).worker().is_none_or(|worker| worker.mapped.len() <= KEPT) {
+            return;
+        }
+        let reached = self.timer_watermark(stage);
+        if let Some(worker) = self.room(stage).worker() {
+            let floor = reached.plus(-worker.windowing.allowed_lateness);
+            worker.mapped.retain(|(_, main), set| set.is_none() || main.max_timestamp() >= floor);
         }
     }
 }

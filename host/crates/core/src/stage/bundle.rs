@@ -67,6 +67,8 @@ pub struct Bundle {
     pub hold: EventTime,
     /// It truncates its input instead of processing it.
     pub truncates: bool,
+    /// The last of its inputs is what it keeps of one element: to the worker its rows are still that element.
+    pub cut: bool,
     /// How it goes on.
     pub pace: Pace,
 }
@@ -83,7 +85,8 @@ impl Bundle {
     /// Number of elements and timers.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.inputs.iter().map(|p| p.batch.len()).sum::<usize>() + self.timers.len()
+        let sorted: usize = self.sorted.iter().map(|s| s.rows.len()).sum();
+        self.inputs.iter().map(|p| p.batch.len()).sum::<usize>() + sorted + self.timers.len()
     }
 
     /// Whether the worker has it.
@@ -126,17 +129,27 @@ impl Bundle {
         let mut rest = Vec::new();
         let mut keep = reply.keep.unwrap_or(usize::MAX);
         let mut primary = reply.primary.clone();
-        for pending in std::mem::take(&mut self.inputs) {
-            let n = keep.min(pending.batch.len());
+        let last = self.inputs.len().saturating_sub(1);
+        let was_cut = std::mem::take(&mut self.cut);
+        for (i, pending) in std::mem::take(&mut self.inputs).into_iter().enumerate() {
+            let one = was_cut && i == last;
+            let elements = if one { 1 } else { pending.batch.len() };
+            let n = keep.min(elements);
             keep -= n;
-            if n == pending.batch.len() {
+            if n == elements {
+                self.cut |= one;
                 self.inputs.push(pending);
                 continue;
             }
             let (head, tail) = pending.batch.split_at(n);
             // the element that was split in two is neither kept whole nor given back whole
             let primary = primary.take();
-            let tail = if primary.is_some() { tail.split_at(1).1 } else { tail };
+            self.cut |= primary.as_ref().is_some_and(|batch| !batch.is_empty());
+            let tail = match &primary {
+                Some(_) if one => tail.split_at(tail.len()).1,
+                Some(_) => tail.split_at(1).1,
+                None => tail,
+            };
             let kept = [Some(head), primary].into_iter().flatten().filter(|b| !b.is_empty());
             let mut kept: Vec<Pending> = kept.map(|batch| pending.part(batch, false)).collect();
             if !tail.is_empty() {

@@ -51,6 +51,12 @@ impl SortedRows {
     pub fn first(&self) -> EventTime {
         self.rows.first().map_or(EventTime::MAX, |row| row.turn.0)
     }
+
+    /// Bytes of their values.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.rows.iter().map(|row| row.value.len()).sum()
+    }
 }
 
 /// The elements that wait on one shard.
@@ -139,15 +145,19 @@ impl SortRoom {
         rows.first_key_value().map(|((time, _), _)| *time)
     }
 
-    /// Takes out up to `most` elements of a key and window that are not after `last`.
-    pub fn take(&mut self, group: &Group, last: EventTime, most: usize) -> Option<SortedRows> {
+    /// Takes out up to `most` elements of a key and window that are not after `last`; no more than one after `bytes_max` is
+    /// reached.
+    pub fn take(&mut self, group: &Group, last: EventTime, most: usize, bytes_max: usize) -> Option<SortedRows> {
         let owner = (group.key.clone(), group.window.clone());
         let waiting = self.groups.get_mut(&owner)?;
-        let mut rows = Vec::new();
+        let (mut rows, mut bytes) = (Vec::new(), 0);
         while rows.len() < most
+            && bytes < bytes_max.max(1)
             && let Some(entry) = waiting.first_entry().filter(|entry| entry.key().0 <= last)
         {
-            rows.push(entry.remove());
+            let row = entry.remove();
+            bytes += row.value.len();
+            rows.push(row);
         }
         let left = waiting.first_key_value().map(|(turn, _)| turn.0);
         let first = rows.first()?.turn.0;
@@ -239,17 +249,24 @@ mod tests {
         let mut room = room(&[("a", "x", 5), ("a", "y", 3), ("b", "z", 4), ("a", "w", 3)]);
         let due: Vec<_> = room.due(EventTime(5)).map(|(time, g)| (time.0, g.key)).collect();
         assert_eq!(due, [(3, Bytes::from_static(b"a")), (4, Bytes::from_static(b"b"))]);
-        let first = room.take(&group("a"), EventTime(4), 10);
+        let first = room.take(&group("a"), EventTime(4), 10, usize::MAX);
         assert_eq!(values(&first), [b"y", b"w"]);
         assert_eq!(room.hold(), EventTime(4));
         first.into_iter().for_each(|taken| room.put_back(taken));
-        assert_eq!(values(&room.take(&group("a"), EventTime(9), 10)), [b"y", b"w", b"x"]);
+        assert_eq!(values(&room.take(&group("a"), EventTime(9), 10, usize::MAX)), [b"y", b"w", b"x"]);
+    }
+
+    #[test]
+    fn large_elements_are_taken_a_few_at_a_time() {
+        let mut room = room(&[("a", "1234", 1), ("a", "5678", 2), ("a", "9", 3)]);
+        assert_eq!(values(&room.take(&group("a"), EventTime::MAX, 10, 5)), [&b"1234"[..], b"5678"]);
+        assert_eq!(values(&room.take(&group("a"), EventTime::MAX, 10, 0)), [b"9"], "at least one");
     }
 
     #[test]
     fn what_runs_stays_stored_until_it_is_applied_and_what_was_never_stored_is_not_deleted() {
         let mut room = room(&[("a", "x", 5), ("a", "y", 3)]);
-        let taken = room.take(&group("a"), EventTime(3), 10).expect("y");
+        let taken = room.take(&group("a"), EventTime(3), 10, usize::MAX).expect("y");
         let mut writes = Vec::new();
         room.seal(&mut writes);
         assert_eq!(writes.len(), 2);
@@ -261,15 +278,15 @@ mod tests {
             let turn = (rest.time().expect("time"), rest.number().expect("sequence"));
             after.restore(user, window, turn, value.as_ref().expect("put")).expect("reads");
         }
-        assert_eq!(values(&after.take(&group("a"), EventTime::MAX, 10)), [b"y", b"x"]);
+        assert_eq!(values(&after.take(&group("a"), EventTime::MAX, 10, usize::MAX)), [b"y", b"x"]);
         room.applied(&taken);
-        let x = room.take(&group("a"), EventTime::MAX, 10).expect("x");
+        let x = room.take(&group("a"), EventTime::MAX, 10, usize::MAX).expect("x");
         room.applied(&x);
         writes.clear();
         room.seal(&mut writes);
         assert!(writes.len() == 2 && writes.iter().all(|(_, value)| value.is_none()));
         let mut fresh = self::room(&[("a", "x", 5)]);
-        let x = fresh.take(&group("a"), EventTime::MAX, 10).expect("x");
+        let x = fresh.take(&group("a"), EventTime::MAX, 10, usize::MAX).expect("x");
         fresh.applied(&x);
         writes.clear();
         fresh.seal(&mut writes);

@@ -5,7 +5,7 @@ use crate::batch::{Batch, BatchBuilder};
 use crate::coder::{Coder, take};
 use crate::error::Result;
 use crate::graph::{SideAccess, ViewStage};
-use crate::id::{Epoch, StateId};
+use crate::id::{Epoch, ShardId, StateId};
 use crate::port::store::CellWrite;
 use crate::time::EventTime;
 use crate::window::{Window, WindowFn, Windowing};
@@ -73,6 +73,10 @@ pub struct ViewRoom {
     /// Stored chunks, each with the windows that still need it.
     chunks: BTreeMap<Bytes, BTreeSet<Window>>,
     deletes: Vec<Bytes>,
+    /// Windows forgotten here whose stored contents another shard may still need.
+    gone: BTreeSet<Window>,
+    /// What the readers on other shards are past.
+    passed: BTreeMap<ShardId, EventTime>,
 }
 
 impl ViewRoom {
@@ -92,6 +96,8 @@ impl ViewRoom {
             seen: HashSet::default(),
             chunks: BTreeMap::new(),
             deletes: Vec::new(),
+            gone: BTreeSet::new(),
+            passed: BTreeMap::new(),
         }
     }
 
@@ -186,14 +192,30 @@ impl ViewRoom {
         Arc::clone(&self.view)
     }
 
-    /// Whether there are more windows than are kept for late elements.
+    /// Whether there are more windows than are kept for late elements, or forgotten ones are still stored.
     #[must_use]
     pub fn is_crowded(&self) -> bool {
-        self.view.windows.len() > 2 * KEPT_WINDOWS
+        self.view.windows.len() > 2 * KEPT_WINDOWS || !self.gone.is_empty()
     }
 
-    /// Forgets windows that end before `floor`, but the latest of them.
-    pub fn forget_before(&mut self, floor: EventTime) {
+    /// The readers on another shard will not ask for windows that end before `floor`.
+    pub fn passed(&mut self, shard: ShardId, floor: EventTime) {
+        self.passed.insert(shard, floor);
+    }
+
+    /// Forgets windows that end before `floor`, but the latest of them. What is stored of them goes once `others`, all other
+    /// shards, are past them too: one that lags would miss it after a crash.
+    pub fn forget_before(&mut self, floor: EventTime, others: &[ShardId]) {
+        if self.view.windows.len() > 2 * KEPT_WINDOWS {
+            self.forget_passed(floor);
+        }
+        let passed = |shard| self.passed.get(shard).copied().unwrap_or(EventTime::MIN);
+        let least = others.iter().map(passed).min().unwrap_or(EventTime::MAX);
+        let release: BTreeSet<Window> = self.gone.extract_if(.., |w| w.max_timestamp() < least).collect();
+        self.release(&release);
+    }
+
+    fn forget_passed(&mut self, floor: EventTime) {
         let mut passed: Vec<Window> = self.view.windows.keys().filter(|w| w.max_timestamp() < floor).cloned().collect();
         passed.sort_by_key(|w| (std::cmp::Reverse(w.max_timestamp()), w.clone()));
         let gone: BTreeSet<Window> = passed.into_iter().skip(KEPT_WINDOWS).collect();
@@ -202,7 +224,9 @@ impl ViewRoom {
         }
         Arc::make_mut(&mut self.view).windows.retain(|window, _| !gone.contains(window));
         self.seen.retain(|window| !gone.contains(window));
-        self.release(&gone);
+        if self.stores {
+            self.gone.extend(gone);
+        }
     }
 
     /// Stored chunks do not need to hold these windows any more.
@@ -329,12 +353,22 @@ mod tests {
         }
         room.seal(Epoch(1), &mut Vec::new());
         assert!(room.is_crowded());
-        room.forget_before(EventTime(10 * (windows - 1)));
+        let (floor, other) = (EventTime(10 * (windows - 1)), [ShardId(1)]);
+        room.forget_before(floor, &other);
         assert_eq!(room.snapshot().windows.len(), KEPT_WINDOWS + 1);
         assert_eq!(read(&room, 10 * (windows - 2), b"a"), b"\x011");
         let mut writes = Vec::new();
         room.seal(Epoch(2), &mut writes);
-        assert_eq!(writes.len(), 2 * KEPT_WINDOWS - 1, "and so are their chunks");
+        assert_eq!(writes.len(), 0, "nobody knows how far the other shard is");
+        room.passed(ShardId(1), EventTime(1000));
+        room.forget_before(floor, &other);
+        room.seal(Epoch(3), &mut writes);
+        assert_eq!(writes.len(), 100, "it lags");
+        room.passed(ShardId(1), floor);
+        room.forget_before(floor, &other);
+        room.seal(Epoch(4), &mut writes);
+        assert_eq!(writes.len(), 2 * KEPT_WINDOWS - 1, "the chunks of all that is forgotten");
+        assert!(!room.is_crowded());
         Ok(())
     }
 }

@@ -44,6 +44,8 @@ pub struct KeyBuffer {
     chunks: Vec<u64>,
     /// Values put away, all before those in `values`.
     pieces: Arc<Vec<Arc<Chunk>>>,
+    /// Bytes at which putting away is tried next, after it has failed.
+    away_next: usize,
     dirty: bool,
     /// What a trigger tree knows of it; nothing under the default trigger.
     pub panes_of_tree: Option<Box<Panes>>,
@@ -62,6 +64,7 @@ impl KeyBuffer {
             pending: false,
             chunks: Vec::new(),
             pieces: Arc::default(),
+            away_next: 0,
             dirty: false,
             panes_of_tree: None,
         }
@@ -75,21 +78,26 @@ impl KeyBuffer {
         self.dirty = true;
     }
 
-    /// Puts what has gathered away once it is much. What cannot be put away stays in memory. Only for buffers that are not stored:
+    /// Puts what has gathered away once it is much. What cannot be put away stays in memory, and is tried again when it has
+    /// doubled. Only for buffers that are not stored:
     /// what is put away is not written by a seal.
     pub fn put_away(&mut self, scratch: Option<&Arc<dyn Scratch>>) {
         let Some(scratch) = scratch.filter(|_| self.values.len() >= self.away_at()) else { return };
-        if let Ok(chunk) = Chunk::put(scratch, &self.values) {
-            Arc::make_mut(&mut self.pieces).push(Arc::new(chunk));
-            // many keys may be large: none keeps room for a piece it may never fill again
-            self.values = Vec::new();
-            self.sealed = 0;
-        }
+        let Ok(chunk) = Chunk::put(scratch, &self.values) else {
+            self.away_next = self.values.len().saturating_mul(2);
+            return;
+        };
+        Arc::make_mut(&mut self.pieces).push(Arc::new(chunk));
+        // many keys may be large: none keeps room for a piece it may never fill again
+        self.values = Vec::new();
+        self.sealed = 0;
+        self.away_next = 0;
     }
 
     /// Bytes in memory from which on they are put away.
     fn away_at(&self) -> usize {
-        if self.pieces.is_empty() { LARGE_BYTES } else { PIECE_BYTES }
+        let least = if self.pieces.is_empty() { LARGE_BYTES } else { PIECE_BYTES };
+        least.max(self.away_next)
     }
 
     /// Adds all values of another key buffer (a window merged into this one). Its panes count on only if it was the same window:
@@ -346,6 +354,7 @@ mod tests {
     use crate::error::{Error, Result};
     use crate::port::scratch::Place;
     use crate::testing::MemoryScratch;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// A buffer of `count` values of 64 KiB, none like another.
     fn filled(count: u32, scratch: &Arc<dyn Scratch>) -> KeyBuffer {
@@ -401,10 +410,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_put_away_stays_in_memory() {
-        #[derive(Debug)]
-        struct Full;
+        #[derive(Debug, Default)]
+        struct Full(AtomicUsize);
         impl Scratch for Full {
             fn put(&self, _: &[u8]) -> Result<Place> {
+                self.0.fetch_add(1, Ordering::Relaxed);
                 Err(Error::internal("SCRATCH_IO", "full"))
             }
             fn get(&self, _: Place) -> Result<Bytes> {
@@ -412,8 +422,10 @@ mod tests {
             }
             fn free(&self, _: Place) {}
         }
-        let scratch: Arc<dyn Scratch> = Arc::new(Full);
-        let batch = emitted(&filled(100, &scratch));
-        assert_eq!(batch.weight() >> 16, 100);
+        let full = Arc::new(Full::default());
+        let scratch: Arc<dyn Scratch> = full.clone();
+        let batch = emitted(&filled(200, &scratch));
+        assert_eq!(batch.weight() >> 16, 200);
+        assert_eq!(full.0.load(Ordering::Relaxed), 2, "at 4 MiB and at 8");
     }
 }

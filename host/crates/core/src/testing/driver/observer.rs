@@ -64,7 +64,7 @@ impl Observer {
                 let first = batch.min_time();
                 assert!(!self.strict || first >= have, "{edge:?} carries {first:?} behind its watermark {have:?}");
             }
-            Message::Marker | Message::Credit { .. } => {}
+            Message::Marker { .. } | Message::Credit { .. } => {}
         }
     }
 
