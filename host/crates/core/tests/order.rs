@@ -354,8 +354,8 @@ fn what_a_cut_stores_anew_stays_before_what_stood_behind_it() -> Result<()> {
     Ok(())
 }
 
-/// Counts letters and tells them when the window ends; says of each bundle which keys it had.
-fn lone(called: bool, seen: &Arc<Mutex<Vec<Vec<String>>>>) -> Result<Driver> {
+/// Counts letters and tells them when the window ends; says of each bundle which keys it had. `input` says what is asked of it.
+fn lone(called: bool, input: fn(User) -> User, seen: &Arc<Mutex<Vec<Vec<String>>>>) -> Result<Driver> {
     let mut t = Topology::new();
     let lines = t.source("lines", vec![split(&names("a", 4)), split(&names("b", 4)), split(&names("c", 4))]);
     let keyed = t.keyed("keyed", &tens());
@@ -391,20 +391,22 @@ fn lone(called: bool, seen: &Arc<Mutex<Vec<Vec<String>>>>) -> Result<Driver> {
     });
     let count = count.state("n").timer("end", TimeDomain::Event).lone_keys();
     let count = if called { count.on_expiry("end") } else { count };
-    t.user(count, &[keyed], &[told]);
+    t.user(input(count), &[keyed], &[told]);
     out(&mut t, told);
     t.driver(config(1))
 }
 
 #[test]
 fn a_bundle_has_one_key_alone_where_the_worker_does_not_say_which_it_means() -> Result<()> {
-    for called in [false, true] {
+    let inputs: [(&str, fn(User) -> User); 3] =
+        [("any", |user| user), ("sorted", User::sorted), ("stable", User::stable)];
+    for ((name, input), called) in inputs.into_iter().flat_map(|input| [(input, false), (input, true)]) {
         let seen = Arc::default();
-        let mut driver = lone(called, &seen)?;
+        let mut driver = lone(called, input, &seen)?;
         assert_eq!(driver.run_to_end(), Outcome::Done);
-        assert_eq!(texts(&driver), ["a4", "b4", "c4"], "called: {called}");
+        assert_eq!(texts(&driver), ["a4", "b4", "c4"], "{name} input, called: {called}");
         let seen = seen.lock().expect("not poisoned");
-        assert!(seen.len() >= 6 && seen.iter().all(|keys| keys.len() == 1), "called: {called}, {seen:?}");
+        assert!(seen.len() >= 6 && seen.iter().all(|keys| keys.len() == 1), "{name} input, called: {called}, {seen:?}");
     }
     Ok(())
 }

@@ -33,6 +33,19 @@ fn counting(rows: &[(&str, i64)], most: i64, delay: i64, tells: bool, shards: u1
 
 /// The same; the ranges are spread over the shards, or they stay in the lane of the split they were read from.
 fn counting_in(spread: bool, rows: &[(&str, i64)], most: i64, delay: i64, tells: bool, shards: u16) -> Result<Driver> {
+    counting_by(halve, spread, rows, most, delay, tells, shards)
+}
+
+/// The same, with this way to split.
+fn counting_by(
+    split: fn(&mut BundleStart, f64) -> SplitReply,
+    spread: bool,
+    rows: &[(&str, i64)],
+    most: i64,
+    delay: i64,
+    tells: bool,
+    shards: u16,
+) -> Result<Driver> {
     let mut t = Topology::new();
     t.epoch_ms = 10;
     let lines = t.source("lines", vec![ScriptedSplit::of(rows)]);
@@ -65,7 +78,7 @@ fn counting_in(spread: bool, rows: &[(&str, i64)], most: i64, delay: i64, tells:
     });
     t.user(tell, &[grouped], &[told]);
     out(&mut t, told);
-    t.splits(Arc::new(halve));
+    t.splits(Arc::new(split));
     t.driver(config(shards))
 }
 
@@ -146,6 +159,41 @@ fn a_running_bundle_gives_back_half_of_its_work() -> Result<()> {
     driver.release("count");
     assert_eq!(driver.run_to_end(), Outcome::Done);
     assert_eq!(texts(&driver), ALL);
+    Ok(())
+}
+
+/// Splits what a bundle has in two, as one element of it: what it keeps has two parts.
+fn halve_in_parts(start: &mut BundleStart, _fraction: f64) -> SplitReply {
+    let Input::Elements { batches } = &mut start.input else { return SplitReply::default() };
+    let (input, only) = batches[0].clone();
+    let ranges: Vec<(i64, i64)> = only.rows().iter().map(|row| range(only.value(row))).collect();
+    let (from, to) = (ranges[0].0, ranges[ranges.len() - 1].1);
+    let (quarter, middle) = ((3 * from + to) / 4, (from + to) / 2);
+    let primary = batch(&[(&format!("{from}..{quarter}"), 0), (&format!("{quarter}..{middle}"), 0)]);
+    batches[0] = (input, primary.clone());
+    SplitReply { keep: Some(0), primary: Some(primary), residuals: vec![residual(middle, to, 0, Some(middle))] }
+}
+
+#[test]
+fn an_element_that_was_split_into_parts_is_still_one_element_to_the_next_split() -> Result<()> {
+    for fails in [false, true] {
+        let mut driver = counting_by(halve_in_parts, true, &[("0..25", 0)], 100, 0, true, 1)?;
+        driver.hold("count");
+        driver.settle();
+        let (shard, bundle) = open(&driver);
+        for _ in 0..2 {
+            driver.split(shard, bundle, 0.5);
+            driver.listen(S);
+            driver.settle();
+        }
+        assert_eq!(driver.open("count").len(), 3, "two rests run beside it");
+        if fails {
+            driver.fail_bundle(shard, None, bundle);
+        }
+        driver.release("count");
+        assert_eq!(driver.run_to_end(), Outcome::Done);
+        assert_eq!(texts(&driver), ALL, "it fails: {fails}");
+    }
     Ok(())
 }
 
