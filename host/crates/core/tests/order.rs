@@ -398,8 +398,8 @@ fn lone(called: bool, input: fn(User) -> User, seen: &Arc<Mutex<Vec<Vec<String>>
 
 #[test]
 fn a_bundle_has_one_key_alone_where_the_worker_does_not_say_which_it_means() -> Result<()> {
-    let inputs: [(&str, fn(User) -> User); 3] =
-        [("any", |user| user), ("sorted", User::sorted), ("stable", User::stable)];
+    type Asks = fn(User) -> User;
+    let inputs: [(&str, Asks); 3] = [("any", |user| user), ("sorted", User::sorted), ("stable", User::stable)];
     for ((name, input), called) in inputs.into_iter().flat_map(|input| [(input, false), (input, true)]) {
         let seen = Arc::default();
         let mut driver = lone(called, input, &seen)?;
