@@ -1,5 +1,6 @@
 //! The thread of the job machine: carries reports to it, seals to shards, parts to the writer, and collects metrics.
 
+use super::bell::Line;
 use super::writer::EpochParts;
 use super::{Finished, LiveMetrics, Order, ToJob, now};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -32,7 +33,7 @@ pub(super) struct Seed {
 /// The threads of a job's shards, which are told to stop and waited for when this is dropped: whatever fails between their
 /// start and the job's, none of them is left behind.
 pub(super) struct ShardThreads {
-    pub orders: Vec<Sender<Order>>,
+    pub orders: Vec<Line<Order>>,
     pub threads: Vec<JoinHandle<()>>,
 }
 
@@ -181,6 +182,7 @@ fn last_word(outcome: Option<Outcome>, written: Result<()>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::bell::Bell;
     use crossbeam_channel::bounded;
 
     #[test]
@@ -202,6 +204,7 @@ mod tests {
             let stopped = matches!(orders.recv(), Ok(Order::Stop));
             done.send(stopped).unwrap_or_default();
         });
+        let order = Line { sender: order, bell: Bell::default() };
         drop(ShardThreads { orders: vec![order], threads: vec![thread] });
         assert_eq!(ended.try_recv(), Ok(true), "the thread has ended by now, because it was told to");
     }

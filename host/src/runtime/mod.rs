@@ -3,6 +3,7 @@
 //! One thread per shard runs [`shard_loop`], one thread the job machine ([`job_loop`]), one thread the epoch writer
 //! ([`writer`]), which owns the sinks and the store. Threads share nothing but channels, all bounded; a shard never blocks on a send.
 
+mod bell;
 mod job_loop;
 mod live;
 mod shard_loop;
@@ -13,7 +14,8 @@ pub use live::LiveMetrics;
 pub use spec::{Control, JobSpec, OpenSource, Progress, SourceSpec, Waker, WorkerFactory, WorkerSet};
 
 use anyhow::Context as _;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use bell::{Bell, Line};
+use crossbeam_channel::bounded;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
@@ -25,13 +27,6 @@ use thalweg_core::time::ProcessingTime;
 
 /// Messages that wait for a thread; a full channel is retried by the sender, never waited for.
 const CHANNEL: usize = 1024;
-
-/// What a shard's thread is told by its peers and workers.
-enum ToShard {
-    Message(Envelope),
-    /// A worker has events.
-    Wake,
-}
 
 /// What a shard's thread is told by the job. It has a channel of its own: a shard looks at it between any two pieces of
 /// work, however many messages of its peers wait.
@@ -138,14 +133,13 @@ pub fn start(spec: JobSpec) -> Result<RunningJob> {
     let job = Job::new(&plan, config.shards, epoch_ms, last, reader.as_ref())?;
     let progress = Arc::new(Progress::new(config.shards));
     let (to_job, from_all) = bounded(CHANNEL);
-    let (senders, receivers): (Vec<Sender<ToShard>>, Vec<Receiver<ToShard>>) =
-        (0..config.shards).map(|_| bounded(CHANNEL)).unzip();
-    let (orders, told): (Vec<Sender<Order>>, Vec<Receiver<Order>>) =
-        (0..config.shards).map(|_| bounded(CHANNEL)).unzip();
+    let bells: Vec<Bell> = (0..config.shards).map(|_| Bell::default()).collect();
+    let (peers, receivers) = lines::<Envelope>(&bells);
+    let (orders, told) = lines::<Order>(&bells);
     let refused = Arc::new(AtomicBool::new(false));
     // dropped on an early return, it takes down the threads that were started
     let mut shards = job_loop::ShardThreads { orders, threads: Vec::new() };
-    for (i, (inbox, orders)) in receivers.into_iter().zip(told).enumerate() {
+    for (i, ((inbox, orders), bell)) in receivers.into_iter().zip(told).zip(bells).enumerate() {
         let seed = shard_loop::Seed {
             id: ShardId(i as u16),
             plan: Arc::clone(&plan),
@@ -154,10 +148,11 @@ pub fn start(spec: JobSpec) -> Result<RunningJob> {
             workers: Arc::clone(&workers),
             reader: Arc::clone(&reader),
             last,
-            peers: senders.clone(),
+            peers: peers.clone(),
             job: to_job.clone(),
             inbox,
             orders,
+            bell,
             progress: Arc::clone(&progress),
             refused: Arc::clone(&refused),
         };
@@ -172,6 +167,15 @@ pub fn start(spec: JobSpec) -> Result<RunningJob> {
     let seed = job_loop::Seed { job, inbox: from_all, to_writer, shards, writer, refused, live };
     let thread = spawn(format!("{name}-job"), move || job_loop::run(seed))?;
     Ok(RunningJob { control, progress, metrics, resumed: last, thread })
+}
+
+/// A channel to each shard.
+fn lines<T>(bells: &[Bell]) -> (Vec<Line<T>>, Vec<crossbeam_channel::Receiver<T>>) {
+    let line = |bell: &Bell| {
+        let (sender, receiver) = bounded(CHANNEL);
+        (Line { sender, bell: bell.clone() }, receiver)
+    };
+    bells.iter().map(line).unzip()
 }
 
 fn spawn<T: Send + 'static>(name: String, body: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {

@@ -3,15 +3,16 @@
 //! It always receives and never blocks on a send: what a peer's channel does not take waits here, bounded by the credits
 //! the machine counts.
 
+use super::bell::{Bell, Line};
 use super::spec::{Progress, SourceSpec, WorkerFactory};
-use super::{Order, ToJob, ToShard, now};
-use crossbeam_channel::{Receiver, Sender, TrySendError, select};
+use super::{Order, ToJob, now};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use thalweg_core::engine::{Config, Effect, Event, Shard};
+use thalweg_core::engine::{Config, Effect, Envelope, Event, Shard};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::{Plan, StageKind};
 use thalweg_core::id::{Epoch, Partition, ShardId, SourceId, SplitId, StageId};
@@ -36,10 +37,11 @@ pub(super) struct Seed {
     pub workers: Arc<dyn WorkerFactory>,
     pub reader: Arc<dyn StateRead>,
     pub last: Epoch,
-    pub peers: Vec<Sender<ToShard>>,
+    pub peers: Vec<Line<Envelope>>,
     pub job: Sender<ToJob>,
-    pub inbox: Receiver<ToShard>,
+    pub inbox: Receiver<Envelope>,
     pub orders: Receiver<Order>,
+    pub bell: Bell,
     pub progress: Arc<Progress>,
     /// Set when a source cannot be opened.
     pub refused: Arc<AtomicBool>,
@@ -78,13 +80,15 @@ struct Loop {
     id: ShardId,
     shard: Shard,
     reader: Arc<dyn StateRead>,
-    inbox: Receiver<ToShard>,
+    inbox: Receiver<Envelope>,
     orders: Receiver<Order>,
+    /// Rung when there is something in either, or a worker has events.
+    bell: Bell,
     /// When it looked at its orders last.
     looked: Instant,
-    peers: Vec<Sender<ToShard>>,
+    peers: Vec<Line<Envelope>>,
     /// Messages that a peer's channel had no room for, per peer.
-    overflow: Vec<VecDeque<ToShard>>,
+    overflow: Vec<VecDeque<Envelope>>,
     job: Sender<ToJob>,
     job_overflow: VecDeque<ToJob>,
     workers: Vec<(Option<thalweg_core::graph::EnvironmentId>, Box<dyn Worker>)>,
@@ -131,15 +135,25 @@ fn unopened(error: Error, source: SourceId, names: &BTreeMap<SourceId, String>, 
 
 impl Loop {
     fn new(seed: Seed) -> Result<Self> {
-        let Seed { id, plan, config, sources, workers, reader, last, peers, job, inbox, orders, progress, refused } =
-            seed;
-        let me = peers.get(usize::from(id.0)).cloned();
-        let waker: super::Waker = Arc::new(move || {
-            // a full channel wakes the thread anyway
-            if let Some(me) = &me {
-                me.try_send(ToShard::Wake).unwrap_or_default();
-            }
-        });
+        let Seed {
+            id,
+            plan,
+            config,
+            sources,
+            workers,
+            reader,
+            last,
+            peers,
+            job,
+            inbox,
+            orders,
+            bell,
+            progress,
+            refused,
+        } = seed;
+        bell.wakes_me();
+        let mine = bell.clone();
+        let waker: super::Waker = Arc::new(move || mine.ring());
         let workers = workers.make(id, waker)?;
         let worker_of = plan.stages.iter().map(|stage| match &stage.kind {
             StageKind::Worker(spec) => workers.iter().position(|(env, _)| *env == spec.environment),
@@ -161,6 +175,7 @@ impl Loop {
             reader,
             inbox,
             orders,
+            bell,
             looked: Instant::now(),
             peers,
             overflow,
@@ -182,12 +197,13 @@ impl Loop {
     fn run(&mut self) -> Result<()> {
         self.step(Event::Start)?;
         while !self.stopped {
+            self.bell.look();
             let busy = self.obey()? | self.receive()? | self.poll_workers()? | self.poll_sources()? | self.ring()?;
             let blocked = self.flush();
             let (read, written) = self.shard.counts();
             self.progress.set(self.id, read, written);
             if !busy && !self.stopped {
-                self.sleep(blocked)?;
+                self.sleep(blocked);
             }
         }
         Ok(())
@@ -202,7 +218,7 @@ impl Loop {
         }
     }
 
-    fn sleep(&mut self, blocked: bool) -> Result<()> {
+    fn sleep(&self, blocked: bool) {
         let mut most = if blocked {
             Duration::from_millis(1)
         } else if self.polls.is_empty() {
@@ -214,25 +230,24 @@ impl Loop {
             let left = alarm.0.saturating_sub(now().0).max(0);
             most = most.min(Duration::from_millis(left as u64));
         }
-        select! {
-            recv(self.orders) -> order => match order {
-                Ok(order) => self.follow(order),
-                Err(_) => {
-                    self.stopped = true; // nobody is left to work for
-                    Ok(())
-                }
-            },
-            recv(self.inbox) -> message => message.map_or(Ok(()), |message| self.take(message)),
-            default(most) => Ok(()),
-        }
+        self.bell.wait(most);
     }
 
     /// Does what the job asks for.
     fn obey(&mut self) -> Result<bool> {
         let mut any = false;
-        while let Ok(order) = self.orders.try_recv() {
-            any = true;
-            self.follow(order)?;
+        loop {
+            match self.orders.try_recv() {
+                Ok(order) => {
+                    any = true;
+                    self.follow(order)?;
+                }
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    self.stopped = true; // nobody is left to work for
+                    break;
+                }
+            }
         }
         self.looked = Instant::now();
         Ok(any)
@@ -263,18 +278,11 @@ impl Loop {
             if !self.goes_on()? {
                 break;
             }
-            let Ok(message) = self.inbox.try_recv() else { break };
+            let Ok(envelope) = self.inbox.try_recv() else { break };
             any = true;
-            self.take(message)?;
+            self.step(Event::Message(envelope))?;
         }
         Ok(any)
-    }
-
-    fn take(&mut self, message: ToShard) -> Result<()> {
-        match message {
-            ToShard::Message(envelope) => self.step(Event::Message(envelope)),
-            ToShard::Wake => Ok(()),
-        }
     }
 
     fn poll_workers(&mut self) -> Result<bool> {
@@ -350,7 +358,7 @@ impl Loop {
             Effect::Poll { source, split, rows } => self.polls.push(Poll { source, split, rows }),
             Effect::Send(to, envelope) => {
                 if let Some(queue) = self.overflow.get_mut(usize::from(to.0)) {
-                    queue.push_back(ToShard::Message(envelope));
+                    queue.push_back(envelope);
                 }
                 self.flush();
             }

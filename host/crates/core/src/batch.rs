@@ -11,6 +11,7 @@ use crate::port::scratch::Chunk;
 use crate::time::EventTime;
 use crate::window::{Window, WindowSet};
 use bytes::Bytes;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A range of the arena.
@@ -112,6 +113,8 @@ const LARGE: u8 = 0xff;
 pub struct Batch {
     arena: Bytes,
     rows: Arc<Vec<Row>>,
+    /// Which of the rows are in this batch.
+    part: Range<usize>,
     windows: Arc<Vec<WindowSet>>,
     panes: Arc<Vec<Pane>>,
     /// Large values by where their rows' values begin, ascending.
@@ -141,31 +144,32 @@ impl Batch {
     }
 
     fn trusted(arena: Bytes, rows: Vec<Row>, windows: Arc<Vec<WindowSet>>, panes: Arc<Vec<Pane>>) -> Self {
-        let mut min_time = EventTime::MAX;
-        let mut bytes = 0;
-        for row in &rows {
-            min_time = min_time.min(row.time);
-            bytes += row.key.len() + row.value.len() + size_of::<Row>();
-        }
-        Self { arena, rows: Arc::new(rows), windows, panes, large: Arc::default(), min_time, bytes }
+        let (min_time, bytes) = sums(&rows);
+        let part = 0..rows.len();
+        Self { arena, rows: Arc::new(rows), part, windows, panes, large: Arc::default(), min_time, bytes }
+    }
+
+    fn part(&self, part: Range<usize>) -> Self {
+        let (min_time, bytes) = sums(self.rows.get(part.clone()).unwrap_or_default());
+        Self { part, min_time, bytes, ..self.clone() }
     }
 
     /// The rows.
     #[must_use]
     pub fn rows(&self) -> &[Row] {
-        &self.rows
+        self.rows.get(self.part.clone()).unwrap_or_default()
     }
 
     /// Number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.part.len()
     }
 
     /// Whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.part.is_empty()
     }
 
     /// Memory the rows stand for, in bytes; the measure of queues and credits.
@@ -262,11 +266,11 @@ impl Batch {
         parts.with_large(Arc::clone(&self.large))
     }
 
-    /// The first `n` rows and the others.
+    /// The first `n` rows and the others. Copies nothing; cost: O(rows) for their earliest time and their bytes.
     #[must_use]
     pub fn split_at(&self, n: usize) -> (Self, Self) {
-        let (a, b) = self.rows.split_at(n.min(self.rows.len()));
-        (self.with_rows(a.to_vec()), self.with_rows(b.to_vec()))
+        let at = self.part.start + n.min(self.len());
+        (self.part(self.part.start..at), self.part(at..self.part.end))
     }
 
     /// The same rows with other windows and panes; used where the runner itself assigns windows.
@@ -275,6 +279,12 @@ impl Batch {
         let parts = Self::trusted(self.arena.clone(), rows, Arc::new(windows), Arc::clone(&self.panes));
         parts.with_large(Arc::clone(&self.large))
     }
+}
+
+/// The earliest time of rows, and the bytes they stand for.
+fn sums(rows: &[Row]) -> (EventTime, usize) {
+    let bytes = |row: &Row| row.key.len() + row.value.len() + size_of::<Row>();
+    rows.iter().fold((EventTime::MAX, 0), |(time, sum), row| (time.min(row.time), sum + bytes(row)))
 }
 
 /// Builds a batch row by row, copying bytes into a fresh arena.

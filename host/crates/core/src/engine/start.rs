@@ -3,7 +3,7 @@
 use super::event::Effect;
 use super::shard::Shard;
 use super::stages::{Request, Room, StageRoom};
-use crate::batch::Row;
+use crate::batch::{Batch, Row};
 use crate::error::Result;
 use crate::graph::{EnvironmentId, Plan, Route, StageKind, WorkerStage};
 use crate::id::{BundleId, StageId};
@@ -150,14 +150,13 @@ impl Shard {
 
     /// Takes from entry `i` the rows that may run now, at most `most`; the others stay where they are.
     fn take_ready(&mut self, stage: StageId, spec: &WorkerStage, i: usize, most: usize) -> Option<Pending> {
+        if spec.sides.is_empty() {
+            return self.take_first(stage, i, most);
+        }
         let pending = self.room(stage).inbox.get(i)?.clone();
-        let ready: Vec<bool> = if spec.sides.is_empty() {
-            Vec::new()
-        } else {
-            let sets = pending.batch.window_sets().to_vec();
-            sets.iter().map(|set| set.iter().all(|w| self.sides_ready(stage, spec, w))).collect()
-        };
-        let may = |row: &Row| ready.is_empty() || ready.get(row.windows as usize).copied().unwrap_or(false);
+        let sets = pending.batch.window_sets().to_vec();
+        let ready: Vec<bool> = sets.iter().map(|set| set.iter().all(|w| self.sides_ready(stage, spec, w))).collect();
+        let may = |row: &Row| ready.get(row.windows as usize).copied().unwrap_or(false);
         let whole = pending.batch.len() <= most && pending.batch.rows().iter().all(may);
         if whole {
             return self.room(stage).inbox.remove(i);
@@ -176,13 +175,26 @@ impl Shard {
             return None;
         }
         self.room(stage).inbox.remove(i);
+        let (now, later) = (pending.batch.with_rows(now), pending.batch.with_rows(later));
+        let (now, later) = self.divide(stage, pending, now, later);
+        self.room(stage).inbox.insert(i, later);
+        Some(now)
+    }
+
+    /// The same where all rows may run.
+    fn take_first(&mut self, stage: StageId, i: usize, most: usize) -> Option<Pending> {
+        let pending = self.room(stage).inbox.remove(i)?;
+        if pending.batch.len() <= most {
+            return Some(pending);
+        }
+        let (now, later) = pending.batch.split_at(most);
         let (now, later) = self.divide(stage, pending, now, later);
         self.room(stage).inbox.insert(i, later);
         Some(now)
     }
 
     /// Makes two entries of one. The stored copy, if there is one, is given up: a cut stores what is left of both.
-    fn divide(&mut self, stage: StageId, pending: Pending, first: Vec<Row>, second: Vec<Row>) -> (Pending, Pending) {
+    fn divide(&mut self, stage: StageId, pending: Pending, first: Batch, second: Batch) -> (Pending, Pending) {
         if let Some(number) = pending.stored {
             self.forget_stored(self.stored_name(stage, pending.edge), number);
         }
@@ -195,8 +207,8 @@ impl Shard {
                 }
             }
         }
-        let a = pending.part(pending.batch.with_rows(first), false);
-        let b = pending.part(pending.batch.with_rows(second), true);
+        let a = pending.part(first, false);
+        let b = pending.part(second, true);
         (a, b)
     }
 
@@ -398,6 +410,7 @@ impl Shard {
             (true, _) => (None, Some(pending)),
             (false, true) => (Some(pending), None),
             (false, false) => {
+                let (taken, parked) = (pending.batch.with_rows(taken), pending.batch.with_rows(parked));
                 let (taken, parked) = self.divide(stage, pending, taken, parked);
                 (Some(taken), Some(parked))
             }
