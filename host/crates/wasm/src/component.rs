@@ -8,11 +8,12 @@ use crate::error::{Error, Result};
 use crate::instance;
 use crate::limits::Limits;
 use crate::store::GuestStore;
+use crate::wasi;
 use std::path::Path;
 use std::sync::Arc;
 use wasmtime::component::{Component as Compiled, HasSelf, Linker};
 
-/// The package whose interfaces a component may import.
+/// The package whose interfaces a component may import, beside those of WASI.
 const PACKAGE: &str = "thalweg:udf/";
 /// Its interfaces that this host offers. `types` has no functions; every importer of another one names it too.
 const OFFERED: [&str; 7] = ["types", "log", "outputs", "state", "iterables", "side-inputs", "tables"];
@@ -68,6 +69,7 @@ impl Component {
         let wrong = |e: wasmtime::Error| Error::WrongWorld { name: name.to_owned(), why: format!("{e:#}") };
         let mut linker = Linker::<GuestStore>::new(engine.wasmtime());
         crate::bindings::Full::add_to_linker::<_, HasSelf<_>>(&mut linker, |data| data).map_err(wrong)?;
+        wasi::link(&mut linker, engine.wasmtime(), &compiled).map_err(wrong)?;
         let pre = linker.instantiate_pre(&compiled).and_then(FullPre::new).map_err(wrong)?;
         let mut this = Inner {
             engine: engine.clone(),
@@ -181,7 +183,7 @@ fn check_world(engine: &Engine, name: &str, compiled: &Compiled) -> Result<Vec<S
 
 fn is_offered(import: &str) -> bool {
     let Some((interface, version)) = import.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')) else {
-        return false;
+        return wasi::offers(import);
     };
     OFFERED.contains(&interface) && version.starts_with(VERSIONS)
 }

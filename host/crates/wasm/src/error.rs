@@ -33,7 +33,7 @@ pub enum Error {
         name: String,
     },
     /// The component imports something that the host does not offer.
-    #[error("{name} imports {}, which is not part of thalweg:udf", .imports.join(", "))]
+    #[error("{name} imports {}, which is part of neither thalweg:udf nor WASI 0.2", .imports.join(", "))]
     ForbiddenImport {
         /// The component.
         name: String,
@@ -162,6 +162,14 @@ pub enum Error {
         /// What it did.
         what: String,
     },
+    /// The guest used something of the world that it was not granted.
+    #[error("{function} used what it was not granted: {what}")]
+    Denied {
+        /// The function.
+        function: String,
+        /// What it used.
+        what: String,
+    },
     /// A frame of the guest breaks the layout.
     #[error("{function} gave a broken frame: section {section}: {what}")]
     Frame {
@@ -246,6 +254,7 @@ impl Error {
             Self::OutputLimit { .. } => "WASM_OUTPUT_LIMIT",
             Self::StateLimit { .. } => "WASM_STATE_LIMIT",
             Self::StateDenied { .. } => "WASM_STATE_DENIED",
+            Self::Denied { .. } => "WASM_DENIED",
             Self::Frame { .. } => "WASM_FRAME",
             Self::Refused { .. } => "WASM_REFUSED",
             Self::RowFailed { .. } => "WASM_ROW_FAILED",
@@ -284,7 +293,7 @@ impl Error {
             Self::NotWasm { .. } => "give the .wasm file that the build of the function made",
             Self::CoreModule { .. } => "make a component of it: thalweg udf build, or the SDK's build command",
             Self::ForbiddenImport { .. } => {
-                "build the function without them: for Rust the target wasm32-unknown-unknown, not wasm32-wasip1 or -wasip2"
+                "build the function without them: a component may import thalweg:udf and WASI 0.2"
             }
             Self::WrongWorld { .. } => "build the function with an SDK for thalweg:udf 0.10",
             Self::Invalid { .. } => "build the component again; it is damaged or uses a feature that is switched off",
@@ -303,6 +312,7 @@ impl Error {
             Self::OutputLimit { .. } => "put out less per element, or raise output_bytes",
             Self::StateLimit { .. } => "keep less state per key, or raise state_bytes",
             Self::StateDenied { .. } => "list the slot in SLOTS, and keep to the groups of the batch",
+            Self::Denied { .. } => "do without it: a function has no files, no network and no processes",
             Self::Frame { .. } => "build the component again with a released SDK",
             Self::Refused { .. } => "the message is the function's own; see its documentation",
             Self::RowFailed { .. } => "mend the input or the function, or give the transform an error_handling output",

@@ -5,7 +5,7 @@ use crate::bindings::{Failure, Full, FullPre};
 use crate::component::Component;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::frame::{self, Frame};
+use crate::frame::{self, Frame, Moment};
 use crate::limits::Limits;
 use crate::store::{GuestStore, Loan, Returned, cut_text};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ fn instantiate(pre: &FullPre<GuestStore>, engine: &Engine, data: GuestStore) -> 
     store.set_max_component_handles(HANDLES_MAX);
     store.epoch_deadline_callback(|mut context| context.data_mut().tick());
     store.set_epoch_deadline(1);
-    store.data_mut().begin(Loan::default());
+    store.data_mut().begin(Moment::default(), Loan::default());
     let _running = engine.running();
     match pre.instantiate(&mut store) {
         Ok(guest) => Ok((store, guest)),
@@ -85,7 +85,7 @@ impl Instance {
     /// Runs an operation on a frame. What it was lent comes back changed if the call returned ok, else as it was.
     pub fn call(&mut self, op: u32, input: &Frame, loan: Loan) -> (Result<Returned>, Loan) {
         self.calls += 1;
-        self.store.data_mut().begin(loan);
+        self.store.data_mut().begin(input.moment(), loan);
         self.store.set_epoch_deadline(1);
         let running = self.engine.running();
         let returned = self.guest.thalweg_udf_guest().call_call(&mut self.store, self.handle, op, input.as_vec());
@@ -95,6 +95,7 @@ impl Instance {
             Ok(Err(failure)) => Err(refused(&self.store.data().function, failure)),
             Err(e) => Err(explain(&mut self.store, &e)),
         };
+        self.store.data_mut().end_lines();
         (result, std::mem::take(&mut self.store.data_mut().call.loan))
     }
 

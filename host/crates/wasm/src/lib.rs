@@ -21,6 +21,7 @@ mod side;
 mod state;
 mod store;
 mod ticker;
+mod wasi;
 mod worker;
 
 pub use cache::{Cache, Digest};

@@ -136,7 +136,7 @@ impl NativeFunction {
     }
 
     pub(crate) fn call(&mut self, op: u32, input: &Frame, loan: Loan) -> (Result<Returned>, Loan) {
-        self.calls.store().begin(loan);
+        self.calls.store().begin(input.moment(), loan);
         let returned = (self.run)(op, input.as_slice());
         let mut store = self.calls.store();
         let result = match (store.call.error.take(), returned) {

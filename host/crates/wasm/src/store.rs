@@ -6,10 +6,11 @@
 use crate::bindings::thalweg::udf::{iterables, log, outputs, side_inputs, state, tables, types};
 use crate::clock;
 use crate::error::Error;
-use crate::frame::OutputFrame;
+use crate::frame::{Moment, OutputFrame};
 use crate::limits::Limits;
 use crate::side::{SideAccess, Table};
 use crate::state::StateAccess;
+use crate::wasi::World;
 use std::sync::Arc;
 use types::Page;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
@@ -65,6 +66,8 @@ pub struct GuestStore {
     pub limits: Arc<Limits>,
     /// The running call.
     pub call: Call,
+    /// What it sees of the world.
+    pub world: World,
     /// Linear memory now, in bytes.
     pub memory_bytes: usize,
     /// Whether memory was refused in this call.
@@ -85,6 +88,7 @@ impl GuestStore {
             transform,
             limits,
             call: Call::default(),
+            world: World::default(),
             memory_bytes: 0,
             memory_refused: false,
             stack_bytes,
@@ -94,10 +98,11 @@ impl GuestStore {
         }
     }
 
-    /// Begins a call: its clocks start.
-    pub fn begin(&mut self, loan: Loan) {
+    /// Begins a call at a moment: the clocks of its limits start.
+    pub fn begin(&mut self, moment: Moment, loan: Loan) {
         let time = |limit: std::time::Duration| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
         self.memory_refused = false;
+        self.world.begin(moment);
         self.call = Call {
             loan,
             wall_end: clock::monotonic().saturating_add(time(self.limits.wall_hard)),
@@ -126,6 +131,11 @@ impl GuestStore {
         let trap = wasmtime::Error::msg(error.to_string());
         self.call.error = Some(error);
         trap
+    }
+
+    /// The trap of a guest that uses what it has no right to.
+    pub fn deny(&mut self, what: String) -> wasmtime::Error {
+        self.end(Error::Denied { function: self.function.to_string(), what })
     }
 
     /// Ends a call that returned `frame`: hands over what it did.

@@ -16,7 +16,7 @@ pub struct Encoder {
 }
 
 /// What every frame says of its call.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Moment {
     /// Processing time.
     pub now: ProcessingTime,
@@ -89,7 +89,7 @@ impl Encoder {
             self.optional(many_windows, section::WINDOWS, n * 4),
             self.optional(many_panes, section::PANE, n * 4),
         ];
-        if let Ok([time, value, key, windows, pane]) = self.out.0.get_disjoint_mut(columns) {
+        if let Ok([time, value, key, windows, pane]) = self.out.bytes.get_disjoint_mut(columns) {
             let (time, value, key) =
                 (time.as_chunks_mut::<8>().0, value.as_chunks_mut::<8>().0, key.as_chunks_mut::<8>().0);
             let (windows, pane) = (windows.as_chunks_mut::<4>().0, pane.as_chunks_mut::<4>().0);
@@ -113,7 +113,7 @@ impl Encoder {
         if many_panes {
             self.panes(batch.panes());
         }
-        self.out.0.extend_from_slice(sections);
+        self.out.bytes.extend_from_slice(sections);
         self.moment(moment);
         &self.out
     }
@@ -142,7 +142,7 @@ impl Encoder {
             at += length as u32;
             pack(start, at)
         };
-        if let Some(table) = self.out.0.get_mut(groups) {
+        if let Some(table) = self.out.bytes.get_mut(groups) {
             let (head, entries) = table.split_at_mut(8);
             head.copy_from_slice(&pack(input.groups.len() as u32, 0));
             for ((entry, group), windows) in
@@ -152,7 +152,7 @@ impl Encoder {
                 entry[8..].copy_from_slice(&pack(*windows, 0));
             }
         }
-        if let Ok([time, value, group, windows, pane, fire]) = self.out.0.get_disjoint_mut(columns) {
+        if let Ok([time, value, group, windows, pane, fire]) = self.out.bytes.get_disjoint_mut(columns) {
             fill(input.sources.iter().map(|row| row.time.0.to_le_bytes()), time.as_chunks_mut::<8>().0);
             fill(input.values.iter().map(|bytes| place(bytes.len())), value.as_chunks_mut::<8>().0);
             fill(input.group_of.iter().map(|g| g.to_le_bytes()), group.as_chunks_mut::<4>().0);
@@ -162,17 +162,17 @@ impl Encoder {
         }
         let arena = self.open_section(section::ARENA);
         for group in input.groups {
-            self.out.0.extend_from_slice(&group.key);
+            self.out.bytes.extend_from_slice(&group.key);
         }
         for value in input.values {
-            put(&mut self.out.0, value);
+            put(&mut self.out.bytes, value);
         }
         self.close_section(arena);
         self.window_sets(input.window_sets);
         if many_panes {
             self.panes(input.panes);
         }
-        self.out.0.extend_from_slice(input.sections);
+        self.out.bytes.extend_from_slice(input.sections);
         self.moment(moment);
         &self.out
     }
@@ -188,14 +188,14 @@ impl Encoder {
             pack(start, at)
         };
         let ranges: Vec<_> = rows.iter().map(|(key, value)| (place(key.len()), place(value.len()))).collect();
-        if let Ok([key, value]) = self.out.0.get_disjoint_mut(columns) {
+        if let Ok([key, value]) = self.out.bytes.get_disjoint_mut(columns) {
             fill(ranges.iter().map(|r| r.0), key.as_chunks_mut::<8>().0);
             fill(ranges.iter().map(|r| r.1), value.as_chunks_mut::<8>().0);
         }
         let arena = self.open_section(section::ARENA);
         for (key, value) in rows {
-            self.out.0.extend_from_slice(key);
-            self.out.0.extend_from_slice(value);
+            self.out.bytes.extend_from_slice(key);
+            self.out.bytes.extend_from_slice(value);
         }
         self.close_section(arena);
     }
@@ -208,10 +208,11 @@ impl Encoder {
     fn moment(&mut self, moment: Moment) {
         self.section(section::CLOCK, &[&moment.now.0.to_le_bytes()]);
         self.section(section::SEED, &[&moment.seed.to_le_bytes()]);
+        self.out.moment = moment;
     }
 
     fn begin(&mut self, rows: usize) {
-        self.out.0.clear();
+        self.out.bytes.clear();
         self.section(section::HEADER, &[&LAYOUT.to_le_bytes(), &(rows as u32).to_le_bytes()]);
     }
 
@@ -230,14 +231,14 @@ impl Encoder {
         let start = self.open_section(section::ARENA);
         let whole = batch.arena().get(low as usize..high as usize).filter(|whole| whole.len() / 2 <= used);
         let placement = if let Some(whole) = whole {
-            self.out.0.extend_from_slice(whole);
+            self.out.bytes.extend_from_slice(whole);
             Placement::Shifted(low)
         } else {
             for row in rows {
                 if keyed {
-                    put(&mut self.out.0, batch.key(row));
+                    put(&mut self.out.bytes, batch.key(row));
                 }
-                put(&mut self.out.0, batch.value(row));
+                put(&mut self.out.bytes, batch.value(row));
             }
             Placement::Packed
         };
@@ -265,15 +266,15 @@ impl Encoder {
 
     fn dictionary<T>(&mut self, id: u32, entries: &[T], write: impl Fn(&T, &mut Vec<u8>)) {
         let start = self.open_section(id);
-        self.out.0.extend(pack(entries.len() as u32, 0));
-        let ranges = self.out.0.len();
+        self.out.bytes.extend(pack(entries.len() as u32, 0));
+        let ranges = self.out.bytes.len();
         let bytes = ranges + entries.len() * 8;
-        self.out.0.resize(bytes, 0);
+        self.out.bytes.resize(bytes, 0);
         for (i, entry) in entries.iter().enumerate() {
-            let begin = self.out.0.len() - bytes;
-            write(entry, &mut self.out.0);
-            let range = pack(begin as u32, (self.out.0.len() - bytes) as u32);
-            if let Some(place) = self.out.0.get_mut(ranges + i * 8..ranges + i * 8 + 8) {
+            let begin = self.out.bytes.len() - bytes;
+            write(entry, &mut self.out.bytes);
+            let range = pack(begin as u32, (self.out.bytes.len() - bytes) as u32);
+            if let Some(place) = self.out.bytes.get_mut(ranges + i * 8..ranges + i * 8 + 8) {
                 place.copy_from_slice(&range);
             }
         }
@@ -283,33 +284,33 @@ impl Encoder {
     fn section(&mut self, id: u32, parts: &[&[u8]]) {
         let start = self.open_section(id);
         for part in parts {
-            self.out.0.extend_from_slice(part);
+            self.out.bytes.extend_from_slice(part);
         }
         self.close_section(start);
     }
 
     fn open_section(&mut self, id: u32) -> usize {
-        self.out.0.extend(pack(id, 0));
-        self.out.0.len()
+        self.out.bytes.extend(pack(id, 0));
+        self.out.bytes.len()
     }
 
     fn close_section(&mut self, start: usize) {
-        let length = (self.out.0.len() - start) as u32;
-        if let Some(place) = self.out.0.get_mut(start - 4..start) {
+        let length = (self.out.bytes.len() - start) as u32;
+        if let Some(place) = self.out.bytes.get_mut(start - 4..start) {
             place.copy_from_slice(&length.to_le_bytes());
         }
-        self.out.0.resize(self.out.0.len().next_multiple_of(8), 0);
+        self.out.bytes.resize(self.out.bytes.len().next_multiple_of(8), 0);
     }
 
     fn reserve(&mut self, id: u32, length: usize) -> Range<usize> {
         let start = self.open_section(id);
-        self.out.0.resize(start + length, 0);
+        self.out.bytes.resize(start + length, 0);
         self.close_section(start);
         start..start + length
     }
 
     fn optional(&mut self, wanted: bool, id: u32, length: usize) -> Range<usize> {
-        if wanted { self.reserve(id, length) } else { self.out.0.len()..self.out.0.len() }
+        if wanted { self.reserve(id, length) } else { self.out.bytes.len()..self.out.bytes.len() }
     }
 }
 

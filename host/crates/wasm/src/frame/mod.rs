@@ -91,24 +91,32 @@ pub const EXPIRES: u8 = 255;
 
 /// An input frame.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct Frame(Vec<u8>);
+pub struct Frame {
+    bytes: Vec<u8>,
+    moment: Moment,
+}
 
 impl Frame {
     /// Its bytes.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 
     /// Its bytes, for good.
     #[must_use]
     pub fn into_vec(self) -> Vec<u8> {
-        self.0
+        self.bytes
     }
 
     /// The generated bindings want the vector itself.
     pub(crate) fn as_vec(&self) -> &Vec<u8> {
-        &self.0
+        &self.bytes
+    }
+
+    /// When its call takes place, as the frame says it.
+    pub(crate) fn moment(&self) -> Moment {
+        self.moment
     }
 }
 

@@ -51,12 +51,16 @@ fn a_component_of_another_world_names_what_it_exports() {
 fn imports_outside_the_contract_are_refused_by_name() {
     let text = r#"(component
         (import "wasi:filesystem/types@0.2.0" (instance))
+        (import "wasi:filesystem/types@0.3.0" (instance))
+        (import "wasi:nn/graph@0.2.0" (instance))
+        (import "my:own/thing" (instance))
         (import "thalweg:udf/log@0.10.0" (instance))
         (import "thalweg:udf/timers@0.10.0" (instance)))"#;
     let error = refusal(&component(text));
     assert_eq!(error.code(), "WASM_FORBIDDEN_IMPORT");
-    let expected = ["wasi:filesystem/types@0.2.0", "thalweg:udf/timers@0.10.0"].map(String::from).to_vec();
-    assert_eq!(error, Error::ForbiddenImport { name: "it.wasm".into(), imports: expected });
+    let imports = ["wasi:filesystem/types@0.3.0", "wasi:nn/graph@0.2.0", "my:own/thing", "thalweg:udf/timers@0.10.0"];
+    let imports = imports.map(String::from).to_vec();
+    assert_eq!(error, Error::ForbiddenImport { name: "it.wasm".into(), imports });
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Components written in WebAssembly text, to say to the host what no SDK would.
 
 use crate::support::{engine, root};
+use std::fs;
 use thalweg_wasm::{Component, Error};
 use wit_component::{StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
+use wit_parser::{Resolve, WorldId};
 
 /// Where the description stands in the memory of a hand-made guest.
 pub const DESCRIPTION_AT: usize = 1024;
@@ -36,6 +37,8 @@ pub struct Guest {
     pub frame: Vec<u8>,
     /// What `describe` returns, if its body says so.
     pub description: &'static str,
+    /// The version of WASI that it may import beside the contract.
+    pub wasi: Option<&'static str>,
 }
 
 /// A result that is ok with the frame at `FRAME_AT`.
@@ -56,6 +59,7 @@ impl Default for Guest {
             call: OK,
             frame: frame(&[header(0)]),
             description: DESCRIPTION,
+            wasi: None,
         }
     }
 }
@@ -86,7 +90,10 @@ impl Guest {
         let mut module = wat::parse_str(text).expect("a module");
         let mut resolve = Resolve::default();
         let (package, _) = resolve.push_dir(root().join("wit")).expect("the contract");
-        let world = resolve.select_world(&[package], Some("full")).expect("the world");
+        let world = match self.wasi {
+            None => resolve.select_world(&[package], Some("full")).expect("the world"),
+            Some(version) => world_with_wasi(&mut resolve, version),
+        };
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("a module with its world");
         thalweg_wasm::componentize(&module).expect("a component")
     }
@@ -95,6 +102,26 @@ impl Guest {
     pub fn load(&self) -> Result<Component, Error> {
         Component::from_bytes(engine(), "handmade", &self.build(), None)
     }
+}
+
+/// The world of the contract with what the host serves of WASI, both in another version, and with something that it does not serve.
+fn world_with_wasi(resolve: &mut Resolve, version: &str) -> WorldId {
+    let (from, to) = (root().join("host/crates/wasm/wasi"), tempfile::tempdir().expect("a directory"));
+    fs::create_dir(to.path().join("deps")).expect("a directory");
+    for file in ["world", "deps/cli", "deps/clocks", "deps/filesystem", "deps/io", "deps/random", "deps/sockets"] {
+        let text = fs::read_to_string(from.join(file).with_extension("wit")).expect("a file");
+        let text = text.replace("@0.2.0", &format!("@{version}"));
+        fs::write(to.path().join(file).with_extension("wit"), text).expect("a file");
+    }
+    resolve.push_dir(to.path()).expect("WASI");
+    let http = format!("package wasi:http@{version}; interface outgoing-handler {{ handle: func() -> u64; }}");
+    resolve.push_str("http.wit", &http).expect("a package");
+    let both = format!(
+        "package test:both; world both {{ include thalweg:udf/full@0.10.0; include thalweg:wasi/served;
+            import wasi:http/outgoing-handler@{version}; }}"
+    );
+    let package = resolve.push_str("both.wit", &both).expect("a package");
+    resolve.select_world(&[package], Some("both")).expect("the world")
 }
 
 /// Two numbers as they stand in a section.

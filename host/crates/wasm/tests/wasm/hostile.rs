@@ -48,7 +48,7 @@ fn events(guest: &Guest, limits: Limits, failures: Failures) -> Result<Vec<Event
 }
 
 /// The code of the error that a guest's attack ends in; it must blame the guest.
-fn code(guest: &Guest) -> &'static str {
+pub fn code(guest: &Guest) -> &'static str {
     let limits = Limits::default().cpu_soft(Duration::from_millis(200)).memory_bytes(8 << 20).output_bytes(1 << 20);
     match run(guest, limits) {
         Err(error) => {
@@ -232,7 +232,7 @@ fn a_failed_call_leaves_no_state_where_its_rows_become_dead_letters() -> Result<
 }
 
 /// A guest that does this in its call and returns an empty frame.
-fn does(what: &str) -> Guest {
+pub fn does(what: &str) -> Guest {
     Guest { call: Box::leak(format!("{what} {OK}").into_boxed_str()), ..Guest::default() }
 }
 

@@ -10,3 +10,4 @@ mod handmade;
 mod hostile;
 mod kinds;
 mod support;
+mod wasi;
