@@ -74,10 +74,10 @@ fn a_file_that_is_no_component_of_ours_is_refused_before_anything_runs() -> Resu
         (core instance $i (instantiate $m))
         (func (export "run") (canon lift (core func $i "run"))))"#;
     let greedy = r#"(component
-        (import "wasi:cli/environment@0.2.3" (instance (export "get-arguments" (func (result (list string)))))))"#;
+        (import "wasi:cli/environment@0.3.0" (instance (export "get-arguments" (func (result (list string)))))))"#;
     for (name, content, code, exit) in [
         ("another-world.wasm", wat::parse_str(other)?, "WASM_WRONG_WORLD", 3),
-        ("wants-wasi.wasm", wat::parse_str(greedy)?, "WASM_FORBIDDEN_IMPORT", 3),
+        ("wants-more.wasm", wat::parse_str(greedy)?, "WASM_FORBIDDEN_IMPORT", 3),
         ("core-module.wasm", wat::parse_str("(module)")?, "WASM_CORE_MODULE", 3),
         ("no-wasm.wasm", b"#!/bin/sh\n".to_vec(), "WASM_NOT_WASM", 3),
         ("torn.wasm", torn()?, "WASM_INVALID", 3),

@@ -4,6 +4,7 @@ use crate::compose::payload::{TextSource, WasmCall};
 use crate::pipeline::{Collection, Element, PipelineBuilder, Windows, urn};
 use std::path::{Path, PathBuf};
 use thalweg_proto::pipeline::Pipeline;
+use thalweg_wasm::Grants;
 
 /// A workload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,7 +109,8 @@ impl Build<'_> {
         let Function::Wasm(component) = self.function else { return self.native(name, native, input, element) };
         let output = self.build.collection(&format!("{name}.{tag}"), element, input.windows, true);
         let component = component.to_string_lossy().into_owned();
-        let call = WasmCall { component, digest: None, function: wasm.to_owned(), config: None, errors: None };
+        let (function, grant) = (wasm.to_owned(), Grants::default());
+        let call = WasmCall { component, digest: None, function, config: None, grant, errors: None };
         self.build.native(name, urn::WASM, &call, &[("input", input)], &[(tag, &output)]);
         output
     }

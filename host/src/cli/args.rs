@@ -4,6 +4,7 @@ use super::logs::LogKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use thalweg_wasm::Allowed;
 
 /// Runs Apache Beam pipelines: native and WebAssembly functions from a YAML file, or programs of any Beam SDK.
 #[derive(Debug, Parser)]
@@ -117,6 +118,9 @@ pub struct ServeArgs {
     /// Let submitters name images that are run here as workers (environment DOCKER)
     #[arg(long)]
     pub allow_docker_workers: bool,
+    /// Let pipelines grant this to components: clock, random, env or env:NAME; may be given more than once
+    #[arg(long, value_name = "NAME", value_parser = capability)]
+    pub allow_capability: Vec<String>,
     /// Show no data in messages about failed bundles
     #[arg(long)]
     pub hide_elements: bool,
@@ -214,6 +218,12 @@ pub enum Udf {
     Wasm,
     /// The host itself
     Native,
+}
+
+/// The name of something of the machine.
+fn capability(text: &str) -> Result<String, String> {
+    let known = Allowed::only([text]).map(|_| text.to_owned());
+    known.map_err(|name| format!("{name} is none of clock, random, env and env:NAME"))
 }
 
 /// `NAME=VALUE`.

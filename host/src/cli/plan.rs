@@ -50,12 +50,12 @@ fn row(translation: &Translation, plan: &Plan, stage: &Stage, components: &Compo
     vec![stage.id.0.to_string(), stage.name.clone(), what, arrow]
 }
 
-/// Function, file and digest of a component. Components are granted nothing: no files, sockets, clock or environment.
+/// Function, file and digest of a component, and what of the machine it may see.
 fn component(payload: &[u8], components: &ComponentStore) -> String {
     let Ok(call) = serde_json::from_slice::<WasmCall>(payload) else { return "component".to_owned() };
     let digest = components.load(&call).map(|c| c.digest().to_string()).unwrap_or_default();
     let short = digest.get(..12).unwrap_or_default();
-    format!("component: `{}` of {} (sha256:{short}..), granted nothing", call.function, call.component)
+    format!("component: `{}` of {} (sha256:{short}..), granted {}", call.function, call.component, call.grant)
 }
 
 /// What the engine itself does in a stage.

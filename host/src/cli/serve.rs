@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 use thalweg_core::error::{Error, Result};
+use thalweg_wasm::Allowed;
 
 /// Threads for connections; bundles run on threads of their own.
 const CONNECTION_THREADS: usize = 2;
@@ -58,6 +59,7 @@ fn options(args: &ServeArgs, staging: &StagingDir) -> ServeOptions {
             cache_dir: ComponentStore::default_cache_dir(),
             shards: args.shards.unwrap_or(default.shards),
             epoch_ms: args.epoch_ms.unwrap_or(default.epoch_ms),
+            allowed: Allowed::Only(args.allow_capability.iter().cloned().collect()),
             ..default
         },
         state_dir: args.state_dir.clone(),

@@ -110,6 +110,9 @@ fn described(component: &Component) -> String {
             let eager = if slot.eager { ", sent with the batch" } else { "" };
             rows.push(vec!["keeps".to_owned(), format!("{}: {}{eager}", slot.name, shown(&slot.coder))]);
         }
+        let asks =
+            if function.capabilities.is_empty() { "nothing".to_owned() } else { function.capabilities.join(", ") };
+        rows.push(vec!["asks for".to_owned(), format!("{asks} (granted by a pipeline's `grant`)")]);
         if let Some(what) = function.unsupported() {
             rows.push(vec!["needs".to_owned(), format!("{what}, which this version does not offer")]);
         }

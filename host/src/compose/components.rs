@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use thalweg_core::error::{Error, Result};
 use thalweg_wasm::describe::Description;
-use thalweg_wasm::{Cache, Component, Digest, Engine, EngineLimits, Limits};
+use thalweg_wasm::{Allowed, Cache, Component, Digest, Engine, EngineLimits, Limits};
 
 /// Loads components. The engine behind it is set up by the first one, so that a process without components pays nothing.
 pub struct ComponentStore {
     cache_dir: Option<PathBuf>,
     limits: Limits,
+    allowed: Allowed,
     engine: OnceLock<Engine>,
     loaded: Mutex<BTreeMap<PathBuf, Component>>,
 }
@@ -28,7 +29,14 @@ impl ComponentStore {
     #[must_use]
     pub fn new(cache_dir: Option<&Path>, limits: Limits) -> Self {
         let cache_dir = cache_dir.map(Path::to_owned);
-        Self { cache_dir, limits, engine: OnceLock::new(), loaded: Mutex::default() }
+        Self { cache_dir, limits, allowed: Allowed::Everything, engine: OnceLock::new(), loaded: Mutex::default() }
+    }
+
+    /// Bounds what pipelines may grant to functions.
+    #[must_use]
+    pub fn allowing(mut self, allowed: Allowed) -> Self {
+        self.allowed = allowed;
+        self
     }
 
     /// The directory for compiled code that users expect: `$XDG_CACHE_HOME/thalweg/components`, else below `~/.cache`.
@@ -53,12 +61,20 @@ impl ComponentStore {
         Ok(self.engine.get_or_init(|| made).clone())
     }
 
-    /// The component of a call, checked against the digest it pins.
+    /// The component of a call, checked against the digest it pins and what its function is granted.
     ///
     /// # Errors
-    /// What is wrong with the file, or `WASM_DIGEST` when it is another than the pipeline was made with.
+    /// What is wrong with the file; `WASM_DIGEST` when it is another than the pipeline was made with; `WASM_NOT_GRANTED` when the
+    /// function describes more than it is granted; `WASM_NOT_ALLOWED` when a grant is not on this process's list.
     pub fn load(&self, call: &WasmCall) -> Result<Component> {
         let component = self.open(Path::new(&call.component))?;
+        if let Some(refused) = self.allowed.refuses(&call.grant) {
+            let message =
+                format!("the pipeline grants {refused} to {}, which this server does not allow", call.function);
+            let help = "leave the grant out, or start the server with --allow-capability";
+            return Err(Error::user("WASM_NOT_ALLOWED", message).help(help));
+        }
+        call.grant.of(component.function(&call.function)?)?;
         let found = format!("sha256:{}", component.digest());
         match &call.digest {
             Some(wanted) if *wanted != found => {

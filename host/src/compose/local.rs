@@ -181,7 +181,8 @@ impl LocalWorkers {
         let failures = wasm.dead.clone().map_or(Failures::FailBundle, Failures::DeadLetter);
         let last = wasm.tasks.len().saturating_sub(1);
         let steps = wasm.tasks.iter().enumerate().map(|(i, task)| {
-            let pool = Pool::new(&wasm.component, &wasm.call.function, &wasm.name, &config, limits.clone())?;
+            let (call, limits) = (&wasm.call, limits.clone());
+            let pool = Pool::granted(&wasm.component, &call.function, &wasm.name, &config, limits, &call.grant)?;
             let binding = Binding { states: &states, timers: &timers, ..Binding::default() };
             let outputs = if i == last { wasm.outputs.clone() } else { vec![vec![WasmTarget::Step(i + 1)]] };
             Step::new(&wasm.name, Callee::Wasm(pool), *task, binding, outputs, failures.clone())

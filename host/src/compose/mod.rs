@@ -51,6 +51,8 @@ pub struct Settings {
     pub kafka: BTreeMap<String, String>,
     /// Limits of every component.
     pub wasm: thalweg_wasm::Limits,
+    /// What pipelines may grant to components.
+    pub allowed: thalweg_wasm::Allowed,
 }
 
 impl Default for Settings {
@@ -63,6 +65,7 @@ impl Default for Settings {
             cache_dir: None,
             kafka: BTreeMap::new(),
             wasm: thalweg_wasm::Limits::default(),
+            allowed: thalweg_wasm::Allowed::Everything,
         }
     }
 }
@@ -118,7 +121,8 @@ impl Composer {
     /// # Errors
     /// None now; the component engine is set up by the first component.
     pub fn new(settings: Settings, registry: Registry) -> Result<Self> {
-        let components = Arc::new(ComponentStore::new(settings.cache_dir.as_deref(), settings.wasm.clone()));
+        let components = ComponentStore::new(settings.cache_dir.as_deref(), settings.wasm.clone());
+        let components = Arc::new(components.allowing(settings.allowed.clone()));
         Ok(Self { settings, registry, connectors: Connectors::default(), components })
     }
 

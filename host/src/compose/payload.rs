@@ -4,6 +4,7 @@ use crate::row::Schema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use thalweg_io::kafka::{Limit, RecordTime, SinkElement, SourceElement, Start};
+use thalweg_wasm::Grants;
 
 /// Reads text files, a row a line.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -146,6 +147,9 @@ pub struct WasmCall {
     /// What the function gets when it is opened.
     #[serde(default)]
     pub config: Option<serde_json::Value>,
+    /// What of the machine the function may see; it must describe it, too.
+    #[serde(default, skip_serializing_if = "Grants::is_empty")]
+    pub grant: Grants,
     /// Tag of the output for elements that the function cannot process; without it they fail the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errors: Option<String>,

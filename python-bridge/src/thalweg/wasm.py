@@ -33,7 +33,7 @@ class Wasm(ptransform.PTransform):
     `bool` by theirs. A type that has only Python's pickle as a coder is refused here.
 
     Payload of the composite (JSON in UTF-8): `component` (absolute path), `digest` (`sha256:` and 64 hex digits, or
-    null if the file does not exist here), `function`, `config` (an object). The input has any tag. The main output has
+    null if the file does not exist here), `function`, `config` (an object), `grant` (an object, if it is not empty). The input has any tag. The main output has
     the tag `None`, as in every ParDo of this SDK; any other output has the name that the component gives it.
 
     Args:
@@ -42,6 +42,8 @@ class Wasm(ptransform.PTransform):
       output_type: element type of the main output.
       outputs: name and element type of each further output of the function that is used.
       config: what the function gets when it is opened; anything that JSON can say.
+      grant: what of the machine the function may see, of what it describes: `{'clock': True}` (time as it passes),
+        `{'random': True}` (entropy), `{'env': {'NAME': 'value'}}`. Nothing is granted by default.
       fallback: what another runner runs in its place: a function that takes an element and returns the outputs as an
         iterable (`beam.pvalue.TaggedOutput` for further outputs, `TimestampedValue` to set the event time), a
         `beam.DoFn`, or for a CombineFn a `beam.CombineFn`.
@@ -62,6 +64,7 @@ class Wasm(ptransform.PTransform):
             output_type: Any,
             outputs: Mapping[str, Any] | None = None,
             config: Mapping[str, Any] | None = None,
+            grant: Mapping[str, Any] | None = None,
             fallback: Callable[[Any], Iterable[Any]] | beam.DoFn | beam.CombineFn | None = None):
         super().__init__()
         self._component = os.path.abspath(component)
@@ -69,6 +72,7 @@ class Wasm(ptransform.PTransform):
         self._output_type = output_type
         self._outputs = dict(outputs or {})
         self._config = dict(config or {})
+        self._grant = dict(grant or {})
         self._fallback = fallback
         if isinstance(fallback, beam.CombineFn) and self._outputs:
             raise ValueError('A CombineFn has one output.')
@@ -100,14 +104,15 @@ class Wasm(ptransform.PTransform):
         return URN, self._payload()
 
     def _payload(self) -> bytes:
-        return json.dumps(
-            {
-                'component': self._component,
-                'digest': self._digest,
-                'function': self._function,
-                'config': self._config,
-            },
-            sort_keys=True).encode('utf-8')
+        payload = {
+            'component': self._component,
+            'digest': self._digest,
+            'function': self._function,
+            'config': self._config,
+        }
+        if self._grant:
+            payload['grant'] = self._grant
+        return json.dumps(payload, sort_keys=True).encode('utf-8')
 
     def _body(self) -> beam.DoFn:
         if isinstance(self._fallback, beam.DoFn):

@@ -1,5 +1,5 @@
-//! The two clocks that limits are measured with. They are read through the system call's own wrapper and never reach a
-//! guest: a guest's clock is the processing time of its bundle.
+//! The clocks that limits are measured with, and entropy, read through the system calls' own wrappers. They reach a guest only
+//! if it was granted them: a guest's clock is the processing time of its bundle.
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -15,4 +15,19 @@ pub fn thread_cpu() -> u64 {
 /// A clock that never goes back, in nanoseconds from some fixed moment.
 pub fn monotonic() -> u64 {
     nanoseconds(clock_gettime(ClockId::Monotonic))
+}
+
+/// The time of day in nanoseconds since the Unix epoch.
+pub fn wall() -> u64 {
+    nanoseconds(clock_gettime(ClockId::Realtime))
+}
+
+/// Fills bytes with entropy of the system.
+pub fn entropy(bytes: &mut [u8]) -> std::io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let got = rustix::rand::getrandom(&mut *rest, rustix::rand::GetRandomFlags::empty())?;
+        rest = rest.get_mut(got..).unwrap_or_default();
+    }
+    Ok(())
 }

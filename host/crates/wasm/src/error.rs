@@ -170,6 +170,14 @@ pub enum Error {
         /// What it used.
         what: String,
     },
+    /// The function describes capabilities that the pipeline does not grant.
+    #[error("{function} needs {}, which the pipeline does not grant", .missing.join(", "))]
+    NotGranted {
+        /// The function.
+        function: String,
+        /// The capabilities, by name.
+        missing: Vec<String>,
+    },
     /// A frame of the guest breaks the layout.
     #[error("{function} gave a broken frame: section {section}: {what}")]
     Frame {
@@ -255,6 +263,7 @@ impl Error {
             Self::StateLimit { .. } => "WASM_STATE_LIMIT",
             Self::StateDenied { .. } => "WASM_STATE_DENIED",
             Self::Denied { .. } => "WASM_DENIED",
+            Self::NotGranted { .. } => "WASM_NOT_GRANTED",
             Self::Frame { .. } => "WASM_FRAME",
             Self::Refused { .. } => "WASM_REFUSED",
             Self::RowFailed { .. } => "WASM_ROW_FAILED",
@@ -277,6 +286,7 @@ impl Error {
             | Self::Invalid { .. }
             | Self::Componentize { .. }
             | Self::NoFunction { .. }
+            | Self::NotGranted { .. }
             | Self::Unsupported { .. } => Domain::User,
             Self::Instances { .. } | Self::Cache { .. } => Domain::External,
             Self::State(inner) => inner.domain,
@@ -313,6 +323,7 @@ impl Error {
             Self::StateLimit { .. } => "keep less state per key, or raise state_bytes",
             Self::StateDenied { .. } => "list the slot in SLOTS, and keep to the groups of the batch",
             Self::Denied { .. } => "do without it: a function has no files, no network and no processes",
+            Self::NotGranted { .. } => "grant them where the pipeline names the function: `grant: {clock: true}`",
             Self::Frame { .. } => "build the component again with a released SDK",
             Self::Refused { .. } => "the message is the function's own; see its documentation",
             Self::RowFailed { .. } => "mend the input or the function, or give the transform an error_handling output",

@@ -6,6 +6,7 @@ use crate::component::Component;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::frame::{self, Frame, Moment};
+use crate::grant::Grants;
 use crate::limits::Limits;
 use crate::store::{GuestStore, Loan, Returned, cut_text};
 use std::sync::Arc;
@@ -66,9 +67,11 @@ impl Instance {
         transform: &Arc<str>,
         config: &str,
         limits: &Arc<Limits>,
+        grants: &Arc<Grants>,
     ) -> Result<Self> {
         let stack_bytes = component.engine().limits().stack_bytes;
-        let data = GuestStore::new(Arc::clone(function), Arc::clone(transform), Arc::clone(limits), stack_bytes);
+        let mut data = GuestStore::new(Arc::clone(function), Arc::clone(transform), Arc::clone(limits), stack_bytes);
+        data.world.grant(grants);
         let engine = component.engine().clone();
         let (mut store, guest) = instantiate(component.pre(), &engine, data)?;
         let running = engine.running();

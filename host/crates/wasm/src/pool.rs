@@ -5,6 +5,7 @@ use crate::component::Component;
 use crate::describe::Function;
 use crate::error::Result;
 use crate::frame::Frame;
+use crate::grant::Grants;
 use crate::instance::Instance;
 use crate::limits::Limits;
 use crate::store::{Loan, Returned};
@@ -17,6 +18,7 @@ pub struct Pool {
     transform: Arc<str>,
     config: String,
     limits: Arc<Limits>,
+    grants: Arc<Grants>,
     idle: Option<Instance>,
     opened: u64,
 }
@@ -28,18 +30,34 @@ impl std::fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// A pool for `function`, running as `transform` with `config` (JSON text, or empty).
+    /// A pool for `function`, running as `transform` with `config` (JSON text, or empty); it is granted nothing.
     ///
     /// # Errors
     /// If the component has no such function, or this host cannot run it. The function itself is opened by the first call.
     pub fn new(component: &Component, function: &str, transform: &str, config: &str, limits: Limits) -> Result<Self> {
-        component.function(function)?;
+        Self::granted(component, function, transform, config, limits, &Grants::default())
+    }
+
+    /// The same for a function that is granted something of the machine.
+    ///
+    /// # Errors
+    /// As [`Pool::new`], and [`Error::NotGranted`](crate::Error::NotGranted) if it describes more.
+    pub fn granted(
+        component: &Component,
+        function: &str,
+        transform: &str,
+        config: &str,
+        limits: Limits,
+        grants: &Grants,
+    ) -> Result<Self> {
+        let granted = grants.of(component.function(function)?)?;
         Ok(Self {
             component: component.clone(),
             function: function.into(),
             transform: transform.into(),
             config: config.to_owned(),
             limits: Arc::new(limits),
+            grants: Arc::new(granted),
             idle: None,
             opened: 0,
         })
@@ -96,6 +114,6 @@ impl Pool {
 
     fn open(&mut self) -> Result<Instance> {
         self.opened += 1;
-        Instance::open(&self.component, &self.function, &self.transform, &self.config, &self.limits)
+        Instance::open(&self.component, &self.function, &self.transform, &self.config, &self.limits, &self.grants)
     }
 }

@@ -6,6 +6,7 @@ mod coder;
 pub use coder::{Coder, Field};
 
 use crate::error::{Error, Result};
+use crate::grant::Capability;
 use serde::{Deserialize, Serialize};
 
 /// Coders inside coders, at most so deep: a description is hostile until read.
@@ -61,7 +62,7 @@ pub struct Function {
     /// Whether it looks at the elements whose windows it assigns. WindowFns only.
     #[serde(default)]
     pub element: bool,
-    /// What it wants to be granted. This host grants nothing.
+    /// What of the machine it wants to be granted: the names of [`Capability`].
     #[serde(default)]
     pub capabilities: Vec<String>,
 }
@@ -323,7 +324,8 @@ impl Function {
             SlotKind::Other(kind) => Some(format!("state of the kind {kind:?}")),
             _ => None,
         });
-        slot.or_else(|| self.capabilities.first().map(|c| format!("the capability {c:?}")))
+        let unknown = self.capabilities.iter().find(|c| Capability::parse(c).is_none());
+        slot.or_else(|| unknown.map(|c| format!("the capability {c:?}")))
     }
 }
 

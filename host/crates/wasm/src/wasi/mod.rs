@@ -9,7 +9,9 @@ mod serve;
 
 use crate::frame::Moment;
 use crate::store::GuestStore;
+use crate::{clock, grant::Grants};
 use bindings::Served;
+use std::sync::Arc;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component as Compiled, HasSelf, Linker, ResourceType};
 
@@ -81,7 +83,9 @@ pub fn link(linker: &mut Linker<GuestStore>, engine: &wasmtime::Engine, compiled
 /// What a guest sees of the world in a call.
 #[derive(Debug, Default)]
 pub struct World {
-    /// Milliseconds since the Unix epoch.
+    /// What it was granted.
+    grants: Arc<Grants>,
+    /// Processing time of the call in milliseconds since the Unix epoch.
     now: i64,
     /// Nanoseconds that the monotonic clock went on in this call.
     passed: u64,
@@ -92,13 +96,35 @@ pub struct World {
 }
 
 impl World {
+    /// Grants what stands in the list.
+    pub fn grant(&mut self, grants: &Arc<Grants>) {
+        self.grants = Arc::clone(grants);
+    }
+
     /// Begins a call.
     pub fn begin(&mut self, moment: Moment) {
         (self.now, self.passed, self.random) = (moment.now.0, 0, moment.seed);
     }
 
+    /// Fills bytes with random ones.
+    fn fill(&mut self, bytes: &mut [u8]) -> wasmtime::Result<()> {
+        if self.grants.random {
+            return Ok(clock::entropy(bytes)?);
+        }
+        for part in bytes.chunks_mut(8) {
+            part.copy_from_slice(self.seeded().to_le_bytes().get(..part.len()).unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> wasmtime::Result<u64> {
+        let mut bytes = [0; 8];
+        self.fill(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
     /// Source: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014.
-    fn random(&mut self) -> u64 {
+    fn seeded(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -106,19 +132,25 @@ impl World {
         z ^ (z >> 31)
     }
 
-    /// Milliseconds of the wall clock.
-    fn milliseconds(&self) -> u64 {
-        u64::try_from(self.now).unwrap_or_default()
+    /// Nanoseconds of the wall clock since the Unix epoch.
+    fn wall(&self) -> u64 {
+        if self.grants.clock {
+            return clock::wall();
+        }
+        u64::try_from(self.now).unwrap_or_default().saturating_mul(1_000_000)
     }
 
     /// Nanoseconds of the monotonic clock: the call's time and what the guest waited since.
     fn monotonic(&mut self) -> u64 {
-        self.passed = self.passed.saturating_add(STEP_NS);
+        if !self.grants.clock {
+            self.passed = self.passed.saturating_add(STEP_NS);
+        }
         self.instant()
     }
 
     fn instant(&self) -> u64 {
-        self.milliseconds().saturating_mul(1_000_000).saturating_add(self.passed)
+        let base = if self.grants.clock { clock::monotonic() } else { self.wall() };
+        base.saturating_add(self.passed)
     }
 
     /// Waits until an instant, which takes no time.

@@ -34,7 +34,7 @@ fn handle<T: 'static>() -> Resource<T> {
 
 impl environment::Host for GuestStore {
     fn get_environment(&mut self) -> Result<Vec<(String, String)>> {
-        Ok(Vec::new())
+        Ok(self.world.grants.env.clone().into_iter().collect())
     }
 
     fn get_arguments(&mut self) -> Result<Vec<String>> {
@@ -127,9 +127,8 @@ impl monotonic_clock::Host for GuestStore {
 
 impl wall_clock::Host for GuestStore {
     fn now(&mut self) -> Result<wall_clock::Datetime> {
-        let milliseconds = self.world.milliseconds();
-        let nanoseconds = (milliseconds % 1_000) as u32 * 1_000_000;
-        Ok(wall_clock::Datetime { seconds: milliseconds / 1_000, nanoseconds })
+        let now = self.world.wall();
+        Ok(wall_clock::Datetime { seconds: now / 1_000_000_000, nanoseconds: (now % 1_000_000_000) as u32 })
     }
 
     fn resolution(&mut self) -> Result<wall_clock::Datetime> {
@@ -275,14 +274,12 @@ impl random::Host for GuestStore {
             return Err(self.deny(format!("{len} random bytes at once, where {RANDOM_BYTES_MAX} are the most")));
         }
         let mut bytes = vec![0; usize::try_from(len)?];
-        for part in bytes.chunks_mut(8) {
-            part.copy_from_slice(self.world.random().to_le_bytes().get(..part.len()).unwrap_or_default());
-        }
+        self.world.fill(&mut bytes)?;
         Ok(bytes)
     }
 
     fn get_random_u64(&mut self) -> Result<u64> {
-        Ok(self.world.random())
+        self.world.number()
     }
 }
 
@@ -292,13 +289,13 @@ impl insecure::Host for GuestStore {
     }
 
     fn get_insecure_random_u64(&mut self) -> Result<u64> {
-        Ok(self.world.random())
+        self.world.number()
     }
 }
 
 impl insecure_seed::Host for GuestStore {
     fn insecure_seed(&mut self) -> Result<(u64, u64)> {
-        Ok((self.world.random(), self.world.random()))
+        Ok((self.world.number()?, self.world.number()?))
     }
 }
 

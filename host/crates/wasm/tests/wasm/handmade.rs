@@ -2,7 +2,7 @@
 
 use crate::support::{engine, root};
 use std::fs;
-use thalweg_wasm::{Component, Error};
+use thalweg_wasm::{Component, Error, Grants};
 use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, WorldId};
 
@@ -39,6 +39,8 @@ pub struct Guest {
     pub description: &'static str,
     /// The version of WASI that it may import beside the contract.
     pub wasi: Option<&'static str>,
+    /// What the pipeline grants.
+    pub grants: Grants,
 }
 
 /// A result that is ok with the frame at `FRAME_AT`.
@@ -60,6 +62,7 @@ impl Default for Guest {
             frame: frame(&[header(0)]),
             description: DESCRIPTION,
             wasi: None,
+            grants: Grants::default(),
         }
     }
 }

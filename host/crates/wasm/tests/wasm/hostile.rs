@@ -17,7 +17,7 @@ const EMIT: &str = r#"(import "thalweg:udf/outputs@0.10.0" "emit" (func $emit (p
 const LOG: &str = r#"(import "thalweg:udf/log@0.10.0" "write" (func $log (param i32 i32 i32 i32 i32)))"#;
 
 /// Runs two rows of two keys; gives what the bundle did or why it failed.
-fn run(guest: &Guest, limits: Limits) -> Result<BundleResult, CoreError> {
+pub fn run(guest: &Guest, limits: Limits) -> Result<BundleResult, CoreError> {
     match events(guest, limits, Failures::FailBundle)?.pop() {
         Some(Event::Done { result, .. }) => Ok(*result),
         Some(Event::Failed { error, .. }) => Err(error),
@@ -28,7 +28,7 @@ fn run(guest: &Guest, limits: Limits) -> Result<BundleResult, CoreError> {
 /// The same; gives all that the worker says.
 fn events(guest: &Guest, limits: Limits, failures: Failures) -> Result<Vec<Event>, CoreError> {
     let component = guest.load()?;
-    let pool = Pool::new(&component, "f", "T", "", limits)?;
+    let pool = Pool::granted(&component, "f", "T", "", limits, &guest.grants)?;
     let states = [("n", StateId(1)), ("bag", StateId(2))];
     let step = Step::new(
         "T",
@@ -45,6 +45,18 @@ fn events(guest: &Guest, limits: Limits, failures: Failures) -> Result<Vec<Event
     let mut events = Vec::new();
     worker.poll(&mut events);
     Ok(events)
+}
+
+/// The values that a guest puts out.
+pub fn outputs(guest: &Guest) -> Vec<Vec<u8>> {
+    let events = events(guest, Limits::default(), Failures::FailBundle).expect("a bundle");
+    let values = events.iter().filter_map(|event| match event {
+        Event::Output { batch, .. } => {
+            Some(batch.rows().iter().map(|row| batch.value(row).to_vec()).collect::<Vec<_>>())
+        }
+        _ => None,
+    });
+    values.flatten().collect()
 }
 
 /// The code of the error that a guest's attack ends in; it must blame the guest.

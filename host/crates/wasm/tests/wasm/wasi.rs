@@ -1,9 +1,10 @@
 //! WASI 0.2 as guests find it: whatever the runtime of a language asks at its start is answered, and nothing of the machine is seen.
 
-use crate::handmade::Guest;
-use crate::hostile::{code, does};
+use crate::handmade::{DESCRIPTION, FRAME_AT, Guest, frame, header, pair, section};
+use crate::hostile::{code, does, outputs, run};
 use crate::support::guest;
-use thalweg_wasm::{Component, Error};
+use thalweg_core::error::Domain;
+use thalweg_wasm::{Component, Error, Grants, Limits};
 
 /// A guest that was built for a later version of WASI than the host names, and does this in its call.
 fn with_wasi(imports: &'static str, what: &str) -> Guest {
@@ -132,4 +133,56 @@ fn guests_that_need_no_wasi_are_not_given_any() -> Result<(), Error> {
     let component = Component::load(crate::support::engine(), &guest("bench_udfs"), None)?;
     assert!(!component.imports().iter().any(|import| import.starts_with("wasi:")));
     Ok(())
+}
+
+/// A guest that describes these capabilities, is granted these, and does this.
+fn granted(described: &str, grants: &str, imports: &'static str, what: &str) -> Guest {
+    let description = DESCRIPTION.replace(r#"[{"name":"f","#, &format!(r#"[{{"name":"f","capabilities":{described},"#));
+    let grants: Grants = serde_json::from_str(grants).expect("grants");
+    Guest { description: Box::leak(description.into_boxed_str()), grants, ..with_wasi(imports, what) }
+}
+
+#[test]
+fn what_is_described_and_not_granted_refuses_the_job_by_name() {
+    let error = run(&granted(r#"["clock","env:REGION"]"#, "{}", "", ""), Limits::default()).expect_err("a refusal");
+    assert_eq!((error.code, error.domain), ("WASM_NOT_GRANTED", Domain::User));
+    assert!(error.message.contains("clock, env:REGION"), "{}", error.message);
+}
+
+#[test]
+fn a_granted_clock_is_the_time_of_day_and_goes_on() {
+    let clock = r#"(import "wasi:clocks/wall-clock@0.2.9" "now" (func $now (param i32)))
+        (import "wasi:clocks/monotonic-clock@0.2.9" "now" (func $monotonic (result i64)))"#;
+    // later than the year 2025; and the monotonic clock does not go in steps of a microsecond
+    let real = "(call $now (i32.const 0))
+        (if (i64.lt_u (i64.load (i32.const 0)) (i64.const 1735689600)) (then unreachable))
+        (i64.store (i32.const 32) (call $monotonic))
+        (loop (if (i64.eq (call $monotonic) (i64.load (i32.const 32))) (then (br 1))))";
+    assert_eq!(code(&granted(r#"["clock"]"#, r#"{"clock":true}"#, clock, real)), "");
+    // what is granted but not described is not given
+    assert_eq!(code(&granted("[]", r#"{"clock":true}"#, clock, real)), "WASM_TRAP");
+}
+
+#[test]
+fn granted_entropy_is_not_the_frames_seed() {
+    let random = r#"(import "wasi:random/random@0.2.9" "get-random-u64" (func $random (result i64)))"#;
+    // two fresh instances, the same frame
+    let first = |described: &str| {
+        // the arena begins behind header, VALUE and its own head
+        let call = format!("(i64.store (i32.const {}) (call $random))", FRAME_AT + 16 + 16 + 8);
+        let value = frame(&[header(1), section(8, &pair(0, 8)), section(9, &[0; 8])]);
+        outputs(&Guest { frame: value, ..granted(described, r#"{"random":true}"#, random, &call) })
+    };
+    assert_eq!(first("[]"), first("[]"));
+    assert_ne!(first(r#"["random"]"#), first(r#"["random"]"#));
+}
+
+#[test]
+fn a_granted_variable_is_all_there_is_in_the_environment() {
+    let environment = r#"(import "wasi:cli/environment@0.2.9" "get-environment" (func $environment (param i32)))"#;
+    // one pair, whose value has two bytes; the described one that is granted
+    let looks = "(call $environment (i32.const 0))
+        (if (i32.ne (i32.load (i32.const 4)) (i32.const 1)) (then unreachable))";
+    let grants = r#"{"env":{"REGION":"eu","OTHER":"x"}}"#;
+    assert_eq!(code(&granted(r#"["env:REGION"]"#, grants, environment, looks)), "");
 }
