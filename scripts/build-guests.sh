@@ -12,4 +12,4 @@ fi
 (cd guest-examples && cargo build --release --locked --target wasm32-unknown-unknown --target-dir "$guests" "${flags[@]}")
 unset RUSTC_BOOTSTRAP RUSTC
 mkdir -p "$components"
-cargo run --quiet -p thalweg-wasm --example componentize -- "$components" "$guests"/wasm32-unknown-unknown/release/*.wasm
+cargo run --quiet -p thalweg-wasm --example componentize -- "$components" "$guests"/wasm32-unknown-unknown/release/*.wasm guest-examples/evil/wat/*.wat

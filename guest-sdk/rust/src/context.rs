@@ -329,6 +329,7 @@ impl Context {
         self.rows.clear();
         self.failed.clear();
         self.timers.begin();
+        self.metrics.begin();
         self.reads.begin();
         self.state.begin(input.groups());
         self.now = input.now;
@@ -340,6 +341,7 @@ impl Context {
     #[inline]
     pub(crate) fn enter<D: DoFn>(&mut self, row: usize, input: &Input<'_>) {
         self.row = row as u32;
+        self.metrics.enter(row as u32);
         self.time = EventTime(input.time(row));
         if is_keyed::<D>() {
             self.group = input.group_of(row);
@@ -378,6 +380,7 @@ impl Context {
     pub(crate) fn fail(&mut self, failure: Failure) {
         self.state.undo(self.row);
         self.timers.undo(self.row);
+        self.metrics.undo(self.row);
         self.failed.push((self.row, failure));
     }
 

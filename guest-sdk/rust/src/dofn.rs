@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 
 /// Why an element, or an instance, could not be dealt with.
 ///
-/// For an element it is not the end of anything: what the element did to state is taken back, its outputs are dropped, and the
+/// For an element it is not the end of anything: what the element did to state, timers and metrics is taken back, its outputs are dropped, and the
 /// runner reports the element (or sends it to a dead-letter output). A panic, in contrast, ends the whole call.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {

@@ -32,6 +32,9 @@ struct Delta {
     name: &'static str,
     touched: bool,
     values: [i64; 4],
+    /// The row that changed it last, and what it was before that.
+    row: u32,
+    before: (bool, [i64; 4]),
 }
 
 const COUNTER: u32 = 0;
@@ -39,9 +42,36 @@ const DISTRIBUTION: u32 = 1;
 
 /// What the current call added.
 #[derive(Default)]
-pub struct Metrics(Vec<Delta>);
+pub struct Metrics {
+    deltas: Vec<Delta>,
+    row: u32,
+}
+
+/// No row.
+const NONE: u32 = u32::MAX;
 
 impl Metrics {
+    /// Starts a call: what a failed one left is gone.
+    pub fn begin(&mut self) {
+        self.row = NONE;
+        for delta in &mut self.deltas {
+            (delta.touched, delta.values, delta.row) = (false, [0; 4], NONE);
+        }
+    }
+
+    /// Turns to a row.
+    #[inline]
+    pub fn enter(&mut self, row: u32) {
+        self.row = row;
+    }
+
+    /// Takes back what a row added.
+    pub fn undo(&mut self, row: u32) {
+        for delta in self.deltas.iter_mut().filter(|delta| delta.row == row) {
+            (delta.touched, delta.values) = delta.before;
+        }
+    }
+
     /// Adds to a counter.
     pub fn count(&mut self, counter: Counter, n: i64) {
         let delta = self.delta(COUNTER, counter.0);
@@ -60,12 +90,16 @@ impl Metrics {
 
     // A function has a handful of metrics: a search by address beats any map.
     fn delta(&mut self, kind: u32, name: &'static str) -> &mut Delta {
-        let known = self.0.iter().position(|d| d.kind == kind && (std::ptr::eq(d.name, name) || d.name == name));
+        let known = self.deltas.iter().position(|d| d.kind == kind && (std::ptr::eq(d.name, name) || d.name == name));
         let i = known.unwrap_or_else(|| {
-            self.0.push(Delta { kind, name, touched: false, values: [0; 4] });
-            self.0.len() - 1
+            let before = (false, [0; 4]);
+            self.deltas.push(Delta { kind, name, touched: false, values: [0; 4], row: NONE, before });
+            self.deltas.len() - 1
         });
-        let delta = &mut self.0[i];
+        let delta = &mut self.deltas[i];
+        if delta.row != self.row {
+            (delta.row, delta.before) = (self.row, (delta.touched, delta.values));
+        }
         delta.touched = true;
         delta
     }
@@ -73,7 +107,7 @@ impl Metrics {
     /// Adds the section of the deltas, if there are any, and starts again from nothing.
     pub fn drain_into(&mut self, frame: &mut FrameWriter) {
         let (mut count, mut entries, mut names) = (0, Vec::new(), Vec::new());
-        for delta in self.0.iter_mut().filter(|d| d.touched) {
+        for delta in self.deltas.iter_mut().filter(|d| d.touched) {
             count += 1;
             let start = names.len();
             names.extend_from_slice(delta.name.as_bytes());

@@ -80,7 +80,7 @@ impl Component {
             pre,
             description: Description { sdk: String::new(), functions: Vec::new() },
         };
-        let json = instance::describe(&this.pre, engine, &Arc::new(Limits::default()))?;
+        let json = instance::describe(&this.pre, engine, &Arc::new(Limits::describing()))?;
         this.description = Description::parse(name, &json)?;
         Ok(Self(Arc::new(this)))
     }

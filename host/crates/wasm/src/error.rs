@@ -347,6 +347,15 @@ impl Error {
         }
     }
 
+    /// Whether the same call ends so again: a guest is deterministic, and pays CPU time and memory for its own work alone.
+    #[must_use]
+    pub(crate) fn repeats(&self) -> bool {
+        matches!(
+            self,
+            Self::CpuLimit { .. } | Self::StackLimit { .. } | Self::OutputLimit { .. } | Self::StateLimit { .. }
+        )
+    }
+
     /// Whether the store that the call ran in must not be used again.
     #[must_use]
     pub(crate) fn spoils_instance(&self) -> bool {
@@ -360,8 +369,7 @@ impl From<Error> for CoreError {
             return inner;
         }
         let core = Self::new(error.code(), error.domain(), error.to_string()).help(error.help()).trace(error.trace());
-        // a guest is deterministic and pays CPU time for its own work alone: it would use up the limit again
-        if matches!(error, Error::CpuLimit { .. }) { core.permanent() } else { core }
+        if error.repeats() { core.permanent() } else { core }
     }
 }
 

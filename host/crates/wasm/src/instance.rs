@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::frame::{self, Frame, Moment};
 use crate::grant::Grants;
 use crate::limits::Limits;
-use crate::store::{GuestStore, Loan, Returned, cut_text};
+use crate::store::{CODE_BYTES, GuestStore, Loan, MESSAGE_BYTES, Returned, cut_text};
 use std::sync::Arc;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
@@ -16,6 +16,8 @@ use wasmtime::{Store, Trap, WasmBacktrace};
 const HANDLES_MAX: usize = 1000;
 /// Lines of a guest's stack that are kept for the error.
 const TRACE_LINES: usize = 32;
+/// Longest trace that a guest makes itself, in bytes.
+const TRACE_BYTES: usize = 8 << 10;
 /// Longest name of a function in it; generic functions have names of kilobytes.
 const TRACE_NAME_BYTES: usize = 120;
 
@@ -111,7 +113,9 @@ impl Instance {
 
 fn refused(function: &str, failure: Failure) -> Error {
     let Failure { code, message, trace, again } = failure;
-    Error::Refused { function: function.to_owned(), code, message, trace, again }
+    let cut = |text: String, bytes| cut_text(&text, bytes).to_owned();
+    let (code, message) = (cut(code, CODE_BYTES), cut(message, MESSAGE_BYTES));
+    Error::Refused { function: function.to_owned(), code, message, trace: cut(trace, TRACE_BYTES), again }
 }
 
 /// What an error of wasmtime means: the host's own reason if it ended the call, else the trap.

@@ -58,6 +58,13 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Limits of what a component does before a pipeline's limits hold: it is instantiated once, and describes itself. The usual ones with
+    /// 2 s of CPU time and 1 MiB of output.
+    #[must_use]
+    pub fn describing() -> Self {
+        Self::default().cpu_soft(Duration::from_secs(2)).output_bytes(1 << 20)
+    }
+
     /// Sets [`Limits::memory_bytes`].
     #[must_use]
     pub fn memory_bytes(mut self, bytes: usize) -> Self {

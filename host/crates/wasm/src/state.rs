@@ -246,11 +246,17 @@ impl GuestStore {
 
     /// Checks the changes in a frame against slots, groups and families, and counts their bytes.
     pub fn check_changes(&mut self, ops: &[u8]) -> Result<(), Error> {
-        self.call.state_bytes = self.call.state_bytes.saturating_add(ops.len());
-        if self.call.state_bytes > self.limits.state_bytes {
-            return Err(self.state_limit(self.limits.state_bytes));
+        let (room, limit) = (self.limits.state_bytes.saturating_sub(self.call.state_bytes), self.limits.state_bytes);
+        if ops.len() > room {
+            return Err(self.state_limit(limit));
         }
+        let mut stored = 0usize;
         let checked = frame::changes(ops, |change| {
+            // ops may share their bytes; what is stored of them does not
+            stored = stored.saturating_add(change.bytes());
+            if stored > room {
+                return Err(Refusal(self.state_limit(limit)));
+            }
             let denied = match change {
                 Change::Cell(slot, group, op) => {
                     let kind = self.slot(slot)?.kind;
@@ -272,7 +278,9 @@ impl GuestStore {
             };
             denied.map_or(Ok(()), |what| Err(Refusal(self.denied(what))))
         });
-        checked.map_err(|refusal| refusal.named(&self.function))
+        checked.map_err(|refusal| refusal.named(&self.function))?;
+        self.call.state_bytes = self.call.state_bytes.saturating_add(stored.max(ops.len()));
+        Ok(())
     }
 }
 

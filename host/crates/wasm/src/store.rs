@@ -140,9 +140,7 @@ impl GuestStore {
 
     /// Ends a call that returned `frame`: hands over what it did.
     pub fn finish(&mut self, frame: Vec<u8>) -> Result<Returned, Error> {
-        self.count_output(frame.len())?;
-        // a frame that cannot be parsed is refused when its rows are taken
-        let last_changes = OutputFrame::parse(&frame).is_ok_and(|parsed| parsed.has_changes());
+        let last_changes = self.count_output(&frame)?;
         if last_changes {
             self.check_changes(&frame)?;
         }
@@ -153,21 +151,24 @@ impl GuestStore {
 
     /// Takes a frame of early outputs.
     pub fn take_rows(&mut self, rows: Vec<u8>) -> Result<(), Error> {
-        self.count_output(rows.len())?;
+        self.count_output(&rows)?;
         self.call.emitted.push(rows);
         Ok(())
     }
 
-    /// Counts bytes of output.
-    fn count_output(&mut self, bytes: usize) -> Result<(), Error> {
-        self.call.output_bytes = self.call.output_bytes.saturating_add(bytes);
+    /// Counts bytes of output; gives whether the frame changes state, too. Rows that share their bytes count like others.
+    fn count_output(&mut self, frame: &[u8]) -> Result<bool, Error> {
+        // a frame that cannot be parsed is refused when its rows are taken
+        let parsed = OutputFrame::parse(frame).ok();
+        let rows = parsed.as_ref().map_or(0, OutputFrame::logical_bytes);
+        self.call.output_bytes = self.call.output_bytes.saturating_add(frame.len().max(rows));
         if self.call.output_bytes > self.limits.output_bytes {
             return Err(Error::OutputLimit {
                 function: self.function.to_string(),
                 limit_bytes: self.limits.output_bytes as u64,
             });
         }
-        Ok(())
+        Ok(parsed.is_some_and(|parsed| parsed.has_changes()))
     }
 
     /// Writes a line to the job's log, within the rate.
@@ -199,6 +200,11 @@ fn event(level: u8, transform: &str, function: &str, row: Option<u32>, dropped: 
         _ => tracing::error!(target: "thalweg::udf", transform, function, row, dropped, "{line}"),
     }
 }
+
+/// Longest code of a failure, in bytes; the rest is cut off.
+pub const CODE_BYTES: usize = 128;
+/// Longest message of a failure.
+pub const MESSAGE_BYTES: usize = 4 << 10;
 
 /// The beginning of a text, at most `bytes` long.
 pub fn cut_text(text: &str, bytes: usize) -> &str {

@@ -56,6 +56,22 @@ pub enum Change<'a> {
     Timer(TimerOp<'a>),
 }
 
+impl Change<'_> {
+    /// What it stores or names, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Cell(_, _, Op::Set(bytes) | Op::Append(bytes)) => bytes.len(),
+            Self::Cell(_, _, Op::Clear) | Self::Entry(_, _, SubOp::Clear) => 0,
+            Self::Entry(_, _, SubOp::Put(key, value) | SubOp::Append(key, value) | SubOp::RemoveRange(key, value)) => {
+                key.len().saturating_add(value.len())
+            }
+            Self::Entry(_, _, SubOp::Remove(key)) => key.len(),
+            Self::Timer(op) => op.tag.len(),
+        }
+    }
+}
+
 /// Hands out the changes in a frame in the order in which they stand.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! Output frames into rows of batches.
 
 use super::{FrameError, INHERIT, LAYOUT, NONE, Sections, bad, cut, range, section, u32_at};
+use crate::store::{CODE_BYTES, MESSAGE_BYTES};
 use thalweg_core::batch::{Row, Span};
 use thalweg_core::coder::read_varint;
 use thalweg_core::id::key_hash;
@@ -171,6 +172,18 @@ impl<'a> OutputFrame<'a> {
         self.arena
     }
 
+    /// Bytes of all keys and values together. It is more than the arena's if rows share their bytes: what is made of them later does
+    /// not.
+    #[must_use]
+    pub fn logical_bytes(&self) -> usize {
+        let length = |pair: &[u8; 8]| {
+            let (start, end) = range(*pair);
+            end.saturating_sub(start) as usize
+        };
+        let columns = [self.key, self.value].into_iter().flatten();
+        columns.flatten().fold(0, |all: usize, pair| all.saturating_add(length(pair)))
+    }
+
     /// Whether it changes state or timers.
     #[must_use]
     pub fn has_changes(&self) -> bool {
@@ -291,6 +304,10 @@ impl<'a> OutputFrame<'a> {
         let Some((ranges, bytes)) = self.window_sets.map(|payload| table::<8>(payload, NAME)).transpose()? else {
             return Ok(Vec::new());
         };
+        let lengths = ranges.iter().map(|pair| range(*pair)).map(|(start, end)| end.saturating_sub(start) as usize);
+        if lengths.fold(0, usize::saturating_add) > bytes.len() {
+            return Err(bad(NAME, "sets overlap"));
+        }
         let set = |range: &[u8; 8]| {
             let mut rest = cut(bytes, *range).ok_or(bad(NAME, "a range lies outside of its bytes"))?;
             let mut set = WindowSet::new();
@@ -335,7 +352,8 @@ impl<'a> OutputFrame<'a> {
         let row_of = |entry: &[u8; 24]| {
             let row = u32_at(entry, 0).filter(|row| (*row as usize) < shape.sources.len());
             let row = row.ok_or(bad(NAME, "names a row that is not in the input"))?;
-            let (code, message) = (text(entry, 8, texts, NAME)?, text(entry, 16, texts, NAME)?);
+            let (code, message) = (cell(entry, 8, texts, NAME)?, cell(entry, 16, texts, NAME)?);
+            let (code, message) = (short(code, CODE_BYTES, NAME)?, short(message, MESSAGE_BYTES, NAME)?);
             Ok(FailedRow { row, code: code.to_owned(), message: message.to_owned() })
         };
         if entries.len() > shape.sources.len() {
@@ -357,10 +375,11 @@ impl<'a> OutputFrame<'a> {
             return Err(bad(NAME, "lists more than 1,000 metrics"));
         }
         let delta = |entry: &[u8; 48]| {
-            let name = text(entry, 8, names, NAME)?;
+            let name = cell(entry, 8, names, NAME)?;
             if name.is_empty() || name.len() > METRIC_NAME_MAX {
                 return Err(bad(NAME, "a name is empty or longer than 256 bytes"));
             }
+            let name = short(name, METRIC_NAME_MAX, NAME)?;
             let value =
                 |i: usize| entry.get(16 + i * 8..).and_then(|b| b.first_chunk()).map_or(0, |b| i64::from_le_bytes(*b));
             let name = name.to_owned();
@@ -433,10 +452,24 @@ fn table<'a, const N: usize>(payload: &'a [u8], name: &'static str) -> Result<(&
     Ok((entries.as_chunks().0, bytes))
 }
 
-fn text<'a>(entry: &[u8], at: usize, bytes: &'a [u8], name: &'static str) -> Result<&'a str, FrameError> {
+/// The bytes of a range in an entry.
+fn cell<'a>(entry: &[u8], at: usize, bytes: &'a [u8], name: &'static str) -> Result<&'a [u8], FrameError> {
     let pair = entry.get(at..).and_then(|rest| rest.first_chunk());
-    let taken = pair.and_then(|pair| cut(bytes, *pair)).ok_or(bad(name, "a range lies outside of its bytes"))?;
-    std::str::from_utf8(taken).map_err(|_| bad(name, "a text is not UTF-8"))
+    pair.and_then(|pair| cut(bytes, *pair)).ok_or(bad(name, "a range lies outside of its bytes"))
+}
+
+/// The first bytes of a text. Entries may share their bytes, so that a long text would cost its length for every one of them.
+fn short<'a>(bytes: &'a [u8], most: usize, name: &'static str) -> Result<&'a str, FrameError> {
+    let kept = bytes.get(..most).unwrap_or(bytes);
+    match std::str::from_utf8(kept) {
+        Ok(text) => Ok(text),
+        // cut in the middle of a character
+        Err(e) if e.error_len().is_none() && kept.len() < bytes.len() => {
+            let whole = kept.get(..e.valid_up_to()).unwrap_or_default();
+            std::str::from_utf8(whole).map_err(|_| bad(name, "a text is not UTF-8"))
+        }
+        Err(_) => Err(bad(name, "a text is not UTF-8")),
+    }
 }
 
 #[cfg(test)]

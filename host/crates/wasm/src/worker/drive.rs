@@ -45,7 +45,7 @@ fn attempts(calls: &mut impl Calls, part: &Range<usize>, retries: u32) -> Result
     let mut result = calls.attempt(part.clone());
     for _ in 0..retries {
         match &result {
-            Err(error) if error.domain() == Domain::Guest => result = calls.attempt(part.clone()),
+            Err(error) if error.domain() == Domain::Guest && !error.repeats() => result = calls.attempt(part.clone()),
             _ => break,
         }
     }

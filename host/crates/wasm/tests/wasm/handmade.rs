@@ -1,10 +1,8 @@
 //! Components written in WebAssembly text, to say to the host what no SDK would.
 
-use crate::support::{engine, root};
-use std::fs;
+use crate::support::engine;
+use crate::world::component;
 use thalweg_wasm::{Component, Error, Grants};
-use wit_component::{StringEncoding, embed_component_metadata};
-use wit_parser::{Resolve, WorldId};
 
 /// Where the description stands in the memory of a hand-made guest.
 pub const DESCRIPTION_AT: usize = 1024;
@@ -90,41 +88,13 @@ impl Guest {
             description = escape(self.description.as_bytes()),
             frame = escape(&self.frame),
         );
-        let mut module = wat::parse_str(text).expect("a module");
-        let mut resolve = Resolve::default();
-        let (package, _) = resolve.push_dir(root().join("wit")).expect("the contract");
-        let world = match self.wasi {
-            None => resolve.select_world(&[package], Some("full")).expect("the world"),
-            Some(version) => world_with_wasi(&mut resolve, version),
-        };
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("a module with its world");
-        thalweg_wasm::componentize(&module).expect("a component")
+        component(&text, self.wasi.unwrap_or("0.2.0")).expect("a component")
     }
 
     /// The component, loaded.
     pub fn load(&self) -> Result<Component, Error> {
         Component::from_bytes(engine(), "handmade", &self.build(), None)
     }
-}
-
-/// The world of the contract with what the host serves of WASI, both in another version, and with something that it does not serve.
-fn world_with_wasi(resolve: &mut Resolve, version: &str) -> WorldId {
-    let (from, to) = (root().join("host/crates/wasm/wasi"), tempfile::tempdir().expect("a directory"));
-    fs::create_dir(to.path().join("deps")).expect("a directory");
-    for file in ["world", "deps/cli", "deps/clocks", "deps/filesystem", "deps/io", "deps/random", "deps/sockets"] {
-        let text = fs::read_to_string(from.join(file).with_extension("wit")).expect("a file");
-        let text = text.replace("@0.2.0", &format!("@{version}"));
-        fs::write(to.path().join(file).with_extension("wit"), text).expect("a file");
-    }
-    resolve.push_dir(to.path()).expect("WASI");
-    let http = format!("package wasi:http@{version}; interface outgoing-handler {{ handle: func() -> u64; }}");
-    resolve.push_str("http.wit", &http).expect("a package");
-    let both = format!(
-        "package test:both; world both {{ include thalweg:udf/full@0.10.0; include thalweg:wasi/served;
-            import wasi:http/outgoing-handler@{version}; }}"
-    );
-    let package = resolve.push_str("both.wit", &both).expect("a package");
-    resolve.select_world(&[package], Some("both")).expect("the world")
 }
 
 /// Two numbers as they stand in a section.

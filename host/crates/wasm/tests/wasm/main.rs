@@ -4,10 +4,13 @@
 mod cache;
 mod components;
 mod conformance;
+mod evil;
 mod golden;
 mod guests;
 mod handmade;
 mod hostile;
 mod kinds;
+mod poison;
 mod support;
 mod wasi;
+mod world;

@@ -1,0 +1,7 @@
+;; Says that its frame has four thousand million rows.
+(data (i32.const 16384)
+  (i32 1 8  1 -1)         ;; HEADER: layout 1, rows
+  (i32 8 8  0 0)          ;; VALUE: from 0 to 0
+  (i32 9 0)               ;; ARENA
+)
+(global $frame_bytes i32 (i32.const 40))

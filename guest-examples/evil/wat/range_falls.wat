@@ -1,0 +1,7 @@
+;; Has a value that ends before it begins.
+(data (i32.const 16384)
+  (i32 1 8  1 1)          ;; HEADER: layout 1, one row
+  (i32 8 8  8 0)          ;; VALUE: from 8 to 0
+  (i32 9 8  0 0)          ;; ARENA: 8 bytes
+)
+(global $frame_bytes i32 (i32.const 48))

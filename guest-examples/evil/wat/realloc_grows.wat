@@ -1,0 +1,2 @@
+;; Asks for memory without end when the host asks for room.
+(func $realloc (param i32 i32 i32 i32) (result i32) (loop (br_if 0 (i32.ne (memory.grow (i32.const 100)) (i32.const -1)))) unreachable)

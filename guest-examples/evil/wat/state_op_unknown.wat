@@ -1,0 +1,6 @@
+;; Makes a change of state that does not exist.
+(data (i32.const 16384)
+  (i32 1 8  1 0)          ;; HEADER: layout 1, no rows
+  (i32 20 24  0 1  0 9  0 0)  ;; CELL_OPS: slot 0, group 0, operation 9
+)
+(global $frame_bytes i32 (i32.const 48))

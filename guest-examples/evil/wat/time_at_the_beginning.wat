@@ -1,0 +1,8 @@
+;; Gives a row a time before the beginning of time.
+(data (i32.const 16384)
+  (i32 1 8  1 1)          ;; HEADER: layout 1, one row
+  (i32 4 8  1 0x80000000)  ;; TIME: the smallest number but one
+  (i32 8 8  0 0)          ;; VALUE: from 0 to 0
+  (i32 9 0)               ;; ARENA
+)
+(global $frame_bytes i32 (i32.const 56))

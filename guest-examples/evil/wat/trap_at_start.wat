@@ -1,0 +1,3 @@
+;; Falls while it is instantiated.
+(func $init unreachable)
+(start $init)
