@@ -1,112 +1,26 @@
-//! The DoFns of the conformance guest as a component: the scripts that its own tests run by the test kit give the same here.
+//! The DoFns of the conformance guests as components: the scripts that the tests of the Rust guest run by the test kit give the same
+//! here, in every language.
 
-use crate::support::{engine, guest};
+use crate::stage::Stage;
+use crate::support::in_every_language;
 use bytes::Bytes;
 use conformance::ledger::SCRIPT;
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use thalweg_core::batch::{Batch, BatchBuilder, Pane};
+use thalweg_core::batch::{BatchBuilder, Pane};
 use thalweg_core::coder::Coder as CoreCoder;
-use thalweg_core::error::Error as CoreError;
-use thalweg_core::id::{BundleId, CacheToken, StageId, StateId, key_hash};
-use thalweg_core::port::store::NullStore;
-use thalweg_core::port::worker::{
-    BundleResult, BundleStart, Command, DueTimer, Event, Group, Input, Item, TimerSet, Worker,
-};
-use thalweg_core::state::{CellValue, SideView, SideWindow, StateView};
-use thalweg_core::time::{EventTime, ProcessingTime};
+use thalweg_core::id::{StateId, key_hash};
+use thalweg_core::port::worker::{DueTimer, Group, Input, Item, TimerSet};
+use thalweg_core::state::{SideView, SideWindow};
+use thalweg_core::time::EventTime;
 use thalweg_core::window::{Window, WindowFn};
 use thalweg_wasm::describe::Access;
-use thalweg_wasm::{
-    Binding, Callee, Component, Failures, Limits, Pool, Side, StagePlan, Step, Table, Target, Task, WasmWorker,
-};
+use thalweg_wasm::{Binding, Failures, Side, Table, Target};
 
 type Fallible = Result<(), Box<dyn std::error::Error>>;
 
-/// A bundle of one stage, and the state that is kept from one to the next.
-struct Stage {
-    worker: WasmWorker,
-    cells: BTreeMap<(Bytes, StateId, Bytes), Option<CellValue>>,
-    sides: Vec<Arc<SideView>>,
-    bundles: u64,
-}
-
-/// What a bundle gave: texts per output, and its result.
-struct Ran {
-    outputs: Vec<(u32, Batch)>,
-    result: BundleResult,
-}
-
-impl Ran {
-    /// Key, value and time of the rows of an output; a string behind its length is shown without it.
-    fn rows(&self, output: u32) -> Vec<(String, String, i64)> {
-        let batches = self.outputs.iter().filter(|(o, _)| *o == output);
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        batches
-            .flat_map(|(_, batch)| {
-                let row = |row| (text(batch.key(row)), text(batch.value(row)), row.time.0);
-                batch.rows().iter().map(row).collect::<Vec<_>>()
-            })
-            .collect()
-    }
-}
-
-impl Stage {
-    fn of(function: &str, binding: Binding<'_>, dead_letters: bool) -> Result<Self, thalweg_wasm::Error> {
-        let component = Component::load(engine(), &guest("conformance"), None)?;
-        let pool = Pool::new(&component, function, "T", "", Limits::default())?;
-        let failures = if dead_letters { Failures::DeadLetter(vec![Target::Output(1)]) } else { Failures::FailBundle };
-        let outputs = vec![vec![Target::Output(0)]];
-        let step = Step::new("T", Callee::Wasm(pool), Task::Process, binding, outputs, failures)?;
-        let worker = WasmWorker::new([(StageId(0), StagePlan::new(vec![step])?)]);
-        Ok(Self { worker, cells: BTreeMap::new(), sides: Vec::new(), bundles: 0 })
-    }
-
-    fn run(&mut self, input: Input) -> Result<Ran, CoreError> {
-        self.bundles += 1;
-        let bundle = BundleId(self.bundles);
-        let groups: Arc<[Group]> =
-            if let Input::Keyed { groups, .. } = &input { Arc::clone(groups) } else { [].into() };
-        let mut state =
-            StateView::new(bundle, Arc::clone(&groups), vec![None; groups.len()], Arc::new(NullStore::default()));
-        for ((key, id, sub), value) in &self.cells {
-            if let Some(group) = groups.iter().position(|group| group.key == key) {
-                state.put(group as u32, *id, sub, value.clone())?;
-            }
-        }
-        let start = BundleStart {
-            bundle,
-            stage: StageId(0),
-            input,
-            state,
-            sides: self.sides.clone(),
-            cache_token: CacheToken(0),
-            watermark: EventTime::MIN,
-            now: ProcessingTime(7),
-            truncate: false,
-        };
-        self.worker.submit(Command::Start(Box::new(start)))?;
-        let (mut events, mut outputs) = (Vec::new(), Vec::new());
-        self.worker.poll(&mut events);
-        for event in events {
-            match event {
-                Event::Output { output, batch, .. } => outputs.push((output, batch)),
-                Event::Failed { error, .. } => return Err(error),
-                Event::Done { result, .. } => {
-                    for (group, delta) in groups.iter().zip(&result.state.groups) {
-                        let changes = delta.changes.iter();
-                        let cell = |c: &thalweg_core::state::CellChange| {
-                            ((group.key.clone(), c.id, c.sub.clone()), c.value.clone())
-                        };
-                        self.cells.extend(changes.map(cell));
-                    }
-                    return Ok(Ran { outputs, result: *result });
-                }
-                _ => {}
-            }
-        }
-        Err(CoreError::internal("TEST", "the bundle is not done"))
-    }
+fn stage(guest: &str, function: &str, binding: Binding<'_>, dead_letters: bool) -> Result<Stage, thalweg_wasm::Error> {
+    let failures = if dead_letters { Failures::DeadLetter(vec![Target::Output(1)]) } else { Failures::FailBundle };
+    Stage::of(guest, function, "", binding, failures)
 }
 
 fn window() -> Window {
@@ -127,43 +41,47 @@ fn elements(rows: &[(&str, &str)]) -> Input {
     Input::Keyed { groups: groups.into(), batches: vec![builder.finish()], items }
 }
 
-fn ledger(dead_letters: bool) -> Result<Stage, thalweg_wasm::Error> {
+fn ledger(guest: &str, dead_letters: bool) -> Result<Stage, thalweg_wasm::Error> {
     let names = ["value", "sum", "bag", "map", "set", "multi", "list"];
     let states: Vec<_> = names.iter().zip(1..).map(|(name, id)| (*name, StateId(id))).collect();
-    Stage::of("ledger", Binding { states: &states, ..Binding::default() }, dead_letters)
+    stage(guest, "ledger", Binding { states: &states, ..Binding::default() }, dead_letters)
 }
 
 #[test]
 fn every_kind_of_state_gives_what_the_test_kit_gives_in_one_frame_and_in_many() -> Fallible {
-    for together in [true, false] {
-        let mut stage = ledger(true)?;
-        for (batch, expected) in SCRIPT {
-            let (mut answers, mut failed) = (Vec::new(), 0);
-            for part in batch.chunks(if together { batch.len() } else { 1 }) {
-                let ran = stage.run(elements(part))?;
-                answers.extend(ran.rows(0).into_iter().map(|(_, answer, _)| answer));
-                failed += ran.rows(1).len();
+    in_every_language("conformance", |guest| {
+        for together in [true, false] {
+            let mut stage = ledger(guest, true)?;
+            for (batch, expected) in SCRIPT {
+                let (mut answers, mut failed) = (Vec::new(), 0);
+                for part in batch.chunks(if together { batch.len() } else { 1 }) {
+                    let ran = stage.run(elements(part))?;
+                    answers.extend(ran.rows(0).into_iter().map(|(_, answer, _)| answer));
+                    failed += ran.rows(1).len();
+                }
+                assert_eq!(answers, *expected, "together: {together}");
+                assert_eq!(failed, batch.iter().filter(|(_, commands)| commands.contains("fail ")).count());
             }
-            assert_eq!(answers, *expected, "together: {together}");
-            assert_eq!(failed, batch.iter().filter(|(_, commands)| commands.contains("fail ")).count());
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[test]
 fn a_failed_element_without_a_place_for_it_fails_the_bundle() -> Fallible {
-    let error = ledger(false)?.run(elements(&[("a", "value.set x"), ("a", "fail value.set y")])).err();
-    assert_eq!(error.map(|e| e.code), Some("WASM_ROW_FAILED"));
-    Ok(())
+    in_every_language("conformance", |guest| {
+        let error = ledger(guest, false)?.run(elements(&[("a", "value.set x"), ("a", "fail value.set y")])).err();
+        assert_eq!(error.map(|e| e.code), Some("WASM_ROW_FAILED"));
+        Ok(())
+    })
 }
 
 /// The families as a pipeline declares them: in another order than the function.
 const FAMILIES: [Option<&str>; 3] = [None, Some("clock"), Some("event")];
 
-fn timers() -> Result<Stage, thalweg_wasm::Error> {
+fn timers(guest: &str) -> Result<Stage, thalweg_wasm::Error> {
     let binding = Binding { states: &[("seen", StateId(1))], timers: &FAMILIES, ..Binding::default() };
-    Stage::of("timers", binding, true)
+    stage(guest, "timers", binding, true)
 }
 
 fn due(family: u32, tag: &str, fire: i64, hold: i64) -> Input {
@@ -176,51 +94,60 @@ fn due(family: u32, tag: &str, fire: i64, hold: i64) -> Input {
 
 #[test]
 fn timers_are_set_and_cleared_by_family_tag_and_clock() -> Fallible {
-    let commands =
-        ["event 300", "event 100 x", "event 200 y 50", "clear x", "fail", "processing 9"].map(|command| ("k", command));
-    let ran = timers()?.run(elements(&commands))?;
-    let set = |fire, hold| Some(TimerSet { fire, hold: EventTime(hold), pane: Pane::NO_FIRING });
-    let updates: Vec<_> =
-        ran.result.timers.iter().map(|t| (t.family, String::from_utf8_lossy(&t.tag).into_owned(), t.set)).collect();
-    let expected = [
-        (2, String::new(), set(300, 300)),
-        (2, "x".to_owned(), set(100, 100)),
-        (2, "y".to_owned(), set(200, 50)),
-        (2, "x".to_owned(), None),
-        (1, String::new(), set(9, 10)),
-    ];
-    assert_eq!(updates, expected);
-    assert_eq!(ran.rows(1).len(), 1, "the row that failed set no timer");
-    Ok(())
+    in_every_language("conformance", |guest| {
+        let commands = ["event 300", "event 100 x", "event 200 y 50", "clear x", "fail", "processing 9"]
+            .map(|command| ("k", command));
+        let ran = timers(guest)?.run(elements(&commands))?;
+        let set = |fire, hold| Some(TimerSet { fire, hold: EventTime(hold), pane: Pane::NO_FIRING });
+        let updates: Vec<_> =
+            ran.result.timers.iter().map(|t| (t.family, String::from_utf8_lossy(&t.tag).into_owned(), t.set)).collect();
+        let expected = [
+            (2, String::new(), set(300, 300)),
+            (2, "x".to_owned(), set(100, 100)),
+            (2, "y".to_owned(), set(200, 50)),
+            (2, "x".to_owned(), None),
+            (1, String::new(), set(9, 10)),
+        ];
+        assert_eq!(updates, expected);
+        assert_eq!(ran.rows(1).len(), 1, "the row that failed set no timer");
+        Ok(())
+    })
 }
 
 #[test]
 fn timers_fire_with_their_tag_time_and_state_and_windows_end() -> Fallible {
-    let mut stage = timers()?;
-    stage.run(elements(&[("k", "event 100 x"), ("k", "processing 9")]))?;
-    let ran = stage.run(due(2, "x", 100, 50))?;
-    assert_eq!(ran.rows(0), [("k".to_owned(), "event \"x\" at 100 time 50 seen 2".to_owned(), 50)]);
-    let ran = stage.run(due(1, "", 9, 10))?;
-    assert_eq!(ran.rows(0)[0].1, "clock \"\" at 9 time 10 seen 2");
-    let ran = stage.run(due(2, "again", 100, 100))?;
-    assert_eq!(ran.result.timers[0].set.map(|set| set.fire), Some(600), "a timer sets one");
-    let ran = stage.run(due(0, "", 4999, 4999))?;
-    assert_eq!(ran.rows(0), [("k".to_owned(), "over seen 2".to_owned(), 4999)]);
-    Ok(())
+    in_every_language("conformance", |guest| {
+        let mut stage = timers(guest)?;
+        stage.run(elements(&[("k", "event 100 x"), ("k", "processing 9")]))?;
+        let ran = stage.run(due(2, "x", 100, 50))?;
+        assert_eq!(ran.rows(0), [("k".to_owned(), "event \"x\" at 100 time 50 seen 2".to_owned(), 50)]);
+        let ran = stage.run(due(1, "", 9, 10))?;
+        assert_eq!(ran.rows(0)[0].1, "clock \"\" at 9 time 10 seen 2");
+        let ran = stage.run(due(2, "again", 100, 100))?;
+        assert_eq!(ran.result.timers[0].set.map(|set| set.fire), Some(600), "a timer sets one");
+        let ran = stage.run(due(0, "", 4999, 4999))?;
+        assert_eq!(ran.rows(0), [("k".to_owned(), "over seen 2".to_owned(), 4999)]);
+        Ok(())
+    })
 }
 
 #[test]
 fn what_a_bundle_gathers_leaves_at_its_end_in_the_window_it_names() -> Fallible {
-    let mut stage = Stage::of("buffer", Binding::default(), false)?;
-    for _ in 0..2 {
-        let mut builder = BatchBuilder::new();
-        (1..=3).for_each(|n| builder.push(&[], &[n], EventTime(0), &[Window::Global]));
-        let ran = stage.run(Input::Elements { batches: vec![(0, builder.finish())] })?;
-        let [(0, batch)] = ran.outputs.as_slice() else { return Err("one output".into()) };
-        let row = &batch.rows()[0];
-        assert_eq!((batch.value(row), row.time, batch.windows(row)), (&[6][..], EventTime(5), &[Window::Global][..]));
-    }
-    Ok(())
+    in_every_language("conformance", |guest| {
+        let mut stage = stage(guest, "buffer", Binding::default(), false)?;
+        for _ in 0..2 {
+            let mut builder = BatchBuilder::new();
+            (1..=3).for_each(|n| builder.push(&[], &[n], EventTime(0), &[Window::Global]));
+            let ran = stage.run(Input::Elements { batches: vec![(0, builder.finish())] })?;
+            let [(0, batch)] = ran.outputs.as_slice() else { return Err("one output".into()) };
+            let row = &batch.rows()[0];
+            assert_eq!(
+                (batch.value(row), row.time, batch.windows(row)),
+                (&[6][..], EventTime(5), &[Window::Global][..])
+            );
+        }
+        Ok(())
+    })
 }
 
 #[derive(Debug)]
@@ -245,29 +172,32 @@ fn side(values: Vec<u8>, by_key: &[(&'static str, &[u8])]) -> Arc<SideView> {
 
 #[test]
 fn side_inputs_and_tables_are_read_in_pages_and_before_the_call() -> Fallible {
-    let text = Arc::new(CoreCoder::StringUtf8);
-    let pairs = CoreCoder::Kv(Arc::clone(&text), text);
-    let sides = [(Access::Iterable, CoreCoder::VarInt), (Access::Multimap, pairs)];
-    let sides = sides.map(|(access, coder)| Side { access, coder, window_fn: WindowFn::Global }).into();
-    let tables: Vec<Arc<dyn Table>> = vec![Arc::new(Fixed(&[(b"a", b"A")])), Arc::new(Fixed(&[(b"z", &[26])]))];
-    let mut stage = Stage::of("lookups", Binding { sides, tables, ..Binding::default() }, false)?;
-    // 60,000 numbers are more than a page
-    stage.sides = vec![side(vec![1; 60_000], &[]), side(Vec::new(), &[("a", b"\x03Ann\x03Ada"), ("b", b"\x03Bea")])];
-    let mut builder = BatchBuilder::new();
-    for (key, value) in [("a", "z"), ("c", "y")] {
-        builder.push(key.as_bytes(), value.as_bytes(), EventTime(0), &[Window::Global]);
-    }
-    // once for each window
-    let early = Window::Interval { start: EventTime(0), end: EventTime(10) };
-    builder.push(b"b", b"y", EventTime(0), &[early, window()]);
-    let ran = stage.run(Input::Elements { batches: vec![(0, builder.finish())] })?;
-    let found: Vec<_> = ran.rows(0).into_iter().map(|(_, text, _)| text).collect();
-    let expected = [
-        "a: sum 60000, names Ann+Ada of 2, own A, other Some(26)",
-        "c: sum 60000, names  of 2, own none, other None",
-        "b: sum 60000, names Bea of 2, own none, other None",
-        "b: sum 60000, names Bea of 2, own none, other None",
-    ];
-    assert_eq!(found, expected);
-    Ok(())
+    in_every_language("conformance", |guest| {
+        let text = Arc::new(CoreCoder::StringUtf8);
+        let pairs = CoreCoder::Kv(Arc::clone(&text), text);
+        let sides = [(Access::Iterable, CoreCoder::VarInt), (Access::Multimap, pairs)];
+        let sides = sides.map(|(access, coder)| Side { access, coder, window_fn: WindowFn::Global }).into();
+        let tables: Vec<Arc<dyn Table>> = vec![Arc::new(Fixed(&[(b"a", b"A")])), Arc::new(Fixed(&[(b"z", &[26])]))];
+        let mut stage = stage(guest, "lookups", Binding { sides, tables, ..Binding::default() }, false)?;
+        // 60,000 numbers are more than a page
+        stage.sides =
+            vec![side(vec![1; 60_000], &[]), side(Vec::new(), &[("a", b"\x03Ann\x03Ada"), ("b", b"\x03Bea")])];
+        let mut builder = BatchBuilder::new();
+        for (key, value) in [("a", "z"), ("c", "y")] {
+            builder.push(key.as_bytes(), value.as_bytes(), EventTime(0), &[Window::Global]);
+        }
+        // once for each window
+        let early = Window::Interval { start: EventTime(0), end: EventTime(10) };
+        builder.push(b"b", b"y", EventTime(0), &[early, window()]);
+        let ran = stage.run(Input::Elements { batches: vec![(0, builder.finish())] })?;
+        let found: Vec<_> = ran.rows(0).into_iter().map(|(_, text, _)| text).collect();
+        let expected = [
+            "a: sum 60000, names Ann+Ada of 2, own A, other Some(26)",
+            "c: sum 60000, names  of 2, own none, other None",
+            "b: sum 60000, names Bea of 2, own none, other None",
+            "b: sum 60000, names Bea of 2, own none, other None",
+        ];
+        assert_eq!(found, expected);
+        Ok(())
+    })
 }

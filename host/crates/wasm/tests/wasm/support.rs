@@ -1,9 +1,10 @@
 //! Builds the Rust guests of the repository once per test program, and gives their components; bundles for them.
 
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::{env, fs};
 use thalweg_core::batch::{Batch, BatchBuilder};
 use thalweg_core::id::{BundleId, CacheToken, StageId, key_hash};
@@ -11,7 +12,10 @@ use thalweg_core::port::worker::{BundleStart, Group, Input, Item};
 use thalweg_core::state::StateView;
 use thalweg_core::time::{EventTime, ProcessingTime};
 use thalweg_core::window::Window;
-use thalweg_wasm::{Engine, EngineLimits};
+use thalweg_wasm::{Component, Engine, EngineLimits};
+
+/// The languages whose guests pass the same tests, by the endings of their components' names.
+const LANGUAGES: [&str; 1] = [""];
 
 /// The root of the repository.
 pub fn root() -> PathBuf {
@@ -22,6 +26,27 @@ pub fn root() -> PathBuf {
 pub fn guest(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(build).join(format!("{name}.wasm"))
+}
+
+/// Runs a test over a guest in every language: over `examples` and `examples_go` of `examples`.
+pub fn in_every_language<E>(guest: &str, test: impl Fn(&str) -> Result<(), E>) -> Result<(), E> {
+    LANGUAGES.iter().try_for_each(|language| {
+        let guest = format!("{guest}{language}");
+        println!("{guest}"); // the last one is the one that failed
+        test(&guest)
+    })
+}
+
+/// A guest, loaded once per test program.
+pub fn component(name: &str) -> Component {
+    static LOADED: Mutex<BTreeMap<String, Component>> = Mutex::new(BTreeMap::new());
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    let load = || {
+        let path = guest(name);
+        assert!(path.exists(), "{} is missing: run scripts/build-guests.sh, which says what it needs", path.display());
+        Component::load(engine(), &path, None).expect("a component")
+    };
+    loaded.entry(name.to_owned()).or_insert_with(load).clone()
 }
 
 fn build() -> PathBuf {
