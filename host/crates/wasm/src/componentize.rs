@@ -1,14 +1,99 @@
 //! From the core module that a language's compiler makes to a component: the last step of `thalweg udf build`, so that a
 //! user needs no tool beside this binary.
+//!
+//! A module of the Rust SDK carries the description of its world. One without (Go, C) is given the world `full`; of that a component
+//! imports only what the module does. A module that asks for WASI preview1 is linked with an adapter of our own, which leaves the
+//! component for the log alone: wasmtime's stock one traps when Go's collector runs while an argument is allocated.
 
 use crate::error::{Error, Result};
-use wit_component::ComponentEncoder;
+use std::fmt::Display;
+use wasmparser::{Parser, Payload};
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
 
-/// Makes a component of a core module that carries the description of its world, as the SDKs embed it.
+/// The contract.
+const CONTRACT: [&str; 4] = [
+    include_str!("../../../../wit/types.wit"),
+    include_str!("../../../../wit/imports.wit"),
+    include_str!("../../../../wit/guest.wit"),
+    include_str!("../../../../wit/world.wit"),
+];
+
+/// What modules call the interface of WASI preview1.
+const PREVIEW1: &str = "wasi_snapshot_preview1";
+/// The adapter in text form, and its world.
+const ADAPTER: &str = include_str!("componentize/preview1.wat");
+const ADAPTER_WORLD: &str = "package thalweg:adapter; world preview1 { import thalweg:udf/log@0.10.0; }";
+
+/// Makes a component of a core module.
 ///
 /// # Errors
-/// [`Error::Componentize`] if the module has no such description, or imports something that is not in its world.
+/// [`Error::Componentize`] if the module is none, imports something that is not in its world, or lacks one of its exports.
 pub fn componentize(module: &[u8]) -> Result<Vec<u8>> {
-    let encoded = ComponentEncoder::default().validate(true).module(module).and_then(|mut encoder| encoder.encode());
-    encoded.map_err(|e| Error::Componentize { why: format!("{e:#}") })
+    encode(module).map_err(|why| Error::Componentize { why })
+}
+
+fn text(error: impl Display) -> String {
+    format!("{error:#}")
+}
+
+fn encode(module: &[u8]) -> std::result::Result<Vec<u8>, String> {
+    let asks = Asks::of(module).map_err(text)?;
+    let mut module = module.to_vec();
+    if !asks.has_world {
+        embed(&mut module, None)?;
+    }
+    let mut encoder = ComponentEncoder::default().validate(true).module(&module).map_err(text)?;
+    if asks.preview1 {
+        let mut adapter = wat::parse_str(ADAPTER).map_err(text)?;
+        embed(&mut adapter, Some(ADAPTER_WORLD))?;
+        encoder = encoder.adapter(PREVIEW1, &adapter).map_err(text)?;
+    }
+    encoder.encode().map_err(text)
+}
+
+/// What a module says of the component that it is to be.
+#[derive(Default)]
+struct Asks {
+    /// It carries the description of its world.
+    has_world: bool,
+    /// It imports from WASI preview1.
+    preview1: bool,
+}
+
+impl Asks {
+    fn of(module: &[u8]) -> wasmparser::Result<Self> {
+        let mut asks = Self::default();
+        for payload in Parser::new(0).parse_all(module) {
+            match payload? {
+                Payload::CustomSection(section) => asks.has_world |= section.name().starts_with("component-type"),
+                Payload::ImportSection(section) => {
+                    for import in section.into_imports() {
+                        asks.preview1 |= import?.module == PREVIEW1;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(asks)
+    }
+}
+
+/// Writes the description of a world into a module: of `full`, or of the only world of a package.
+fn embed(module: &mut Vec<u8>, package: Option<&str>) -> std::result::Result<(), String> {
+    let mut resolve = Resolve::default();
+    let contract = resolve.push_source("udf.wit", &contract()).map_err(text)?;
+    let (package, world) = match package {
+        Some(package) => (resolve.push_source("adapter.wit", package).map_err(text)?, None),
+        None => (contract, Some("full")),
+    };
+    let world = resolve.select_world(&[package], world).map_err(text)?;
+    embed_component_metadata(module, &resolve, world, StringEncoding::UTF8).map_err(text)
+}
+
+/// The files of the contract as one: its package is named once.
+fn contract() -> String {
+    let without_package = |file: &&str| file.split_once('\n').map_or(String::new(), |(_, rest)| rest.to_owned());
+    let [first, rest @ ..] = &CONTRACT;
+    std::iter::once((*first).to_owned()).chain(rest.iter().map(without_package)).collect()
 }

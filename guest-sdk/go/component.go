@@ -1,0 +1,5 @@
+//go:build wasip1
+
+package thalweg
+
+import _ "thalweg/internal/component" // the exports of the component

@@ -1,0 +1,3 @@
+module thalweg
+
+go 1.26
