@@ -89,7 +89,7 @@ func (c *Context) Window() Window {
 // Windows are those of the element.
 func (c *Context) Windows() []Window {
 	set, _ := c.in.WindowsOf(int(c.row))
-	return windowsOf(set)
+	return WindowsOf(set)
 }
 
 // Pane is the pane of the element as Beam encodes it.

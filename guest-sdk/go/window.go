@@ -60,8 +60,8 @@ func appendWindows(out []byte, windows []Window) []byte {
 	return out
 }
 
-// windowsOf reads an entry of a dictionary of window sets.
-func windowsOf(set []byte) (windows []Window) {
+// WindowsOf reads an entry of a dictionary of window sets.
+func WindowsOf(set []byte) (windows []Window) {
 	for len(set) >= 4 {
 		length := uint64(binary.LittleEndian.Uint32(set))
 		if set = set[4:]; length > uint64(len(set)) {

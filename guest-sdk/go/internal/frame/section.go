@@ -196,3 +196,9 @@ func (t Table) Long(i, at int) int64 { return int64(order.Uint64(t.entries[i*t.s
 func (t Table) Range(i, at int) ([]byte, bool) {
 	return slice(order.Uint64(t.entries[i*t.size+at:]), t.bytes)
 }
+
+// NumberAt gives a number of a column.
+func NumberAt(payload []byte, i int) uint32 {
+	found, _ := column(payload).number(i)
+	return found
+}
