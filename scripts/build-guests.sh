@@ -18,7 +18,7 @@ modules=("$guests"/wasm32-unknown-unknown/release/*.wasm)
 left_out=()
 if command -v go > /dev/null; then
   # without the paths of this machine; the name section stays, so that a trap names functions
-  for package in conformance examples; do
+  for package in conformance examples runtime; do
     (cd guest-examples/go && GOOS=wasip1 GOARCH=wasm go build -trimpath -buildmode=c-shared -o "$guests/go/${package}_go.wasm" "./$package")
     modules+=("$guests/go/${package}_go.wasm")
   done

@@ -54,10 +54,21 @@ check_guests() {
   cargo clippy "${manifest[@]}" --workspace --all-targets -- -D warnings
   cargo test "${manifest[@]}" --workspace
   cargo test "${manifest[@]}" -p thalweg-udf
+  check_go
+}
+
+# The SDK for Go and its guests: formatted, vetted for this machine and for Wasm, tested.
+check_go() {
+  local module unformatted
+  for module in guest-sdk/go guest-examples/go; do
+    unformatted=$(cd "$module" && gofmt -l .)
+    [ -z "$unformatted" ] || { printf 'not formatted by gofmt: %s\n' "$unformatted" >&2; return 1; }
+    (cd "$module" && go vet ./... && GOOS=wasip1 GOARCH=wasm go vet ./... && go test ./...)
+  done
 }
 
 # `timeout` runs programs, not functions: a function goes through `bash -c`.
-export -f dirty_rows beam_alone check_guests
+export -f dirty_rows beam_alone check_guests check_go
 export thalweg guests python
 
 # What tests in Rust may use.

@@ -6,6 +6,7 @@ mod components;
 mod conformance;
 mod evil;
 mod examples;
+mod go;
 mod golden;
 mod guests;
 mod handmade;

@@ -23,6 +23,7 @@ pub struct Stage {
 }
 
 /// What a bundle gave: batches with their outputs, and its result.
+#[derive(Debug)]
 pub struct Ran {
     /// The batches.
     pub outputs: Vec<(u32, Batch)>,
@@ -53,9 +54,30 @@ impl Stage {
         binding: Binding<'_>,
         failures: Failures,
     ) -> Result<Self, thalweg_wasm::Error> {
+        Self::new(guest, (function, config), Limits::default(), binding, failures)
+    }
+
+    /// The same within limits.
+    pub fn limited(
+        guest: &str,
+        function: &str,
+        limits: Limits,
+        binding: Binding<'_>,
+        failures: Failures,
+    ) -> Result<Self, thalweg_wasm::Error> {
+        Self::new(guest, (function, ""), limits, binding, failures)
+    }
+
+    fn new(
+        guest: &str,
+        (function, config): (&str, &str),
+        limits: Limits,
+        binding: Binding<'_>,
+        failures: Failures,
+    ) -> Result<Self, thalweg_wasm::Error> {
         let component = component(guest);
         let outputs = component.function(function)?.outputs.len();
-        let pool = Pool::new(&component, function, "T", config, Limits::default())?;
+        let pool = Pool::new(&component, function, "T", config, limits)?;
         let outputs = (0..outputs).map(|output| vec![Target::Output(output as u32)]).collect();
         let step = Step::new("T", Callee::Wasm(pool), Task::Process, binding, outputs, failures)?;
         let worker = WasmWorker::new([(StageId(0), StagePlan::new(vec![step])?)]);
