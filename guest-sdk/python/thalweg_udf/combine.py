@@ -145,14 +145,10 @@ class Runner:
 
     def _add(self, input: Input, rows: range, failed: list) -> Any:
         accumulator, add, decode = self._fn.create_accumulator(), self._fn.add_input, self._input.decode
-        keyed = self._input
         for row in rows:
             try:
-                if keyed.keyed:
-                    value = keyed.key.decode(input.keys[row]), keyed.value.decode(input.values[row])
-                else:
-                    value = decode(input.values[row])
-                accumulator = add(accumulator, value)
+                # a value that is a pair stands in one column, whole: the group has the key
+                accumulator = add(accumulator, decode(input.values[row]))
             except Exception as error:
                 failed.append((row, failures.of(error)))
         return accumulator

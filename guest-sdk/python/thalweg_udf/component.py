@@ -3,6 +3,7 @@ reaches them through the class ``Guest``, which ``export`` makes; the test kits 
 """
 import json
 import linecache
+import os
 import sys
 from typing import Any
 from typing import Optional
@@ -76,7 +77,7 @@ def _keep_sources() -> None:
     """Keeps the lines of the modules there are: a stack shows them, and inside the component there are no files."""
     for module in list(sys.modules.values()):
         path = getattr(module, '__file__', None) or ''
-        if path.endswith('.py') and 'site-packages' not in path and not path.startswith(sys.prefix):
+        if path.endswith('.py') and not path.startswith(os.path.dirname(os.__file__)):
             lines = linecache.getlines(path)
             if lines:
                 # an entry without a time of change is not looked for on the disk again

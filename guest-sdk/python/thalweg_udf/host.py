@@ -1,4 +1,5 @@
 """What the host does for a guest: in a component the imports of the contract. A test puts an object in their place."""
+from types import SimpleNamespace
 from typing import Any
 from typing import Optional
 
@@ -24,27 +25,20 @@ def imports() -> Any:
     except ImportError:
         return Nobody()
 
-    def page(found: Any) -> Page:
-        return found.rows, found.next
+    def pages(read: Any) -> Any:
+        def call(*args: Any) -> Page:
+            page = read(*args)
+            return page.rows, page.next
 
-    class Imports:
-        """The imports as one object."""
-        log = staticmethod(log.write)
-        emit = staticmethod(outputs.emit)
-        state_read = staticmethod(state.read)
-        state_lookup = staticmethod(state.lookup)
-        table_lookup = staticmethod(tables.lookup)
+        return call
 
-        @staticmethod
-        def state_scan(slot: int, group: int, start: bytes, end: Optional[bytes], max_bytes: int) -> Page:
-            return page(state.scan(slot, group, start, end, max_bytes))
-
-        @staticmethod
-        def side_read(index: int, windows: int, key: Optional[bytes], start: Optional[bytes], max_bytes: int) -> Page:
-            return page(side_inputs.read(index, windows, key, start, max_bytes))
-
-        @staticmethod
-        def side_keys(index: int, windows: int, start: Optional[bytes], max_bytes: int) -> Page:
-            return page(side_inputs.keys(index, windows, start, max_bytes))
-
-    return Imports()
+    return SimpleNamespace(
+        log=log.write,
+        emit=outputs.emit,
+        state_read=state.read,
+        state_lookup=state.lookup,
+        state_scan=pages(state.scan),
+        side_read=pages(side_inputs.read),
+        side_keys=pages(side_inputs.keys),
+        table_lookup=tables.lookup,
+    )

@@ -61,7 +61,8 @@ class CombineKit(_OpenKit):
         Raises:
           Failure: what the function says; or with the code ``ORDER`` if two ways disagree.
         """
-        rows = [_row(self._cls.input_coder(), element) for element in elements]
+        encode = self._cls.input_coder().encode
+        rows = [(0, 0, b'', encode(element)) for element in elements]
         whole = self._by(rows, max(len(rows), 1), False)
         for part in range(1, len(rows)):
             for turned in (False, True):

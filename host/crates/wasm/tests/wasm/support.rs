@@ -15,7 +15,7 @@ use thalweg_core::window::Window;
 use thalweg_wasm::{Component, Engine, EngineLimits};
 
 /// The languages whose guests pass the same tests, by the endings of their components' names.
-const LANGUAGES: [&str; 2] = ["", "_go"];
+const LANGUAGES: [&str; 3] = ["", "_go", "_python"];
 
 /// The root of the repository.
 pub fn root() -> PathBuf {

@@ -1,0 +1,73 @@
+"""The kinds of functions that are no DoFns, and a DoFn of grouped values."""
+from typing import Iterable
+from typing import Iterator
+
+from thalweg_udf import CombineFn
+from thalweg_udf import Failure
+from thalweg_udf import IntervalWindow
+from thalweg_udf import WindowFn
+from thalweg_udf import dofn
+from thalweg_udf import key_selector
+from thalweg_udf import merge_overlapping
+
+
+@dofn
+def total(element: tuple[str, Iterable[int]]) -> Iterator[tuple[str, int]]:
+    """Sums up the grouped values of a key."""
+    key, values = element
+    yield key, sum(values)
+
+
+class Top(CombineFn):
+    """The largest numbers, the largest first."""
+
+    def __init__(self, n: int = 3):
+        self._n = n
+
+    def create_accumulator(self) -> list[int]:
+        return []
+
+    def add_input(self, accumulator, value: int):
+        if value < 0:
+            raise Failure('NEGATIVE', f'{value} is negative')
+        accumulator.append(value)
+        return accumulator
+
+    def merge_accumulators(self, accumulators):
+        return [number for accumulator in accumulators for number in accumulator]
+
+    def compact(self, accumulator):
+        return sorted(accumulator, reverse=True)[:self._n]
+
+    def extract_output(self, accumulator) -> list[int]:
+        return self.compact(accumulator)
+
+
+class Sessions(WindowFn):
+    """Sessions: a window of ten milliseconds per element, merged where they overlap."""
+
+    def assign(self, context):
+        return [IntervalWindow(context.timestamp, context.timestamp + 10)]
+
+    def merge(self, merge_context):
+        merge_overlapping(merge_context)
+
+
+class Spans(WindowFn):
+    """Two windows per element, as long as its value says and twice that."""
+    input = tuple[str, int]
+
+    def assign(self, context):
+        _, length = context.element
+        if length <= 0:
+            raise Failure('LENGTH', 'there is no length')
+        return [IntervalWindow(context.timestamp, context.timestamp + n * length) for n in (1, 2)]
+
+
+@key_selector
+def first_word(line: str) -> str:
+    """The first word of a line."""
+    words = line.split()
+    if not words:
+        raise Failure('EMPTY', 'the line has no word')
+    return words[0]

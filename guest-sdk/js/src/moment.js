@@ -1,0 +1,81 @@
+// What is the same for a whole call: its processing time, its pseudo-random numbers, its metrics; and the row that log lines are about.
+
+import { utf8 } from './bytes.js';
+import { Column, section, words64 } from './frame.js';
+
+/** SplitMix64, the generator that all SDKs share. */
+class Numbers {
+  constructor() {
+    this.state = 0n;
+  }
+
+  seed(number) {
+    this.state = number;
+  }
+
+  /** 64 bits. */
+  next() {
+    this.state = BigInt.asUintN(64, this.state + 0x9e37_79b9_7f4a_7c15n);
+    let z = this.state;
+    z = BigInt.asUintN(64, (z ^ (z >> 30n)) * 0xbf58_476d_1ce4_e5b9n);
+    z = BigInt.asUintN(64, (z ^ (z >> 27n)) * 0x94d0_49bb_1331_11ebn);
+    return z ^ (z >> 31n);
+  }
+
+  /** At least 0 and below 1. */
+  random() {
+    return Number(this.next() >> 11n) / 2 ** 53;
+  }
+}
+
+/** The running call: a guest has one thread and runs one call at a time. */
+export const moment = {
+  /** Processing time in milliseconds since 1970. */
+  now: 0,
+  /** The row that is being processed. */
+  row: undefined,
+  numbers: new Numbers(),
+  metrics: new Map(),
+
+  begin(input) {
+    this.now = input.now;
+    this.row = undefined;
+    this.numbers.seed(input.seed);
+    this.metrics.clear();
+  },
+
+  /** Adds to a counter. Metrics count attempts: what a failed element counted stays counted. */
+  count(name, n = 1) {
+    const delta = this.metrics.get(`0${name}`);
+    if (delta) delta.values[0] += BigInt(n);
+    else this.metrics.set(`0${name}`, { kind: 0, name, values: [BigInt(n), 0n, 0n, 0n] });
+  },
+
+  /** Reports a value to a distribution: its count, sum, minimum and maximum. */
+  report(name, given) {
+    const value = BigInt(given);
+    const delta = this.metrics.get(`1${name}`);
+    if (!delta) {
+      this.metrics.set(`1${name}`, { kind: 1, name, values: [1n, value, value, value] });
+      return;
+    }
+    const [count, sum, low, high] = delta.values;
+    delta.values = [count + 1n, sum + value, value < low ? value : low, value > high ? value : high];
+  },
+
+  /** Adds the section of the metrics, if there are any, and starts again from nothing. */
+  drain(writer) {
+    if (!this.metrics.size) return;
+    const [columns, names] = [[], []];
+    let at = 0;
+    for (const { kind, name, values } of this.metrics.values()) {
+      const bytes = utf8(name);
+      const words = new Column();
+      for (const word of [kind, 0, at, (at += bytes.length)]) words.push(word);
+      columns.push(words.bytes, words64(...values));
+      names.push(bytes);
+    }
+    writer.section(section.METRICS, Uint8Array.of(names.length, names.length >> 8, 0, 0, 0, 0, 0, 0), ...columns, ...names);
+    this.metrics.clear();
+  },
+};
