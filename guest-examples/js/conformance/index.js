@@ -1,0 +1,20 @@
+// The conformance component in JavaScript: one function for everything that the guest contract has, driven by commands in its elements. It
+// gives what the Rust one of `guest-examples/conformance` gives.
+
+import { component } from 'thalweg-udf';
+import { Ledger } from './ledger.js';
+import { Lookups } from './lookups.js';
+import { Sessions, Spans, Top, firstWord, total } from './shapes.js';
+import { Buffer, Timers } from './timers.js';
+
+export const functions = component({
+  ledger: Ledger,
+  timers: Timers,
+  buffer: Buffer,
+  lookups: Lookups,
+  total,
+  top: Top,
+  sessions: Sessions,
+  spans: Spans,
+  first_word: firstWord,
+});

@@ -1,0 +1,73 @@
+// The kinds of functions that are no DoFns, and a DoFn of grouped values.
+
+import { CombineFn, Failure, IntervalWindow, WindowFn, dofn, keySelector, mergeOverlapping, t } from 'thalweg-udf';
+
+/** Sums up the grouped values of a key. */
+export const total = dofn(
+  { input: t.kv(t.string, t.list(t.integer)), outputs: { totals: t.kv(t.string, t.integer) } },
+  function* ([key, values]) {
+    yield [key, values.reduce((sum, value) => sum + value, 0)];
+  },
+);
+
+/** The largest numbers, the largest first. */
+export class Top extends CombineFn {
+  static input = t.int64;
+  static accumulator = t.list(t.int64);
+  static output = t.list(t.int64);
+
+  constructor({ n = 3 }) {
+    super();
+    this.n = n;
+  }
+
+  createAccumulator() {
+    return [];
+  }
+
+  addInput(top, number) {
+    if (number < 0n) throw new Failure('NEGATIVE', `${number} is negative`);
+    top.push(number);
+    return top;
+  }
+
+  mergeAccumulators(tops) {
+    return tops.flat();
+  }
+
+  compact(top) {
+    return top.sort((a, b) => (a > b ? -1 : a < b ? 1 : 0)).slice(0, this.n);
+  }
+
+  extractOutput(top) {
+    return this.compact(top);
+  }
+}
+
+/** Sessions: a window of ten milliseconds per element, merged where they overlap. */
+export class Sessions extends WindowFn {
+  assign(time) {
+    return [new IntervalWindow(time, time + 10)];
+  }
+
+  merge(windows) {
+    return mergeOverlapping(windows);
+  }
+}
+
+/** Two windows per element, as long as its value says and twice that. */
+export class Spans extends WindowFn {
+  static input = t.kv(t.string, t.integer);
+
+  assign(time, [, length]) {
+    if (length <= 0) throw new Failure('LENGTH', 'there is no length');
+    return [1, 2].map((n) => new IntervalWindow(time, time + n * length));
+  }
+}
+
+/** The first word of a line. */
+export const firstWord = keySelector({ input: t.string, key: t.string }, (line) => {
+  const [word] = line.trim().split(/\s+/);
+  if (!word) throw new Failure('EMPTY', 'the line has no word');
+  return word;
+});
