@@ -28,7 +28,6 @@ build:
 	@scripts/build.sh
 
 guests: build
-	@scripts/setup.sh wasm
 	@scripts/build-guests.sh
 
 demo:

@@ -17,7 +17,7 @@ for peer in rust timely; do
   cargo build -q --release --manifest-path "bench/$peer/Cargo.toml" --target-dir "$built"
 done
 scripts/build.sh
-scripts/build-guests.sh
+scripts/build-guests.sh rust
 mkdir -p out/bench
 python3 scripts/bench.py --limit "$built/release/limit" --timely "$built/release/timely_bench" --thalweg "$thalweg" \
   --data "$data" --rounds "${1:-3}" --json out/bench/runs.jsonl | tee out/bench/table.txt

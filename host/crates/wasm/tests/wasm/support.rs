@@ -12,10 +12,10 @@ use thalweg_core::port::worker::{BundleStart, Group, Input, Item};
 use thalweg_core::state::StateView;
 use thalweg_core::time::{EventTime, ProcessingTime};
 use thalweg_core::window::Window;
-use thalweg_wasm::{Component, Engine, EngineLimits};
+use thalweg_wasm::{Cache, Component, Engine, EngineLimits};
 
 /// The languages whose guests pass the same tests, by the endings of their components' names.
-const LANGUAGES: [&str; 3] = ["", "_go", "_python"];
+const LANGUAGES: [&str; 4] = ["", "_go", "_python", "_js"];
 
 /// The root of the repository.
 pub fn root() -> PathBuf {
@@ -37,14 +37,15 @@ pub fn in_every_language<E>(guest: &str, test: impl Fn(&str) -> Result<(), E>) -
     })
 }
 
-/// A guest, loaded once per test program.
+/// A guest, loaded once per test program. What it was compiled to is kept: an engine of a language takes seconds.
 pub fn component(name: &str) -> Component {
     static LOADED: Mutex<BTreeMap<String, Component>> = Mutex::new(BTreeMap::new());
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     let load = || {
         let path = guest(name);
         assert!(path.exists(), "{} is missing: run scripts/build-guests.sh, which says what it needs", path.display());
-        Component::load(engine(), &path, None).expect("a component")
+        let cache = Cache::open(&root().join("target/guests/compiled")).expect("a cache");
+        Component::load(engine(), &path, Some(&cache)).expect("a component")
     };
     loaded.entry(name.to_owned()).or_insert_with(load).clone()
 }
