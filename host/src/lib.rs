@@ -56,4 +56,5 @@ pub mod native;
 pub mod pipeline;
 pub mod row;
 pub mod runtime;
+pub mod udf;
 pub mod yaml;

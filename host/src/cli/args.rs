@@ -1,6 +1,7 @@
 //! The arguments of every command.
 
 use super::logs::LogKind;
+use super::udf_args::{DoctorArgs, UdfCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,12 +25,14 @@ pub enum Command {
     Serve(ServeArgs),
     /// Show what a pipeline file becomes, and run nothing
     Plan(PlanArgs),
-    /// Build and look at WebAssembly components
+    /// Make, build, test and look at functions in WebAssembly
     Udf {
         /// What to do.
         #[command(subcommand)]
         command: UdfCommand,
     },
+    /// Say which tools are missing to build functions, and what installs them
+    Doctor(DoctorArgs),
     /// Measure a workload of the benchmark
     Bench(BenchArgs),
 }
@@ -145,41 +148,6 @@ pub struct LogArgs {
     /// How to log
     #[arg(long, alias = "log_kind", value_name = "KIND", value_enum, default_value_t = LogKind::Text)]
     pub log_kind: LogKind,
-}
-
-/// `thalweg udf`.
-#[derive(Debug, Subcommand)]
-pub enum UdfCommand {
-    /// Compile a Rust function to a component
-    Build(BuildArgs),
-    /// Make a component of a compiled module
-    Componentize(ComponentizeArgs),
-    /// Show the functions of a component, what they take and give
-    Inspect {
-        /// The component
-        file: PathBuf,
-    },
-}
-
-/// `thalweg udf build`.
-#[derive(Debug, Args)]
-pub struct BuildArgs {
-    /// Directory of the function's crate
-    #[arg(default_value = ".")]
-    pub dir: PathBuf,
-    /// Where to put the component [default: NAME.wasm in the directory]
-    #[arg(long, short, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-}
-
-/// `thalweg udf componentize`.
-#[derive(Debug, Args)]
-pub struct ComponentizeArgs {
-    /// The module that the compiler made
-    pub module: PathBuf,
-    /// Where to put the component
-    #[arg(long, short, value_name = "FILE")]
-    pub output: PathBuf,
 }
 
 /// `thalweg bench`.

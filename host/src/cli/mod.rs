@@ -1,11 +1,13 @@
-//! The command line: `thalweg run`, `serve`, `plan`, `udf`, `bench`, and Prism's own flags.
+//! The command line: `thalweg run`, `serve`, `plan`, `udf`, `doctor`, `bench`, and Prism's own flags.
 //!
 //! In: arguments, signals. Out: output for people, errors as `error[CODE]: sentence` with what to do, and exit codes: 0 ok,
 //! 1 the job failed, 2 usage, 3 configuration, 130 interrupted. Nothing here knows how jobs work.
 
 mod args;
 mod bench;
+mod doctor;
 mod exit;
+mod inspect;
 mod logs;
 mod plan;
 mod prism;
@@ -15,12 +17,14 @@ mod serve;
 mod signals;
 mod staging;
 mod table;
+mod trial;
 mod udf;
+mod udf_args;
 
 pub use exit::print_error;
 pub use logs::{LogKind, init as init_logs};
 
-use args::{Arguments, Command, UdfCommand};
+use args::{Arguments, Command};
 use clap::Parser as _;
 use exit::Failed;
 use std::process::ExitCode;
@@ -49,10 +53,7 @@ fn command(arguments: Arguments, ignored: &[String]) -> Result<ExitCode, Failed>
         Command::Plan(plan) => plan::plan(&plan),
         Command::Serve(serve) => serve::serve(&serve, ignored),
         Command::Bench(bench) => bench::bench(&bench),
-        Command::Udf { command } => match command {
-            UdfCommand::Build(build) => udf::build(&build),
-            UdfCommand::Componentize(files) => udf::componentize(&files),
-            UdfCommand::Inspect { file } => udf::inspect(&file),
-        },
+        Command::Udf { command } => udf::udf(&command),
+        Command::Doctor(languages) => doctor::doctor(&languages),
     }
 }

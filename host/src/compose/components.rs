@@ -98,12 +98,20 @@ impl ComponentStore {
         if let Some(known) = loaded.get(path).filter(|c| *c.digest() == Digest::of(&bytes)) {
             return Ok(known.clone());
         }
+        let component = self.from_bytes(&name, &bytes)?;
+        loaded.insert(path.to_owned(), component.clone());
+        Ok(component)
+    }
+
+    /// A component that is in memory already; `name` stands in messages.
+    ///
+    /// # Errors
+    /// As for [`ComponentStore::open`].
+    pub fn from_bytes(&self, name: &str, bytes: &[u8]) -> Result<Component> {
         // a cache that cannot be used costs time, not the job
         let warn = |e: &thalweg_wasm::Error| tracing::warn!("compiled components are not kept: {e}");
         let cache = self.cache_dir.as_deref().and_then(|dir| Cache::open(dir).inspect_err(warn).ok());
-        let component = Component::from_bytes(&self.engine()?, &name, &bytes, cache.as_ref())?;
-        loaded.insert(path.to_owned(), component.clone());
-        Ok(component)
+        Ok(Component::from_bytes(&self.engine()?, name, bytes, cache.as_ref())?)
     }
 }
 

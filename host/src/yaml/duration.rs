@@ -24,7 +24,8 @@ pub fn millis(node: &Node) -> Result<i64> {
     })
 }
 
-fn parse(text: &str) -> Option<i64> {
+/// The milliseconds of a text like `90s`.
+pub fn parse(text: &str) -> Option<i64> {
     let text = text.trim();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = text.get(digits.len()..).filter(|u| !u.is_empty()).unwrap_or("s");

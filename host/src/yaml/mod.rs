@@ -38,6 +38,8 @@ mod template;
 mod tests;
 mod transforms;
 
+pub(crate) use duration::parse as duration_millis;
+
 use crate::pipeline::PipelineBuilder;
 use std::collections::BTreeMap;
 use std::path::Path;

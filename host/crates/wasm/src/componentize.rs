@@ -5,7 +5,11 @@
 //! imports only what the module does. A module that asks for WASI preview1 is linked with an adapter of our own, which leaves the
 //! component for the log alone: wasmtime's stock one traps when Go's collector runs while an argument is allocated.
 
+mod lacking;
+
 use crate::error::{Error, Result};
+use crate::world::World;
+use lacking::lacking;
 use std::fmt::Display;
 use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -30,14 +34,23 @@ const ADAPTER_WORLD: &str = "package thalweg:adapter; world preview1 { import th
 /// # Errors
 /// [`Error::Componentize`] if the module is none, imports something that is not in its world, or lacks one of its exports.
 pub fn componentize(module: &[u8]) -> Result<Vec<u8>> {
-    encode(module).map_err(|why| Error::Componentize { why })
+    componentize_in(module, World::Full)
+}
+
+/// As [`componentize`], for a world of the contract: what the module imports and `world` lacks is not imported by the
+/// component, and calling it is a trap.
+///
+/// # Errors
+/// As for [`componentize`].
+pub fn componentize_in(module: &[u8], world: World) -> Result<Vec<u8>> {
+    encode(module, world).map_err(|why| Error::Componentize { why })
 }
 
 fn text(error: impl Display) -> String {
     format!("{error:#}")
 }
 
-fn encode(module: &[u8]) -> std::result::Result<Vec<u8>, String> {
+fn encode(module: &[u8], world: World) -> std::result::Result<Vec<u8>, String> {
     let asks = Asks::of(module).map_err(text)?;
     let mut module = module.to_vec();
     if !asks.has_world {
@@ -48,6 +61,9 @@ fn encode(module: &[u8]) -> std::result::Result<Vec<u8>, String> {
         let mut adapter = wat::parse_str(ADAPTER).map_err(text)?;
         embed(&mut adapter, Some(ADAPTER_WORLD))?;
         encoder = encoder.adapter(PREVIEW1, &adapter).map_err(text)?;
+    }
+    for (import, traps) in lacking(&module, world)? {
+        encoder = encoder.adapter(&import, &traps).map_err(text)?;
     }
     encoder.encode().map_err(text)
 }

@@ -24,10 +24,11 @@ mod store;
 mod ticker;
 mod wasi;
 mod worker;
+mod world;
 
 pub use cache::{Cache, Digest};
 pub use component::Component;
-pub use componentize::componentize;
+pub use componentize::{componentize, componentize_in};
 pub use engine::Engine;
 pub use error::{Error, Result};
 pub use grant::{Allowed, Capability, Grants};
@@ -36,3 +37,4 @@ pub use native::{HostCalls, NativeFunction, Run};
 pub use pool::Pool;
 pub use side::{Side, Table};
 pub use worker::{Binding, Callee, Failures, Family, StagePlan, Step, Target, Task, WasmWorker};
+pub use world::World;
