@@ -1,6 +1,6 @@
 //! Generates `proto/src/gen/*.rs` from the `.proto` files of this folder; the tests use the same functions.
 //!
-//! In: the `.proto` files under `proto/org/`. Out: one Rust file per protobuf package, checked in, so that a user of the
+//! In: the `.proto` files under `proto/org/` and `proto/thalweg/`. Out: one Rust file per protobuf package, checked in, so that a user of the
 //! crate needs neither this program nor protoc. Run it after a change: `cargo run -p thalweg-proto --example generate`.
 
 use std::{
@@ -29,6 +29,7 @@ pub fn descriptors() -> Result<FileDescriptorSet> {
     let root = crate_dir();
     let mut files = Vec::new();
     collect(&root.join("org"), &mut files)?;
+    collect(&root.join("thalweg"), &mut files)?;
     // The order of files decides the order of types in the generated code.
     files.sort();
     let mut compiler = Compiler::new([&root])?;

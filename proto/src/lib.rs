@@ -4,6 +4,7 @@
 //! - [`fn_execution`]: the Fn API, spoken with workers: control, data, state, logging, provision.
 //! - [`job`]: submitting and watching jobs, staging and retrieving artifacts.
 //! - [`expansion`]: expanding transforms of another language.
+//! - [`deploy`]: replacing functions of running jobs, a service of ours.
 //! - [`interactive`]: a `TestStream` whose events come from a service.
 //!
 //! In: bytes from the wire. Out: messages, and with the feature `grpc` (default) their clients and servers. The crate
@@ -11,7 +12,7 @@
 //!
 //! # Shape
 //! `.proto` files of our own under `proto/org/` declare the packages, names and numbers of apache-beam 2.77.0; tests
-//! compare each one with the descriptors of the installed package. The Rust code is generated from them ahead of time
+//! compare each one with the descriptors of the installed package. What is ours alone stands under `proto/thalweg/`. The Rust code is generated from them ahead of time
 //! (`cargo run -p thalweg-proto --example generate`) and checked in. Maps are `BTreeMap`, so that a message is
 //! always encoded the same way. `bytes` fields are [`bytes::Bytes`]: decoded from a `Bytes`, as tonic does, they are
 //! slices of the received message, not copies, and keep all of it in memory. Beam's larger files are split into several
@@ -39,7 +40,7 @@
 //! ```
 
 pub use generated::{
-    expansion::v1 as expansion, fn_execution::v1 as fn_execution, interactive::v1 as interactive,
+    deploy::v1 as deploy, expansion::v1 as expansion, fn_execution::v1 as fn_execution, interactive::v1 as interactive,
     job_management::v1 as job, pipeline::v1 as pipeline,
 };
 
@@ -65,6 +66,11 @@ mod generated {
     pub mod expansion {
         pub mod v1 {
             include!("gen/org.apache.beam.model.expansion.v1.rs");
+        }
+    }
+    pub mod deploy {
+        pub mod v1 {
+            include!("gen/thalweg.deploy.v1.rs");
         }
     }
     pub mod interactive {

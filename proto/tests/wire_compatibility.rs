@@ -28,7 +28,9 @@ type Facts = BTreeMap<String, String>;
 
 #[test]
 fn our_declarations_equal_beams() -> Result<()> {
-    let (ours, beams) = (facts(&generate::descriptors()?), facts(&beam_descriptors()?));
+    let mut ours = generate::descriptors()?;
+    ours.file.retain(|file| !file.package().starts_with("thalweg.")); // nobody else declares those
+    let (ours, beams) = (facts(&ours), facts(&beam_descriptors()?));
     // Fewer facts than this mean that a side was not read, not that Beam became so small.
     ensure!(beams.len() > 1000, "only {} facts in Beam's descriptors", beams.len());
     let differences = differences(&ours, &beams);

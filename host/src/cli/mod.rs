@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod deploy;
 mod doctor;
 mod exit;
 mod inspect;

@@ -1,5 +1,6 @@
 //! `thalweg udf`: what the workshop of functions does, asked for and shown.
 
+use super::deploy;
 use super::exit::{Failed, print};
 use super::inspect;
 use super::trial;
@@ -20,6 +21,7 @@ pub fn udf(command: &UdfCommand) -> Result<ExitCode, Failed> {
             print(&format!("{}\n", files.output.display()));
             Ok(ExitCode::SUCCESS)
         }
+        UdfCommand::Deploy(args) => deploy::deploy(args),
         UdfCommand::Inspect(args) => inspect::inspect(args),
     }
 }

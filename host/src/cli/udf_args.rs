@@ -14,6 +14,8 @@ pub enum UdfCommand {
     Test(TestArgs),
     /// Make a component of a compiled module
     Componentize(ComponentizeArgs),
+    /// Have a running job run another version of a function, without losing state
+    Deploy(DeployArgs),
     /// Show the functions of a component, what they take and give, and what they need
     Inspect(InspectArgs),
 }
@@ -83,6 +85,44 @@ pub struct InspectArgs {
     pub json: bool,
 }
 
+/// `thalweg udf deploy`.
+#[derive(Debug, Args)]
+pub struct DeployArgs {
+    /// The component of the new version
+    #[arg(required_unless_present_any = ["roll_back", "status"])]
+    pub component: Option<PathBuf>,
+    /// The job, by the id that the SDK printed
+    #[arg(long, value_name = "ID")]
+    pub job: String,
+    /// The transform whose function it is
+    #[arg(long, value_name = "NAME", required_unless_present = "status")]
+    pub transform: Option<String>,
+    /// Where the server is
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8099")]
+    pub server: String,
+    /// The function [default: the one that runs now]
+    #[arg(long, value_name = "NAME")]
+    pub function: Option<String>,
+    /// Configuration, as JSON [default: as now]
+    #[arg(long, value_name = "JSON", value_parser = json)]
+    pub config: Option<serde_json::Value>,
+    /// Give it this share of the keys alone, as 0.1 or 10%; deploy it again without this to give it all
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub canary: Option<f64>,
+    /// Roll back when it fails more than this share of its bundles, of at least 100
+    #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = share)]
+    pub failures_max: f64,
+    /// Bundles after which it has passed, and the old version is gone
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub bundles: u64,
+    /// Go back to the version before the last one
+    #[arg(long, conflicts_with_all = ["component", "status"])]
+    pub roll_back: bool,
+    /// Show what runs
+    #[arg(long, conflicts_with = "component")]
+    pub status: bool,
+}
+
 /// `thalweg doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
@@ -92,4 +132,13 @@ pub struct DoctorArgs {
 
 fn json(text: &str) -> Result<serde_json::Value, String> {
     serde_json::from_str(text).map_err(|e| format!("it is no JSON: {e}"))
+}
+
+/// `0.1` or `10%`.
+fn share(text: &str) -> Result<f64, String> {
+    let (number, unit) = text.strip_suffix('%').map_or((text, 1.0), |number| (number, 100.0));
+    match number.trim().parse::<f64>().map(|n| n / unit) {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("write a share as 0.1 or 10%".to_owned()),
+    }
 }

@@ -16,6 +16,19 @@ pub struct ComponentStore {
     allowed: Allowed,
     engine: OnceLock<Engine>,
     loaded: Mutex<BTreeMap<PathBuf, Component>>,
+    /// Components that are in no file, by what stands for their path.
+    adopted: Mutex<BTreeMap<PathBuf, (Component, Adopted)>>,
+}
+
+/// Where a component comes from that is in no file: the state of a job.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Adopted {
+    /// Digest of the component in the pipeline, in whose place it was deployed.
+    pub replaces: String,
+    /// Pieces that it is stored in.
+    pub pieces: u64,
+    /// The component itself, to be stored again.
+    pub bytes: Arc<Vec<u8>>,
 }
 
 impl std::fmt::Debug for ComponentStore {
@@ -29,7 +42,8 @@ impl ComponentStore {
     #[must_use]
     pub fn new(cache_dir: Option<&Path>, limits: Limits) -> Self {
         let cache_dir = cache_dir.map(Path::to_owned);
-        Self { cache_dir, limits, allowed: Allowed::Everything, engine: OnceLock::new(), loaded: Mutex::default() }
+        let (allowed, engine) = (Allowed::Everything, OnceLock::new());
+        Self { cache_dir, limits, allowed, engine, loaded: Mutex::default(), adopted: Mutex::default() }
     }
 
     /// Bounds what pipelines may grant to functions.
@@ -91,6 +105,10 @@ impl ComponentStore {
     /// # Errors
     /// `WASM_*`: the file is not there, is no component of ours, or does not compile.
     pub fn open(&self, path: &Path) -> Result<Component> {
+        let adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+        if let Some((component, _)) = adopted {
+            return Ok(component);
+        }
         let name = path.display().to_string();
         let unreadable = |e: std::io::Error| thalweg_wasm::Error::Unreadable { path: name.clone(), why: e.to_string() };
         let bytes = std::fs::read(path).map_err(unreadable)?;
@@ -101,6 +119,19 @@ impl ComponentStore {
         let component = self.from_bytes(&name, &bytes)?;
         loaded.insert(path.to_owned(), component.clone());
         Ok(component)
+    }
+
+    /// Keeps a component that is in no file; gives what stands for its path.
+    pub(super) fn adopt(&self, component: Component, from: Adopted) -> PathBuf {
+        let path = PathBuf::from(format!("deployed/sha256:{} in place of {}", component.digest(), from.replaces));
+        self.adopted.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone(), (component, from));
+        path
+    }
+
+    /// Where the component comes from that stands under a path, if it is in no file.
+    pub(super) fn adopted(&self, path: &str) -> Option<Adopted> {
+        let adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner);
+        adopted.get(Path::new(path)).map(|(_, from)| from.clone())
     }
 
     /// A component that is in memory already; `name` stands in messages.

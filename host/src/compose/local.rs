@@ -7,16 +7,16 @@ use super::shape::output_of;
 use crate::native::{NativeStage, NativeStep, NativeWorker, Port, Registry, Setup, Target};
 use crate::runtime::WorkerSet;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use thalweg_beam::translate::{Role, TransformInfo, Translation};
 use thalweg_beam::urn::transform as urn;
 use thalweg_core::error::{Error, Result};
-use thalweg_core::graph::{CollectionId, EnvironmentId, Plan, Stage, StageKind, WorkerStage};
-use thalweg_core::id::{StageId, StateId};
+use thalweg_core::graph::{CollectionId, EnvironmentId, Plan, Stage, StageKind, TransformId, WorkerStage};
+use thalweg_core::id::{ShardId, StageId, StateId};
 use thalweg_core::port::worker::StateSpec;
 use thalweg_wasm::describe::Kind;
 use thalweg_wasm::{
-    Binding, Callee, Component, Failures, Pool, StagePlan, Step, Target as WasmTarget, Task, WasmWorker,
+    Binding, Callee, Component, Failures, Inbox, Pool, StagePlan, Step, Target as WasmTarget, Task, WasmWorker,
 };
 
 /// What a shard makes its native and Wasm workers of.
@@ -24,7 +24,9 @@ pub struct LocalWorkers {
     registry: Registry,
     components: Arc<ComponentStore>,
     native: Vec<Native>,
-    wasm: Vec<Wasm>,
+    pub(super) wasm: Vec<Wasm>,
+    /// Where the workers that were made take other versions of their functions.
+    pub(super) inboxes: Mutex<BTreeMap<(ShardId, EnvironmentId), Inbox>>,
 }
 
 /// A stage of native functions.
@@ -42,17 +44,19 @@ struct Function {
 }
 
 /// A stage of one component function.
-struct Wasm {
+#[derive(Clone)]
+pub(super) struct Wasm {
     /// What is asked of the function, one after the other.
     tasks: Vec<Task>,
     /// Timer families of the stage; none for the one that fires when a window is over.
-    timers: Vec<Option<String>>,
-    stage: StageId,
-    environment: EnvironmentId,
-    name: String,
-    component: Component,
-    call: WasmCall,
-    states: Vec<(String, StateId)>,
+    pub timers: Vec<Option<String>>,
+    pub stage: StageId,
+    pub environment: EnvironmentId,
+    pub transform: TransformId,
+    pub name: String,
+    pub component: Component,
+    pub call: WasmCall,
+    pub states: Vec<(String, StateId)>,
     outputs: Vec<Vec<WasmTarget>>,
     dead: Option<Vec<WasmTarget>>,
 }
@@ -64,7 +68,8 @@ impl LocalWorkers {
         registry: Registry,
         components: Arc<ComponentStore>,
     ) -> Result<Self> {
-        let mut this = Self { registry, components, native: Vec::new(), wasm: Vec::new() };
+        let inboxes = Mutex::default();
+        let mut this = Self { registry, components, native: Vec::new(), wasm: Vec::new(), inboxes };
         for stage in &plan.stages {
             let StageKind::Worker(worker) = &stage.kind else { continue };
             let infos: Vec<&TransformInfo> =
@@ -84,7 +89,7 @@ impl LocalWorkers {
             }
         }
         // a bad configuration or component shows before the first element
-        this.make().map(|_| this)
+        this.make(ShardId(0)).map(|_| this)
     }
 
     fn native(
@@ -135,14 +140,16 @@ impl LocalWorkers {
         let states = worker.states.iter().map(|s| (s.name.clone(), s.id)).collect();
         let timers = worker.timers.iter().map(|family| (!family.expires).then(|| family.name.clone())).collect();
         let (stage, name) = (stage.id, info.name.clone());
-        Ok(Wasm { tasks, timers, stage, environment, name, component, call, states, outputs, dead })
+        // what keeps state or sets timers stands first in its stage
+        let transform = worker.transforms.first().copied().unwrap_or(TransformId(0));
+        Ok(Wasm { tasks, timers, stage, environment, transform, name, component, call, states, outputs, dead })
     }
 
     /// The workers of one shard.
     ///
     /// # Errors
     /// What a function or component says to its configuration.
-    pub fn make(&self) -> Result<WorkerSet> {
+    pub fn make(&self, shard: ShardId) -> Result<WorkerSet> {
         let mut workers: WorkerSet = Vec::new();
         if !self.native.is_empty() {
             let stages = self.native.iter().map(|n| self.native_stage(n)).collect::<Result<Vec<_>>>()?;
@@ -158,6 +165,8 @@ impl LocalWorkers {
             let mut worker = WasmWorker::new(plans);
             let of = self.wasm.iter().find(|wasm| wasm.environment == environment).map_or("", |wasm| &wasm.name);
             worker.warm().map_err(|e| Error::from(e).in_transform(of))?;
+            let mut inboxes = self.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
+            inboxes.insert((shard, environment), worker.inbox());
             workers.push((Some(environment), Box::new(worker)));
         }
         Ok(workers)
@@ -174,6 +183,11 @@ impl LocalWorkers {
     }
 
     fn wasm_stage(&self, wasm: &Wasm) -> Result<StagePlan> {
+        Ok(StagePlan::new(self.wasm_steps(wasm)?)?)
+    }
+
+    /// The steps of a stage, their instances not opened yet.
+    pub(super) fn wasm_steps(&self, wasm: &Wasm) -> Result<Vec<Step>> {
         let config = wasm.call.config.as_ref().map(serde_json::Value::to_string).unwrap_or_default();
         let limits = self.components.limits().clone();
         let states: Vec<(&str, StateId)> = wasm.states.iter().map(|(n, id)| (n.as_str(), *id)).collect();
@@ -187,7 +201,7 @@ impl LocalWorkers {
             let outputs = if i == last { wasm.outputs.clone() } else { vec![vec![WasmTarget::Step(i + 1)]] };
             Step::new(&wasm.name, Callee::Wasm(pool), *task, binding, outputs, failures.clone())
         });
-        Ok(StagePlan::new(steps.collect::<Result<_, thalweg_wasm::Error>>()?)?)
+        Ok(steps.collect::<Result<_, thalweg_wasm::Error>>()?)
     }
 }
 

@@ -6,6 +6,7 @@
 mod combine;
 mod components;
 mod connectors;
+pub mod deploy;
 mod local;
 mod mirror;
 pub mod payload;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use components::ComponentStore;
 pub use connectors::Connectors;
+pub use deploy::Deployments;
 pub use local::LocalWorkers;
 pub use sinks::{Place, SinkReport};
 
@@ -97,7 +99,9 @@ pub struct Composed {
     /// Sinks, by id.
     pub sinks: Vec<Box<dyn Sink>>,
     /// Makes native and Wasm workers.
-    pub local: LocalWorkers,
+    pub local: Arc<LocalWorkers>,
+    /// Where its functions can be replaced while it runs.
+    pub deployments: Deployments,
     /// The commit authority.
     pub store: Box<dyn StateStore>,
     /// What the sinks write, live.
@@ -107,11 +111,11 @@ pub struct Composed {
 }
 
 /// Only native functions and components: no Fn API.
-struct OnlyLocal(LocalWorkers);
+struct OnlyLocal(Arc<LocalWorkers>);
 
 impl WorkerFactory for OnlyLocal {
-    fn make(&self, _shard: ShardId, _waker: Waker) -> Result<WorkerSet> {
-        self.0.make()
+    fn make(&self, shard: ShardId, _waker: Waker) -> Result<WorkerSet> {
+        self.0.make(shard)
     }
 }
 
@@ -171,6 +175,12 @@ impl Composer {
     /// # Errors
     /// As for [`Composer::plan`], and when a source, sink or the state cannot be opened.
     pub fn compose(&self, translation: &mut Translation, name: &str) -> Result<Composed> {
+        // only a directory that is there can hold what was deployed
+        let dir = self.settings.state_dir.as_deref();
+        let existing = dir.filter(|dir| dir.is_dir()).map(|dir| store::open(Some(dir))).transpose()?;
+        if let Some(store) = &existing {
+            deploy::restore(translation, &self.components, store.reader().as_ref())?;
+        }
         let plan = Arc::new(self.plan(translation)?);
         let found = translation.sources.iter().map(|spec| sources::source(spec, &self.settings, &self.connectors));
         let found = found.collect::<Result<Vec<_>>>()?;
@@ -185,9 +195,12 @@ impl Composer {
         let made = translation.sinks.iter().map(|spec| sinks::sink(spec, &self.settings, &self.connectors, name));
         let (sinks, reports): (_, Vec<SinkReport>) = made.collect::<Result<Vec<_>>>()?.into_iter().unzip();
         reports.iter().try_for_each(|report| sinks::refuse_own_input(report, &read))?;
-        let store = mirror::mirrored(store::open(self.settings.state_dir.as_deref())?, mirrors);
-        let local = LocalWorkers::new(translation, &plan, self.registry.clone(), Arc::clone(&self.components))?;
-        Ok(Composed { plan, sources, sinks, local, store, reports, rows })
+        let store = existing.map_or_else(|| store::open(dir), Ok)?;
+        let store = mirror::mirrored(store, mirrors);
+        let local =
+            Arc::new(LocalWorkers::new(translation, &plan, self.registry.clone(), Arc::clone(&self.components))?);
+        let deployments = Deployments::new(Arc::clone(&local), Arc::clone(&self.components));
+        Ok(Composed { plan, sources, sinks, local, deployments, store, reports, rows })
     }
 
     /// Sizes of a job.
@@ -201,9 +214,10 @@ impl Composer {
     /// A job that has no Fn API environment, ready to start.
     #[must_use]
     pub fn job(&self, name: &str, composed: Composed) -> JobSpec {
-        let Composed { plan, sources, sinks, local, store, .. } = composed;
+        let Composed { plan, sources, sinks, local, deployments, store, .. } = composed;
         let workers = Arc::new(OnlyLocal(local));
+        let changes = deployments.changes().clone();
         let (config, epoch_ms) = (self.config(), self.settings.epoch_ms);
-        JobSpec { name: name.to_owned(), plan, config, epoch_ms, sources, sinks, workers, store }
+        JobSpec { name: name.to_owned(), plan, config, epoch_ms, sources, sinks, workers, store, changes }
     }
 }

@@ -98,13 +98,13 @@ impl Harnesses {
 
 /// Gives every shard its native, Wasm and Fn API workers.
 pub struct AllWorkers {
-    pub local: LocalWorkers,
+    pub local: Arc<LocalWorkers>,
     pub harnesses: Harnesses,
 }
 
 impl WorkerFactory for AllWorkers {
     fn make(&self, shard: ShardId, waker: Waker) -> Result<WorkerSet> {
-        let mut workers = self.local.make()?;
+        let mut workers = self.local.make(shard)?;
         for (environment, list) in &self.harnesses.0.harnesses {
             // a shard keeps to one worker, so that a key's bundles always meet the same one
             if let Some(harness) = list.get(usize::from(shard.0) % list.len().max(1)) {

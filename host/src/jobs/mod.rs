@@ -3,6 +3,7 @@
 //! In: a `PreparedJob`. Out: a running job, its states, messages and metrics. A job's pipeline is translated and composed
 //! like a pipeline file's; what comes on top are workers over the Fn API, one harness per environment.
 
+mod deploys;
 mod harnesses;
 mod logs;
 mod running;

@@ -2,7 +2,7 @@
 
 use super::harnesses::{AllWorkers, Harnesses};
 use super::states::JobDir;
-use crate::compose::Composed;
+use crate::compose::{Composed, Deployments};
 use crate::runtime::{self, Control, Finished, JobSpec, RunningJob};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,14 +20,14 @@ type Order = fn(&Control);
 enum Slot {
     /// Its workers are being started; what was asked of it meanwhile.
     Starting(Vec<Order>),
-    Running(Control),
+    Running(Control, Arc<Deployments>),
 }
 
 impl Slot {
     fn take(&mut self, order: Order) {
         match self {
             Self::Starting(orders) => orders.push(order),
-            Self::Running(control) => order(control),
+            Self::Running(control, _) => order(control),
         }
     }
 }
@@ -40,8 +40,9 @@ pub struct JobPlace {
 
 impl JobPlace {
     /// The job runs.
-    fn runs(&self, control: Control) {
-        let slot = self.table.lock().insert(self.id.clone(), Slot::Running(control.clone()));
+    fn runs(&self, control: Control, deployments: Deployments) {
+        let running = Slot::Running(control.clone(), Arc::new(deployments));
+        let slot = self.table.lock().insert(self.id.clone(), running);
         if let Some(Slot::Starting(orders)) = slot {
             orders.iter().for_each(|order| order(&control));
         }
@@ -63,6 +64,15 @@ impl JobTable {
     pub fn order(&self, id: &str, order: Order) {
         if let Some(slot) = self.lock().get_mut(id) {
             slot.take(order);
+        }
+    }
+
+    /// Where functions of a job can be replaced, if it runs.
+    #[must_use]
+    pub fn deployments(&self, id: &str) -> Option<Arc<Deployments>> {
+        match self.lock().get(id) {
+            Some(Slot::Running(_, deployments)) => Some(Arc::clone(deployments)),
+            _ => None,
         }
     }
 
@@ -110,7 +120,8 @@ pub struct Start {
 /// Starts a job's threads, the one that waits for its end first: once the job runs, nothing can fail any more.
 pub fn start(start: Start) -> Result<()> {
     let Start { config, epoch_ms, dir, place, runtime, job, composed, harnesses, reporter } = start;
-    let Composed { plan, sources, sinks, local, store, .. } = composed;
+    let Composed { plan, sources, sinks, local, deployments, store, .. } = composed;
+    let changes = deployments.changes().clone();
     let workers = Arc::new(AllWorkers { local, harnesses: harnesses.clone() });
     let (hand_over, given) = crossbeam_channel::bounded::<RunningJob>(1);
     let (theirs, place) = (reporter.clone(), Arc::new(place));
@@ -129,9 +140,9 @@ pub fn start(start: Start) -> Result<()> {
         Error::external("THREAD_START", format!("cannot start a thread: {e}"))
             .help("raise the process's limit of threads, or use fewer shards")
     })?;
-    let spec = JobSpec { name: job.id.clone(), plan, config, epoch_ms, sources, sinks, workers, store };
+    let spec = JobSpec { name: job.id.clone(), plan, config, epoch_ms, sources, sinks, workers, store, changes };
     let running = runtime::start(spec)?; // an error ends the waiting thread, and with it the workers
-    place.runs(running.control());
+    place.runs(running.control(), deployments);
     let metrics = running.metrics();
     reporter.live_metrics(move || metrics.now());
     reporter.state(JobState::Running);

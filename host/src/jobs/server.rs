@@ -1,5 +1,6 @@
-//! The server: Job, artifact, expansion and Fn API services on one gRPC port, until it is told to stop.
+//! The server: Job, artifact, expansion, deployment and Fn API services on one gRPC port, until it is told to stop.
 
+use super::deploys::Deploys;
 use super::{JobStates, Jobs, JobsLimits, worker_logs};
 use crate::compose::{Composer, Settings};
 use crate::expansion::Offers;
@@ -9,13 +10,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use thalweg_beam::expansion;
 use thalweg_beam::fnapi::{Allowed, FnApiConfig, FnApiServer};
 use thalweg_beam::job::{JobLimits, JobServer, JobServerConfig, serve as serve_routes};
+use thalweg_beam::{deploy, expansion};
 use thalweg_core::error::{Error, Result};
 
 /// How long running jobs may take to stop when the server is told to.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// Largest request to deploy: the largest component that is compiled, and what stands around it.
+const DEPLOY_BYTES_MAX: usize = (128 << 20) + (1 << 20);
 
 /// How a server is run.
 #[derive(Clone, Debug)]
@@ -91,6 +95,7 @@ pub async fn serve(
     let limits = JobLimits::default();
     let server = JobServer::new(JobServerConfig { endpoint, staging_dir: options.staging_dir, limits }, jobs)?;
     let routes = expansion::add_to(server.add_to(workers.routes()), Arc::new(Offers));
+    let routes = deploy::add_to(routes, Arc::new(Deploys(table.clone())), DEPLOY_BYTES_MAX);
     ready(address);
     let stop = async {
         shutdown.await;

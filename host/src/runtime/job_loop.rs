@@ -2,7 +2,7 @@
 
 use super::bell::Line;
 use super::writer::EpochParts;
-use super::{Finished, LiveMetrics, Order, ToJob, now};
+use super::{Change, Changes, Finished, LiveMetrics, Order, ToJob, now};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +28,7 @@ pub(super) struct Seed {
     /// Set by a shard that could not open a source.
     pub refused: Arc<AtomicBool>,
     pub live: Arc<LiveMetrics>,
+    pub changes: Changes,
 }
 
 /// The threads of a job's shards, which are told to stop and waited for when this is dropped: whatever fails between their
@@ -63,12 +64,16 @@ struct Loop {
     parts: BTreeMap<Epoch, Vec<SealedPart>>,
     live: Arc<LiveMetrics>,
     outcome: Option<Outcome>,
+    changes: Changes,
+    /// Changes of the epoch that is being ended.
+    changing: Vec<Change>,
 }
 
 /// Runs a job to its end and takes its threads down.
 pub(super) fn run(seed: Seed) -> Finished {
-    let Seed { job, inbox, to_writer, shards, writer, refused, live } = seed;
-    let mut this = Loop { job, shards, to_writer: Some(to_writer), parts: BTreeMap::new(), live, outcome: None };
+    let Seed { job, inbox, to_writer, shards, writer, refused, live, changes } = seed;
+    let (to_writer, parts, changing) = (Some(to_writer), BTreeMap::new(), Vec::new());
+    let mut this = Loop { job, shards, to_writer, parts, live, outcome: None, changes, changing };
     for effect in this.job.start() {
         this.effect(effect);
     }
@@ -102,7 +107,10 @@ impl Loop {
                 self.parts.entry(epoch).or_default().push(*part);
                 self.step(JobEvent::Sealed(shard, epoch));
             }
-            ToJob::Committed(epoch) => self.step(JobEvent::Committed(epoch)),
+            ToJob::Committed(epoch) => {
+                self.changing.drain(..).for_each(|change| change.lasts(epoch));
+                self.step(JobEvent::Committed(epoch));
+            }
             ToJob::Metrics { committed, metrics } => self.live.add(committed, &metrics),
             ToJob::Running(shard, metrics) => self.live.running(shard, metrics),
             ToJob::Failed(error) => self.step(JobEvent::Failed(error)),
@@ -119,7 +127,14 @@ impl Loop {
 
     fn effect(&mut self, effect: JobEffect) {
         match effect {
-            JobEffect::Seal(epoch) => self.tell_all(|| Event::Seal(epoch)),
+            JobEffect::Seal(epoch) => {
+                self.tell_all(|| Event::Seal(epoch));
+                // behind the seal: bundles that start from now on are of the next epoch
+                self.changing = self.changes.take();
+                for change in &self.changing {
+                    (0..self.shards.orders.len()).for_each(|i| self.order(ShardId(i as u16), change.order()));
+                }
+            }
             JobEffect::Committed(epoch) => self.tell_all(|| Event::Committed(epoch)),
             JobEffect::Clock(time) => self.tell_all(|| Event::Clock(time)),
             JobEffect::Drain => self.tell_all(|| Event::Drain),
@@ -127,9 +142,10 @@ impl Loop {
             JobEffect::Commit(epoch) => {
                 let mut parts = self.parts.remove(&epoch).unwrap_or_default();
                 parts.sort_by_key(|p| p.shard);
+                let writes = self.changing.iter().flat_map(|change| change.writes.iter().cloned()).collect();
                 if let Some(writer) = &self.to_writer {
                     // one epoch is under way at a time, so there is room
-                    writer.send(EpochParts { epoch, parts }).unwrap_or_default();
+                    writer.send(EpochParts { epoch, parts, writes }).unwrap_or_default();
                 }
             }
             JobEffect::Finish(outcome) => self.outcome = Some(outcome),
@@ -137,9 +153,13 @@ impl Loop {
     }
 
     fn tell(&self, shard: ShardId, event: Event) {
+        self.order(shard, Order::Event(event));
+    }
+
+    fn order(&self, shard: ShardId, order: Order) {
         if let Some(sender) = self.shards.orders.get(usize::from(shard.0)) {
             // shards always receive, so this waits only for their current step
-            sender.send(Order::Event(event)).unwrap_or_default();
+            sender.send(order).unwrap_or_default();
         }
     }
 
@@ -150,6 +170,7 @@ impl Loop {
     fn end(mut self, inbox: &Receiver<ToJob>, writer: JoinHandle<Result<()>>, refused: &AtomicBool) -> Finished {
         self.shards.stop();
         self.to_writer = None;
+        self.changes.close();
         // who still has something to say would wait for ever for a reader that waits for its end
         while !writer.is_finished() || !self.shards.threads.iter().all(JoinHandle::is_finished) {
             if let Ok(message @ (ToJob::Metrics { .. } | ToJob::Running(..))) = inbox.recv_timeout(LAST_WORDS) {

@@ -4,12 +4,14 @@
 //! ([`writer`]), which owns the sinks and the store. Threads share nothing but channels, all bounded; a shard never blocks on a send.
 
 mod bell;
+mod change;
 mod job_loop;
 mod live;
 mod shard_loop;
 mod spec;
 mod writer;
 
+pub use change::{Change, Changes};
 pub use live::LiveMetrics;
 pub use spec::{Control, JobSpec, OpenSource, Progress, SourceSpec, Waker, WorkerFactory, WorkerSet};
 
@@ -32,6 +34,8 @@ const CHANNEL: usize = 1024;
 /// work, however many messages of its peers wait.
 enum Order {
     Event(Event),
+    /// What a change does on this shard.
+    Change(change::Apply),
     Stop,
 }
 
@@ -121,7 +125,7 @@ impl RunningJob {
 /// # Errors
 /// When the store or a sink cannot be recovered, or no thread can be started.
 pub fn start(spec: JobSpec) -> Result<RunningJob> {
-    let JobSpec { name, plan, mut config, epoch_ms, sources, sinks, workers, store } = spec;
+    let JobSpec { name, plan, mut config, epoch_ms, sources, sinks, workers, store, changes } = spec;
     let last = store.last_epoch()?;
     let reader = store.reader();
     check_job(&plan, reader.as_ref())?;
@@ -164,7 +168,7 @@ pub fn start(spec: JobSpec) -> Result<RunningJob> {
     let writer = spawn(format!("{name}-writer"), move || writer.run(&parts, &writer_job))?;
     let metrics = Arc::new(LiveMetrics::default());
     let live = Arc::clone(&metrics);
-    let seed = job_loop::Seed { job, inbox: from_all, to_writer, shards, writer, refused, live };
+    let seed = job_loop::Seed { job, inbox: from_all, to_writer, shards, writer, refused, live, changes };
     let thread = spawn(format!("{name}-job"), move || job_loop::run(seed))?;
     Ok(RunningJob { control, progress, metrics, resumed: last, thread })
 }

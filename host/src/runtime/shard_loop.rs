@@ -256,6 +256,7 @@ impl Loop {
     fn follow(&mut self, order: Order) -> Result<()> {
         match order {
             Order::Event(event) => self.step(event),
+            Order::Change(apply) => apply(self.id).into_iter().try_for_each(|event| self.step(event)),
             Order::Stop => {
                 self.stopped = true;
                 Ok(())

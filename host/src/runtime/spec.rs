@@ -1,6 +1,6 @@
 //! What a job is made of, as the composition hands it to the runtime.
 
-use super::ToJob;
+use super::{Changes, ToJob};
 use crossbeam_channel::Sender;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,6 +59,8 @@ pub struct JobSpec {
     pub workers: Arc<dyn WorkerFactory>,
     /// The commit authority.
     pub store: Box<dyn StateStore>,
+    /// Where changes of the running job are put.
+    pub changes: Changes,
 }
 
 /// Steers a running job. Cheap to clone; calls after its end do nothing.

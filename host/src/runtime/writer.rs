@@ -20,6 +20,8 @@ use thalweg_core::state::layout::{CellKey, JOB_GROUP, KeyReader, Kind};
 pub(super) struct EpochParts {
     pub epoch: Epoch,
     pub parts: Vec<SealedPart>,
+    /// What changes of the job keep.
+    pub writes: Vec<CellWrite>,
 }
 
 /// Owner of the store and the sinks.
@@ -63,8 +65,9 @@ impl Writer {
     }
 
     fn commit(&mut self, parts: EpochParts, job: &Sender<ToJob>) -> Result<()> {
-        let EpochParts { epoch, parts } = parts;
+        let EpochParts { epoch, parts, writes: mut kept } = parts;
         let mut writes: Vec<CellWrite> = self.delivered.drain(..).map(|key| (key, None)).collect();
+        writes.append(&mut kept);
         let mut batches: Vec<Vec<Batch>> = vec![Vec::new(); self.sinks.len()];
         for part in parts {
             writes.extend(part.writes);

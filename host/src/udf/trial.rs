@@ -7,7 +7,6 @@
 //! moves processing time on. At the end the watermark goes to the end of time.
 
 use super::elements;
-use crate::compose::payload::WasmCall;
 use crate::compose::{Composer, Connectors, Settings};
 use crate::native::Registry;
 use crate::pipeline::{Collection, Element, PipelineBuilder, Windows, urn};
@@ -158,13 +157,12 @@ fn pipeline(trial: &Trial<'_>, function: &Function) -> Result<thalweg_proto::pip
         let failed = build.collection("udf.failed", Element::Bytes, input.windows, true);
         outputs.push((FAILED.to_owned(), failed, json!({ "failed": function.input })));
     }
-    let call = WasmCall {
-        component: trial.component.display().to_string(),
-        digest: None,
-        function: function.name.clone(),
-        config: trial.config.clone(),
-        errors: dofn.then(|| FAILED.to_owned()),
-    };
+    let call = json!({
+        "component": trial.component,
+        "function": function.name,
+        "config": trial.config,
+        "errors": dofn.then_some(FAILED),
+    });
     let tagged: Vec<(&str, &Collection)> = outputs.iter().map(|(tag, c, _)| (tag.as_str(), c)).collect();
     build.native(NAME, urn::WASM, &call, &[("input", &input)], &tagged);
     for (tag, collection, shape) in &outputs {

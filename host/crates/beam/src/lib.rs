@@ -13,6 +13,8 @@
 //! This crate knows nothing of Kafka or WebAssembly: `thalweg:*` transforms are handed through with their payloads.
 
 pub mod coder;
+#[cfg(feature = "fn-api")]
+pub mod deploy;
 pub mod descriptor;
 pub mod error;
 pub mod expansion;

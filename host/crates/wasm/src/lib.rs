@@ -36,5 +36,7 @@ pub use limits::{EngineLimits, Limits};
 pub use native::{HostCalls, NativeFunction, Run};
 pub use pool::Pool;
 pub use side::{Side, Table};
-pub use worker::{Binding, Callee, Failures, Family, StagePlan, Step, Target, Task, WasmWorker};
+pub use worker::{
+    Binding, Callee, Failures, Family, Inbox, StagePlan, Step, Target, Task, Terms, Trial, Verdict, WasmWorker,
+};
 pub use world::World;

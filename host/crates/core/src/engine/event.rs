@@ -2,12 +2,12 @@
 
 use crate::batch::Batch;
 use crate::error::Error;
-use crate::graph::EnvironmentId;
+use crate::graph::{EnvironmentId, TimerFamily};
 use crate::id::{EdgeId, Epoch, ShardId, SinkId, SourceId, SplitId, StageId};
 use crate::metric::Metrics;
 use crate::port::source::Read;
 use crate::port::store::CellWrite;
-use crate::port::worker;
+use crate::port::worker::{self, StateSpec};
 use crate::time::{EventTime, ProcessingTime};
 
 /// What one shard says to another. Delivered in order per pair of shards.
@@ -85,6 +85,15 @@ pub enum Event {
         stage: StageId,
         /// Index of its event.
         step: usize,
+    },
+    /// The function of a keyed stage is another one from now on, which keeps more and sets more timers.
+    Grow {
+        /// The stage.
+        stage: StageId,
+        /// States that it did not have.
+        states: Vec<StateSpec>,
+        /// Timer families that it did not have; their indices follow those there are.
+        timers: Vec<TimerFamily>,
     },
     /// From now on the clock is the script's, and this late.
     Clock(ProcessingTime),

@@ -4,10 +4,11 @@ use super::event::{Effect, Envelope, Event, Message, Report};
 use super::sealed::Sealing;
 use super::stages::{Room, StageRoom};
 use crate::error::Result;
-use crate::graph::{EnvironmentId, Plan, StageKind};
+use crate::graph::{EnvironmentId, Plan, Stage, StageKind, TimerFamily};
 use crate::id::{BundleId, CacheToken, Epoch, Partition, ShardId, SourceId, SplitId, StageId};
 use crate::metric::Metrics;
 use crate::port::store::StateRead;
+use crate::port::worker::StateSpec;
 use crate::shuffle::Credits;
 use crate::sink::SinkRoom;
 use crate::stage::Bundle;
@@ -262,9 +263,25 @@ impl Shard {
                 self.report.received += 1;
                 self.drain();
             }
+            Event::Grow { stage, states, timers } => self.grow(stage, states, timers),
             Event::Alarm => self.alarm = None,
         }
         Ok(())
+    }
+
+    /// A stage keeps more, and sets more timers. Stages without keys keep nothing, so there is nothing to do for them.
+    fn grow(&mut self, stage: StageId, states: Vec<StateSpec>, timers: Vec<TimerFamily>) {
+        let found = Arc::make_mut(&mut self.plan).stages.iter_mut().find(|s| s.id == stage);
+        let Some(Stage { kind: StageKind::Worker(spec), .. }) = found else { return };
+        if !spec.keyed {
+            return;
+        }
+        let families: Vec<_> = timers.iter().map(|family| (family.domain, family.id)).collect();
+        spec.states.extend(states);
+        spec.timers.extend(timers);
+        if let Some(worker) = self.room(stage).worker() {
+            worker.timers.grow(families);
+        }
     }
 
     /// Sources end; what splittable functions have before them is truncated first.

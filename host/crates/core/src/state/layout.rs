@@ -43,6 +43,8 @@ pub enum Kind {
     View = 11,
     /// An element that waits for its turn in event time: key, window, time (8, ordered), sequence (8). Value: pane, element.
     Sorted = 12,
+    /// A component that runs instead of the one in the pipeline: part (8). The id is the transform's. Value: the host's own bytes.
+    Deployed = 13,
 }
 
 /// Builds stored keys.

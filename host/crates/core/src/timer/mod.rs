@@ -113,6 +113,11 @@ impl TimerRoom {
         Self { families, lateness, ..Self::default() }
     }
 
+    /// Adds families behind those there are.
+    pub fn grow(&mut self, families: Vec<(TimeDomain, StateId)>) {
+        self.families.extend(families);
+    }
+
     /// The clock of a family.
     #[must_use]
     pub fn domain(&self, family: u32) -> TimeDomain {

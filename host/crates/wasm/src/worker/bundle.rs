@@ -1,6 +1,7 @@
 //! One bundle: its input goes through the steps of its stage; what comes out becomes events.
 
 use super::collect::{Outcome, Sources};
+use super::deploy::Parts;
 use super::elements::elements;
 use super::keyed::{Rows, keyed};
 use super::{ADD, Callee, FINISH_BUNDLE, Failures, MERGE, START_BUNDLE, Scratch, Step, Target, Task};
@@ -28,6 +29,8 @@ pub fn run(steps: &mut [Step], start: BundleStart, scratch: &mut Scratch, events
         timers: Vec::new(),
         metrics: Metrics::default(),
         sides: start.sides.iter().cloned().collect(),
+        hash: 0,
+        trial_failed: false,
     };
     match run.steps(steps, start, scratch) {
         Ok(view) => {
@@ -49,6 +52,10 @@ struct Run {
     timers: Vec<TimerUpdate>,
     metrics: Metrics,
     sides: Arc<[Arc<SideView>]>,
+    /// What decides which version runs a bundle without keys, while there are two: the same in a retry.
+    hash: u64,
+    /// A version on trial failed: the bundle is tried again, whatever it failed with.
+    trial_failed: bool,
 }
 
 impl Run {
@@ -61,14 +68,68 @@ impl Run {
         let BundleStart { input, state, now, .. } = start;
         let mut view = Some(state);
         let mut input = Some(input);
+        steps.iter_mut().for_each(Step::settle);
+        if steps.iter().any(|step| step.next.is_some()) {
+            self.hash = bundle_hash(input.as_ref());
+        }
         for (i, step) in steps.iter_mut().enumerate() {
             let moment = Moment { now, seed: seed(&step.transform, input.as_ref()) };
             let mut outcome = Outcome::new(step.output_keyed.len());
-            let ran = self.step(i, step, input.take(), &mut view, moment, scratch, &mut outcome);
-            ran.map_err(|error| Box::new(CoreError::from(error).in_transform(&step.transform)))?;
+            let ran = self.versions(i, step, input.take(), &mut view, moment, scratch, &mut outcome);
+            ran.map_err(|error| {
+                let error = CoreError::from(error).in_transform(&step.transform);
+                Box::new(CoreError { permanent: error.permanent && !self.trial_failed, ..error })
+            })?;
             self.route(step, outcome);
         }
         view.ok_or_else(|| Box::new(CoreError::internal("WASM_ENGINE", "a bundle lost its state")))
+    }
+
+    /// Runs what waits for a step through it, each of its versions with its part.
+    #[expect(clippy::too_many_arguments, reason = "the bundle, the step and where its results go")]
+    fn versions(
+        &mut self,
+        at: usize,
+        step: &mut Step,
+        input: Option<Input>,
+        view: &mut Option<StateView>,
+        moment: Moment,
+        scratch: &mut Scratch,
+        out: &mut Outcome,
+    ) -> Result<()> {
+        let Some(mut next) = step.next.take() else {
+            return self.step(at, step, input, view, moment, scratch, out);
+        };
+        let first = input.is_some();
+        let (old, new) = match input {
+            Some(input) => {
+                let Parts { old, new } = next.parts(input, self.hash);
+                (old, new)
+            }
+            None => (None, None),
+        };
+        let runs_new = if first { new.is_some() } else { next.takes(self.hash) };
+        let runs_old = if first { old.is_some() } else { !runs_new };
+        let groups = match &new {
+            Some(Input::Keyed { groups, .. }) => Some(Arc::clone(groups)),
+            _ => None,
+        };
+        let mut ran = Ok(());
+        if runs_new {
+            ran = self.step(at, &mut next.step, new, view, moment, scratch, out);
+            match &ran {
+                Ok(()) => next.ran(),
+                Err(error) => {
+                    self.trial_failed = true;
+                    next.failed(groups.as_deref(), self.hash, error);
+                }
+            }
+        }
+        if runs_old && ran.is_ok() {
+            ran = self.step(at, step, old, view, moment, scratch, out);
+        }
+        step.next = Some(next);
+        ran
     }
 
     /// Runs what waits for a step through it. Only the first one gets the bundle's input.
@@ -200,6 +261,17 @@ fn edge_of_bundle(step: &mut Step, op: u32, moment: Moment, scratch: &mut Scratc
     let returned = Callee::call(&mut step.callee, op, frame, loan).0?;
     let nothing = Sources { rows: &[], windows: &[], panes: &[], kinds: &[], element: |_| (&[][..], &[][..]) };
     out.take(step, returned, &nothing).map(drop)
+}
+
+/// The hash of a bundle by what its first rows hold, the same in a retry.
+fn bundle_hash(input: Option<&Input>) -> u64 {
+    let mut bytes = seed("", input).to_le_bytes().to_vec();
+    if let Some(Input::Elements { batches }) = input {
+        for (_, batch) in batches {
+            batch.rows().iter().take(4).for_each(|row| bytes.extend_from_slice(batch.value(row)));
+        }
+    }
+    key_hash(&bytes)
 }
 
 /// A seed that an attempt and its retry share: made of the transform and what the bundle looks like.

@@ -2,7 +2,7 @@
 
 use super::collect::{Outcome, Sources};
 use super::drive::{Calls, drive, frames};
-use super::{Callee, Failures, PROCESS, ROW_BYTES, Scratch, Step};
+use super::{Callee, PROCESS, ROW_BYTES, Scratch, Step};
 use crate::error::{Error, Result};
 use crate::frame::Moment;
 use crate::side::SideAccess;
@@ -29,7 +29,7 @@ pub fn elements(
     scratch: &mut Scratch,
     out: &mut Outcome,
 ) -> Result<()> {
-    let isolate = matches!(step.failures, Failures::DeadLetter(_));
+    let isolate = step.isolates();
     let size = |row: &Row| row.key.len() + row.value.len() + ROW_BYTES;
     let mut calls = ElementCalls { step, batch, sides, moment, scratch, out };
     frames(batch.rows().iter().map(size)).into_iter().try_for_each(|rows| drive(&mut calls, rows, isolate))

@@ -3,7 +3,7 @@
 
 use super::collect::{Changes, Outcome, Sources};
 use super::drive::{Calls, drive, frames};
-use super::{Callee, Failures, Family, PROCESS, ROW_BYTES, Scratch, Step};
+use super::{Callee, Family, PROCESS, ROW_BYTES, Scratch, Step};
 use crate::error::{Error, Result};
 use crate::frame::{self, EXPIRES, Frame, Keyed, Moment, TimerOp};
 use crate::side::SideAccess;
@@ -59,7 +59,7 @@ pub fn keyed(
     scratch: &mut Scratch,
     out: &mut Outcome,
 ) -> Result<StateView> {
-    let isolate = matches!(step.failures, Failures::DeadLetter(_));
+    let isolate = step.isolates();
     let rows = resolve(step, input)?;
     let size = |found: &Found<'_>| {
         let key = input.groups.get(found.group as usize).map_or(0, |g| g.key.len());
@@ -83,17 +83,20 @@ fn resolve<'a>(step: &Step, input: &Rows<'a>) -> Result<Vec<Found<'a>>> {
             let batch = input.batches.get(*batch as usize).ok_or_else(missing)?;
             let row = batch.rows().get(*row as usize).ok_or_else(missing)?;
             let (value, pane) = (batch.value(row), batch.pane(row));
-            Ok(Found { group: *group, value, time: row.time, pane, kind: 0, fire: 0 })
+            Ok(Some(Found { group: *group, value, time: row.time, pane, kind: 0, fire: 0 }))
         }
-        Item::Timer { group, timer } => Ok(due(*group, timer, step.timers.get(timer.family as usize))),
+        // a timer of a family that only a version had which was rolled back is nobody's
+        Item::Timer { group, timer } => {
+            Ok(step.timers.get(timer.family as usize).map(|family| due(*group, timer, family)))
+        }
     };
-    input.items.iter().map(find).collect()
+    input.items.iter().filter_map(|item| find(item).transpose()).collect()
 }
 
-fn due<'a>(group: u32, timer: &'a DueTimer, family: Option<&Family>) -> Found<'a> {
+fn due<'a>(group: u32, timer: &'a DueTimer, family: &Family) -> Found<'a> {
     let (kind, value) = match family {
-        Some(Family::Timers { index, .. }) => ((*index + 1) as u8, timer.tag.as_ref()),
-        _ => (EXPIRES, &[][..]),
+        Family::Timers { index, .. } => ((*index + 1) as u8, timer.tag.as_ref()),
+        Family::Expiration => (EXPIRES, &[][..]),
     };
     Found { group, value, time: timer.hold, pane: timer.pane, kind, fire: timer.fire }
 }

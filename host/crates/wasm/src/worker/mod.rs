@@ -10,6 +10,7 @@
 mod bundle;
 mod collect;
 mod combine;
+mod deploy;
 mod drive;
 mod elements;
 mod keyed;
@@ -18,6 +19,7 @@ mod select;
 mod step;
 mod windows;
 
+pub use deploy::{Inbox, Terms, Trial, Verdict};
 pub use step::{Binding, Callee, Failures, Family, Step, Target, Task};
 
 use crate::error::{Error, Result};
@@ -87,6 +89,7 @@ pub struct WasmWorker {
     windows: BTreeMap<(StageId, u32), Step>,
     events: Vec<Event>,
     scratch: Scratch,
+    inbox: Inbox,
 }
 
 impl WasmWorker {
@@ -96,7 +99,7 @@ impl WasmWorker {
         let stages: BTreeMap<_, _> = stages.into_iter().collect();
         // A bundle is done when `submit` returns, so there is never more than one.
         let events = stages.keys().map(|stage| Event::Credit { stage: *stage, bundles: 1 }).collect();
-        Self { stages, windows: BTreeMap::new(), events, scratch: Scratch::default() }
+        Self { stages, windows: BTreeMap::new(), events, scratch: Scratch::default(), inbox: Inbox::default() }
     }
 
     /// Adds the WindowFn that merges the windows of the grouping `stage`, or maps windows to those of side input `side` of
@@ -107,6 +110,12 @@ impl WasmWorker {
         self
     }
 
+    /// Where other versions of its functions can be put while it runs.
+    #[must_use]
+    pub fn inbox(&self) -> Inbox {
+        self.inbox.clone()
+    }
+
     fn window_fn(&mut self, stage: StageId, side: u32) -> CoreResult<&mut Step> {
         self.windows.get_mut(&(stage, side)).ok_or_else(|| unknown(stage))
     }
@@ -115,7 +124,7 @@ impl WasmWorker {
     fn merging(&mut self, stage: StageId) -> CoreResult<&mut Step> {
         let steps = self.stages.get_mut(&stage).map(|plan| plan.steps.as_mut_slice()).unwrap_or_default();
         let combines = |step: &&mut Step| matches!(step.task, Task::Merge | Task::Combine | Task::Extract);
-        steps.iter_mut().find(combines).ok_or_else(|| unknown(stage))
+        steps.iter_mut().find(combines).map(Step::newest).ok_or_else(|| unknown(stage))
     }
 
     fn answer(&mut self, command: Command) -> CoreResult<Event> {
@@ -149,9 +158,7 @@ impl WasmWorker {
     pub fn warm(&mut self) -> Result<()> {
         let steps = self.stages.values_mut().flat_map(|stage| &mut stage.steps).chain(self.windows.values_mut());
         for step in steps {
-            if let Callee::Wasm(pool) = &mut step.callee {
-                pool.warm()?;
-            }
+            step.warm()?;
         }
         Ok(())
     }
@@ -161,6 +168,12 @@ impl Worker for WasmWorker {
     fn submit(&mut self, command: Command) -> CoreResult<()> {
         match command {
             Command::Start(start) => {
+                let stages = &mut self.stages;
+                self.inbox.take(|stage, at, step, trial| {
+                    if let Some(plan) = stages.get_mut(&stage) {
+                        deploy::begin(&mut plan.steps, at, *step, trial);
+                    }
+                });
                 let Some(stage) = self.stages.get_mut(&start.stage) else {
                     return Err(unknown(start.stage));
                 };

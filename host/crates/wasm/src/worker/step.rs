@@ -1,5 +1,6 @@
 //! A step of a stage: a function, what it is asked to do, and what is bound to the names in its description.
 
+use super::deploy::Next;
 use crate::describe::{Domain, Function, Kind, Lookup};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
@@ -138,6 +139,10 @@ pub struct Step {
     pub(super) input_coder: Coder,
     /// Coder of what a merge finds in each element: accumulators, or values.
     pub(super) element_coder: Coder,
+    /// Another version of the function, beside this one.
+    pub(super) next: Option<Box<Next>>,
+    /// This is such a version: a call that fails is the old one's to do, not a row's fault.
+    pub(super) on_trial: bool,
 }
 
 impl Step {
@@ -196,8 +201,26 @@ impl Step {
             failures,
             input_coder,
             element_coder,
+            next: None,
+            on_trial: false,
             callee,
         })
+    }
+
+    /// Whether a row that makes its call fail is looked for and put aside.
+    pub(super) fn isolates(&self) -> bool {
+        !self.on_trial && matches!(self.failures, Failures::DeadLetter(_))
+    }
+
+    /// Opens an instance of the function now.
+    ///
+    /// # Errors
+    /// What the function says to its configuration, or a limit it reached.
+    pub fn warm(&mut self) -> Result<()> {
+        match &mut self.callee {
+            Callee::Wasm(pool) => pool.warm(),
+            Callee::Native(_) => Ok(()),
+        }
     }
 
     /// Whether it keeps state or sets timers.
