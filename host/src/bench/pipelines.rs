@@ -4,7 +4,7 @@ use crate::compose::payload::{TextSource, WasmCall};
 use crate::pipeline::{Collection, Element, PipelineBuilder, Windows, urn};
 use std::path::{Path, PathBuf};
 use thalweg_proto::pipeline::Pipeline;
-use thalweg_wasm::Grants;
+use thalweg_wasm::{AskedLimits, Grants};
 
 /// A workload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,8 +109,8 @@ impl Build<'_> {
         let Function::Wasm(component) = self.function else { return self.native(name, native, input, element) };
         let output = self.build.collection(&format!("{name}.{tag}"), element, input.windows, true);
         let component = component.to_string_lossy().into_owned();
-        let (function, grant) = (wasm.to_owned(), Grants::default());
-        let call = WasmCall { component, digest: None, function, config: None, grant, errors: None };
+        let (function, grant, limits) = (wasm.to_owned(), Grants::default(), AskedLimits::default());
+        let call = WasmCall { component, digest: None, function, config: None, grant, limits, errors: None };
         self.build.native(name, urn::WASM, &call, &[("input", input)], &[(tag, &output)]);
         output
     }

@@ -79,7 +79,8 @@ impl ComponentStore {
     ///
     /// # Errors
     /// What is wrong with the file; `WASM_DIGEST` when it is another than the pipeline was made with; `WASM_NOT_GRANTED` when the
-    /// function describes more than it is granted; `WASM_NOT_ALLOWED` when a grant is not on this process's list.
+    /// function describes more than it is granted; `WASM_NOT_ALLOWED` when a grant is not on this process's list;
+    /// `WASM_LIMIT` when it asks for too much.
     pub fn load(&self, call: &WasmCall) -> Result<Component> {
         let component = self.open(Path::new(&call.component))?;
         if let Some(refused) = self.allowed.refuses(&call.grant) {
@@ -89,6 +90,7 @@ impl ComponentStore {
             return Err(Error::user("WASM_NOT_ALLOWED", message).help(help));
         }
         call.grant.of(component.function(&call.function)?)?;
+        call.limits.of(&self.limits)?;
         let found = format!("sha256:{}", component.digest());
         match &call.digest {
             Some(wanted) if *wanted != found => {

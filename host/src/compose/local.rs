@@ -189,7 +189,7 @@ impl LocalWorkers {
     /// The steps of a stage, their instances not opened yet.
     pub(super) fn wasm_steps(&self, wasm: &Wasm) -> Result<Vec<Step>> {
         let config = wasm.call.config.as_ref().map(serde_json::Value::to_string).unwrap_or_default();
-        let limits = self.components.limits().clone();
+        let limits = wasm.call.limits.of(self.components.limits())?;
         let states: Vec<(&str, StateId)> = wasm.states.iter().map(|(n, id)| (n.as_str(), *id)).collect();
         let timers: Vec<Option<&str>> = wasm.timers.iter().map(Option::as_deref).collect();
         let failures = wasm.dead.clone().map_or(Failures::FailBundle, Failures::DeadLetter);

@@ -4,7 +4,7 @@ use crate::row::Schema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use thalweg_io::kafka::{Limit, RecordTime, SinkElement, SourceElement, Start};
-use thalweg_wasm::Grants;
+use thalweg_wasm::{AskedLimits, Grants};
 
 /// Reads text files, a row a line.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -150,6 +150,9 @@ pub struct WasmCall {
     /// What of the machine the function may see; it must describe it, too.
     #[serde(default, skip_serializing_if = "Grants::is_empty")]
     pub grant: Grants,
+    /// Limits of the function that are not the usual ones.
+    #[serde(default, skip_serializing_if = "AskedLimits::is_empty")]
+    pub limits: AskedLimits,
     /// Tag of the output for elements that the function cannot process; without it they fail the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errors: Option<String>,

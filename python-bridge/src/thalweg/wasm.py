@@ -33,7 +33,8 @@ class Wasm(ptransform.PTransform):
     `bool` by theirs. A type that has only Python's pickle as a coder is refused here.
 
     Payload of the composite (JSON in UTF-8): `component` (absolute path), `digest` (`sha256:` and 64 hex digits, or
-    null if the file does not exist here), `function`, `config` (an object), `grant` (an object, if it is not empty). The input has any tag. The main output has
+    null if the file does not exist here), `function`, `config` (an object), `grant` and `limits` (objects, if they
+    are not empty). The input has any tag. The main output has
     the tag `None`, as in every ParDo of this SDK; any other output has the name that the component gives it.
 
     Args:
@@ -44,6 +45,7 @@ class Wasm(ptransform.PTransform):
       config: what the function gets when it is opened; anything that JSON can say.
       grant: what of the machine the function may see, of what it describes: `{'clock': True}` (time as it passes),
         `{'random': True}` (entropy), `{'env': {'NAME': 'value'}}`. Nothing is granted by default.
+      limits: limits of the function that are not the usual ones, by name: `{'cpu_ms': 500, 'memory_bytes': 67108864}`.
       fallback: what another runner runs in its place: a function that takes an element and returns the outputs as an
         iterable (`beam.pvalue.TaggedOutput` for further outputs, `TimestampedValue` to set the event time), a
         `beam.DoFn`, or for a CombineFn a `beam.CombineFn`.
@@ -65,6 +67,7 @@ class Wasm(ptransform.PTransform):
             outputs: Mapping[str, Any] | None = None,
             config: Mapping[str, Any] | None = None,
             grant: Mapping[str, Any] | None = None,
+            limits: Mapping[str, int] | None = None,
             fallback: Callable[[Any], Iterable[Any]] | beam.DoFn | beam.CombineFn | None = None):
         super().__init__()
         self._component = os.path.abspath(component)
@@ -73,6 +76,7 @@ class Wasm(ptransform.PTransform):
         self._outputs = dict(outputs or {})
         self._config = dict(config or {})
         self._grant = dict(grant or {})
+        self._limits = dict(limits or {})
         self._fallback = fallback
         if isinstance(fallback, beam.CombineFn) and self._outputs:
             raise ValueError('A CombineFn has one output.')
@@ -112,6 +116,8 @@ class Wasm(ptransform.PTransform):
         }
         if self._grant:
             payload['grant'] = self._grant
+        if self._limits:
+            payload['limits'] = self._limits
         return json.dumps(payload, sort_keys=True).encode('utf-8')
 
     def _body(self) -> beam.DoFn:

@@ -202,6 +202,16 @@ pub enum Error {
         /// Whether the guest thinks the same call may succeed later.
         again: bool,
     },
+    /// A pipeline asks for a limit that it may not have.
+    #[error("the limit {name} is {asked}, but has to be from 1 to {most}")]
+    LimitTooHigh {
+        /// Its name in the pipeline.
+        name: &'static str,
+        /// What was asked for.
+        asked: u64,
+        /// The most there is.
+        most: u64,
+    },
     /// The guest could not process a row, and the pipeline has no place for failed rows.
     #[error("{function} failed on an element: {code}: {message} (element {element})")]
     RowFailed {
@@ -264,6 +274,7 @@ impl Error {
             Self::StateDenied { .. } => "WASM_STATE_DENIED",
             Self::Denied { .. } => "WASM_DENIED",
             Self::NotGranted { .. } => "WASM_NOT_GRANTED",
+            Self::LimitTooHigh { .. } => "WASM_LIMIT",
             Self::Frame { .. } => "WASM_FRAME",
             Self::Refused { .. } => "WASM_REFUSED",
             Self::RowFailed { .. } => "WASM_ROW_FAILED",
@@ -287,6 +298,7 @@ impl Error {
             | Self::Componentize { .. }
             | Self::NoFunction { .. }
             | Self::NotGranted { .. }
+            | Self::LimitTooHigh { .. }
             | Self::Unsupported { .. } => Domain::User,
             Self::Instances { .. } | Self::Cache { .. } => Domain::External,
             Self::State(inner) => inner.domain,
@@ -323,6 +335,7 @@ impl Error {
             Self::StateLimit { .. } => "keep less state per key, or raise state_bytes",
             Self::StateDenied { .. } => "list the slot in SLOTS, and keep to the groups of the batch",
             Self::Denied { .. } => "do without it: a function has no files, no network and no processes",
+            Self::LimitTooHigh { .. } => "ask for less under `limits`",
             Self::NotGranted { .. } => "grant them where the pipeline names the function: `grant: {clock: true}`",
             Self::Frame { .. } => "build the component again with a released SDK",
             Self::Refused { .. } => "the message is the function's own; see its documentation",

@@ -4,6 +4,7 @@
 //! [`frame`] (batches into frames and back), [`WasmWorker`] (bundles). The contract is `wit/`. Knows nothing of Beam's protos,
 //! Kafka or RocksDB.
 
+mod asked;
 mod bindings;
 mod cache;
 mod clock;
@@ -26,6 +27,7 @@ mod wasi;
 mod worker;
 mod world;
 
+pub use asked::AskedLimits;
 pub use cache::{Cache, Digest};
 pub use component::Component;
 pub use componentize::{componentize, componentize_in};

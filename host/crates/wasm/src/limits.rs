@@ -33,6 +33,10 @@ pub struct Limits {
     pub log_lines_per_second: u32,
     /// Longest log line in bytes; the rest is cut off. Default 4 KiB.
     pub log_line_bytes: usize,
+    /// Bytes of rows in one input frame, columns included; a single larger row has a frame of its own. Default 256 KiB.
+    pub frame_bytes: usize,
+    /// Rows of one input frame. What a CombineFn merges has two at least. Default: as many as the bytes allow.
+    pub frame_rows: usize,
     /// Calls after which an instance is replaced, so that a slow leak ends. Default 100,000.
     pub recycle_calls: u64,
     /// Memory at which an instance is replaced after a call, in bytes: what once was needed is not kept for ever.
@@ -51,6 +55,8 @@ impl Default for Limits {
             state_bytes: 16 << 20,
             log_lines_per_second: 100,
             log_line_bytes: 4096,
+            frame_bytes: 256 << 10,
+            frame_rows: usize::MAX,
             recycle_calls: 100_000,
             recycle_bytes: 64 << 20,
         }
@@ -118,6 +124,20 @@ impl Limits {
     #[must_use]
     pub fn log_line_bytes(mut self, bytes: usize) -> Self {
         self.log_line_bytes = bytes;
+        self
+    }
+
+    /// Sets [`Limits::frame_bytes`].
+    #[must_use]
+    pub fn frame_bytes(mut self, bytes: usize) -> Self {
+        self.frame_bytes = bytes;
+        self
+    }
+
+    /// Sets [`Limits::frame_rows`].
+    #[must_use]
+    pub fn frame_rows(mut self, rows: usize) -> Self {
+        self.frame_rows = rows;
         self
     }
 

@@ -95,6 +95,7 @@ pub type Run = Box<dyn FnMut(u32, &[u8]) -> Result<Vec<u8>, (String, String)> + 
 /// A native function.
 pub struct NativeFunction {
     function: Function,
+    limits: Arc<Limits>,
     calls: HostCalls,
     run: Run,
 }
@@ -123,16 +124,21 @@ impl NativeFunction {
             function: name.to_owned(),
             known: known(),
         })?;
-        let store = GuestStore::new(name.into(), name.into(), Arc::new(limits), 0);
+        let limits = Arc::new(limits);
+        let store = GuestStore::new(name.into(), name.into(), Arc::clone(&limits), 0);
         let calls = HostCalls(Arc::new(Mutex::new(store)));
         let run = open(calls.clone()).map_err(|refusal| refused(name, refusal))?;
-        Ok(Self { function, calls, run })
+        Ok(Self { function, limits, calls, run })
     }
 
     /// What it says of itself.
     #[must_use]
     pub fn describe(&self) -> &Function {
         &self.function
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     pub(crate) fn call(&mut self, op: u32, input: &Frame, loan: Loan) -> (Result<Returned>, Loan) {

@@ -71,6 +71,10 @@ impl Pool {
         self.component.function(&self.function)
     }
 
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Opens an instance now, so that a bad configuration shows before the first element.
     ///
     /// # Errors

@@ -12,8 +12,8 @@ use crate::pipeline::{Collection, Element, urn};
 use crate::row::{FieldType, Schema, TypeName, required};
 use std::path::Path;
 use thalweg_core::error::{Error, Result};
-use thalweg_wasm::Grants;
 use thalweg_wasm::describe::Function;
+use thalweg_wasm::{AskedLimits, Grants};
 
 /// `type: Wasm`.
 pub fn wasm(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
@@ -23,9 +23,9 @@ pub fn wasm(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
     let how = check_input(leaf, &input, function)?;
     let errors = take_error_output(&mut leaf.config)?.map(str::to_owned);
     let config = leaf.config.get("config").map(json);
-    let grant = grants(leaf)?;
-    let payload =
-        WasmCall { component, digest: None, function: function.name.clone(), config, grant, errors: errors.clone() };
+    let (grant, limits): (Grants, AskedLimits) = (named(leaf, "grant")?, named(leaf, "limits")?);
+    let name = function.name.clone();
+    let payload = WasmCall { component, digest: None, function: name, config, grant, limits, errors: errors.clone() };
     let plain = how == Input::Plain
         || function.outputs.iter().any(|o| Element::of_coder(&o.coder).is_some_and(|e| kind(&e).is_some()));
     let name = leaf.name.clone();
@@ -99,13 +99,10 @@ fn find(leaf: &mut Leaf<'_, '_>) -> Result<(String, Function)> {
     }
 }
 
-/// What `grant:` gives to the function.
-fn grants(leaf: &mut Leaf<'_, '_>) -> Result<Grants> {
-    let Some(node) = leaf.config.get("grant") else { return Ok(Grants::default()) };
-    serde_json::from_value(json(node)).map_err(|e| {
-        let error = node.place.error("YAML_WRONG_TYPE", format!("this cannot be granted: {e}"));
-        error.help("`clock: true`, `random: true` and `env:` with names and values are what there is")
-    })
+/// What stands under `grant` or `limits`, by the names in its type.
+fn named<T: Default + serde::de::DeserializeOwned>(leaf: &mut Leaf<'_, '_>, key: &'static str) -> Result<T> {
+    let Some(node) = leaf.config.get(key) else { return Ok(T::default()) };
+    serde_json::from_value(json(node)).map_err(|e| node.place.error("YAML_WRONG_TYPE", format!("`{key}`: {e}")))
 }
 
 fn borrowed(ends: &[(String, Collection)]) -> Vec<(&str, &Collection)> {

@@ -183,7 +183,7 @@ impl Combine<'_> {
     /// One accumulator for each of `groups` groups; those without a part get that of none.
     fn reduce(&mut self, mut op: u32, groups: usize, mut parts: Vec<Part>) -> Result<Vec<Bytes>> {
         let mut made: Vec<Option<Bytes>> = vec![None; groups];
-        let mut ranges = frames(parts.iter().map(|(_, bytes)| bytes.len() + ROW_BYTES));
+        let mut ranges = frames(self.step.frame, parts.iter().map(|(_, bytes)| bytes.len() + ROW_BYTES));
         loop {
             let mut again: Vec<Part> = Vec::new();
             for range in ranges {
@@ -205,7 +205,7 @@ impl Combine<'_> {
                 made.get_mut(*group as usize).into_iter().for_each(|place| *place = None);
             });
             (op, parts) = (MERGE, again);
-            ranges = frames(parts.iter().map(|(_, bytes)| bytes.len() + ROW_BYTES));
+            ranges = frames(self.step.frame, parts.iter().map(|(_, bytes)| bytes.len() + ROW_BYTES));
             if ranges.len() == parts.len() {
                 ranges = pairs(&parts); // each fills a frame of its own, where nothing would merge with it
             }
@@ -233,7 +233,7 @@ impl Combine<'_> {
     /// One output for each value.
     fn each(&mut self, op: u32, values: Vec<Bytes>) -> Result<Vec<Bytes>> {
         let mut made = Vec::with_capacity(values.len());
-        for range in frames(values.iter().map(|bytes| bytes.len() + ROW_BYTES)) {
+        for range in frames(self.step.frame, values.iter().map(|bytes| bytes.len() + ROW_BYTES)) {
             let values = values.get(range).unwrap_or_default();
             let group_of: Vec<u32> = (0..values.len() as u32).collect();
             let some = self.frame(op, values.iter(), &group_of, values.len())?;

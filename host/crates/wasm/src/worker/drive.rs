@@ -2,11 +2,10 @@
 //! again and then halved, until the row that it fails on stands alone and only that row is lost.
 
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use std::ops::Range;
 use thalweg_core::error::Domain;
 
-/// An input frame holds rows of so many bytes, columns included, or a single larger one.
-const FRAME_BYTES: usize = 256 << 10;
 /// How often a failed call is made again before it is halved.
 const RETRIES: u32 = 1;
 
@@ -52,11 +51,26 @@ fn attempts(calls: &mut impl Calls, part: &Range<usize>, retries: u32) -> Result
     result
 }
 
+/// What an input frame holds.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameSize {
+    /// Rows of so many bytes, columns included, or a single larger one.
+    pub bytes: usize,
+    /// So many rows.
+    pub rows: usize,
+}
+
+impl From<&Limits> for FrameSize {
+    fn from(limits: &Limits) -> Self {
+        Self { bytes: limits.frame_bytes, rows: limits.frame_rows }
+    }
+}
+
 /// Cuts rows of these sizes into frames.
-pub fn frames(sizes: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
+pub fn frames(most: FrameSize, sizes: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
     let (mut ranges, mut start, mut end, mut bytes) = (Vec::new(), 0, 0, 0usize);
     for size in sizes {
-        if end > start && bytes.saturating_add(size) > FRAME_BYTES {
+        if end > start && (bytes.saturating_add(size) > most.bytes || end - start >= most.rows) {
             ranges.push(start..end);
             (start, bytes) = (end, 0);
         }
@@ -125,7 +139,9 @@ mod tests {
 
     #[test]
     fn frames_are_full_but_never_over_unless_one_row_is() {
-        assert_eq!(frames([100_000, 100_000, 100_000, 900_000, 1].into_iter()), [0..2, 2..3, 3..4, 4..5]);
-        assert_eq!(frames(std::iter::empty()), []);
+        let usual = FrameSize::from(&Limits::default());
+        assert_eq!(frames(usual, [100_000, 100_000, 100_000, 900_000, 1].into_iter()), [0..2, 2..3, 3..4, 4..5]);
+        assert_eq!(frames(FrameSize { rows: 2, ..usual }, [1; 5].into_iter()), [0..2, 2..4, 4..5]);
+        assert_eq!(frames(usual, std::iter::empty()), []);
     }
 }

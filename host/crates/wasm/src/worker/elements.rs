@@ -32,7 +32,9 @@ pub fn elements(
     let isolate = step.isolates();
     let size = |row: &Row| row.key.len() + row.value.len() + ROW_BYTES;
     let mut calls = ElementCalls { step, batch, sides, moment, scratch, out };
-    frames(batch.rows().iter().map(size)).into_iter().try_for_each(|rows| drive(&mut calls, rows, isolate))
+    frames(calls.step.frame, batch.rows().iter().map(size))
+        .into_iter()
+        .try_for_each(|rows| drive(&mut calls, rows, isolate))
 }
 
 fn sources<'a>(batch: &'a Batch, rows: Range<usize>) -> Sources<'a, impl Fn(usize) -> (&'a [u8], &'a [u8])> {

@@ -65,7 +65,7 @@ pub fn keyed(
         let key = input.groups.get(found.group as usize).map_or(0, |g| g.key.len());
         key + found.value.len() + ROW_BYTES
     };
-    let ranges = frames(rows.iter().map(size));
+    let ranges = frames(step.frame, rows.iter().map(size));
     let mut calls = KeyedCalls { step, groups: input.groups, rows: &rows, sides, view, moment, scratch, out };
     ranges.into_iter().try_for_each(|rows| drive(&mut calls, rows, isolate))?;
     calls.view.ok_or_else(lost_view)

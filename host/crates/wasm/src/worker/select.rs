@@ -12,7 +12,7 @@ use thalweg_core::id::key_hash;
 /// Makes pairs of key and element.
 pub fn select(step: &mut Step, batch: &Batch, moment: Moment, scratch: &mut Scratch, out: &mut Outcome) -> Result<()> {
     let sizes = batch.rows().iter().map(|row| row.key.len() + row.value.len() + ROW_BYTES);
-    for range in frames(sizes) {
+    for range in frames(step.frame, sizes) {
         let rows = batch.rows().get(range.clone()).unwrap_or_default();
         let frame = scratch.encoder.elements(batch, range, step.keyed, &[], moment);
         let returned = Callee::call(&mut step.callee, PROCESS, frame, Loan::default()).0?;

@@ -1,9 +1,11 @@
 //! A step of a stage: a function, what it is asked to do, and what is bound to the names in its description.
 
 use super::deploy::Next;
+use super::drive::FrameSize;
 use crate::describe::{Domain, Function, Kind, Lookup};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
+use crate::limits::Limits;
 use crate::native::NativeFunction;
 use crate::pool::Pool;
 use crate::side::{Side, Table, declared};
@@ -27,6 +29,13 @@ impl Callee {
         match self {
             Self::Wasm(pool) => pool.describe(),
             Self::Native(function) => Ok(function.describe()),
+        }
+    }
+
+    fn limits(&self) -> &Limits {
+        match self {
+            Self::Wasm(pool) => pool.limits(),
+            Self::Native(function) => function.limits(),
         }
     }
 
@@ -136,6 +145,8 @@ pub struct Step {
     pub(super) output_keyed: Vec<bool>,
     pub(super) outputs: Vec<Vec<Target>>,
     pub(super) failures: Failures,
+    /// How large its frames are made.
+    pub(super) frame: FrameSize,
     pub(super) input_coder: Coder,
     /// Coder of what a merge finds in each element: accumulators, or values.
     pub(super) element_coder: Coder,
@@ -199,6 +210,7 @@ impl Step {
             output_keyed,
             outputs,
             failures,
+            frame: FrameSize::from(callee.limits()),
             input_coder,
             element_coder,
             next: None,

@@ -15,7 +15,7 @@ use thalweg_core::window::{Merges, Window, WindowSet};
 /// Gives the elements of a batch their windows.
 pub fn assign(step: &mut Step, batch: &Batch, moment: Moment, scratch: &mut Scratch, out: &mut Outcome) -> Result<()> {
     let sizes = batch.rows().iter().map(|row| row.key.len() + row.value.len() + ROW_BYTES);
-    for range in frames(sizes) {
+    for range in frames(step.frame, sizes) {
         let rows = batch.rows().get(range.clone()).unwrap_or_default();
         let shown = if step.sees_elements { batch.clone() } else { batch.with_rows(without_values(batch.rows())) };
         let keyed = step.sees_elements && step.keyed;

@@ -15,6 +15,7 @@ mod json;
 mod kinds;
 mod poison;
 mod stage;
+mod splits;
 mod support;
 mod wasi;
 mod world;
