@@ -4,14 +4,14 @@
 #
 # The Rust ones have the names of their crates, those of another language its name behind: examples_go.wasm.
 #
-#   scripts/build-guests.sh [LANGUAGE...]     rust, go, python, js; all of them without one
+#   scripts/build-guests.sh [LANGUAGE...]     rust, go, c, python, js; all of them without one
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-languages="${*:-rust go python js}"
+languages="${*:-rust go c python js}"
 wanted() { [[ " $languages " == *" $1 "* ]]; }
 
 parts=(wasm)
-if wanted python || wanted js; then parts+=(python); fi
+if wanted c || wanted python || wanted js; then parts+=(python); fi
 if wanted js; then parts+=(js); fi
 scripts/setup.sh "${parts[@]}"
 mkdir -p "$components" "$guests/digests"
@@ -42,6 +42,13 @@ build_go() {
   componentize "$guests"/go/*.wasm
 }
 
+build_c() {
+  mkdir -p "$guests/c"
+  ZIG_GLOBAL_CACHE_DIR=$guests/zig "$python" -m ziglang cc -target wasm32-freestanding -O2 -g1 -Wall -Wextra -Werror -fno-builtin \
+    -nostdlib -Wl,--no-entry -o "$guests/c/examples_c.wasm" guest-examples/c/words.c
+  componentize "$guests/c/examples_c.wasm"
+}
+
 componentize() {
   cargo run --quiet -p thalweg-wasm --example componentize -- "$components" "$@"
 }
@@ -70,6 +77,7 @@ componentize_js() {
 
 if wanted rust; then build_rust; fi
 if wanted go; then build_go; fi
+if wanted c; then build_c; fi
 for guest in conformance examples; do
   if wanted python; then
     component "${guest}_python" "wit scripts/requirements.txt guest-sdk/python/thalweg_udf guest-examples/python/$guest" \

@@ -88,7 +88,7 @@ plan() {
   packages=$(missing_packages | tr '\n' ' ')
   [ -z "$packages" ] || lines+=("Debian packages: $packages|1 min, up to 800 MB")
   if wanted wasm && ! wasm_ready; then lines+=("Rust target wasm32-unknown-unknown|20 s, 100 MB"); fi
-  if wanted python && [ ! -e "$python_stamp" ]; then lines+=("Python packages in .venv (Apache Beam 2.77)|2 min, 1.1 GB"); fi
+  if wanted python && [ ! -e "$python_stamp" ]; then lines+=("Python packages in .venv (Apache Beam 2.77, Zig)|2 min, 1.5 GB"); fi
   if wanted js && [ ! -e "$js_stamp" ]; then lines+=("What builds JavaScript guests, in .cache/js|30 s, 420 MB"); fi
   if wanted kafka && [ ! -e "$kafka_stamp" ]; then lines+=("Kafka jars in .cache/kafka|30 s, 120 MB"); fi
   if wanted flights && [ ! -e "$flights" ]; then lines+=("The flights of 2013 in .cache/flights|20 s, 50 MB"); fi

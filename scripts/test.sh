@@ -60,6 +60,7 @@ check_guests() {
 # The SDK for Go and its guests: formatted, vetted for this machine and for Wasm, tested.
 check_go() {
   local module unformatted
+  command -v go > /dev/null || { say "Go is missing: install Go 1.26 or newer from https://go.dev/dl and put it on the PATH."; return 1; }
   for module in guest-sdk/go guest-examples/go; do
     unformatted=$(cd "$module" && gofmt -l .)
     [ -z "$unformatted" ] || { printf 'not formatted by gofmt: %s\n' "$unformatted" >&2; return 1; }
@@ -78,7 +79,7 @@ guest_sdks() {
 }
 
 # `timeout` runs programs, not functions: a function goes through `bash -c`.
-export -f dirty_rows beam_alone check_guests check_go guest_sdks node_home
+export -f say dirty_rows beam_alone check_guests check_go guest_sdks node_home
 export thalweg guests python root
 
 # What tests in Rust may use.

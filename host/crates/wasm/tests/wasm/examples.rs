@@ -203,6 +203,16 @@ fn lines_become_words() -> Fallible {
 }
 
 #[test]
+fn lines_become_words_in_c_too() -> Fallible {
+    let script = Script::of("words");
+    for size in [1, 2, 1000] {
+        Player::of("examples_c", &script)?.play(&script, size)?;
+    }
+    assert_eq!(component("examples_c").imports(), ["thalweg:udf/types@0.10.0"]);
+    Ok(())
+}
+
+#[test]
 fn alerts_are_limited_in_their_rate() -> Fallible {
     dofn("alerts")
 }

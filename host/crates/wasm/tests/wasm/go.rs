@@ -4,8 +4,9 @@
 use crate::stage::{Ran, Stage};
 use crate::support::component;
 use bytes::Bytes;
+use std::cell::RefCell;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use thalweg_core::batch::BatchBuilder;
 use thalweg_core::error::Error as CoreError;
@@ -124,13 +125,17 @@ fn the_collector_may_run_while_the_host_asks_for_memory() -> Fallible {
         let input = Input::Keyed { groups: Arc::clone(&groups), batches: vec![builder.finish()], items };
         sums.push(stage.run(input)?.rows(0)[0].1.clone());
     }
-    assert_eq!(sums[19], (19 * 5000 * 8).to_string());
+    assert_eq!(sums[19], format!("{} true", 19 * 5000 * 8), "and it did run");
     Ok(())
 }
 
-/// Keeps the texts of events.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+thread_local! {
+    // a bundle runs in the thread of its test
+    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps the texts of events. It is set for all tests of the program: one that comes and goes may miss events.
+struct Lines;
 
 struct Text<'a>(&'a mut String);
 
@@ -152,7 +157,7 @@ impl Subscriber for Lines {
     fn event(&self, event: &Event<'_>) {
         let mut text = format!("{} ", event.metadata().level());
         event.record(&mut Text(&mut text));
-        self.0.lock().expect("lines").push(text);
+        LINES.with_borrow_mut(|lines| lines.push(text));
     }
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
@@ -160,9 +165,9 @@ impl Subscriber for Lines {
 
 #[test]
 fn what_is_printed_is_logged_by_lines() -> Fallible {
-    let lines = Lines::default();
-    tracing::subscriber::with_default(lines.clone(), || run(&["print"], Failures::FailBundle))?;
-    let lines = lines.0.lock().expect("lines").join("\n");
+    tracing::subscriber::set_global_default(Lines)?;
+    run(&["print"], Failures::FailBundle)?;
+    let lines = LINES.take().join("\n");
     for wanted in ["INFO", "one line \u{fc}", "WARN", "bad ? byte", "and a rest", "logged"] {
         assert!(lines.contains(wanted), "{wanted:?} is not in\n{lines}");
     }
