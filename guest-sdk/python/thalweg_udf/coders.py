@@ -343,9 +343,9 @@ def coder_of(hint: Any) -> Coder:
         return IterableCoder(coder_of(parts[0]))
     if origin in (typing.Union, types.UnionType) and len(parts) == 2 and type(None) in parts:
         return NullableCoder(coder_of(parts[0] if parts[1] is type(None) else parts[1]))
+    if isinstance(hint, type) and hasattr(hint, '__thalweg_coder__'):
+        return hint.__thalweg_coder__()
     if isinstance(hint, type) and (hasattr(hint, '_fields') or dataclasses.is_dataclass(hint)):
         from .rows import RowCoder
         return RowCoder(hint)
-    if isinstance(hint, type) and hasattr(hint, '__thalweg_coder__'):
-        return hint.__thalweg_coder__()
     raise TypeError(f'there is no coder for {hint!r}: see the table in thalweg_udf.coders')

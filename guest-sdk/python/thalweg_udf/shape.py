@@ -41,7 +41,7 @@ def _members(hint: Any) -> list[Any]:
 
 def _main_output(owner: str, hint: Any) -> dict[str, Any]:
     """The main output by what ``process`` says it yields."""
-    for part in _members(hint):
+    for part in _members(hint) if hint is not None else ():
         if typing.get_origin(part) in _MANY:
             # an Optional element is one that may be None, and stays whole
             element = typing.get_args(part)[0]
