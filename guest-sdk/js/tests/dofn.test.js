@@ -1,0 +1,193 @@
+// A function with everything: outputs, times, both kinds of slot, metrics, failures; run by the test kit. And what a component makes of a
+// module.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { Writer } from '../src/frame.js';
+import { DoFn, Failure, component, dofn, state, t, to } from '../src/index.js';
+import { connect } from '../src/component.js';
+import { Kit } from '../src/testing/index.js';
+
+/** Sums per key; 0 lists what the bag holds and empties it; a negative number does much and then fails. */
+class Sum extends DoFn {
+  static input = t.kv(t.string, t.integer);
+  static outputs = { main: t.kv(t.string, t.integer), seen: t.string };
+  static state = { total: state.value(t.integer, { eager: true }), last: state.value(t.string), all: state.bag(t.integer) };
+
+  process([key, n], ctx) {
+    const { total, last, all } = ctx.state;
+    if (n === 0) {
+      ctx.emit('seen', `${key}: ${all.read()} last ${last.read()}`);
+      all.clear();
+      return;
+    }
+    total.write((total.read() ?? 0) + n);
+    all.add(n);
+    last.write(`${key}${n}`);
+    ctx.emit('main', [key, total.read()], { time: n });
+    if (n < 0) {
+      all.clear();
+      total.clear();
+      throw new Failure('NEGATIVE', `${n} is negative`);
+    }
+    ctx.count('good');
+    ctx.report('sizes', n);
+  }
+}
+
+test('outputs have their times and names', () => {
+  const outcome = new Kit(Sum).run([['a', 1], ['a', 0], ['a', 2]], { time: 100 });
+  assert.deepEqual(outcome.rows().map(({ time, element }) => [time, element]), [[1, ['a', 1]], [2, ['a', 3]]]);
+  assert.deepEqual(outcome.rows('seen').map(({ time, element }) => [time, element]), [[100, 'a: 1 last a1']]);
+});
+
+test('state lives on and stays with its key', () => {
+  const kit = new Kit(Sum);
+  kit.run([['a', 1], ['b', 10], ['a', 2]]);
+  const outcome = kit.run([['b', 5], ['a', 0], ['b', 0], ['c', 0]]);
+  assert.deepEqual(outcome.elements(), [['b', 15]]);
+  assert.deepEqual(outcome.elements('seen'), ['a: 1,2 last a2', 'b: 10,5 last b5', 'c:  last undefined']);
+  assert.deepEqual(kit.run([['a', 0]]).elements('seen'), ['a:  last a2']);
+});
+
+test('a failed element leaves no trace but its failure', () => {
+  const kit = new Kit(Sum);
+  kit.run([['a', 1]]);
+  // the failing element comes first, between and after others of its key
+  const outcome = kit.run([['a', -1], ['a', 2], ['a', -2], ['a', 0], ['a', 3], ['a', -3]]);
+  assert.deepEqual(outcome.elements(), [['a', 3], ['a', 6]]);
+  assert.deepEqual(outcome.elements('seen'), ['a: 1,2 last a2']);
+  const failed = [[0, -1], [2, -2], [5, -3]].map(([place, n]) => ({ place, code: 'NEGATIVE', message: `${n} is negative` }));
+  assert.deepEqual(outcome.failures, failed);
+  const after = kit.run([['a', 0], ['a', 1]]);
+  assert.deepEqual(after.elements('seen'), ['a: 3 last a3']);
+  assert.deepEqual(after.elements(), [['a', 7]]);
+});
+
+test('metrics are deltas of the batch', () => {
+  const kit = new Kit(Sum);
+  const outcome = kit.run([['a', 4], ['b', 6]]);
+  assert.deepEqual([outcome.metric('good'), outcome.metric('sizes')], [2, [2, 10, 4, 6]]);
+  assert.deepEqual(kit.run([['a', 1]]).metric('sizes'), [1, 1, 1, 1]);
+  assert.equal(kit.run([['a', 0]]).metric('good'), undefined);
+});
+
+test('lazy cells are read a page at a time and written without a call', () => {
+  const kit = new Kit(Sum);
+  kit.run(Array.from({ length: 200 }, (_, i) => [String(100 + i), 0]));
+  // 200 groups in pages of 64, for the bag and for the lazy value; changes leave with the result
+  assert.equal(kit.stateCalls, 4 + 4);
+});
+
+test('outputs of one element may be many', () => {
+  const many = dofn({ input: t.integer, outputs: { main: t.bytes } }, function* (n) {
+    for (let i = 0; i < 2000; i++) yield new Uint8Array(400).fill(i);
+    if (n === 1) throw new Failure('LATE', 'after all the outputs');
+  });
+  const outcome = new Kit(many).run([0, 1, 2]);
+  assert.ok(outcome.calls[0].frames.length > 5, 'most left before the call ended');
+  assert.equal(outcome.elements().length, 4000, 'the outputs of the failed element are dropped');
+});
+
+test('an error of an element is told with its class and stack', () => {
+  const broken = dofn({ input: t.integer, outputs: { main: t.integer } }, function* broken(n) {
+    yield n === 1 ? undefined.length : n;
+  });
+  const outcome = new Kit(broken).run([0, 1, 2]);
+  assert.deepEqual(outcome.elements(), [0, 2]);
+  const [{ place, code, message }] = outcome.failures;
+  assert.deepEqual([place, code], [1, 'TYPE_ERROR']);
+  assert.match(message, /dofn\.test\.js/);
+});
+
+test('what cannot be put out fails its element and says what was wanted', () => {
+  const wrong = dofn({ input: t.integer, outputs: { main: t.row({ a: t.string }) } }, (n) => {
+    return [[{ a: 'x' }], [{ a: 1 }], 'text', [to('nowhere', 1)], [to('main', { a: 'x' }, { time: 1.5 })], Promise.resolve([])][n];
+  });
+  const outcome = new Kit(wrong).run([0, 1, 2, 3, 4, 5, 0]);
+  assert.deepEqual(outcome.elements(), [{ a: 'x' }, { a: 'x' }]);
+  const said = outcome.failures.map(({ code, message }) => `${code}: ${message.split('\n')[0]}`);
+  assert.deepEqual(said, [
+    'ENCODE: field a: a string is wanted, and not the number 1',
+    'TYPE_ERROR: a method yields outputs or returns an array of them',
+    'TYPE_ERROR: there is no output nowhere',
+    'ENCODE: a whole number of milliseconds is wanted, and not the number 1.5',
+    'TYPE_ERROR: a method yields outputs or returns an array of them: async does not cross the boundary',
+  ]);
+});
+
+test('classes that cannot be functions are refused', () => {
+  class Untyped extends DoFn {
+    process() {}
+  }
+  class Unkeyed extends DoFn {
+    static input = t.integer;
+    static state = { n: state.value(t.integer) };
+    process() {}
+  }
+  assert.throws(() => component({ untyped: Untyped }), /input is no type/);
+  assert.throws(() => component({ unkeyed: Unkeyed }), /has to be a t.kv/);
+  assert.throws(() => component({ number: Number }), /no class of DoFn/);
+});
+
+test('an instance is set up with its configuration and torn down', () => {
+  const done = [];
+  class Life extends DoFn {
+    static input = t.integer;
+    static outputs = { main: t.integer };
+    constructor({ n = 1 }) {
+      super();
+      if (n < 0) throw new RangeError('n is negative');
+      done.push(n);
+    }
+    setup() {
+      done.push('setup');
+    }
+    process() {}
+    teardown() {
+      done.push('teardown');
+    }
+  }
+  new Kit(Life, { n: 5 }).close();
+  assert.deepEqual(done, [5, 'setup', 'teardown']);
+  assert.throws(() => new Kit(Life, { n: -1 }), { code: 'CONFIG', message: 'it does not open: n is negative' });
+});
+
+test('a component has the clock, random numbers and console of the call, and refuses as the contract says', () => {
+  const kept = [globalThis.Date, Math.random, globalThis.console];
+  const lines = [];
+  try {
+    const noisy = dofn({ input: t.integer, outputs: { main: t.list(t.double) } }, function* (n) {
+      console.warn('element', n, { big: 1n });
+      yield [Date.now(), new Date().getTime(), new Date(5).getTime(), Math.random()];
+    });
+    const guest = connect(component({ noisy }), { log: (...line) => lines.push(line) });
+    assert.deepEqual(JSON.parse(guest.describe()).functions.map(({ name }) => name), ['noisy']);
+    const plan = new Writer(0).finish();
+    assert.equal(guest.open('noisy', plan), 0);
+    assert.equal(guest.open('noisy', plan), 1);
+    guest.close(0);
+    assert.equal(guest.open('noisy', plan), 0, 'names are used again');
+    const kit = new Kit(noisy);
+    kit.advanceClock(77);
+    const [first, second] = [kit.run([1]), kit.run([1])].map((outcome) => outcome.elements()[0]);
+    assert.deepEqual(first.slice(0, 3), [77, 77, 5]);
+    assert.deepEqual(first, second, 'random numbers come again');
+    assert.deepEqual(lines, [[3, 0, 'element 1 {"big":"1n"}'], [3, 0, 'element 1 {"big":"1n"}']]);
+    const payload = (call) => {
+      try {
+        call();
+      } catch (error) {
+        return error.payload;
+      }
+      return undefined;
+    };
+    const refused = { message: 'there is no function "other"', trace: '', again: false };
+    assert.deepEqual(payload(() => guest.open('other', plan)), { code: 'NO_FUNCTION', ...refused });
+    assert.equal(payload(() => guest.call(9, 0, plan)).code, 'NO_INSTANCE');
+    assert.equal(payload(() => guest.call(0, 0, plan.slice(0, 9))).code, 'BAD_FRAME');
+    assert.equal(payload(() => guest.call(0, 99, plan)).code, 'NO_OPERATION');
+  } finally {
+    [globalThis.Date, Math.random, globalThis.console] = kept;
+  }
+});
