@@ -43,6 +43,16 @@ pub fn python() -> Result<PathBuf> {
     needed(named("THALWEG_PYTHON", || file(".venv/bin/python")), "Python with Apache Beam", "make setup")
 }
 
+/// Node.js: the machine's if `make guests` took it, else the one beside Python.
+///
+/// # Errors
+/// When what builds JavaScript guests was not set up.
+pub fn node() -> Result<PathBuf> {
+    needed(file("guest-sdk/js/node_modules/esbuild"), "what builds JavaScript guests", "make guests")?;
+    let beside = python()?.with_file_name("node");
+    Ok(if beside.exists() { beside } else { PathBuf::from("node") })
+}
+
 /// A component of `guest-examples/`, by the name of its file without `.wasm`.
 ///
 /// # Errors
