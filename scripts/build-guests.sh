@@ -78,13 +78,13 @@ componentize_js() {
 if wanted rust; then build_rust; fi
 if wanted go; then build_go; fi
 if wanted c; then build_c; fi
-for guest in conformance examples; do
+for guest in conformance examples bench; do
   if wanted python; then
-    component "${guest}_python" "wit scripts/requirements.txt guest-sdk/python/thalweg_udf guest-examples/python/$guest" \
+    component "${guest/bench/bench_udfs}_python" "wit scripts/requirements.txt guest-sdk/python/thalweg_udf guest-examples/python/$guest" \
       componentize_py "$guest"
   fi
   if wanted js; then
-    component "${guest}_js" "wit guest-sdk/js/package-lock.json guest-sdk/js/build.js guest-sdk/js/src guest-examples/js/$guest" \
+    component "${guest/bench/bench_udfs}_js" "wit guest-sdk/js/package-lock.json guest-sdk/js/build.js guest-sdk/js/src guest-examples/js/$guest" \
       componentize_js "guest-examples/js/$guest/index.js"
   fi
 done

@@ -223,6 +223,17 @@ def test_a_component_opens_calls_and_closes_its_functions_by_their_names():
     assert code == 'BAD_FRAME' and 'broken' in message and 'Traceback' in trace
 
 
+def test_capabilities_that_a_function_needs_are_described():
+
+    class Greedy(DoFn):
+        capabilities = ('clock', 'env:REGION')
+
+        def process(self, element: int) -> Iterator[int]:
+            yield element
+
+    assert '"capabilities":["clock","env:REGION"]' in export(greedy=Greedy)().describe()
+
+
 def test_an_instance_is_set_up_and_torn_down():
     done = []
 

@@ -42,6 +42,8 @@ class Function:
         else:
             described = self._module.describe(cls)
         self.description = {'name': name, **described}
+        if getattr(cls, 'capabilities', ()):
+            self.description['capabilities'] = list(cls.capabilities)
 
     def open(self, plan: bytes, host: Any) -> Any:
         """Makes an instance. ``plan`` is the frame of an open call.

@@ -1,6 +1,6 @@
 //! What a function costs per event through the worker, limits on, as Wasm and as native code from the same source; inputs
-//! are made as `bench/gen.py` makes them. Usage: `frames [w1|w2|w4|all] [EVENTS_PER_BUNDLE]` after
-//! `scripts/build-guests.sh`.
+//! are made as `bench/gen.py` makes them. Usage: `frames [w1|w2|w4|all] [EVENTS_PER_BUNDLE] [COMPONENT]` after
+//! `scripts/build-guests.sh`; the component is `bench_udfs`, or `bench_udfs_python` and the like.
 //!
 //! The time is the CPU time of the thread inside `submit`: frames, calls, state, batches; not the making of the input.
 
@@ -175,7 +175,11 @@ fn run(worker: &mut WasmWorker, workload: &str, size: u64) -> Fallible<(u64, u64
 
 fn main() -> Fallible<()> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../..");
-    let file = format!("{root}/target/guests/components/bench_udfs.wasm");
+    let mut args = std::env::args().skip(1);
+    let chosen = args.next().unwrap_or("all".into());
+    let size: u64 = args.next().map_or(Ok(10_000), |n| n.parse())?;
+    let guest = args.next().unwrap_or("bench_udfs".into());
+    let file = format!("{root}/target/guests/components/{guest}.wasm");
     let directory = tempfile::tempdir()?;
     let cache = Cache::open(&directory.path().join("cache"))?;
     let started = Instant::now();
@@ -189,9 +193,6 @@ fn main() -> Fallible<()> {
     };
     load("compiled")?;
     let component = load("from the cache")?;
-    let mut args = std::env::args().skip(1);
-    let chosen = args.next().unwrap_or("all".into());
-    let size: u64 = args.next().map_or(Ok(10_000), |n| n.parse())?;
     for (workload, function) in [("w1", "split"), ("w2", "event"), ("w4", "count")] {
         if chosen != "all" && chosen != workload {
             continue;
