@@ -12,7 +12,8 @@ use std::path::Path;
 /// The blocks of an SDK's README in a language, in their order.
 fn blocks(sdk: &str, language: &str) -> Result<Vec<String>> {
     let readme = fs::read_to_string(place::file(&format!("guest-sdk/{sdk}/README.md")))?;
-    let after = readme.split(&format!("```{language}\n")).skip(1);
+    let opens = format!("```{language}\n");
+    let after = readme.split(&opens).skip(1);
     Ok(after.filter_map(|rest| rest.split("```").next()).map(str::to_owned).collect())
 }
 
