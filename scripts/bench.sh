@@ -17,20 +17,21 @@ for peer in rust timely; do
   cargo build -q --release --manifest-path "bench/$peer/Cargo.toml" --target-dir "$built"
 done
 scripts/build.sh
-scripts/build-guests.sh rust
+scripts/build-guests.sh
 mkdir -p out/bench
+for scale in s10:0.1 s1:0.01; do
+  place=.cache/bench/data/${scale%:*}
+  [ -f "$place/table.tsv" ] || python3 bench/gen.py "$place" "${scale#*:}"
+done
 python3 scripts/bench.py --limit "$built/release/limit" --timely "$built/release/timely_bench" --thalweg "$thalweg" \
-  --data "$data" --rounds "${1:-3}" --json out/bench/runs.jsonl | tee out/bench/table.txt
+  --data "$data" --tenth .cache/bench/data/s10 --components "$components" --rounds "${1:-3}" --json out/bench/runs.jsonl \
+  | tee out/bench/table.txt
 
 # The peers of the Python pipelines are Go programs; without Go their columns are left out, and said to be.
 peers=()
 if scripts/setup.sh bench; then
   peers=(--prism "$root/.cache/bench/bin/prism" --driver "$root/.cache/bench/bin/fnapi_driver")
 fi
-for scale in s10:0.1 s1:0.01; do
-  place=.cache/bench/data/${scale%:*}
-  [ -f "$place/table.tsv" ] || python3 bench/gen.py "$place" "${scale#*:}"
-done
 python3 scripts/bench_python.py --thalweg "$thalweg" --python "$python" --data .cache/bench/data --out out/bench \
   --rounds "${1:-3}" --csv out/bench/curve.csv "${peers[@]}" | tee -a out/bench/table.txt
 python3 scripts/plot_curve.py out/bench/curve.csv out/bench/curve.svg

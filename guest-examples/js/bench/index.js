@@ -1,6 +1,6 @@
-// The functions of the benchmarks W1, W2 and W4 in JavaScript, as `guest-examples/bench` has them in Rust.
+// The functions of the benchmarks in JavaScript, as `guest-examples/bench` has them in Rust.
 
-import { DoFn, Failure, component, state, t } from 'thalweg-udf';
+import { DoFn, Failure, component, state, t, table } from 'thalweg-udf';
 
 /** W1: a line of words in, one element per word out. */
 class Split extends DoFn {
@@ -42,4 +42,29 @@ class Count extends DoFn {
   }
 }
 
-export const functions = component({ split: Split, event: Event, count: Count });
+/** W3: a JSON document in; those that are `ok` go out with twice their `amount`, as the pair of text and id. */
+class Change extends DoFn {
+  static input = t.string;
+  static outputs = { documents: t.kv(t.string, t.integer) };
+
+  process(line, ctx) {
+    const document = JSON.parse(line);
+    if (!document.ok) return;
+    document.amount *= 2;
+    ctx.emit('documents', [JSON.stringify(document), document.id]);
+  }
+}
+
+/** W5: a pair of key and value in; if the table has the key, the pair of key and product goes out. */
+class Join extends DoFn {
+  static input = t.kv(t.string, t.integer);
+  static outputs = { joined: t.kv(t.string, t.integer) };
+  static tables = { factors: table(t.string, t.integer, { byKey: true }) };
+
+  process([key, value], ctx) {
+    const factor = ctx.tables.factors.joined();
+    if (factor !== undefined) ctx.emit('joined', [key, value * factor]);
+  }
+}
+
+export const functions = component({ split: Split, event: Event, change: Change, count: Count, join: Join });

@@ -1,9 +1,11 @@
-"""The functions of the benchmarks W1, W2 and W4 in Python, as ``guest-examples/bench`` has them in Rust."""
+"""The functions of the benchmarks in Python, as ``guest-examples/bench`` has them in Rust."""
+import json
 from typing import Iterator
 
 from thalweg_udf import DoFn
 from thalweg_udf import Failure
 from thalweg_udf import ReadModifyWriteStateSpec
+from thalweg_udf import Table
 from thalweg_udf import TimestampedValue
 from thalweg_udf import dofn
 from thalweg_udf import export
@@ -40,4 +42,26 @@ class Count(DoFn):
         return ((element[0], count), )
 
 
-Guest = export(split=split, event=Event, count=Count)
+class Change(DoFn):
+    """W3: a JSON document in; those that are ``ok`` go out with twice their ``amount``, as the pair of text and id."""
+    outputs = {'documents': tuple[str, int]}
+
+    def process(self, line: str):
+        document = json.loads(line)
+        if document['ok']:
+            document['amount'] *= 2
+            yield json.dumps(document), document['id']
+
+
+class Join(DoFn):
+    """W5: a pair of key and value in; if the table has the key, the pair of key and product goes out."""
+    outputs = {'joined': tuple[str, int]}
+    FACTORS = Table('factors', str, int, by_key=True)
+
+    def process(self, element: tuple[str, int], factors=DoFn.TableParam(FACTORS)):
+        factor = factors.joined()
+        if factor is not None:
+            yield element[0], element[1] * factor
+
+
+Guest = export(split=split, event=Event, change=Change, count=Count, join=Join)

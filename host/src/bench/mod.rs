@@ -1,12 +1,13 @@
 //! The workloads of the benchmark as pipelines, with the user's function as a component or in the host.
 //!
-//! In: the generated input (`text.txt`, `events.tsv`). Out: number and checksum of the results, events, CPU time. The same
+//! In: the generated input (`text.txt`, `events.tsv`, `events.jsonl`). Out: number and checksum of the results, events, CPU time. The same
 //! engine, shuffle and limits as in any job; only the sink is special: it adds up what it gets.
 //!
 //! | workload | pipeline |
 //! |---|---|
 //! | W1 | lines -> *split* -> count per word |
 //! | W2 | lines -> *parse and timestamp* -> windows of one minute -> count per key and window |
+//! | W3 | lines -> *change JSON documents* |
 //! | W4 | lines -> keys -> *count so far, per key* |
 
 mod count;

@@ -13,6 +13,8 @@ pub enum Workload {
     W1,
     /// Events, parsed and counted by key and minute.
     W2,
+    /// JSON documents, those that are to go on changed.
+    W3,
     /// Events, each with the count of its key so far.
     W4,
 }
@@ -20,7 +22,7 @@ pub enum Workload {
 /// Where the user's function runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Function {
-    /// In this component, as `split`, `event` or `count`.
+    /// In this component, as `split`, `event`, `change` or `count`.
     Wasm(PathBuf),
     /// In the host.
     Native,
@@ -32,6 +34,8 @@ pub mod functions {
     pub const SPLIT: &str = "thalweg:fn:bench_split:v1";
     /// A line to key and value with their event time.
     pub const EVENT: &str = "thalweg:fn:bench_event:v1";
+    /// A JSON document to its changed text and its id.
+    pub const CHANGE: &str = "thalweg:fn:bench_change:v1";
     /// A line to key and value, at the time of the line.
     pub const KEY: &str = "thalweg:fn:bench_key:v1";
     /// Counts per key in state.
@@ -65,6 +69,10 @@ pub fn pipeline(workload: Workload, function: &Function, data: &Path) -> Pipelin
             let ends = ([("input", &events)], [("output", &windowed)]);
             build.build.transform("Minutes", urn::WINDOW_INTO, windows.payload(), &ends.0, &ends.1);
             build.count(functions::COUNT_KEYS, &windowed)
+        }
+        Workload::W3 => {
+            let lines = build.lines(&data.join("events.jsonl"));
+            build.udf("Change", "change", functions::CHANGE, &lines, "documents", pair())
         }
         Workload::W4 => {
             let lines = build.lines(&data.join("events.tsv"));

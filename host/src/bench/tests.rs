@@ -9,6 +9,8 @@ fn rows(workload: Workload) -> Result<(u64, u64, u64)> {
     std::fs::write(data.path().join("text.txt"), "to be or\nnot to be\n").map_err(io)?;
     let events = "a\t1000\t5\nb\t2000\t6\na\t59999\t7\na\t60000\t8\n";
     std::fs::write(data.path().join("events.tsv"), events).map_err(io)?;
+    let documents = "{\"id\": 3, \"amount\": 1.5, \"ok\": true}\n{\"id\": 4, \"amount\": 2, \"ok\": false}\n";
+    std::fs::write(data.path().join("events.jsonl"), documents).map_err(io)?;
     let done = run(workload, &Function::Native, data.path(), 2)?;
     Ok((done.rows, done.check, done.events))
 }
@@ -17,6 +19,7 @@ fn rows(workload: Workload) -> Result<(u64, u64, u64)> {
 fn workloads_give_rows_and_checksums() -> Result<()> {
     assert_eq!(rows(Workload::W1)?, (4, 6, 6), "to 2, be 2, or 1, not 1");
     assert_eq!(rows(Workload::W2)?, (3, 4, 4), "a 2, b 1 in the first minute, a 1 in the second");
+    assert_eq!(rows(Workload::W3)?, (1, 3, 2), "the document 3");
     assert_eq!(rows(Workload::W4)?, (4, 1 + 2 + 3 + 1, 4), "a 1, 2, 3 and b 1");
     Ok(())
 }

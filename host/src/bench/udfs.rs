@@ -2,6 +2,7 @@
 
 use super::pipelines::functions;
 use crate::native::{Keyed, NativeFn, Outputs, Registry, Shape, Turn};
+use serde_json::Value;
 use thalweg_core::batch::Batch;
 use thalweg_core::coder::{read_varint, write_varint};
 use thalweg_core::error::{Error, Result};
@@ -13,6 +14,7 @@ use thalweg_core::time::EventTime;
 pub fn register(registry: &mut Registry) {
     registry.register(functions::SPLIT, Shape::default(), |_| Ok(Box::new(Split)));
     registry.register(functions::EVENT, Shape::default(), |_| Ok(Box::new(Event)));
+    registry.register(functions::CHANGE, Shape::default(), |_| Ok(Box::new(Change)));
     registry.register(functions::KEY, Shape::default(), |_| Ok(Box::new(Key)));
     let shape = Shape { keyed: true, states: vec!["n".to_owned()], timers: Vec::new() };
     registry.register(functions::COUNT, shape, |_| Ok(Box::new(Count)));
@@ -41,6 +43,29 @@ impl NativeFn for Event {
             let (key, time, value) = columns(batch.value(row))?;
             let windows = batch.windows(row);
             out.push_with(0, (key, key_hash(key)), EventTime(time), windows, |bytes| write_varint(bytes, value as u64));
+        }
+        Ok(())
+    }
+}
+
+/// W3: a JSON document to its text with twice the amount, and its id.
+struct Change;
+
+impl NativeFn for Change {
+    fn process(&mut self, batch: &Batch, out: &mut Outputs) -> Result<()> {
+        for row in batch.rows() {
+            let no_document =
+                || Error::user("BENCH_INPUT", "a line is no document").help("make the input by bench/gen.py");
+            let mut document: Value = serde_json::from_slice(batch.value(row)).map_err(|_| no_document())?;
+            if document.get("ok") != Some(&Value::Bool(true)) {
+                continue;
+            }
+            let id = document.get("id").and_then(Value::as_u64).ok_or_else(no_document)?;
+            let amount = document.get_mut("amount").ok_or_else(no_document)?;
+            *amount = (amount.as_f64().unwrap_or_default() * 2.0).into();
+            let text = serde_json::to_vec(&document).map_err(|_| no_document())?;
+            let windows = batch.windows(row);
+            out.push_with(0, (&text, key_hash(&text)), row.time, windows, |bytes| write_varint(bytes, id));
         }
         Ok(())
     }

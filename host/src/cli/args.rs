@@ -175,6 +175,8 @@ pub enum Workload {
     W1,
     /// Events, parsed and counted by key and minute
     W2,
+    /// JSON documents, changed
+    W3,
     /// Events, each with the count of its key so far
     W4,
 }

@@ -12,6 +12,7 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode, Failed> {
     let workload = match args.workload {
         args::Workload::W1 => Workload::W1,
         args::Workload::W2 => Workload::W2,
+        args::Workload::W3 => Workload::W3,
         args::Workload::W4 => Workload::W4,
     };
     let function = match args.udf {

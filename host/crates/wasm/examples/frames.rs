@@ -1,5 +1,5 @@
 //! What a function costs per event through the worker, limits on, as Wasm and as native code from the same source; inputs
-//! are made as `bench/gen.py` makes them. Usage: `frames [w1|w2|w4|all] [EVENTS_PER_BUNDLE] [COMPONENT]` after
+//! are made as `bench/gen.py` makes them. Usage: `frames [w1|w2|w3|w4|same|all] [EVENTS_PER_BUNDLE] [COMPONENT]` after
 //! `scripts/build-guests.sh`; the component is `bench_udfs`, or `bench_udfs_python` and the like.
 //!
 //! The time is the CPU time of the thread inside `submit`: frames, calls, state, batches; not the making of the input.
@@ -86,9 +86,29 @@ fn word(i: u64) -> String {
     letters.iter().rev().map(|b| char::from(*b)).collect()
 }
 
-fn lines(r: &mut SplitMix, text: bool, events: Range<u64>) -> Vec<String> {
+/// A document of about 150 bytes, one in two to be changed.
+fn document(r: &mut SplitMix, i: u64) -> String {
+    let (user, page, cents, ok) = (r.next() % 10_000, r.next() % 5_000, r.next() % 100_000, r.next().is_multiple_of(2));
+    format!(
+        r#"{{"id": {i}, "user": "user-{user:05}", "ts": {}, "page": "/shop/item/{page}?ref={:08x}", "amount": {}.{:02}, "ok": {ok}, "tags": ["t{}", "t{}", "web"]}}"#,
+        1_700_000_000_000 + i,
+        r.next() as u32,
+        cents / 100,
+        cents % 100,
+        r.next() % 8,
+        r.next() % 8,
+    )
+}
+
+fn lines(r: &mut SplitMix, workload: &str, events: Range<u64>) -> Vec<String> {
     let line = |i: u64| {
-        if text {
+        if workload == "w3" {
+            return document(r, i);
+        }
+        if workload == "same" {
+            return format!("{:08}", r.next() % 100_000_000);
+        }
+        if workload == "w1" {
             let mut pick = || {
                 let u = (r.next() >> 11) as f64 * 2f64.powi(-53);
                 word((10_000.0 * (u * u * u)) as u64)
@@ -142,7 +162,7 @@ fn run(worker: &mut WasmWorker, workload: &str, size: u64) -> Fallible<(u64, u64
     let (mut random, mut events) = (SplitMix(if workload == "w1" { 1 } else { 2 }), Vec::new());
     let (mut elements, mut spent) = (0, 0);
     for bundle in 0..EVENTS / size {
-        let lines = lines(&mut random, workload == "w1", bundle * size..(bundle + 1) * size);
+        let lines = lines(&mut random, workload, bundle * size..(bundle + 1) * size);
         let input = if workload == "w4" { keyed(&lines) } else { unkeyed(&lines) };
         let groups: Arc<[Group]> =
             if let Input::Keyed { groups, .. } = &input { Arc::clone(groups) } else { [].into() };
@@ -193,7 +213,8 @@ fn main() -> Fallible<()> {
     };
     load("compiled")?;
     let component = load("from the cache")?;
-    for (workload, function) in [("w1", "split"), ("w2", "event"), ("w4", "count")] {
+    for (workload, function) in [("w1", "split"), ("w2", "event"), ("w3", "change"), ("w4", "count"), ("same", "same")]
+    {
         if chosen != "all" && chosen != workload {
             continue;
         }
