@@ -142,6 +142,7 @@ func (c *Context) begin(input []byte) error {
 	c.host.Moment(c.in.Now, c.in.Seed)
 	c.rows.clear()
 	c.timers.begin()
+	c.metrics.begin()
 	c.reads.begin()
 	c.failed = failed{entries: c.failed.entries[:0], texts: c.failed.texts[:0]}
 	for _, slot := range c.slots {
@@ -208,6 +209,7 @@ func (c *Context) fail(err error) {
 		}
 	}
 	c.timers.undo(c.row)
+	c.metrics.undo(int64(c.row))
 	c.failed.add(int(c.row), err)
 }
 

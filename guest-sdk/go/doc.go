@@ -22,7 +22,7 @@
 // the registered struct, whose values are the defaults.
 //
 // What to know first:
-//   - Return an error for bad input. Only that element fails: what it did to state, timers and outputs is taken back. A panic ends the whole
+//   - Return an error for bad input. Only that element fails: what it did to state, timers, outputs and metrics is taken back. A panic ends the whole
 //     call, with its stack.
 //   - time.Now is the processing time of the call and stands still in it. No goroutine outlives a call, and a call that waits for ever is a
 //     deadlock. There are no files, sockets, arguments and environment.

@@ -62,6 +62,17 @@ pub fn component(name: &str) -> Result<PathBuf> {
     needed(folder.join(format!("{name}.wasm")), "a component", "make guests")
 }
 
+/// The languages whose guests do the same, by the endings of their components' names: `examples_go` beside `examples`.
+pub const LANGUAGES: [&str; 4] = ["", "_go", "_python", "_js"];
+
+/// A component in every language.
+///
+/// # Errors
+/// When one was not built.
+pub fn components(name: &str) -> Result<Vec<PathBuf>> {
+    LANGUAGES.iter().map(|language| component(&format!("{name}{language}"))).collect()
+}
+
 /// The script that starts and stops a Kafka broker.
 ///
 /// # Errors

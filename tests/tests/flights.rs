@@ -16,6 +16,21 @@ fn january_equals_the_oracle_on_one_shard_and_on_four() -> Result<()> {
 }
 
 #[test]
+fn january_equals_the_oracle_in_every_language_on_one_shard_and_on_four() -> Result<()> {
+    // in Rust the function is a component of its own
+    for language in place::LANGUAGES.into_iter().filter(|language| !language.is_empty()) {
+        let component = place::component(&format!("examples{language}"))?;
+        for shards in ["1", "4"] {
+            let set = format!("component={}", component.display());
+            let run = Flights::over(place::january())?.with(&["--shards", shards, "--set", &set]);
+            run.ok()?;
+            run.equals_the_oracle()?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn january_equals_the_oracle_with_a_state_directory() -> Result<()> {
     let run = Flights::over(place::january())?.lasting();
     run.ok()?;

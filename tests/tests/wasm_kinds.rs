@@ -1,16 +1,18 @@
-//! Functions of a component that are more than a stateless DoFn, in stock Beam programs: state, timers, CombineFns, key selectors.
+//! Functions of components that are more than a stateless DoFn, in stock Beam programs: state, timers, CombineFns, key selectors. In
+//! every language they give the same.
 
 use acceptance::place;
 use acceptance::python::{answer, as_prism, program};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-/// Runs a part of the program and compares what came out.
+/// Runs a part of the program over the component of each language and compares what came out.
 fn gives(kind: &str, wanted: &Value) -> Result<()> {
-    let component = place::component("conformance")?;
-    let ended = program("wasm_kinds.py")?.arg(component).arg(kind).args(as_prism()?).ok()?;
-    let found = answer(&ended.out)?;
-    ensure!(found == *wanted, "{kind} gave {found}\nand not {wanted}");
+    for component in place::components("conformance")? {
+        let ended = program("wasm_kinds.py")?.arg(&component).arg(kind).args(as_prism()?).ok()?;
+        let found = answer(&ended.out)?;
+        ensure!(found == *wanted, "{kind} of {} gave {found}\nand not {wanted}", component.display());
+    }
     Ok(())
 }
 
@@ -57,4 +59,26 @@ fn a_combine_fn_of_a_component_combines_in_merging_windows() -> Result<()> {
 #[test]
 fn a_key_selector_of_a_component_makes_pairs_that_can_be_grouped() -> Result<()> {
     gives("keys", &json!([["or", ["or"]], ["to", ["to be", "to do"]]]))
+}
+
+/// Runs an example of the component of each language over its script in `guest-examples/expected`.
+fn example(name: &str) -> Result<()> {
+    let script = place::file(&format!("guest-examples/expected/{name}.json"));
+    for component in place::components("examples")? {
+        let ended = program("wasm_examples.py")?.arg(&component).arg(&script).args(as_prism()?).ok()?;
+        let found = answer(&ended.out)?;
+        ensure!(found["gives"] == found["wanted"], "{name} of {} gave\n{found:#}", component.display());
+        ensure!(found["gives"].as_array().is_some_and(|gives| !gives.is_empty()), "{found}");
+    }
+    Ok(())
+}
+
+#[test]
+fn sessions_of_every_language_follow_the_watermark_of_a_script() -> Result<()> {
+    example("sessionize")
+}
+
+#[test]
+fn alerts_of_every_language_follow_the_watermark_of_a_script() -> Result<()> {
+    example("alerts")
 }

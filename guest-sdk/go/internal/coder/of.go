@@ -30,7 +30,7 @@ func of(t reflect.Type) *Coder {
 		return float
 	case reflect.Slice:
 		if t.Elem().Kind() == reflect.Uint8 {
-			return bytes
+			return octets
 		}
 		return iterable(t)
 	case reflect.Pointer:
@@ -74,7 +74,7 @@ var text = &Coder{
 	},
 }
 
-var bytes = &Coder{
+var octets = &Coder{
 	JSON:  simple("bytes"),
 	field: "bytes",
 	encode: func(out []byte, at unsafe.Pointer, outer bool) []byte {

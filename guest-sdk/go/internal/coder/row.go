@@ -75,7 +75,7 @@ func fieldCoder(t reflect.Type) *Coder {
 		return of(t)
 	case reflect.Slice:
 		if t.Elem().Kind() == reflect.Uint8 {
-			return bytes
+			return octets
 		}
 	}
 	return nil
