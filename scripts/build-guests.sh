@@ -36,8 +36,9 @@ build_go() {
   fi
   local package
   # without the paths of this machine; the name section stays, so that a trap names functions
-  for package in conformance examples runtime; do
-    (cd guest-examples/go && GOOS=wasip1 GOARCH=wasm go build -trimpath -buildmode=c-shared -o "$guests/go/${package}_go.wasm" "./$package")
+  for package in bench conformance examples runtime; do
+    (cd guest-examples/go && GOOS=wasip1 GOARCH=wasm go build -trimpath -buildmode=c-shared \
+      -o "$guests/go/${package/#bench/bench_udfs}_go.wasm" "./$package")
   done
   componentize "$guests"/go/*.wasm
 }
