@@ -3,6 +3,7 @@ package thalweg
 import (
 	"encoding/json"
 	"math/rand/v2"
+	"slices"
 	"thalweg/internal/coder"
 	"thalweg/internal/frame"
 	"thalweg/internal/host"
@@ -93,7 +94,7 @@ func (c *Context) Windows() []Window {
 }
 
 // Pane is the pane of the element as Beam encodes it.
-func (c *Context) Pane() []byte { return c.in.PaneOf(int(c.row)) }
+func (c *Context) Pane() []byte { return slices.Clone(c.in.PaneOf(int(c.row))) }
 
 // Random is a pseudo-random number: the same ones come again when a call is made again.
 func (c *Context) Random() uint64 {

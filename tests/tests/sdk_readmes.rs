@@ -1,4 +1,4 @@
-//! What the READMEs of the SDKs of Python and JavaScript show works as it stands there: the first function passes its test without Wasm,
+//! What the READMEs of the SDKs of Go, Python and JavaScript show works as it stands there: the first function passes its test without Wasm,
 //! becomes a component by the command, and runs in a pipeline.
 
 use acceptance::child::Run;
@@ -37,6 +37,22 @@ fn runs(folder: &Path, sdk: &str) -> Result<()> {
     fs::write(&pipeline, yaml)?;
     Run::thalweg()?.arg("run").arg(pipeline).limit(300).ok()?;
     Lines::read(&folder.join("words.txt"))?.same_as(&Lines::of("to\nbe\nor\nnot\n"), "the words")
+}
+
+#[test]
+fn the_first_function_in_go_is_tested_built_and_run() -> Result<()> {
+    let folder = watchdog::folder("first-go")?;
+    write(&folder, "go", "go", ["main.go", "main_test.go"])?;
+    let go = || Run::new("go").dir(&folder);
+    go().args(["mod", "init", "words"]).ok()?;
+    let sdk = format!("thalweg={}", place::file("guest-sdk/go").display());
+    go().args(["mod", "edit", "-require", "thalweg@v0.10.0", "-replace", &sdk]).ok()?;
+    go().args(["test", "./..."]).ok()?;
+    let build = go().env("GOOS", "wasip1").env("GOARCH", "wasm").limit(300);
+    build.args(["build", "-trimpath", "-buildmode=c-shared", "-o", "words.module.wasm", "."]).ok()?;
+    let componentize = Run::thalweg()?.args(["udf", "componentize"]).arg(folder.join("words.module.wasm"));
+    componentize.arg("-o").arg(folder.join("words.wasm")).ok()?;
+    runs(&folder, "go")
 }
 
 #[test]

@@ -111,3 +111,16 @@ fn a_capability_is_not_granted_and_an_unknown_coder_is_refused() {
 fn memory_that_threads_could_share_is_refused() {
     assert_eq!(refusal(&component("(component (core module (memory 1 2 shared)))")).code(), "WASM_INVALID");
 }
+
+#[test]
+fn what_cannot_become_a_component_says_why() {
+    let why = |module: &[u8]| thalweg_wasm::componentize(module).expect_err("a refusal").to_string();
+    assert!(why(b"no module").contains("magic"), "{}", why(b"no module"));
+    let empty = component("(module)");
+    assert!(why(&empty).contains("thalweg:udf/guest@0.10.0"), "{}", why(&empty));
+    let foreign = component(r#"(module (import "env" "call" (func)))"#);
+    assert!(why(&foreign).contains("env"), "{}", why(&foreign));
+    // a function of preview1 that the adapter does not have
+    let unknown = component(r#"(module (import "wasi_snapshot_preview1" "fd_fly" (func)) (memory (export "memory") 1))"#);
+    assert!(why(&unknown).contains("fd_fly"), "{}", why(&unknown));
+}
