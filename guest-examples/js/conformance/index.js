@@ -4,6 +4,7 @@
 import { component } from 'thalweg-udf';
 import { Ledger } from './ledger.js';
 import { Lookups } from './lookups.js';
+import { run } from './runtime.js';
 import { Sessions, Spans, Top, firstWord, total } from './shapes.js';
 import { Buffer, Timers } from './timers.js';
 
@@ -17,4 +18,5 @@ export const functions = component({
   sessions: Sessions,
   spans: Spans,
   first_word: firstWord,
+  run,
 });

@@ -5,6 +5,7 @@ from thalweg_udf import export
 
 from .ledger import Ledger
 from .lookups import Lookups
+from .runtime import run
 from .shapes import Sessions
 from .shapes import Spans
 from .shapes import Top
@@ -23,4 +24,5 @@ Guest = export(
     sessions=Sessions,
     spans=Spans,
     first_word=first_word,
+    run=run,
 )

@@ -141,4 +141,4 @@ def test_elements_get_their_keys():
 def test_the_component_describes_all_of_them():
     described = json.loads(Guest().describe())
     names = [function['name'] for function in described['functions']]
-    assert names == ['ledger', 'timers', 'buffer', 'lookups', 'total', 'top', 'sessions', 'spans', 'first_word']
+    assert names == ['ledger', 'timers', 'buffer', 'lookups', 'total', 'top', 'sessions', 'spans', 'first_word', 'run']

@@ -36,31 +36,50 @@ export const moment = {
   row: undefined,
   numbers: new Numbers(),
   metrics: new Map(),
+  /** What the row found before it changed them. */
+  before: new Map(),
 
   begin(input) {
     this.now = input.now;
     this.row = undefined;
     this.numbers.seed(input.seed);
     this.metrics.clear();
+    this.before.clear();
   },
 
-  /** Adds to a counter. Metrics count attempts: what a failed element counted stays counted. */
+  /** Moves on to a row. */
+  enter(row) {
+    this.row = row;
+    if (this.before.size) this.before.clear();
+  },
+
+  /** Takes back what the row counted. */
+  undo() {
+    for (const [id, delta] of this.before) {
+      if (delta) this.metrics.set(id, delta);
+      else this.metrics.delete(id);
+    }
+    this.before.clear();
+  },
+
+  /** Makes a delta another one, so that what the row counts can be taken back. */
+  change(id, delta) {
+    if (!this.before.has(id)) this.before.set(id, this.metrics.get(id));
+    this.metrics.set(id, delta);
+  },
+
+  /** Adds to a counter. What a failed element counted is taken back. */
   count(name, n = 1) {
-    const delta = this.metrics.get(`0${name}`);
-    if (delta) delta.values[0] += BigInt(n);
-    else this.metrics.set(`0${name}`, { kind: 0, name, values: [BigInt(n), 0n, 0n, 0n] });
+    const sum = this.metrics.get(`0${name}`)?.values[0] ?? 0n;
+    this.change(`0${name}`, { kind: 0, name, values: [sum + BigInt(n), 0n, 0n, 0n] });
   },
 
   /** Reports a value to a distribution: its count, sum, minimum and maximum. */
   report(name, given) {
     const value = BigInt(given);
-    const delta = this.metrics.get(`1${name}`);
-    if (!delta) {
-      this.metrics.set(`1${name}`, { kind: 1, name, values: [1n, value, value, value] });
-      return;
-    }
-    const [count, sum, low, high] = delta.values;
-    delta.values = [count + 1n, sum + value, value < low ? value : low, value > high ? value : high];
+    const [count, sum, low, high] = this.metrics.get(`1${name}`)?.values ?? [0n, 0n, value, value];
+    const values = [count + 1n, sum + value, value < low ? value : low, value > high ? value : high];
+    this.change(`1${name}`, { kind: 1, name, values });
   },
 
   /** Adds the section of the metrics, if there are any, and starts again from nothing. */

@@ -190,6 +190,7 @@ export class Runner {
         if (error instanceof BadFrame) throw error;
         this.state.undo(row);
         this.timers.undo(row);
+        moment.undo();
         this.failed.push([row, failureOf(error)]);
       }
     }
@@ -198,7 +199,7 @@ export class Runner {
   enter(row, input) {
     this.row = row;
     this.source = row;
-    moment.row = row;
+    moment.enter(row);
     this.reads.row = row;
     this.reads.windows = input.windowOf(row);
     if (this.shape.keyed) {

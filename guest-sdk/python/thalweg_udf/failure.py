@@ -33,7 +33,7 @@ def stack(error: BaseException) -> str:
     return ''.join(traceback.format_exception(type(error), error, frames)).rstrip()
 
 
-def of(error: Exception) -> Failure:
+def of(error: BaseException) -> Failure:
     """What is said of an element that ended with an error: a :class:`Failure` as it is; of another error its class in upper
     case (``ValueError`` is ``VALUE_ERROR``), its text, and behind it the stack."""
     if isinstance(error, Failure):

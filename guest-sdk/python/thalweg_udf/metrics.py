@@ -1,8 +1,9 @@
 """Counters and distributions, summed up in the guest and sent as deltas with the call's result. The names are Beam's.
 
-Metrics count attempts: what a failed element counted stays counted.
+What a failed element counted is taken back.
 """
 from struct import Struct
+from typing import Optional
 
 from . import frame
 from .frame import Writer
@@ -12,10 +13,20 @@ _SIGN = 1 << 63
 
 # The deltas of the running call: a guest has one thread and runs one call at a time.
 _deltas: dict[tuple[int, str], list[int]] = {}
+# What the current row found before it changed them; None for those that were not there.
+_before: dict[tuple[int, str], Optional[list[int]]] = {}
 
 
 def _wrapped(number: int) -> int:
     return (number + _SIGN) % (1 << 64) - _SIGN
+
+
+def _delta(name: tuple[int, str]) -> Optional[list[int]]:
+    """A delta that is about to change."""
+    delta = _deltas.get(name)
+    if name not in _before:
+        _before[name] = None if delta is None else delta[:]
+    return delta
 
 
 class Counter:
@@ -26,10 +37,11 @@ class Counter:
 
     def inc(self, n: int = 1) -> None:
         """Adds to it."""
-        delta = _deltas.get(self._id)
+        delta = _delta(self._id)
         if delta is None:
-            delta = _deltas[self._id] = [0, 0, 0, 0]
-        delta[0] += n
+            _deltas[self._id] = [n, 0, 0, 0]
+        else:
+            delta[0] += n
 
     def dec(self, n: int = 1) -> None:
         """Takes from it."""
@@ -44,7 +56,7 @@ class Distribution:
 
     def update(self, value: int) -> None:
         """Reports a value."""
-        delta = _deltas.get(self._id)
+        delta = _delta(self._id)
         if delta is None:
             _deltas[self._id] = [1, value, value, value]
         else:
@@ -69,6 +81,23 @@ class Metrics:
 def begin() -> None:
     """Begins a call."""
     _deltas.clear()
+    _before.clear()
+
+
+def enter() -> None:
+    """Moves on to a row."""
+    if _before:
+        _before.clear()
+
+
+def undo() -> None:
+    """Takes back what the row counted."""
+    for name, values in _before.items():
+        if values is None:
+            _deltas.pop(name, None)
+        else:
+            _deltas[name] = values
+    _before.clear()
 
 
 def drain(writer: Writer) -> None:

@@ -128,7 +128,7 @@ class Runner:
                     self._run(row, input)
                 except BadFrame:
                     raise
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     self._fail(row, failures.of(error))
         elif op in (START_BUNDLE, FINISH_BUNDLE):
             self._bundle(self._start if op == START_BUNDLE else self._finish)
@@ -138,6 +138,7 @@ class Runner:
 
     def _enter(self, row: int, input: Input) -> None:
         self._row = moment.row = self._reads.row = self._timers.row = row
+        metrics.enter()
         if input.windows:
             self._reads.windows = input.windows[row]
         if self._shape.keyed:
@@ -198,6 +199,7 @@ class Runner:
     def _fail(self, row: int, failure: Failure) -> None:
         self._state.undo(row)
         self._timers.undo(row)
+        metrics.undo()
         self._failed.append((row, failure))
 
     def _end(self) -> bytes:

@@ -1,11 +1,10 @@
 //! What Go's runtime does in a component: its clock, randomness and output are those of the adapter, its collector runs where memory is
 //! asked for, and whatever ends a call is a typed error with the guest's stack.
 
+use crate::lines::logged;
 use crate::stage::{Ran, Stage};
 use crate::support::component;
 use bytes::Bytes;
-use std::cell::RefCell;
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 use thalweg_core::batch::BatchBuilder;
@@ -15,9 +14,6 @@ use thalweg_core::port::worker::{Group, Input, Item};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::Window;
 use thalweg_wasm::{Binding, Failures, Limits, Target};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
 
 type Fallible = Result<(), Box<dyn std::error::Error>>;
 
@@ -129,45 +125,10 @@ fn the_collector_may_run_while_the_host_asks_for_memory() -> Fallible {
     Ok(())
 }
 
-thread_local! {
-    // a bundle runs in the thread of its test
-    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Keeps the texts of events. It is set for all tests of the program: one that comes and goes may miss events.
-struct Lines;
-
-struct Text<'a>(&'a mut String);
-
-impl Visit for Text<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.push_str(&format!("{}={value:?} ", field.name()));
-    }
-}
-
-impl Subscriber for Lines {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, event: &Event<'_>) {
-        let mut text = format!("{} ", event.metadata().level());
-        event.record(&mut Text(&mut text));
-        LINES.with_borrow_mut(|lines| lines.push(text));
-    }
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
-
 #[test]
 fn what_is_printed_is_logged_by_lines() -> Fallible {
-    tracing::subscriber::set_global_default(Lines)?;
-    run(&["print"], Failures::FailBundle)?;
-    let lines = LINES.take().join("\n");
+    let (ran, lines) = logged(|| run(&["print"], Failures::FailBundle));
+    ran?;
     for wanted in ["INFO", "one line \u{fc}", "WARN", "bad ? byte", "and a rest", "logged"] {
         assert!(lines.contains(wanted), "{wanted:?} is not in\n{lines}");
     }
