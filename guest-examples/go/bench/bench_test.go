@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"thalweg/thalwegtest"
@@ -51,5 +52,15 @@ func TestCountsGoOnInTheNextBatchWithoutAStateCall(t *testing.T) {
 	}
 	if kit.StateCalls() != 0 {
 		t.Fatal(kit.StateCalls())
+	}
+}
+
+func TestDocumentsThatAreToGoOnAreChanged(t *testing.T) {
+	lines := []string{`{"id": 7, "amount": 1.5, "ok": true}`, `{"id": 8, "ok": false}`, "{"}
+	kit := thalwegtest.DoFn(t, &Change{}, "")
+	result := kit.Run(thalwegtest.At(0, lines[0]), thalwegtest.At(0, lines[1]), thalwegtest.At(0, lines[2]))
+	documents := thalwegtest.Values[pair](result, "documents")
+	if len(documents) != 1 || documents[0].Value != 7 || !strings.Contains(documents[0].Key, `"amount":3`) {
+		t.Error(documents)
 	}
 }
