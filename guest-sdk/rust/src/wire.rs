@@ -73,14 +73,28 @@ pub fn put_short(bytes: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(bytes);
         return;
     }
-    out.reserve(bytes.len());
     let (words, rest) = bytes.as_chunks::<8>();
     for word in words {
         out.extend(*word);
     }
-    for &byte in rest {
-        out.push(byte);
+    if !rest.is_empty() {
+        // a whole word is written and what is too much of it taken back: one look at the capacity instead of one a byte
+        out.extend(rest_word(bytes, rest).to_le_bytes());
+        out.truncate(out.len() + rest.len() - 8);
     }
+}
+
+/// The last bytes, fewer than 8, as the low ones of a word.
+#[inline]
+fn rest_word(bytes: &[u8], rest: &[u8]) -> u64 {
+    let n = rest.len();
+    if let Some(last) = bytes.last_chunk::<8>() {
+        return u64::from_le_bytes(*last) >> (8 * (8 - n));
+    }
+    if let (Some(low), Some(high)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        return u64::from(u32::from_le_bytes(*low)) | u64::from(u32::from_le_bytes(*high)) << (8 * (n - 4));
+    }
+    rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 /// Appends a text as a JSON string.

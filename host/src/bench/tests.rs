@@ -9,7 +9,9 @@ fn rows(workload: Workload) -> Result<(u64, u64, u64)> {
     std::fs::write(data.path().join("text.txt"), "to be or\nnot to be\n").map_err(io)?;
     let events = "a\t1000\t5\nb\t2000\t6\na\t59999\t7\na\t60000\t8\n";
     std::fs::write(data.path().join("events.tsv"), events).map_err(io)?;
-    let documents = "{\"id\": 3, \"amount\": 1.5, \"ok\": true}\n{\"id\": 4, \"amount\": 2, \"ok\": false}\n";
+    let document =
+        |id, ok| format!(r#"{{"id":{id},"user":"u","ts":1,"page":"/","amount":1.5,"ok":{ok},"tags":[]}}"#) + "\n";
+    let documents = document(3, true) + &document(4, false);
     std::fs::write(data.path().join("events.jsonl"), documents).map_err(io)?;
     let done = run(workload, &Function::Native, data.path(), 2)?;
     Ok((done.rows, done.check, done.events))

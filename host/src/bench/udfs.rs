@@ -2,7 +2,8 @@
 
 use super::pipelines::functions;
 use crate::native::{Keyed, NativeFn, Outputs, Registry, Shape, Turn};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use thalweg_core::batch::Batch;
 use thalweg_core::coder::{read_varint, write_varint};
 use thalweg_core::error::{Error, Result};
@@ -48,24 +49,37 @@ impl NativeFn for Event {
     }
 }
 
+/// A document of `events.jsonl`.
+#[derive(Serialize, Deserialize)]
+struct Document<'a> {
+    id: u64,
+    #[serde(borrow)]
+    user: Cow<'a, str>,
+    ts: i64,
+    #[serde(borrow)]
+    page: Cow<'a, str>,
+    amount: f64,
+    ok: bool,
+    #[serde(borrow)]
+    tags: Vec<Cow<'a, str>>,
+}
+
 /// W3: a JSON document to its text with twice the amount, and its id.
 struct Change;
 
 impl NativeFn for Change {
     fn process(&mut self, batch: &Batch, out: &mut Outputs) -> Result<()> {
         for row in batch.rows() {
-            let no_document =
-                || Error::user("BENCH_INPUT", "a line is no document").help("make the input by bench/gen.py");
-            let mut document: Value = serde_json::from_slice(batch.value(row)).map_err(|_| no_document())?;
-            if document.get("ok") != Some(&Value::Bool(true)) {
+            let malformed =
+                |_| Error::user("BENCH_INPUT", "a line is no document").help("make the input by bench/gen.py");
+            let mut document: Document<'_> = serde_json::from_slice(batch.value(row)).map_err(malformed)?;
+            if !document.ok {
                 continue;
             }
-            let id = document.get("id").and_then(Value::as_u64).ok_or_else(no_document)?;
-            let amount = document.get_mut("amount").ok_or_else(no_document)?;
-            *amount = (amount.as_f64().unwrap_or_default() * 2.0).into();
-            let text = serde_json::to_vec(&document).map_err(|_| no_document())?;
+            document.amount *= 2.0;
+            let text = serde_json::to_vec(&document).map_err(malformed)?;
             let windows = batch.windows(row);
-            out.push_with(0, (&text, key_hash(&text)), row.time, windows, |bytes| write_varint(bytes, id));
+            out.push_with(0, (&text, key_hash(&text)), row.time, windows, |bytes| write_varint(bytes, document.id));
         }
         Ok(())
     }

@@ -121,6 +121,7 @@ fn what_cannot_become_a_component_says_why() {
     let foreign = component(r#"(module (import "env" "call" (func)))"#);
     assert!(why(&foreign).contains("env"), "{}", why(&foreign));
     // a function of preview1 that the adapter does not have
-    let unknown = component(r#"(module (import "wasi_snapshot_preview1" "fd_fly" (func)) (memory (export "memory") 1))"#);
+    let unknown =
+        component(r#"(module (import "wasi_snapshot_preview1" "fd_fly" (func)) (memory (export "memory") 1))"#);
     assert!(why(&unknown).contains("fd_fly"), "{}", why(&unknown));
 }
