@@ -56,5 +56,6 @@ pub mod native;
 pub mod pipeline;
 pub mod row;
 pub mod runtime;
+pub mod table;
 pub mod udf;
 pub mod yaml;

@@ -101,5 +101,9 @@ pub fn january() -> PathBuf {
 /// # Errors
 /// When it was not set up.
 pub fn program(name: &str) -> Result<PathBuf> {
-    needed(file(".cache/languages").join(name), "what Beam in Go and Java needs", "scripts/setup.sh languages")
+    needed(
+        named("THALWEG_LANGUAGES", || file(".cache/languages")).join(name),
+        "what Beam in Go and Java needs",
+        "scripts/setup.sh languages",
+    )
 }

@@ -4,7 +4,6 @@ use crate::compose::payload::{TextSource, WasmCall};
 use crate::pipeline::{Collection, Element, PipelineBuilder, Windows, urn};
 use std::path::{Path, PathBuf};
 use thalweg_proto::pipeline::Pipeline;
-use thalweg_wasm::{AskedLimits, Grants};
 
 /// A workload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,8 +116,7 @@ impl Build<'_> {
         let Function::Wasm(component) = self.function else { return self.native(name, native, input, element) };
         let output = self.build.collection(&format!("{name}.{tag}"), element, input.windows, true);
         let component = component.to_string_lossy().into_owned();
-        let (function, grant, limits) = (wasm.to_owned(), Grants::default(), AskedLimits::default());
-        let call = WasmCall { component, digest: None, function, config: None, grant, limits, errors: None };
+        let call = WasmCall { component, function: wasm.to_owned(), ..WasmCall::default() };
         self.build.native(name, urn::WASM, &call, &[("input", input)], &[(tag, &output)]);
         output
     }

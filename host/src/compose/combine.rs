@@ -31,7 +31,11 @@ pub fn around(translation: &mut Translation, at: usize, function: &Function) -> 
     let lifted = accumulator.is_some();
     let mut collect = |part: &str, coder: Coder| {
         let name = format!("{}/{part}", info.name);
-        translation.graph.add_collection(&name, coder, Arc::clone(&collection.windowing))
+        let made = translation.graph.add_collection(&name, coder, Arc::clone(&collection.windowing));
+        if let Some(made) = translation.graph.collections.get_mut(made.0 as usize) {
+            made.window_environment = collection.window_environment;
+        }
+        made
     };
     let (meeting, from) = match accumulator {
         Some(accumulator) => {

@@ -1,22 +1,25 @@
 //! Workers that run in the shard's own thread: native functions and components.
 
+use super::check::output_of;
 use super::components::ComponentStore;
 use super::payload::WasmCall;
 use super::payload_of;
-use super::shape::output_of;
+use super::side::sides;
 use crate::native::{NativeStage, NativeStep, NativeWorker, Port, Registry, Setup, Target};
-use crate::runtime::WorkerSet;
+use crate::runtime::{Waker, WorkerSet};
+use crate::table::Tables;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use thalweg_beam::translate::{Role, TransformInfo, Translation};
+use thalweg_beam::translate::{EnvironmentKind, Role, TransformInfo, Translation};
 use thalweg_beam::urn::transform as urn;
 use thalweg_core::error::{Error, Result};
-use thalweg_core::graph::{CollectionId, EnvironmentId, Plan, Stage, StageKind, TransformId, WorkerStage};
+use thalweg_core::graph::{CollectionId, EnvironmentId, GroupStage, Plan, Stage, StageKind, TransformId, WorkerStage};
 use thalweg_core::id::{ShardId, StageId, StateId};
 use thalweg_core::port::worker::StateSpec;
 use thalweg_wasm::describe::Kind;
 use thalweg_wasm::{
-    Binding, Callee, Component, Failures, Inbox, Pool, StagePlan, Step, Target as WasmTarget, Task, WasmWorker,
+    Binding, Callee, Component, Failures, Inbox, Pool, Side, StagePlan, Step, Table, Target as WasmTarget, Task,
+    WasmWorker,
 };
 
 /// What a shard makes its native and Wasm workers of.
@@ -25,6 +28,7 @@ pub struct LocalWorkers {
     components: Arc<ComponentStore>,
     native: Vec<Native>,
     pub(super) wasm: Vec<Wasm>,
+    windows: Vec<Windows>,
     /// Where the workers that were made take other versions of their functions.
     pub(super) inboxes: Mutex<BTreeMap<(ShardId, EnvironmentId), Inbox>>,
 }
@@ -57,8 +61,19 @@ pub(super) struct Wasm {
     pub component: Component,
     pub call: WasmCall,
     pub states: Vec<(String, StateId)>,
+    sides: Vec<Side>,
+    tables: Vec<Arc<dyn Table>>,
     outputs: Vec<Vec<WasmTarget>>,
     dead: Option<Vec<WasmTarget>>,
+}
+
+/// A grouping whose windows a component merges.
+struct Windows {
+    stage: StageId,
+    environment: EnvironmentId,
+    name: String,
+    component: Component,
+    call: WasmCall,
 }
 
 impl LocalWorkers {
@@ -67,11 +82,20 @@ impl LocalWorkers {
         plan: &Plan,
         registry: Registry,
         components: Arc<ComponentStore>,
+        tables: &Tables,
     ) -> Result<Self> {
-        let inboxes = Mutex::default();
-        let mut this = Self { registry, components, native: Vec::new(), wasm: Vec::new(), inboxes };
+        let (native, wasm, windows) = (Vec::new(), Vec::new(), Vec::new());
+        let mut this = Self { registry, components, native, wasm, windows, inboxes: Mutex::default() };
         for stage in &plan.stages {
-            let StageKind::Worker(worker) = &stage.kind else { continue };
+            let worker = match &stage.kind {
+                StageKind::Worker(worker) => worker,
+                StageKind::Group(group) => {
+                    let merged = this.merged(translation, stage, group)?;
+                    this.windows.extend(merged);
+                    continue;
+                }
+                _ => continue,
+            };
             let infos: Vec<&TransformInfo> =
                 worker.transforms.iter().filter_map(|t| translation.transform(*t)).collect();
             match infos.first().map(|i| i.role) {
@@ -81,7 +105,7 @@ impl LocalWorkers {
                 }
                 Some(Role::Wasm(environment)) => {
                     for info in infos {
-                        let wasm = this.wasm(stage, environment, worker, info)?;
+                        let wasm = this.wasm(stage, environment, worker, info, tables)?;
                         this.wasm.push(wasm);
                     }
                 }
@@ -89,7 +113,7 @@ impl LocalWorkers {
             }
         }
         // a bad configuration or component shows before the first element
-        this.make(ShardId(0)).map(|_| this)
+        this.make(ShardId(0), &(Arc::new(|| {}) as Waker)).map(|_| this)
     }
 
     fn native(
@@ -120,6 +144,7 @@ impl LocalWorkers {
         environment: EnvironmentId,
         worker: &WorkerStage,
         info: &TransformInfo,
+        tables: &Tables,
     ) -> Result<Wasm> {
         let call: WasmCall = payload_of::json(&info.payload, &info.name)?;
         let component = self.components.load(&call)?;
@@ -142,14 +167,49 @@ impl LocalWorkers {
         let (stage, name) = (stage.id, info.name.clone());
         // what keeps state or sets timers stands first in its stage
         let transform = worker.transforms.first().copied().unwrap_or(TransformId(0));
-        Ok(Wasm { tasks, timers, stage, environment, transform, name, component, call, states, outputs, dead })
+        let sides = sides(worker, function)?;
+        let table = |described: &thalweg_wasm::describe::Table| {
+            let spec = call.tables.get(&described.name);
+            let spec = spec.ok_or_else(|| Error::internal("GRAPH_INVALID", format!("{name} lost a table")))?;
+            let table: Arc<dyn Table> = tables.get(spec).map_err(|e| e.in_transform(&name))?;
+            Ok(table)
+        };
+        let tables = function.tables.iter().map(table).collect::<Result<_>>()?;
+        Ok(Wasm {
+            tasks,
+            timers,
+            stage,
+            environment,
+            transform,
+            name,
+            component,
+            call,
+            states,
+            sides,
+            tables,
+            outputs,
+            dead,
+        })
     }
 
-    /// The workers of one shard.
+    /// The component that merges the windows of a grouping, if one does.
+    fn merged(&self, translation: &Translation, stage: &Stage, group: &GroupStage) -> Result<Option<Windows>> {
+        let Some(environment) = group.environment.filter(|_| group.windowing.window_fn.merges()) else {
+            return Ok(None);
+        };
+        let Some(info) = translation.environment(environment).filter(|e| e.choices == [EnvironmentKind::Wasm]) else {
+            return Ok(None);
+        };
+        let call: WasmCall = payload_of::json(&info.proto.payload, &stage.name)?;
+        let component = self.components.load(&call)?;
+        Ok(Some(Windows { stage: stage.id, environment, name: stage.name.clone(), component, call }))
+    }
+
+    /// The workers of one shard; `waker` is called when one that works beside it has events.
     ///
     /// # Errors
     /// What a function or component says to its configuration.
-    pub fn make(&self, shard: ShardId) -> Result<WorkerSet> {
+    pub fn make(&self, shard: ShardId, waker: &Waker) -> Result<WorkerSet> {
         let mut workers: WorkerSet = Vec::new();
         if !self.native.is_empty() {
             let stages = self.native.iter().map(|n| self.native_stage(n)).collect::<Result<Vec<_>>>()?;
@@ -163,11 +223,15 @@ impl LocalWorkers {
         }
         for (environment, plans) in plans {
             let mut worker = WasmWorker::new(plans);
+            for windows in self.windows.iter().filter(|w| w.environment == environment) {
+                let step = self.windows_step(windows).map_err(|e| Error::from(e).in_transform(&windows.name))?;
+                worker = worker.with_windows(windows.stage, 0, step);
+            }
             let of = self.wasm.iter().find(|wasm| wasm.environment == environment).map_or("", |wasm| &wasm.name);
             worker.warm().map_err(|e| Error::from(e).in_transform(of))?;
             let mut inboxes = self.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
             inboxes.insert((shard, environment), worker.inbox());
-            workers.push((Some(environment), Box::new(worker)));
+            workers.push((Some(environment), Box::new(worker.with_waker(waker)?)));
         }
         Ok(workers)
     }
@@ -197,11 +261,24 @@ impl LocalWorkers {
         let steps = wasm.tasks.iter().enumerate().map(|(i, task)| {
             let (call, limits) = (&wasm.call, limits.clone());
             let pool = Pool::granted(&wasm.component, &call.function, &wasm.name, &config, limits, &call.grant)?;
-            let binding = Binding { states: &states, timers: &timers, ..Binding::default() };
+            let (sides, tables) = (wasm.sides.clone(), wasm.tables.clone());
+            let binding = Binding { states: &states, timers: &timers, sides, tables };
             let outputs = if i == last { wasm.outputs.clone() } else { vec![vec![WasmTarget::Step(i + 1)]] };
             Step::new(&wasm.name, Callee::Wasm(pool), *task, binding, outputs, failures.clone())
         });
         Ok(steps.collect::<Result<_, thalweg_wasm::Error>>()?)
+    }
+}
+
+impl LocalWorkers {
+    fn windows_step(&self, windows: &Windows) -> Result<Step, thalweg_wasm::Error> {
+        let config = windows.call.config.as_ref().map(serde_json::Value::to_string).unwrap_or_default();
+        let call = &windows.call;
+        let limits = call.limits.of(self.components.limits())?;
+        let pool = Pool::granted(&windows.component, &call.function, &windows.name, &config, limits, &call.grant)?;
+        let outputs = vec![Vec::new()];
+        let (task, failures) = (Task::Assign, Failures::FailBundle);
+        Step::new(&windows.name, Callee::Wasm(pool), task, Binding::default(), outputs, failures)
     }
 }
 
@@ -212,6 +289,7 @@ fn tasks(kind: &Kind, part: &str) -> Vec<Task> {
         (Kind::CombineFn, urn::COMBINE_GROUPED) => vec![Task::Combine],
         (Kind::CombineFn, _) => vec![Task::Merge, Task::Extract],
         (Kind::KeySelector, _) => vec![Task::Select],
+        (Kind::WindowFn, _) => vec![Task::Assign],
         _ => vec![Task::Process],
     }
 }

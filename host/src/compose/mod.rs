@@ -3,6 +3,7 @@
 //! In: a `Translation` and [`Settings`]. Out: a [`Composed`] job, complete but for workers over the Fn API, which
 //! [`jobs`](crate::jobs) adds. Everything that can be refused is refused here, before a thread is started.
 
+mod check;
 mod combine;
 mod components;
 mod connectors;
@@ -12,6 +13,7 @@ mod mirror;
 pub mod payload;
 mod payload_of;
 mod shape;
+mod side;
 mod sinks;
 mod sources;
 mod store;
@@ -24,8 +26,10 @@ pub use deploy::Deployments;
 pub use local::LocalWorkers;
 pub use sinks::{Place, SinkReport};
 
-use crate::native::Registry;
+use crate::native::urn::TABLE_JOIN;
+use crate::native::{Registry, Shape};
 use crate::runtime::{JobSpec, SourceSpec, Waker, WorkerFactory, WorkerSet};
+use crate::table::{Join, Tables};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -114,9 +118,15 @@ pub struct Composed {
 struct OnlyLocal(Arc<LocalWorkers>);
 
 impl WorkerFactory for OnlyLocal {
-    fn make(&self, shard: ShardId, _waker: Waker) -> Result<WorkerSet> {
-        self.0.make(shard)
+    fn make(&self, shard: ShardId, waker: Waker) -> Result<WorkerSet> {
+        self.0.make(shard, &waker)
     }
+}
+
+/// Joins with the tables of a job.
+fn register_joins(registry: &mut Registry, tables: &Arc<Tables>) {
+    let tables = Arc::clone(tables);
+    registry.register(TABLE_JOIN, Shape::default(), move |setup| Ok(Box::new(Join::new(setup, &tables)?)));
 }
 
 impl Composer {
@@ -125,6 +135,8 @@ impl Composer {
     /// # Errors
     /// None now; the component engine is set up by the first component.
     pub fn new(settings: Settings, registry: Registry) -> Result<Self> {
+        let mut registry = registry;
+        register_joins(&mut registry, &Arc::default());
         let components = ComponentStore::new(settings.cache_dir.as_deref(), settings.wasm.clone());
         let components = Arc::new(components.allowing(settings.allowed.clone()));
         Ok(Self { settings, registry, connectors: Connectors::default(), components })
@@ -197,8 +209,10 @@ impl Composer {
         reports.iter().try_for_each(|report| sinks::refuse_own_input(report, &read))?;
         let store = existing.map_or_else(|| store::open(dir), Ok)?;
         let store = mirror::mirrored(store, mirrors);
-        let local =
-            Arc::new(LocalWorkers::new(translation, &plan, self.registry.clone(), Arc::clone(&self.components))?);
+        let tables = Arc::new(Tables::new(self.settings.kafka.clone()));
+        let mut registry = self.registry.clone();
+        register_joins(&mut registry, &tables);
+        let local = Arc::new(LocalWorkers::new(translation, &plan, registry, Arc::clone(&self.components), &tables)?);
         let deployments = Deployments::new(Arc::clone(&local), Arc::clone(&self.components));
         Ok(Composed { plan, sources, sinks, local, deployments, store, reports, rows })
     }

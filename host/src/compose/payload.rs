@@ -1,9 +1,11 @@
 //! JSON payloads of native sources, sinks and components, as front doors write them and the composition reads them.
 
 use crate::row::Schema;
+use crate::table::TableSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use thalweg_io::kafka::{Limit, RecordTime, SinkElement, SourceElement, Start};
+use thalweg_wasm::describe::{Access, Kind};
 use thalweg_wasm::{AskedLimits, Grants};
 
 /// Reads text files, a row a line.
@@ -134,8 +136,9 @@ pub struct KafkaSink {
     pub element: SinkElement,
 }
 
-/// Calls a function of a component. The Python package writes the same.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// Calls a function of a component. The Python package writes the same. Inputs of the transform that are called like a side
+/// input of the function are its side inputs; the one other input is the main one.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct WasmCall {
     /// Path of the component.
     pub component: String,
@@ -156,4 +159,13 @@ pub struct WasmCall {
     /// Tag of the output for elements that the function cannot process; without it they fail the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errors: Option<String>,
+    /// What the function has to be, where the pipeline has a place for that alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// How the pipeline gives each side input, by its name; a check for those who say it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sides: BTreeMap<String, Access>,
+    /// The tables that the function looks up, by the names in its description.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tables: BTreeMap<String, TableSpec>,
 }

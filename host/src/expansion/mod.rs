@@ -1,5 +1,5 @@
 //! What programs may have expanded here: our native transforms, and the names under which programs know Java's KafkaIO. Hence stock
-//! `ReadFromKafka` and `WriteToKafka` work without a JVM.
+//! `ReadFromKafka` and `WriteToKafka` work without a JVM; and functions of components.
 //!
 //! In: the options of a transform. Out: native sources, sinks and functions with their payloads. Whatever a pipeline asks for that
 //! means something else here than in Java is an error that names the option; nothing is silently different.
@@ -14,9 +14,12 @@ mod managed;
 mod serializer;
 #[cfg(test)]
 mod tests;
+mod wasm;
 
+use crate::compose::ComponentStore;
 use crate::row::{Field, FieldType, Schema, from_proto, nullable, required, to_proto};
 use serde::Serialize;
+use std::sync::Arc;
 use thalweg_beam::expansion::{Expander, Expansion, Input, Offer, Options, Request};
 use thalweg_beam::urn::coder;
 use thalweg_core::error::{Error, Result};
@@ -24,8 +27,18 @@ use thalweg_core::error::{Error, Result};
 pub use json_schema::schema as json_schema;
 
 /// Everything that is offered.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Offers;
+#[derive(Clone, Debug)]
+pub struct Offers {
+    components: Arc<ComponentStore>,
+}
+
+impl Offers {
+    /// What is offered where components are described by `components`.
+    #[must_use]
+    pub fn new(components: Arc<ComponentStore>) -> Self {
+        Self { components }
+    }
+}
 
 /// Expands a transform of given options.
 type Expand = fn(&Request, Options, &mut Expansion) -> Result<()>;
@@ -49,7 +62,7 @@ const TRANSFORMS: [(&str, Expand); 11] = [
 fn find(urn: &str) -> Result<Expand> {
     let found = TRANSFORMS.iter().find(|(known, _)| *known == urn).map(|(_, expand)| *expand);
     found.ok_or_else(|| {
-        let known: Vec<&str> = TRANSFORMS.iter().map(|(urn, _)| *urn).collect();
+        let known: Vec<&str> = TRANSFORMS.iter().map(|(urn, _)| *urn).chain([wasm::CALL, wasm::SCHEMA]).collect();
         Error::user("EXPANSION_UNKNOWN", format!("{urn:?} is not offered here"))
             .help(format!("offered are {}; for others start the expansion service of their SDK", known.join(", ")))
     })
@@ -57,11 +70,14 @@ fn find(urn: &str) -> Result<Expand> {
 
 impl Expander for Offers {
     fn expand(&self, request: &Request, out: &mut Expansion) -> Result<()> {
-        find(&request.urn)?(request, request.options(), out)
+        match request.urn.as_str() {
+            wasm::CALL | wasm::SCHEMA => wasm::call(&self.components, request, request.options(), out),
+            urn => find(urn)?(request, request.options(), out),
+        }
     }
 
     fn offers(&self) -> Vec<Offer> {
-        [kafka_rows::offers(), managed::offers(), files::offers()].into_iter().flatten().collect()
+        [kafka_rows::offers(), managed::offers(), files::offers(), wasm::offers()].into_iter().flatten().collect()
     }
 }
 

@@ -104,7 +104,7 @@ pub struct AllWorkers {
 
 impl WorkerFactory for AllWorkers {
     fn make(&self, shard: ShardId, waker: Waker) -> Result<WorkerSet> {
-        let mut workers = self.local.make(shard)?;
+        let mut workers = self.local.make(shard, &waker)?;
         for (environment, list) in &self.harnesses.0.harnesses {
             // a shard keeps to one worker, so that a key's bundles always meet the same one
             if let Some(harness) = list.get(usize::from(shard.0) % list.len().max(1)) {

@@ -89,12 +89,13 @@ pub async fn serve(
     let runtime = tokio::runtime::Handle::current();
     let workers = FnApiServer::unbound(&runtime, options.workers.config(endpoint.clone()), worker_logs());
     let composer = Composer::new(options.settings, Registry::standard())?;
+    let offers = Offers::new(Arc::clone(composer.components()));
     let running = JobsLimits { states, running_max: Some(options.jobs_max), bundle_retries: options.bundle_retries };
     let jobs = Arc::new(Jobs::new(composer, running, Arc::clone(&workers), runtime));
     let table = jobs.table().clone();
     let limits = JobLimits::default();
     let server = JobServer::new(JobServerConfig { endpoint, staging_dir: options.staging_dir, limits }, jobs)?;
-    let routes = expansion::add_to(server.add_to(workers.routes()), Arc::new(Offers));
+    let routes = expansion::add_to(server.add_to(workers.routes()), Arc::new(offers));
     let routes = deploy::add_to(routes, Arc::new(Deploys(table.clone())), DEPLOY_BYTES_MAX);
     ready(address);
     let stop = async {

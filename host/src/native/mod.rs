@@ -35,6 +35,7 @@ mod registry;
 pub mod urn;
 mod worker;
 
+pub use functions::Split;
 pub use keyed::{Keyed, Turn};
 pub use outputs::Outputs;
 pub use registry::{Port, Registry, Setup, Shape};

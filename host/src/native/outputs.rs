@@ -138,7 +138,7 @@ impl Outputs {
     }
 
     /// Takes what is there: output by output, in order.
-    pub(super) fn drain(&mut self, mut each: impl FnMut(usize, Batch)) {
+    pub(crate) fn drain(&mut self, mut each: impl FnMut(usize, Batch)) {
         for (i, slot) in self.slots.iter_mut().enumerate() {
             slot.close();
             for batch in slot.ready.drain(..) {

@@ -159,7 +159,7 @@ pub struct ParseJson {
 /// Plain values to rows of one field that holds them.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct WrapValue {
-    /// Type of the values and the field: string, bytes, int64, double or boolean.
+    /// Type of the values and the field: string, bytes, int64, double, boolean or a list.
     pub kind: FieldType,
 }
 
@@ -168,4 +168,48 @@ pub struct WrapValue {
 pub struct UnwrapValue {
     /// Fields of the rows: one.
     pub input: Schema,
+}
+
+/// Rows to pairs of key and value.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RowsToPairs {
+    /// Fields of the rows.
+    pub input: Schema,
+    /// What becomes the key.
+    pub key: Part,
+    /// What becomes the value.
+    pub value: Part,
+}
+
+/// A part of a row.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The value of the field in this place, which is never null.
+    Field(usize),
+    /// A row of the fields in these places.
+    Fields(Vec<usize>),
+}
+
+/// Pairs to rows: the fields of the key, then those of the value.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PairsToRows {
+    /// What the key is.
+    pub key: Half,
+    /// What the value is.
+    pub value: Half,
+    /// Whether the elements are rows `{element, msg: string, stack: string}` of pairs that could not be processed, of which the
+    /// pair becomes a row.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
+}
+
+/// One side of a pair.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Half {
+    /// A plain value or a list of values, which becomes one field.
+    Value(FieldType),
+    /// A row, whose fields stay.
+    Row(Schema),
 }

@@ -18,3 +18,9 @@ pub const PARSE_JSON: &str = "thalweg:fn:parse_json:v1";
 pub const WRAP_VALUE: &str = "thalweg:fn:wrap_value:v1";
 /// Rows of one field to plain values.
 pub const UNWRAP_VALUE: &str = "thalweg:fn:unwrap_value:v1";
+/// Rows to pairs of key and value.
+pub const ROWS_TO_PAIRS: &str = "thalweg:fn:rows_to_pairs:v1";
+/// Pairs to rows.
+pub const PAIRS_TO_ROWS: &str = "thalweg:fn:pairs_to_rows:v1";
+/// Joins rows with a table. Payload: [`TableJoin`](crate::table::TableJoin).
+pub const TABLE_JOIN: &str = "thalweg:fn:table_join:v1";

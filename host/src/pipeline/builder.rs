@@ -5,7 +5,10 @@ use crate::row::to_proto;
 use prost::Message;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use thalweg_proto::pipeline::{Coder, Components, FunctionSpec, PCollection, PTransform, Pipeline, is_bounded};
+use thalweg_proto::pipeline::{
+    Coder, Components, FunctionSpec, PCollection, PTransform, Pipeline, WindowIntoPayload, WindowingStrategy,
+    is_bounded,
+};
 
 /// A collection of a pipeline under construction.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +39,8 @@ pub struct PipelineBuilder {
     roots: Vec<String>,
     /// Composites that are open, outermost first: ids of their parts so far.
     open: Vec<(String, Vec<String>)>,
+    /// Calls of components that assign windows.
+    window_fns: Vec<Vec<u8>>,
 }
 
 impl PipelineBuilder {
@@ -84,6 +89,36 @@ impl PipelineBuilder {
         // our payloads are plain structs with string keys: they always have a JSON form
         let payload = serde_json::to_vec(payload).unwrap_or_default();
         self.transform(name, urn, payload, inputs, outputs);
+    }
+
+    /// The windows that a component assigns; `call` is the JSON of a [`WasmCall`](crate::compose::payload::WasmCall).
+    pub fn component_windows(&mut self, call: Vec<u8>, merges: bool) -> Windows {
+        let known = self.window_fns.iter().position(|c| *c == call);
+        let at = known.unwrap_or_else(|| {
+            self.window_fns.push(call);
+            self.window_fns.len() - 1
+        });
+        Windows::Component { call: at as u32, merges }
+    }
+
+    /// Adds a transform that puts elements into the windows of its output.
+    pub fn window_into(&mut self, name: &str, input: &Collection, output: &Collection) {
+        let payload = WindowIntoPayload { window_fn: Some(self.window_fn(output.windows)) };
+        self.transform(
+            name,
+            super::urn::WINDOW_INTO,
+            payload.encode_to_vec(),
+            &[("input", input)],
+            &[("output", output)],
+        );
+    }
+
+    fn window_fn(&self, windows: Windows) -> FunctionSpec {
+        let mut function = windows.function();
+        if let Windows::Component { call, .. } = windows {
+            function.payload = self.window_fns.get(call as usize).cloned().unwrap_or_default().into();
+        }
+        function
     }
 
     /// Opens a composite: what is added until [`PipelineBuilder::close`] is a part of it.
@@ -161,7 +196,8 @@ impl PipelineBuilder {
                 if windows.is_interval() { "beam:coder:interval_window:v1" } else { "beam:coder:global_window:v1" };
             let spec = FunctionSpec { urn: urn.to_owned(), ..FunctionSpec::default() };
             let coder = self.add_coder(Coder { spec: Some(spec), component_coder_ids: Vec::new() });
-            self.components.windowing_strategies.insert(id.clone(), windows.strategy(&coder));
+            let strategy = WindowingStrategy { window_fn: Some(self.window_fn(windows)), ..windows.strategy(&coder) };
+            self.components.windowing_strategies.insert(id.clone(), strategy);
         }
         id
     }

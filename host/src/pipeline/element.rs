@@ -1,6 +1,6 @@
 //! What a collection holds, as far as a front door must know to choose its coder.
 
-use crate::row::{Field, Schema, Show};
+use crate::row::{Field, FieldType, Schema, Show, required};
 use std::fmt;
 use thalweg_wasm::describe::Coder;
 
@@ -38,6 +38,34 @@ impl Element {
         Self::Iterable(Box::new(of))
     }
 
+    /// Elements that are the plain values of a field; `None` for a field of another type.
+    #[must_use]
+    pub fn plain(kind: &FieldType) -> Option<Self> {
+        Some(match kind {
+            FieldType::Bytes => Self::Bytes,
+            FieldType::String => Self::String,
+            FieldType::Int64 => Self::Int64,
+            FieldType::Double => Self::Double,
+            FieldType::Boolean => Self::Boolean,
+            _ => return None,
+        })
+    }
+
+    /// The type of a field that holds such an element; `None` for pairs.
+    #[must_use]
+    pub fn field_type(&self) -> Option<FieldType> {
+        Some(match self {
+            Self::Row(schema) => FieldType::Row(schema.clone()),
+            Self::Bytes => FieldType::Bytes,
+            Self::String => FieldType::String,
+            Self::Int64 => FieldType::Int64,
+            Self::Double => FieldType::Double,
+            Self::Boolean => FieldType::Boolean,
+            Self::Kv(..) => return None,
+            Self::Iterable(of) => FieldType::Array(Box::new(required("", of.field_type()?))),
+        })
+    }
+
     /// URN of the coder.
     #[must_use]
     pub fn coder_urn(&self) -> &'static str {
@@ -64,6 +92,7 @@ impl Element {
             "beam:coder:double:v1" => Self::Double,
             "beam:coder:bool:v1" => Self::Boolean,
             "beam:coder:kv:v1" => Self::kv(inner(0)?, inner(1)?),
+            "beam:coder:iterable:v1" => Self::iterable(inner(0)?),
             "beam:coder:row:v1" => {
                 let field = |f: &thalweg_wasm::describe::Field| {
                     // both forms name types as Beam's schemas do

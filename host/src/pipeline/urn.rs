@@ -12,6 +12,8 @@ pub const SINK_KAFKA: &str = "thalweg:sink:kafka:v1";
 pub const SINK_DISCARD: &str = "thalweg:sink:discard:v1";
 /// A function of a component. Payload: [`WasmCall`](crate::compose::payload::WasmCall).
 pub const WASM: &str = "thalweg:transform:wasm:v1";
+/// A WindowFn of a component. Payload: [`WasmCall`](crate::compose::payload::WasmCall).
+pub const WASM_WINDOW_FN: &str = "thalweg:window_fn:wasm:v1";
 
 /// One empty element, once.
 pub const IMPULSE: &str = "beam:transform:impulse:v1";

@@ -32,6 +32,13 @@ pub enum Windows {
         /// At least 1.
         gap: i64,
     },
+    /// Windows that a component assigns.
+    Component {
+        /// Place of the call among those of the [`PipelineBuilder`](super::PipelineBuilder).
+        call: u32,
+        /// Whether they merge.
+        merges: bool,
+    },
 }
 
 impl Windows {
@@ -41,7 +48,7 @@ impl Windows {
         self != Self::Global
     }
 
-    /// The window function.
+    /// The window function. That of a component has its payload from the builder.
     #[must_use]
     pub fn function(self) -> FunctionSpec {
         let (urn, payload) = match self {
@@ -58,6 +65,7 @@ impl Windows {
                 let payload = SessionWindowsPayload { gap_size: Some(duration(gap)) };
                 ("beam:window_fn:session_windows:v1", payload.encode_to_vec())
             }
+            Self::Component { .. } => (super::urn::WASM_WINDOW_FN, Vec::new()),
         };
         FunctionSpec { urn: urn.to_owned(), payload: payload.into() }
     }
@@ -70,7 +78,7 @@ impl Windows {
 
     /// The strategy: default trigger, panes of what is new, results at the end of the window, no lateness.
     pub(super) fn strategy(self, window_coder_id: &str) -> WindowingStrategy {
-        let merging = matches!(self, Self::Sessions { .. });
+        let merging = matches!(self, Self::Sessions { .. } | Self::Component { merges: true, .. });
         let merge = if merging { merge_status::Enum::NeedsMerge } else { merge_status::Enum::NonMerging };
         WindowingStrategy {
             window_fn: Some(self.function()),
@@ -82,7 +90,7 @@ impl Windows {
             closing_behavior: closing_behavior::Enum::EmitIfNonempty as i32,
             allowed_lateness: 0,
             on_time_behavior: on_time_behavior::Enum::FireAlways as i32,
-            assigns_to_one_window: !matches!(self, Self::Sliding { .. }),
+            assigns_to_one_window: !matches!(self, Self::Sliding { .. } | Self::Component { .. }),
             environment_id: String::new(),
         }
     }
@@ -95,6 +103,7 @@ impl Windows {
             Self::Fixed { size, offset } => format!("fixed_{size}ms_offset_{offset}ms"),
             Self::Sliding { size, period, offset } => format!("sliding_{size}ms_every_{period}ms_offset_{offset}ms"),
             Self::Sessions { gap } => format!("sessions_{gap}ms"),
+            Self::Component { call, .. } => format!("component_{call}"),
         }
     }
 }

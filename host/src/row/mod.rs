@@ -9,7 +9,7 @@ mod text;
 mod write;
 
 pub use proto::{from_proto, to_proto};
-pub use read::{RowReader, read_f64, read_i64};
+pub use read::{RowReader, read_f64, read_i64, take_field};
 pub use text::{Show, TypeName, is_integer, is_number, nullable, required};
 pub use thalweg_io::row::{Field, FieldType, Schema};
 pub use write::RowWriter;

@@ -99,6 +99,15 @@ impl<'s, 'a> RowReader<'s, 'a> {
     }
 }
 
+/// Splits off one encoded field.
+///
+/// # Errors
+/// `CODER_MALFORMED` when it is cut off.
+pub fn take_field<'a>(kind: &FieldType, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8])> {
+    let rest = skip(kind, bytes)?;
+    take(bytes, bytes.len() - rest.len())
+}
+
 /// Returns what follows one field.
 #[inline]
 fn skip<'a>(kind: &FieldType, bytes: &'a [u8]) -> Result<&'a [u8]> {

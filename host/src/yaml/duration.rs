@@ -1,7 +1,6 @@
-//! Durations and windows as Beam YAML writes them: `1h`, `90s`, `500ms`, a bare number for seconds.
+//! Durations as Beam YAML writes them: `1h`, `90s`, `500ms`, a bare number for seconds.
 
-use super::node::{Fields, Node, Value};
-use crate::pipeline::Windows;
+use super::node::{Node, Value};
 use thalweg_core::error::Result;
 
 /// Units and their milliseconds.
@@ -40,38 +39,6 @@ pub fn parse(text: &str) -> Option<i64> {
 fn whole(ms: f64) -> Option<i64> {
     // below 2^53 every whole number of milliseconds has a double of its own
     (ms.fract() == 0.0 && ms.abs() < 9e15).then_some(ms as i64)
-}
-
-/// What `windowing:` says.
-///
-/// # Errors
-/// `YAML_WINDOWING` for an unknown type or sizes below a millisecond, else as of the fields.
-pub fn windows(node: &Node) -> Result<Windows> {
-    let mut fields = Fields::of(node)?;
-    let kind = fields.need("type")?;
-    let positive = |node: &Node| match millis(node)? {
-        ms if ms >= 1 => Ok(ms),
-        _ => Err(node.place.error("YAML_WINDOWING", "a window is at least 1 ms long").help("write a longer duration")),
-    };
-    let windows = match kind.text()? {
-        "global" => Windows::Global,
-        "fixed" => Windows::Fixed {
-            size: positive(fields.need("size")?)?,
-            offset: fields.get("offset").map_or(Ok(0), millis)?,
-        },
-        "sliding" => Windows::Sliding {
-            size: positive(fields.need("size")?)?,
-            period: positive(fields.need("period")?)?,
-            offset: fields.get("offset").map_or(Ok(0), millis)?,
-        },
-        "sessions" => Windows::Sessions { gap: positive(fields.need("gap")?)? },
-        other => {
-            let error = kind.place.error("YAML_WINDOWING", format!("there are no `{other}` windows"));
-            return Err(error.help(super::suggest::did_you_mean(other, &["global", "fixed", "sliding", "sessions"])));
-        }
-    };
-    fields.finish()?;
-    Ok(windows)
 }
 
 #[cfg(test)]

@@ -4,14 +4,14 @@
 //! A transform is expanded when someone asks for its outputs, so the order in the file does not matter and producers come
 //! first in the proto.
 
-use super::Components;
-use super::duration::windows;
+use super::Around;
 use super::node::{Fields, Node, Place};
 use super::outputs::{Outputs, check_errors_are_read, pick};
 use super::spec::{Body, Output, Reference, Step};
 use super::suggest::did_you_mean;
 use super::transforms;
-use crate::pipeline::{Collection, PipelineBuilder, Windows, urn};
+use super::windows::windows;
+use crate::pipeline::{Collection, PipelineBuilder, Windows};
 use std::collections::BTreeMap;
 use thalweg_core::error::{Error, Result};
 
@@ -33,8 +33,8 @@ pub struct Leaf<'a, 'n> {
     pub config: Fields<'n>,
     /// The proto.
     pub build: &'a mut PipelineBuilder,
-    /// Components by path.
-    pub components: &'a dyn Components,
+    /// What the file stands in.
+    pub around: &'a Around<'a>,
 }
 
 impl Leaf<'_, '_> {
@@ -75,12 +75,12 @@ impl Leaf<'_, '_> {
 }
 
 /// Expands a file's pipeline into `build`.
-pub fn expand(root: &Step, build: &mut PipelineBuilder, components: &dyn Components) -> Result<()> {
+pub fn expand(root: &Step, build: &mut PipelineBuilder, around: &Around<'_>) -> Result<()> {
     let Some(body) = &root.body else { return Ok(()) };
     let windowing = root.windowing.as_ref();
     let mut scope = Scope::new("", body, BTreeMap::new(), windowing, 0);
     for i in 0..body.steps.len() {
-        scope.outputs(i, build, components)?;
+        scope.outputs(i, build, around)?;
     }
     body.steps.iter().try_for_each(|step| check_errors_are_read(step, body))
 }
@@ -115,7 +115,7 @@ impl<'n> Scope<'n> {
     }
 
     /// What the transform at a place gives.
-    fn outputs(&mut self, i: usize, build: &mut PipelineBuilder, components: &dyn Components) -> Result<Outputs> {
+    fn outputs(&mut self, i: usize, build: &mut PipelineBuilder, around: &Around<'_>) -> Result<Outputs> {
         let steps = self.steps;
         let (Some(step), Some(state)) = (steps.get(i), self.done.get_mut(i)) else { return Ok(Outputs::default()) };
         match state {
@@ -126,17 +126,17 @@ impl<'n> Scope<'n> {
             }
             State::Waiting => *state = State::Running,
         }
-        let outputs = self.expand(step, build, components)?;
+        let outputs = self.expand(step, build, around)?;
         if let Some(state) = self.done.get_mut(i) {
             *state = State::Done(outputs.clone());
         }
         Ok(outputs)
     }
 
-    fn expand(&mut self, step: &'n Step, build: &mut PipelineBuilder, components: &dyn Components) -> Result<Outputs> {
+    fn expand(&mut self, step: &'n Step, build: &mut PipelineBuilder, around: &Around<'_>) -> Result<Outputs> {
         let mut resolved = Vec::new();
         for (key, references) in &step.inputs {
-            let parts = references.iter().map(|r| self.resolve(r, build, components)).collect::<Result<Vec<_>>>()?;
+            let parts = references.iter().map(|r| self.resolve(r, build, around)).collect::<Result<Vec<_>>>()?;
             resolved.push((key.clone(), parts));
         }
         let name = self.unique(&step.label, build);
@@ -144,7 +144,7 @@ impl<'n> Scope<'n> {
         let inherited = if inputs.is_empty() { self.windowing } else { None };
         let windowing = step.windowing.as_ref().or(inherited).filter(|_| step.kind != "WindowInto");
         if let Some(node) = windowing {
-            let windows = windows(node)?;
+            let windows = windows(node, build, around)?;
             for (key, input) in &mut inputs {
                 *input = window_into(build, &format!("{name}/WindowInto[{key}]"), input, windows);
             }
@@ -152,9 +152,10 @@ impl<'n> Scope<'n> {
         let Some(body) = &step.body else {
             let given = if step.kind == "WindowInto" { step.windowing.as_ref() } else { None };
             let sources = inputs.is_empty();
-            let mut outputs = self.leaf(step, &name, inputs, given, build, components)?;
+            let mut outputs = self.leaf(step, &name, inputs, given, build, around)?;
             if let Some(node) = windowing.filter(|_| sources) {
-                rewindow(build, &name, &mut outputs, windows(node)?);
+                let windows = windows(node, build, around)?;
+                rewindow(build, &name, &mut outputs, windows);
             }
             return Ok(outputs);
         };
@@ -165,9 +166,9 @@ impl<'n> Scope<'n> {
         let ends = inputs.clone();
         let mut inner = Scope::new(&name, body, inputs.into_iter().collect(), windowing, self.depth + 1);
         for i in 0..body.steps.len() {
-            inner.outputs(i, build, components)?;
+            inner.outputs(i, build, around)?;
         }
-        let outputs = inner.composite_outputs(&body.output, build, components)?;
+        let outputs = inner.composite_outputs(&body.output, build, around)?;
         body.steps.iter().try_for_each(|step| check_errors_are_read(step, body))?;
         build.close(&borrowed(&ends), &borrowed(&outputs.named));
         Ok(outputs)
@@ -177,15 +178,15 @@ impl<'n> Scope<'n> {
         &mut self,
         output: &Output,
         build: &mut PipelineBuilder,
-        components: &dyn Components,
+        around: &Around<'_>,
     ) -> Result<Outputs> {
         match output {
             Output::None => Ok(Outputs::default()),
-            Output::All(last) => self.outputs(*last, build, components),
+            Output::All(last) => self.outputs(*last, build, around),
             Output::Named(named) => {
                 let mut outputs = Outputs::default();
                 for (key, reference) in named {
-                    outputs.named.push((key.clone(), self.resolve(reference, build, components)?));
+                    outputs.named.push((key.clone(), self.resolve(reference, build, around)?));
                 }
                 if let [(_, only)] = outputs.named.as_slice() {
                     outputs.main = Some(only.clone());
@@ -202,21 +203,15 @@ impl<'n> Scope<'n> {
         inputs: Vec<(String, Collection)>,
         windowing: Option<&Node>,
         build: &mut PipelineBuilder,
-        components: &dyn Components,
+        around: &Around<'_>,
     ) -> Result<Outputs> {
         let config = Fields::of(&step.config)?;
-        let leaf =
-            Leaf { name: name.to_owned(), kind: &step.kind, place: &step.place, inputs, config, build, components };
+        let leaf = Leaf { name: name.to_owned(), kind: &step.kind, place: &step.place, inputs, config, build, around };
         transforms::expand(leaf, windowing).map_err(|e| e.in_transform(name))
     }
 
     /// The collection a reference means.
-    fn resolve(
-        &mut self,
-        of: &Reference,
-        build: &mut PipelineBuilder,
-        components: &dyn Components,
-    ) -> Result<Collection> {
+    fn resolve(&mut self, of: &Reference, build: &mut PipelineBuilder, around: &Around<'_>) -> Result<Collection> {
         let (step, output, place) = match of {
             Reference::Outer(key) => {
                 return self
@@ -237,7 +232,7 @@ impl<'n> Scope<'n> {
                 (step, output, Some(place.clone()))
             }
         };
-        let outputs = self.outputs(step, build, components)?;
+        let outputs = self.outputs(step, build, around)?;
         let label = self.steps.get(step).map_or("", |s| s.label.as_str());
         pick(&outputs, label, output).map_err(|(message, help)| match place {
             Some(place) => place.error("YAML_UNKNOWN_INPUT", message).help(help),
@@ -318,7 +313,7 @@ impl<'n> Scope<'n> {
 /// Adds a transform that assigns windows.
 pub fn window_into(build: &mut PipelineBuilder, name: &str, input: &Collection, windows: Windows) -> Collection {
     let output = build.collection(&format!("{name}.output"), input.element.clone(), windows, input.bounded);
-    build.transform(name, urn::WINDOW_INTO, windows.payload(), &[("input", input)], &[("output", &output)]);
+    build.window_into(name, input, &output);
     output
 }
 

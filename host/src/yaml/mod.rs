@@ -10,14 +10,18 @@
 //! | `Create` | `elements`: rows of texts, numbers, true and false; plain values become rows `{element}` |
 //! | `ReadFromText` | `path`; beyond Beam `skip_header_lines`, and `row_number`, the name of a second field |
 //! | `ReadFromKafka` | `topic`, `bootstrap_servers`, `format` RAW, STRING or JSON, `schema`, `consumer_config`, `auto_offset_reset_config`, `error_handling`; beyond Beam `stop_at: end_offsets` |
-//! | `Wasm` (ours) | `component`, `function`, `config`, `error_handling`; named outputs are read as `Name.output` |
-//! | `WindowInto` | `windowing`: global, fixed, sliding, sessions; any transform takes `windowing`, too |
+//! | `Wasm` (ours) | `component`, `function`, `config`, `error_handling`; named outputs are read as `Name.output`; `key` or `keys`, and `value`: fields that make pairs for functions with keys; inputs with the names of side inputs; `side_inputs`: key and value of a multimap; `tables` |
+//! | `TableJoin` (ours) | `table`, `key` or `keys`, `how`: left or inner |
+//! | `WindowInto` | `windowing`: global, fixed, sliding, sessions, wasm (ours: `component`, `function`, `config`); any transform takes `windowing`, too |
 //! | `Combine` | `group_by`, `combine` with count, sum, mean, min, max |
 //! | `MapToFields` | `fields` as far as they name fields, `append`, `drop` |
 //! | `ExtractWindowingInfo` | timestamp, window_start, window_end, window_string, window_type |
 //! | `Flatten`, `LogForTesting`, `chain`, `composite` | as in Beam |
 //! | `WriteToText`, `WriteToJson` | `path`: one file, exactly there |
 //! | `WriteToKafka` | `topic`, `bootstrap_servers`, `format` RAW, STRING or JSON, `producer_config_updates` |
+//!
+//! Beside `pipeline`, `tables` (ours) declares tables by name: `path` and `format` csv or jsonl, or `topic` and `bootstrap_servers`; `schema`,
+//! `key` or `keys`, `value` (a column, or a list of columns).
 //!
 //! Other types, expressions and providers are refused by name. A day (`1d`) is 24 hours; Beam 2.77 takes it for 12.
 //!
@@ -27,20 +31,24 @@
 //!
 //! Source: <https://beam.apache.org/documentation/sdks/yaml/>.
 
+mod call;
 mod duration;
 mod expand;
 mod node;
 mod outputs;
 mod spec;
 mod suggest;
+mod tables;
 mod template;
 #[cfg(test)]
 mod tests;
 mod transforms;
+mod windows;
 
 pub(crate) use duration::parse as duration_millis;
 
 use crate::pipeline::PipelineBuilder;
+use crate::table::TableSpec;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,6 +63,18 @@ pub trait Components: std::fmt::Debug {
     /// # Errors
     /// When the file is not there or not a component.
     fn describe(&self, component: &Path) -> Result<Arc<Description>>;
+}
+
+/// What a file stands in, and what it declares for all its transforms.
+struct Around<'a> {
+    components: &'a dyn Components,
+    tables: BTreeMap<String, TableSpec>,
+}
+
+impl std::fmt::Debug for Around<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Around").field("tables", &self.tables).finish_non_exhaustive()
+    }
 }
 
 /// Reads a pipeline file.
@@ -105,9 +125,11 @@ pub fn load(
 ) -> Result<Pipeline> {
     let file: Arc<str> = Arc::from(file);
     let filled = template::fill(&file, text, values)?;
-    let root = spec::pipeline(&node::parse(&file, &filled)?)?;
+    let top = node::parse(&file, &filled)?;
+    let root = spec::pipeline(&top)?;
+    let tables = tables::declared(&top)?;
     let mut build = PipelineBuilder::new();
-    expand::expand(&root, &mut build, components)?;
+    expand::expand(&root, &mut build, &Around { components, tables })?;
     Ok(build.finish())
 }
 

@@ -80,6 +80,7 @@ pub fn pipeline(top: &Node) -> Result<Step> {
     let mut fields = Fields::of(top)?;
     let pipeline = fields.need("pipeline")?;
     fields.get("tests"); // for Beam's own test runner
+    fields.get("tables"); // ours, read elsewhere
     if let Some(providers) = fields.get("providers").filter(|n| !is_empty(n)) {
         let error = providers.place.error("YAML_UNSUPPORTED", "providers of transforms are not read");
         return Err(error.help(super::transforms::RUN_WITH_BEAM));

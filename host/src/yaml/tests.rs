@@ -21,7 +21,10 @@ const DESCRIPTION: &str = r#"{"sdk":"rust 0.10.0","functions":[
      "outputs":[{"name":"loud","coder":{"urn":"beam:coder:string_utf8:v1"}},{"name":"length","coder":{"urn":"beam:coder:varint:v1"}}]},
     {"name":"keyed","kind":"dofn",
      "input":{"urn":"beam:coder:kv:v1","components":[{"urn":"beam:coder:bytes:v1"},{"urn":"beam:coder:bytes:v1"}]},
-     "outputs":[{"name":"main","coder":{"urn":"beam:coder:bytes:v1"}}]}]}"#;
+     "outputs":[{"name":"main","coder":{"urn":"beam:coder:bytes:v1"}}]},
+    {"name":"most","kind":"combinefn","input":{"urn":"beam:coder:varint:v1"},"accumulator":{"urn":"beam:coder:varint:v1"},
+     "outputs":[{"name":"most","coder":{"urn":"beam:coder:iterable:v1","components":[{"urn":"beam:coder:varint:v1"}]}}]},
+    {"name":"gaps","kind":"windowfn","merges":true,"input":{"urn":"beam:coder:bytes:v1"},"outputs":[]}]}"#;
 
 #[derive(Debug)]
 struct Known;
@@ -255,7 +258,7 @@ fn components_are_checked_against_the_pipeline() {
         wasm("{component: flights_parse.wasm, function: pars}")
             .ends_with("has no function `pars` / did you mean `parse`?")
     );
-    assert!(wasm("{component: flights_parse.wasm, function: keyed}").contains("YAML has no keyed collections"));
+    assert!(wasm("{component: flights_parse.wasm, function: keyed}").contains("add `key: FIELD`"));
     assert!(
         wasm("{component: flights_parse.wasm, function: parse, error_handling: {output: bad}}")
             .contains("nothing reads the error output `Wasm.bad`")
@@ -289,5 +292,39 @@ fn errors_of_a_component_are_a_row_of_their_own() -> Result<()> {
         shown.contains("to Wasm.bad: {element: {line: string, row: int64}, msg: string, stack: string}, global"),
         "{shown}"
     );
+    Ok(())
+}
+
+/// Three numbers with a word each.
+const NUMBERED: &str = "pipeline:\n  type: chain\n  transforms:\n  - type: Create\n    config: {elements: [{word: a, n: 1}, {word: b, n: 2}, {word: a, n: 3}]}\n";
+
+#[test]
+fn rows_become_pairs_for_functions_with_keys_and_rows_again() -> Result<()> {
+    let most = "  - type: Wasm\n    config: {component: flights_parse.wasm, function: most, KEY, value: n}\n";
+    let shown = loaded(&format!("{NUMBERED}{}", most.replace("KEY", "key: word")))?;
+    for part in [
+        "Wasm/Pairs thalweg:fn:rows_to_pairs:v1",
+        "\"key\":{\"field\":0},\"value\":{\"field\":1}",
+        "kv(string_utf8, iterable(varint))",
+        "to Wasm.most: {word: string, value: list of int64}",
+    ] {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+    let shown = loaded(&format!("{NUMBERED}{}", most.replace("KEY", "keys: [word]")))?;
+    assert!(shown.contains("kv({word: string}, varint)"), "{shown}");
+    let wrong = problem(loaded(&format!("{NUMBERED}{}", most.replace("KEY", "key: words"))));
+    assert!(wrong.contains("SCHEMA_UNKNOWN_FIELD") && wrong.contains("`word`"), "{wrong}");
+    let wrong = problem(loaded(&format!("{NUMBERED}{}", most.replace("KEY, ", ""))));
+    assert!(wrong.contains("YAML_MISSING_KEY"), "{wrong}");
+    Ok(())
+}
+
+#[test]
+fn windows_of_a_component_are_a_strategy_of_their_own() -> Result<()> {
+    let window = "  - type: WindowInto\n    config: {windowing: {type: wasm, component: flights_parse.wasm, function: FUNCTION}}\n";
+    let shown = loaded(&format!("{NUMBERED}{}", window.replace("FUNCTION", "gaps")))?;
+    assert!(shown.contains("WindowInto beam:transform:window_into:v1") && shown.contains("component_0"), "{shown}");
+    let wrong = problem(loaded(&format!("{NUMBERED}{}", window.replace("FUNCTION", "most"))));
+    assert!(wrong.contains("YAML_WINDOWING") && wrong.contains("`most`"), "{wrong}");
     Ok(())
 }

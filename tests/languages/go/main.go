@@ -27,6 +27,7 @@ var (
 // A program gives the lines it found.
 var programs = map[string]func(s beam.Scope) beam.PCollection{
 	"wordcount":   wordcount,
+	"wasm":        wasm,
 	"windowed":    windowed,
 	"sessions":    sessions,
 	"sides":       sides,

@@ -63,7 +63,7 @@ fn our_programs_in_go_give_what_they_should() -> Result<()> {
     let mut wanted: BTreeMap<&str, Lines> = BTreeMap::new();
     wanted.insert("test_stream", oracle::panes());
     wanted.insert("wordcount", oracle::counted(&oracle::words(&fs::read_to_string(&text)?)));
-    for program in oracle::COUNTING.into_iter().chain(["processing", "sdf", "checkpoint"]) {
+    for program in oracle::COUNTING.into_iter().chain(["processing", "sdf", "checkpoint", "wasm"]) {
         wanted.insert(program, oracle::lines(program).context("no such program")?);
     }
     for (program, wanted) in wanted {
@@ -73,6 +73,8 @@ fn our_programs_in_go_give_what_they_should() -> Result<()> {
             .arg(format!("--program={program}"))
             .arg(format!("--input={}", text.display()))
             .arg(format!("--output={}", output.display()))
+            .arg(format!("--component={}", place::component("conformance")?.display()))
+            .arg(format!("--expansion={}", endpoint()?))
             .ok()?;
         Lines::read(&output)?.same_as(&wanted, program)?;
         if oracle::COUNTING.contains(&program) {

@@ -15,7 +15,7 @@ fn our_programs_in_java_give_what_they_should() -> Result<()> {
     let mut wanted: BTreeMap<&str, Lines> = BTreeMap::new();
     wanted.insert("test_stream", oracle::panes());
     wanted.insert("wordcount", oracle::counted(&oracle::words(&fs::read_to_string(&text)?)));
-    for program in oracle::COUNTING.into_iter().chain(["processing", "sdf", "checkpoint", "sequence"]) {
+    for program in oracle::COUNTING.into_iter().chain(["processing", "sdf", "checkpoint", "sequence", "wasm"]) {
         wanted.insert(program, oracle::lines(program).context("no such program")?);
     }
     let names: Vec<&str> = wanted.keys().copied().collect();
@@ -27,6 +27,8 @@ fn our_programs_in_java_give_what_they_should() -> Result<()> {
         .arg(format!("--program={}", names.join(",")))
         .arg(format!("--input={}", text.display()))
         .arg(format!("--output={}", folder.display()))
+        .arg(format!("--component={}", place::component("conformance")?.display()))
+        .arg(format!("--expansion={}", endpoint()?))
         .limit(240)
         .ok()?;
     for (program, wanted) in &wanted {

@@ -31,6 +31,10 @@ pub fn lines(program: &str) -> Option<Lines> {
             [of_window(0), of_window(50)].concat()
         }),
         "processing" => per_key(|_| (0..3).map(|round| round.to_string()).collect()),
+        "wasm" => {
+            let sums = (0..7).flat_map(|n| [format!("k{n} {}", 10 + n), format!("k{n} Some({n})")]);
+            sums.chain(["to 2".to_owned(), "or 1".to_owned()]).collect()
+        }
         "sdf" => (0..50).chain(1000..1050).map(|n| n.to_string()).collect(),
         _ => return None,
     };

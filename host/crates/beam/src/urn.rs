@@ -79,6 +79,10 @@ pub mod transform {
     pub const FN: &str = "thalweg:fn:";
     /// A function of a WebAssembly component.
     pub const WASM: &str = "thalweg:transform:wasm:v1";
+    /// A CombineFn of a component, inside a combine of an SDK.
+    pub const WASM_COMBINE_FN: &str = "thalweg:combine_fn:wasm:v1";
+    /// A WindowFn of a component, inside a windowing strategy.
+    pub const WASM_WINDOW_FN: &str = "thalweg:window_fn:wasm:v1";
 }
 
 /// Coders.

@@ -39,6 +39,6 @@ pub use native::{HostCalls, NativeFunction, Run};
 pub use pool::Pool;
 pub use side::{Side, Table};
 pub use worker::{
-    Binding, Callee, Failures, Family, Inbox, StagePlan, Step, Target, Task, Terms, Trial, Verdict, WasmWorker,
+    Binding, Callee, Failures, Family, Inbox, StagePlan, Step, Target, Task, Terms, Trial, Verdict, Waker, WasmWorker,
 };
 pub use world::World;

@@ -33,10 +33,20 @@ pub struct SideAccess {
     pub windows: Vec<WindowSet>,
 }
 
-/// A table: entries by key, both in the outer context of their coders. A lookup costs no waiting.
+/// A table: entries by key, both in the outer context of their coders.
 pub trait Table: Send + Sync + fmt::Debug {
-    /// The entry of a key.
+    /// The entry of a key. May block if the table says so, but not for ever: nothing else ends a call that waits here.
     fn get(&self, key: &[u8]) -> Option<Bytes>;
+
+    /// Entries of several keys, in their order: for tables that answer many questions at once sooner than one by one.
+    fn get_all(&self, keys: &[&[u8]]) -> Vec<Option<Bytes>> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
+    /// Whether lookups may take longer than memory does: functions that ask such a table run beside the shard.
+    fn waits(&self) -> bool {
+        false
+    }
 }
 
 /// Element after element of a side input, from `start` on.
@@ -180,9 +190,11 @@ impl GuestStore {
         };
         let questions = frame::subkeys(questions).map_err(broken)?;
         let limit = self.limits.output_bytes;
+        let keys: Vec<&[u8]> = questions.iter().map(|(_, key)| *key).collect();
+        let entries = self.suspended(|| found.get_all(&keys));
         let mut answer = Vec::new();
         frame::sub_cells(section::SUBCELLS, None, questions.len(), &mut answer, |i, out| {
-            let entry = questions.get(i).and_then(|(_, key)| found.get(key));
+            let entry = entries.get(i).and_then(Option::as_ref);
             entry.iter().for_each(|bytes| out.extend_from_slice(bytes));
             if out.len() > limit {
                 return Err(Error::OutputLimit { function: self.function.to_string(), limit_bytes: limit as u64 });
@@ -195,10 +207,10 @@ impl GuestStore {
 
 /// Appends a TABLE_CELLS section: what a table has for the keys of the rows.
 pub fn declared<'k>(table: u32, with: &dyn Table, keys: impl ExactSizeIterator<Item = &'k [u8]>, out: &mut Vec<u8>) {
-    let mut keys = keys;
-    let count = keys.len();
-    let filled = frame::sub_cells(section::TABLE_CELLS, Some(table), count, out, |_, out| {
-        let entry = keys.next().and_then(|key| with.get(key));
+    let keys: Vec<&[u8]> = keys.collect();
+    let entries = with.get_all(&keys);
+    let filled = frame::sub_cells(section::TABLE_CELLS, Some(table), keys.len(), out, |i, out| {
+        let entry = entries.get(i).and_then(Option::as_ref);
         entry.iter().for_each(|bytes| out.extend_from_slice(bytes));
         Ok::<_, std::convert::Infallible>(entry.is_some())
     });

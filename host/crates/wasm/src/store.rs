@@ -111,6 +111,16 @@ impl GuestStore {
         };
     }
 
+    /// Waits for something outside; the time is not the guest's.
+    pub fn suspended<T>(&mut self, wait: impl FnOnce() -> T) -> T {
+        let before = (clock::monotonic(), clock::thread_cpu());
+        let answer = wait();
+        let (wall, cpu) = (clock::monotonic(), clock::thread_cpu());
+        self.call.wall_end = self.call.wall_end.saturating_add(wall.saturating_sub(before.0));
+        self.call.cpu_end = self.call.cpu_end.saturating_add(cpu.saturating_sub(before.1));
+        answer
+    }
+
     /// Whether the call may go on. Runs every tick on the guest's thread.
     pub fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
         let milliseconds = |limit: std::time::Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);

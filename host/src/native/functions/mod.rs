@@ -4,9 +4,12 @@ mod create;
 mod info;
 mod log;
 mod map;
+mod pairs;
 mod parse;
 mod value;
 mod window;
+
+pub use pairs::Split;
 
 use super::{Registry, Shape, urn};
 use crate::pipeline::urn as standard;
@@ -21,5 +24,7 @@ pub fn register(registry: &mut Registry) {
     registry.register(urn::LOG, plain(), |setup| Ok(Box::new(log::Log::new(setup.name, setup.json()?))));
     registry.register(urn::PARSE_JSON, plain(), |setup| Ok(Box::new(parse::Parse::new(setup)?)));
     registry.register(urn::WRAP_VALUE, plain(), |setup| Ok(Box::new(value::Wrap::new(setup.json()?)?)));
+    registry.register(urn::ROWS_TO_PAIRS, plain(), |setup| Ok(Box::new(pairs::Split::new(setup.json()?)?)));
+    registry.register(urn::PAIRS_TO_ROWS, plain(), |setup| Ok(Box::new(pairs::Join::new(setup.json()?))));
     registry.register(urn::UNWRAP_VALUE, plain(), |setup| Ok(Box::new(value::Unwrap::new(setup.json()?)?)));
 }

@@ -12,6 +12,7 @@ use thalweg_core::error::{Error, Result};
 fn check(kind: &FieldType) -> Result<()> {
     match kind {
         FieldType::String | FieldType::Bytes | FieldType::Int64 | FieldType::Double | FieldType::Boolean => Ok(()),
+        FieldType::Array(_) => Ok(()), // as an element and as a field: the count, then the elements
         _ => Err(Error::user("NATIVE_PAYLOAD", format!("a field of type {} is no plain value", TypeName(kind)))),
     }
 }

@@ -26,7 +26,7 @@ pub fn read(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
     leaf.no_input()?;
     let topic = leaf.config.need("topic")?.text()?.to_owned();
     let bootstrap_servers = leaf.config.need("bootstrap_servers")?.text()?.to_owned();
-    let properties = properties(leaf.config.get("consumer_config"))?;
+    let properties = leaf.config.get("consumer_config").map_or(Ok(BTreeMap::new()), properties)?;
     let start = choice(
         leaf.config.get("auto_offset_reset_config"),
         &[("earliest", Start::Earliest), ("latest", Start::Latest)],
@@ -132,7 +132,7 @@ pub fn write(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
     let schema = rows(leaf, &input)?.clone();
     let topic = leaf.config.need("topic")?.text()?.to_owned();
     let bootstrap_servers = leaf.config.need("bootstrap_servers")?.text()?.to_owned();
-    let properties = properties(leaf.config.get("producer_config_updates"))?;
+    let properties = leaf.config.get("producer_config_updates").map_or(Ok(BTreeMap::new()), properties)?;
     let format = leaf.config.need("format")?;
     let element = match format.text()?.to_uppercase().as_str() {
         "JSON" => SinkElement::Json { schema, key: None },
@@ -154,14 +154,13 @@ pub fn write(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
 }
 
 /// Properties of the client, verbatim. Numbers and truth values may stand without quotes.
-fn properties(node: Option<&Node>) -> Result<BTreeMap<String, String>> {
-    let entries = node.map_or(Ok(&[][..]), Node::map)?;
+pub fn properties(node: &Node) -> Result<BTreeMap<String, String>> {
     let text = |node: &Node| match &node.value {
         Value::Int(n) => Ok(n.to_string()),
         Value::Bool(b) => Ok(b.to_string()),
         _ => node.text().map(str::to_owned),
     };
-    entries.iter().map(|(key, node)| Ok((key.name.clone(), text(node)?))).collect()
+    node.map()?.iter().map(|(key, node)| Ok((key.name.clone(), text(node)?))).collect()
 }
 
 /// One of a few words.
@@ -176,7 +175,7 @@ fn choice<T: Copy>(node: Option<&Node>, words: &[(&str, T)]) -> Result<Option<T>
 }
 
 /// The schema of a JSON schema, which is an object or, inside a text, the JSON of one.
-fn json_schema(node: &Node) -> Result<Schema> {
+pub fn json_schema(node: &Node) -> Result<Schema> {
     if let Value::Text(text) = &node.value {
         let parsed = super::super::parse_inline(text, &node.place)?;
         return json_schema(&parsed);

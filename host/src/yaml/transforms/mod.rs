@@ -2,13 +2,17 @@
 
 mod combine;
 mod create;
+mod feed;
 mod files;
+mod join;
 mod kafka;
 mod mapping;
+mod pairs;
 mod union;
 mod wasm;
 mod windowing;
 
+pub use kafka::{json_schema, properties};
 pub use union::flatten;
 
 use super::expand::Leaf;
@@ -26,7 +30,7 @@ pub const RUN_WITH_BEAM: &str = "do this step in a Wasm function, or run the fil
 type Expand = fn(&mut Leaf<'_, '_>) -> Result<Outputs>;
 
 /// The types that run here.
-const TRANSFORMS: [(&str, Expand); 13] = [
+const TRANSFORMS: [(&str, Expand); 14] = [
     ("Combine", combine::combine),
     ("Create", create::create),
     ("ExtractWindowingInfo", windowing::extract_info),
@@ -35,6 +39,7 @@ const TRANSFORMS: [(&str, Expand); 13] = [
     ("MapToFields", mapping::map_to_fields),
     ("ReadFromKafka", kafka::read),
     ("ReadFromText", files::read_text),
+    ("TableJoin", join::join),
     ("Wasm", wasm::wasm),
     ("WindowInto", windowing::window_into),
     ("WriteToJson", files::write_json),

@@ -1,246 +1,177 @@
-//! `Wasm`: a function of a component. Its output types come from the component's own description.
+//! `Wasm`: a function of a component. Its output types come from the component's own description; between the rows of a file
+//! and functions of plain values or pairs stand conversions of the host.
 
+use super::super::call::{self, Call};
 use super::super::expand::Leaf;
-use super::super::node::{Node, Value};
 use super::super::outputs::Outputs;
-use super::super::suggest::did_you_mean;
-use super::{producer, take_error_output};
-use crate::compose::payload::WasmCall;
-use crate::native::payload::{UnwrapValue, WrapValue};
+use super::feed::{Feed, How, convert, feed, inputs, side_feeds};
+use super::pairs::{self, Named};
+use super::take_error_output;
+use crate::native::payload::{PairsToRows, WrapValue};
 use crate::native::urn as function_urn;
 use crate::pipeline::{Collection, Element, urn};
-use crate::row::{FieldType, Schema, TypeName, required};
-use std::path::Path;
-use thalweg_core::error::{Error, Result};
-use thalweg_wasm::describe::Function;
-use thalweg_wasm::{AskedLimits, Grants};
+use crate::row::{FieldType, Schema, required};
+use thalweg_core::error::Result;
+use thalweg_wasm::describe::{Function, Kind};
 
 /// `type: Wasm`.
 pub fn wasm(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
-    let input = leaf.input()?;
-    let (component, function) = find(leaf)?;
-    let function = &function;
-    let how = check_input(leaf, &input, function)?;
-    let errors = take_error_output(&mut leaf.config)?.map(str::to_owned);
-    let config = leaf.config.get("config").map(json);
-    let (grant, limits): (Grants, AskedLimits) = (named(leaf, "grant")?, named(leaf, "limits")?);
-    let name = function.name.clone();
-    let payload = WasmCall { component, digest: None, function: name, config, grant, limits, errors: errors.clone() };
-    let plain = how == Input::Plain
-        || function.outputs.iter().any(|o| Element::of_coder(&o.coder).is_some_and(|e| kind(&e).is_some()));
+    let Call { mut payload, function } = call::read(&mut leaf.config, leaf.place, leaf.around)?;
+    let (main, sides) = inputs(leaf, &function)?;
+    let feed = feed(leaf, &main, &function)?;
+    let side_feeds = side_feeds(leaf, &function, &sides)?;
+    payload.errors = take_error_output(&mut leaf.config)?.map(str::to_owned);
+    let outputs = outputs(leaf, &function, &feed)?;
+    let dead = payload.errors.as_deref().map(|tag| dead(leaf, &function, &feed, tag)).transpose()?;
     let name = leaf.name.clone();
-    if plain {
+    let conversions = std::iter::once(&feed).chain(&side_feeds).any(|f| f.how != How::Whole)
+        || outputs.iter().chain(&dead).any(|o| o.back != Back::Whole);
+    if conversions {
         leaf.build.open(&name);
     }
-    let input = if how == Input::Plain { unwrap(leaf, &input) } else { input };
-    let mut inside = Vec::new();
-    for output in &function.outputs {
-        let element = Element::of_coder(&output.coder).ok_or_else(|| {
-            let error = leaf
-                .place
-                .error("YAML_COMPONENT_FUNCTION", format!("output `{}` has a coder that is not known", output.name));
-            error.help("use a newer Thalweg")
-        })?;
-        let id = if kind(&element).is_some() {
-            format!("{name}/Call.{}", output.name)
-        } else {
-            format!("{name}.{}", output.name)
-        };
-        inside.push((output.name.clone(), leaf.build.collection(&id, element, input.windows, input.bounded)));
+    let input = convert(leaf, &feed, &main, "");
+    let given: Vec<_> = sides
+        .iter()
+        .zip(&side_feeds)
+        .map(|((tag, side), feed)| (tag.clone(), convert(leaf, feed, side, &format!("[{tag}]"))))
+        .collect();
+    let call = if conversions { format!("{name}/Call") } else { name.clone() };
+    let inside: Vec<(String, Collection)> = outputs
+        .iter()
+        .chain(&dead)
+        .map(|output| {
+            let id = if output.back == Back::Whole { &name } else { &call };
+            let id = format!("{id}.{}", output.tag);
+            let collection = leaf.build.collection(&id, output.element.clone(), main.windows, main.bounded);
+            (output.tag.clone(), collection)
+        })
+        .collect();
+    let mut tag = "input".to_owned();
+    while given.iter().any(|(side, _)| *side == tag) {
+        tag.push('_');
     }
-    if let Some(tag) = errors {
-        if inside.iter().any(|(name, _)| *name == tag) {
-            let error = leaf
-                .place
-                .error("YAML_COMPONENT_FUNCTION", format!("`{}` has an output `{tag}` of its own", function.name));
-            return Err(error.help("give the output of `error_handling` another name"));
-        }
-        let element = failed(leaf, &input)?;
-        inside.push((tag.clone(), leaf.output(&tag, element, &input)));
-    }
-    let call = if plain { format!("{name}/Call") } else { name };
-    leaf.build.native(&call, urn::WASM, &payload, &[("input", &input)], &borrowed(&inside));
+    let ends: Vec<_> = std::iter::once((tag.as_str(), &input)).chain(borrowed(&given)).collect();
+    leaf.build.native(&call, urn::WASM, &payload, &ends, &borrowed(&inside));
     let named: Vec<_> =
-        inside.into_iter().map(|(tag, collection)| (tag.clone(), wrap(leaf, &tag, collection))).collect();
-    if plain {
-        leaf.build.close(&[("input", &input)], &borrowed(&named));
+        inside.into_iter().zip(outputs.iter().chain(&dead)).map(|((_, c), output)| back(leaf, output, c)).collect();
+    if conversions {
+        let taken: Vec<_> = std::iter::once((tag.as_str(), &main)).chain(borrowed(&sides)).collect();
+        leaf.build.close(&taken, &borrowed(&named));
     }
     Ok(Outputs { main: named.first().map(|(_, c)| c.clone()), named })
-}
-
-/// The component's path and the function.
-fn find(leaf: &mut Leaf<'_, '_>) -> Result<(String, Function)> {
-    let path = leaf.config.need("component")?;
-    let component = path.text()?.to_owned();
-    let description = leaf.components.describe(Path::new(&component)).map_err(|e| at(path, e))?;
-    let wanted = leaf.config.get("function");
-    let function = match (wanted, description.functions.as_slice()) {
-        (None, [only]) => only,
-        (wanted, functions) => {
-            let names: Vec<&str> = functions.iter().map(|f| f.name.as_str()).collect();
-            let Some(node) = wanted else {
-                let error = leaf.place.error("YAML_MISSING_KEY", format!("{component} has several functions"));
-                return Err(error.help(format!("add `function:` with one of {}", names.join(", "))));
-            };
-            let name = node.text()?;
-            functions.iter().find(|f| f.name == name).ok_or_else(|| {
-                let message = format!("{component} has no function `{name}`");
-                node.place.error("YAML_COMPONENT_FUNCTION", message).help(did_you_mean(name, &names))
-            })?
-        }
-    };
-    match function.unsupported() {
-        None => Ok((component, function.clone())),
-        Some(what) => {
-            let message = format!("`{}` needs {what}, which is not offered", function.name);
-            let error = leaf.place.error("YAML_COMPONENT_FUNCTION", message);
-            Err(error.help("build the function without it, or use a newer Thalweg"))
-        }
-    }
-}
-
-/// What stands under `grant` or `limits`, by the names in its type.
-fn named<T: Default + serde::de::DeserializeOwned>(leaf: &mut Leaf<'_, '_>, key: &'static str) -> Result<T> {
-    let Some(node) = leaf.config.get(key) else { return Ok(T::default()) };
-    serde_json::from_value(json(node)).map_err(|e| node.place.error("YAML_WRONG_TYPE", format!("`{key}`: {e}")))
 }
 
 fn borrowed(ends: &[(String, Collection)]) -> Vec<(&str, &Collection)> {
     ends.iter().map(|(tag, c)| (tag.as_str(), c)).collect()
 }
 
-/// The field type of elements that are plain values.
-fn kind(element: &Element) -> Option<FieldType> {
-    Some(match element {
-        Element::Bytes => FieldType::Bytes,
-        Element::String => FieldType::String,
-        Element::Int64 => FieldType::Int64,
-        Element::Double => FieldType::Double,
-        Element::Boolean => FieldType::Boolean,
-        Element::Row(_) | Element::Kv(..) | Element::Iterable(_) => return None,
-    })
-}
-
-/// Takes the values out of rows of one field, for a function of plain values.
-fn unwrap(leaf: &mut Leaf<'_, '_>, input: &Collection) -> Collection {
-    let Element::Row(schema) = &input.element else { return input.clone() };
-    let element = match schema.fields.first().map(|f| &f.kind) {
-        Some(FieldType::String) => Element::String,
-        Some(FieldType::Int64) => Element::Int64,
-        Some(FieldType::Double) => Element::Double,
-        Some(FieldType::Boolean) => Element::Boolean,
-        _ => Element::Bytes,
-    };
-    let name = format!("{}/Unwrap", leaf.name);
-    let output = leaf.build.collection(&format!("{name}.output"), element, input.windows, input.bounded);
-    let payload = UnwrapValue { input: schema.clone() };
-    leaf.build.native(&name, function_urn::UNWRAP_VALUE, &payload, &[("input", input)], &[("output", &output)]);
-    output
-}
-
-/// Makes rows `{element}` of plain values; other elements stay as they are.
-fn wrap(leaf: &mut Leaf<'_, '_>, tag: &str, of: Collection) -> Collection {
-    let Some(kind) = kind(&of.element) else { return of };
-    let row = Element::Row(Schema::of([("element", kind.clone())]));
-    let output = leaf.output(tag, row, &of);
-    let name = format!("{}/Wrap[{tag}]", leaf.name);
-    leaf.build.native(&name, function_urn::WRAP_VALUE, &WrapValue { kind }, &[("input", &of)], &[("output", &output)]);
-    output
-}
-
-/// An error about a component, at the place that names it.
-fn at(node: &Node, error: Error) -> Error {
-    let place = &node.place;
-    Error {
-        message: format!("{}:{}:{}: {}: {}", place.file, place.line, place.column, place.path, error.message),
-        ..error
-    }
-}
-
-/// How a function takes its input.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Input {
+/// How what a function gives becomes rows.
+#[derive(Clone, PartialEq, Eq)]
+enum Back {
     /// As it is.
     Whole,
-    /// As the values of rows of one field.
-    Plain,
+    /// Plain values as rows `{element}`.
+    Wrap(FieldType),
+    /// Pairs as rows.
+    Pairs(PairsToRows, Schema),
 }
 
-fn check_input(leaf: &Leaf<'_, '_>, input: &Collection, function: &Function) -> Result<Input> {
-    let takes = Element::of_coder(&function.input);
-    let help = match (&takes, &input.element) {
-        (Some(Element::Row(takes)), Element::Row(gives)) => match difference(takes, gives) {
-            None => return Ok(Input::Whole),
-            Some(help) => help,
-        },
-        (Some(takes), gives) if takes == gives => return Ok(Input::Whole),
-        (Some(Element::Kv(..)), _) => {
-            "a function with keys runs in programs of the Beam SDKs; YAML has no keyed collections".to_owned()
-        }
-        (Some(plain), Element::Row(gives)) => match (kind(plain), gives.fields.as_slice()) {
-            (Some(kind), [only]) if only.kind == kind && !only.nullable => return Ok(Input::Plain),
-            (Some(kind), _) => format!("keep one field of type {} with MapToFields before", TypeName(&kind)),
-            (None, _) => "build the function for rows of these fields".to_owned(),
-        },
-        _ => "build the function for rows of these fields".to_owned(),
-    };
-    let takes = takes.map_or("something else".to_owned(), |t| t.to_string());
-    let message = format!("`{}` takes {takes}, but `{}` gives {}", function.name, producer(input), input.element);
-    Err(leaf.place.error("SCHEMA_MISMATCH", message).help(help))
+/// An output of the call.
+struct Given {
+    tag: String,
+    element: Element,
+    back: Back,
 }
 
-/// How to mend the first difference of two schemas; `None` if rows of one can be read as rows of the other: they have the
-/// same fields in the same order, and what may be null may be so in both.
-fn difference(takes: &Schema, gives: &Schema) -> Option<String> {
-    for (i, wanted) in takes.fields.iter().enumerate() {
-        let name = &wanted.name;
-        let kind = TypeName(&wanted.kind);
-        let Some(place) = gives.position(name) else { return Some(format!("add the field `{name}` of type {kind}")) };
-        let Some(found) = gives.fields.get(place) else { continue };
-        if found.kind != wanted.kind {
-            return Some(format!("`{name}` must be of type {kind}, but is of type {}", TypeName(&found.kind)));
-        }
-        if found.nullable && !wanted.nullable {
-            return Some(format!(
-                "`{name}` may be null: list it under `required` in the schema of its source, or let the function take null"
-            ));
-        }
-        if place != i {
-            return Some("bring the fields into this order with MapToFields before".to_owned());
-        }
+/// What a function gives, by kind.
+fn outputs(leaf: &Leaf<'_, '_>, function: &Function, feed: &Feed) -> Result<Vec<Given>> {
+    let mut all = Vec::new();
+    for output in &function.outputs {
+        let unknown = || {
+            let message = format!("output `{}` has a coder that is not known", output.name);
+            leaf.place.error("YAML_COMPONENT_FUNCTION", message).help("use a newer Thalweg")
+        };
+        let coded = Element::of_coder(&output.coder).ok_or_else(unknown)?;
+        let element = match (&function.kind, &feed.element) {
+            (Kind::CombineFn, Element::Kv(key, _)) => Element::kv((**key).clone(), coded),
+            (Kind::KeySelector, element) => Element::kv(coded, element.clone()),
+            _ => coded,
+        };
+        let back = match &element {
+            Element::Row(_) => Back::Whole,
+            Element::Kv(key, value) => {
+                // what a selector passes on keeps its name; what a function makes is called `value`
+                let value_name = if function.kind == Kind::KeySelector { feed.value.as_str() } else { "value" };
+                let key_name = if feed.key.is_empty() { "key" } else { &feed.key };
+                let key = Named { element: key, name: key_name };
+                let value = Named { element: value, name: value_name };
+                let (payload, schema) = pairs::to_rows(leaf.place, &function.name, &key, &value)?;
+                Back::Pairs(payload, schema)
+            }
+            other => Back::Wrap(other.field_type().ok_or_else(unknown)?),
+        };
+        all.push(Given { tag: output.name.clone(), element, back });
     }
-    (takes.fields.len() < gives.fields.len()).then(|| "drop the other fields with MapToFields before".to_owned())
+    Ok(all)
 }
 
-/// What the error output holds: the element and why it failed.
-fn failed(leaf: &Leaf<'_, '_>, input: &Collection) -> Result<Element> {
-    let element = match &input.element {
-        Element::Row(schema) => Some(FieldType::Row(schema.clone())),
-        plain => kind(plain),
-    };
-    let Some(element) = element else {
-        let error =
-            leaf.place.error("YAML_UNSUPPORTED", format!("`error_handling` for {} is not supported", input.element));
-        return Err(error.help("leave it out, or have the function send bad elements to an output of its own"));
-    };
-    Ok(Element::Row(Schema {
-        fields: vec![
+/// The output of elements that failed: rows of the element and why.
+fn dead(leaf: &Leaf<'_, '_>, function: &Function, feed: &Feed, tag: &str) -> Result<Given> {
+    if function.outputs.iter().any(|output| output.name == tag) {
+        let error = leaf
+            .place
+            .error("YAML_COMPONENT_FUNCTION", format!("`{}` has an output `{tag}` of its own", function.name));
+        return Err(error.help("give the output of `error_handling` another name"));
+    }
+    if function.kind != Kind::DoFn {
+        let error = leaf
+            .place
+            .error("YAML_UNSUPPORTED", format!("`{}` is no DoFn: its elements do not fail alone", function.name));
+        return Err(error.help("leave `error_handling` out"));
+    }
+    let row = |element: FieldType| {
+        let fields = vec![
             required("element", element),
             required("msg", FieldType::String),
             required("stack", FieldType::String),
-        ],
-    }))
+        ];
+        Schema { fields }
+    };
+    let (element, back) = match (&feed.element, feed.element.field_type()) {
+        (Element::Kv(key, value), _) => {
+            let key = Named { element: key, name: &feed.key };
+            let value = Named { element: value, name: &feed.value };
+            let (payload, schema) = pairs::to_rows(leaf.place, &function.name, &key, &value)?;
+            // between the two stands a row of a pair, which no schema describes
+            (Element::Bytes, Back::Pairs(PairsToRows { failed: true, ..payload }, row(FieldType::Row(schema))))
+        }
+        (_, Some(kind)) => (Element::Row(row(kind)), Back::Whole),
+        (other, None) => {
+            let error = leaf.place.error("YAML_UNSUPPORTED", format!("`error_handling` for {other} is not supported"));
+            return Err(error.help("leave it out, or have the function send bad elements to an output of its own"));
+        }
+    };
+    Ok(Given { tag: tag.to_owned(), element, back })
 }
 
-/// Configuration as JSON.
-fn json(node: &Node) -> serde_json::Value {
-    match &node.value {
-        Value::Null => serde_json::Value::Null,
-        Value::Bool(b) => (*b).into(),
-        Value::Int(n) => (*n).into(),
-        Value::Float(x) => (*x).into(),
-        Value::Text(text) => text.as_str().into(),
-        Value::List(list) => list.iter().map(json).collect(),
-        Value::Map(map) => map.iter().map(|(key, node)| (key.name.clone(), json(node))).collect(),
-    }
+/// Adds the conversion of an output.
+fn back(leaf: &mut Leaf<'_, '_>, output: &Given, of: Collection) -> (String, Collection) {
+    let tag = output.tag.clone();
+    let collection = match &output.back {
+        Back::Whole => of,
+        Back::Wrap(kind) => {
+            let row = Element::Row(Schema::of([("element", kind.clone())]));
+            let rows = leaf.output(&tag, row, &of);
+            let name = format!("{}/Wrap[{tag}]", leaf.name);
+            let payload = WrapValue { kind: kind.clone() };
+            leaf.build.native(&name, function_urn::WRAP_VALUE, &payload, &[("input", &of)], &[("output", &rows)]);
+            rows
+        }
+        Back::Pairs(payload, schema) => {
+            let rows = leaf.output(&tag, Element::Row(schema.clone()), &of);
+            let name = format!("{}/Rows[{tag}]", leaf.name);
+            pairs::join(leaf, &name, payload, rows, &of)
+        }
+    };
+    (tag, collection)
 }

@@ -1,10 +1,10 @@
 //! `WindowInto` and `ExtractWindowingInfo`.
 
-use super::super::duration;
 use super::super::expand::{Leaf, window_into as add_window_into};
 use super::super::node::{Node, Value};
 use super::super::outputs::Outputs;
 use super::super::suggest::did_you_mean;
+use super::super::windows::windows;
 use super::{check_new, rows};
 use crate::native::payload::{Info, WindowingInfo};
 use crate::native::urn;
@@ -20,7 +20,7 @@ pub fn window_into(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
 
 /// Puts the input into windows.
 pub fn assign(leaf: &mut Leaf<'_, '_>, windowing: &Node) -> Result<Outputs> {
-    let windows = duration::windows(windowing)?;
+    let windows = windows(windowing, leaf.build, leaf.around)?;
     let input = leaf.input()?;
     Ok(Outputs::one(add_window_into(leaf.build, &leaf.name, &input, windows)))
 }

@@ -80,6 +80,16 @@ impl Expansion {
         id
     }
 
+    /// A collection in the windows of one that the caller has, and as long as that.
+    pub fn collection_like(&mut self, name: &str, coder: &str, of: &str) -> String {
+        let like = self.components.pcollections.get(of).cloned().unwrap_or_default();
+        let id = self.id("collection", self.components.pcollections.len());
+        let unique_name = format!("{}/{name}", self.transform.unique_name);
+        let collection = PCollection { unique_name, coder_id: coder.to_owned(), ..like };
+        self.components.pcollections.insert(id.clone(), collection);
+        id
+    }
+
     /// A part of the transform. Inputs and outputs are tags and collections.
     pub fn step(&mut self, name: &str, urn: &str, payload: Vec<u8>, inputs: &[(&str, &str)], outputs: &[(&str, &str)]) {
         let ends = |ends: &[(&str, &str)]| -> BTreeMap<String, String> {

@@ -89,6 +89,8 @@ impl Windows {
         let mut windows = Self::default();
         for stage in &plan.stages {
             match &stage.kind {
+                // a component merges its own
+                StageKind::Group(group) if group.environment.is_some_and(|of| of != environment) => {}
                 StageKind::Group(group) if group.windowing.window_fn == (WindowFn::Custom { merging: true }) => {
                     let transform = translation.graph.transform(group.transform);
                     let Some(input) = transform.and_then(|t| t.inputs.first()) else { continue };

@@ -7,14 +7,19 @@
 
 use super::build::Builder;
 use super::flatten::same;
-use crate::error::Result;
+use crate::error::{Result, payload};
 use crate::urn::transform as urn;
+use std::collections::BTreeMap;
 use thalweg_core::window::{Trigger, WindowFn, Windowing};
-use thalweg_proto::pipeline::{PCollection, PTransform};
+use thalweg_proto::pipeline::{CombinePayload, PCollection, PTransform};
 
 impl Builder {
     /// A `window_into`: as the engine's own where that does the same for less, else in its environment.
     pub(super) fn window_into(&mut self, id: &str, transform: &PTransform) -> Result<()> {
+        let output = transform.outputs.values().next().and_then(|output| self.components.pcollections.get(output));
+        if let Some(call) = output.and_then(|output| self.window_call(&output.windowing_strategy_id)) {
+            return self.component_windows(id, transform, call);
+        }
         if !transform.environment_id.is_empty() && self.is_only_grouped(transform)? {
             let native = PTransform { environment_id: String::new(), ..transform.clone() };
             return self.worker(id, &native, urn::WINDOW_INTO);
@@ -74,6 +79,10 @@ impl Builder {
             let (inputs, grouped) = (get(&lift).inputs, get(&group).outputs);
             let input = inputs.values().next().and_then(|input| self.components.pcollections.get(input)).cloned();
             let Some(input) = input else { continue };
+            if self.is_component(&lift)? {
+                self.whole(&inputs, [&lift, &group, &merge], &extract);
+                continue;
+            }
             if !self.combines_late(&input, &get(&extract).environment_id)? {
                 continue;
             }
@@ -84,13 +93,32 @@ impl Builder {
                 extract.inputs = grouped;
                 extract.spec.iter_mut().for_each(|spec| urn::COMBINE_GROUPED.clone_into(&mut spec.urn));
             }
-            for gone in [lift, merge] {
-                self.components.transforms.remove(&gone);
-                let parents = self.components.transforms.values_mut().map(|t| &mut t.subtransforms);
-                parents.chain([&mut self.pipeline.root_transform_ids]).for_each(|ids| ids.retain(|id| *id != gone));
-            }
+            [lift, merge].iter().for_each(|gone| self.remove(gone));
         }
         Ok(())
+    }
+
+    fn remove(&mut self, gone: &String) {
+        self.components.transforms.remove(gone);
+        let parents = self.components.transforms.values_mut().map(|t| &mut t.subtransforms);
+        parents.chain([&mut self.pipeline.root_transform_ids]).for_each(|ids| ids.retain(|id| id != gone));
+    }
+
+    /// Whether a combine is by the CombineFn of a component.
+    fn is_component(&self, combine: &str) -> Result<bool> {
+        let Some(transform) = self.components.transforms.get(combine) else { return Ok(false) };
+        let spec = transform.spec.clone().unwrap_or_default();
+        let combine: CombinePayload = payload(&spec.payload, &transform.unique_name)?;
+        Ok(combine.combine_fn.is_some_and(|f| f.urn == urn::WASM_COMBINE_FN))
+    }
+
+    /// Makes one combine of the parts of a lifted one, under the id of the last part.
+    fn whole(&mut self, inputs: &BTreeMap<String, String>, gone: [&String; 3], last: &str) {
+        if let Some(last) = self.components.transforms.get_mut(last) {
+            last.inputs.clone_from(inputs);
+            last.spec.iter_mut().for_each(|spec| urn::COMBINE_PER_KEY.clone_into(&mut spec.urn));
+        }
+        gone.into_iter().for_each(|gone| self.remove(gone));
     }
 
     /// Whether a combine of a collection is better not lifted.

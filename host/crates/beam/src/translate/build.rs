@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use thalweg_core::graph::{CollectionId, EnvironmentId, Graph, Op, TransformId, UserOp};
 use thalweg_core::window::{Speaks, WindowFn, Windowing};
-use thalweg_proto::pipeline::{Components, PCollection, PTransform, Pipeline, is_bounded::Enum as IsBounded};
+use thalweg_proto::pipeline::{
+    Components, PCollection, PTransform, Pipeline, is_bounded::Enum as IsBounded, merge_status,
+};
 
 /// How deep composites may be nested.
 const DEPTH_MAX: u32 = 256;
@@ -325,8 +327,14 @@ impl Builder {
             return Ok(Arc::clone(known));
         }
         let strategy = self.components.windowing_strategies.get(id);
-        let strategy = strategy.ok_or_else(|| invalid(format!("there is no windowing strategy {id:?}")))?;
-        let mut windowing = windowing(strategy, extent)?;
+        let strategy = strategy.ok_or_else(|| invalid(format!("there is no windowing strategy {id:?}")))?.clone();
+        let mut windowing = windowing(&strategy, extent)?;
+        if let Some(call) = self.window_call(id) {
+            // whatever the function is elsewhere, here it is the component's
+            let merging = strategy.merge_status == merge_status::Enum::NeedsMerge as i32;
+            windowing.window_fn = WindowFn::Custom { merging };
+            self.window_component(&call);
+        }
         if self.is_python(&strategy.environment_id) {
             // the Python SDK says EMIT_ALWAYS of every strategy: its users can not ask for it, and its own runners do not do it
             windowing.closing = Speaks::IfNonempty;
@@ -343,6 +351,9 @@ impl Builder {
 
     /// The environment that knows the windows of a strategy, where only an SDK does.
     fn window_environment(&mut self, strategy: &str, windowing: &Windowing) -> Result<Option<EnvironmentId>> {
+        if let Some(call) = self.window_call(strategy) {
+            return Ok(Some(self.window_component(&call)));
+        }
         let strategy = self.components.windowing_strategies.get(strategy);
         let environment = strategy.map(|s| s.environment_id.clone()).unwrap_or_default();
         let custom = matches!(windowing.window_fn, WindowFn::Custom { .. });

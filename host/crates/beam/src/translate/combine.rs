@@ -64,6 +64,9 @@ impl Builder {
         let name = &transform.unique_name;
         let spec = transform.spec.clone().unwrap_or_default();
         let combine: CombinePayload = payload(&spec.payload, name)?;
+        if let Some(function) = combine.combine_fn.as_ref().filter(|f| f.urn == urn::WASM_COMBINE_FN) {
+            return self.component(id, transform, function.payload.clone());
+        }
         let mut inputs = transform.inputs.values();
         let (Some(input), None, 1) = (inputs.next(), inputs.next(), transform.outputs.len()) else {
             return self.visit_all(&transform.subtransforms, depth); // side inputs: a composite like any other

@@ -87,7 +87,8 @@ pub enum Role {
     Sink(SinkId),
     /// A worker of this environment, over the Fn API.
     Sdk(EnvironmentId),
-    /// A component; its environment has no other transform than the parts of this one.
+    /// A component; its environment has no other transform than the parts of this one. The environment of a WindowFn also
+    /// merges the windows of groupings.
     Wasm(EnvironmentId),
     /// The host itself.
     Native,

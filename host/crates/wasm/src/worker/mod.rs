@@ -1,4 +1,4 @@
-//! The worker: bundles of Wasm stages, run in the shard's own thread.
+//! The worker: bundles of Wasm stages, run in the shard's own thread, but for stages that wait for tables.
 //!
 //! In: commands of the port. Out: its events, ready when `submit` returns. A stage is a chain of functions; the buffer that
 //! one function returns is the arena of the next one's input. Nothing of a bundle lasts unless the engine applies it, so a
@@ -7,6 +7,7 @@
 //! Does not know: which transform means which function (the adapter that made the graph says so in a [`StagePlan`]), and
 //! what becomes of its outputs.
 
+mod aside;
 mod bundle;
 mod collect;
 mod combine;
@@ -19,11 +20,13 @@ mod select;
 mod step;
 mod windows;
 
+pub use aside::Waker;
 pub use deploy::{Inbox, Terms, Trial, Verdict};
 pub use step::{Binding, Callee, Failures, Family, Step, Target, Task};
 
 use crate::error::{Error, Result};
 use crate::frame::{Encoder, Moment};
+use aside::Aside;
 use std::collections::BTreeMap;
 use thalweg_core::error::{Error as CoreError, Result as CoreResult};
 use thalweg_core::id::{StageId, key_hash};
@@ -85,6 +88,8 @@ impl StagePlan {
 #[derive(Debug)]
 pub struct WasmWorker {
     stages: BTreeMap<StageId, StagePlan>,
+    /// Stages that wait for tables.
+    aside: BTreeMap<StageId, Aside>,
     /// WindowFns by the stage whose windows they merge or map: a grouping, or a stage and its side input.
     windows: BTreeMap<(StageId, u32), Step>,
     events: Vec<Event>,
@@ -99,7 +104,8 @@ impl WasmWorker {
         let stages: BTreeMap<_, _> = stages.into_iter().collect();
         // A bundle is done when `submit` returns, so there is never more than one.
         let events = stages.keys().map(|stage| Event::Credit { stage: *stage, bundles: 1 }).collect();
-        Self { stages, windows: BTreeMap::new(), events, scratch: Scratch::default(), inbox: Inbox::default() }
+        let (aside, windows, scratch) = (BTreeMap::new(), BTreeMap::new(), Scratch::default());
+        Self { stages, aside, windows, events, scratch, inbox: Inbox::default() }
     }
 
     /// Adds the WindowFn that merges the windows of the grouping `stage`, or maps windows to those of side input `side` of
@@ -114,6 +120,26 @@ impl WasmWorker {
     #[must_use]
     pub fn inbox(&self) -> Inbox {
         self.inbox.clone()
+    }
+
+    /// Gives each stage whose tables make it wait a thread of its own, and `waker` to tell of its events: [`Worker::submit`] returns at
+    /// once for them. Without it, the shard waits with them.
+    ///
+    /// # Errors
+    /// `WASM_ENGINE` when the system gives no thread.
+    pub fn with_waker(mut self, waker: &Waker) -> CoreResult<Self> {
+        let waiting: Vec<StageId> = self
+            .stages
+            .iter()
+            .filter(|(_, plan)| plan.steps.iter().any(Step::waits))
+            .map(|(stage, _)| *stage)
+            .collect();
+        for stage in waiting {
+            if let Some(plan) = self.stages.remove(&stage) {
+                self.aside.insert(stage, Aside::start(plan, Waker::clone(waker))?);
+            }
+        }
+        Ok(self)
     }
 
     fn window_fn(&mut self, stage: StageId, side: u32) -> CoreResult<&mut Step> {
@@ -168,20 +194,30 @@ impl Worker for WasmWorker {
     fn submit(&mut self, command: Command) -> CoreResult<()> {
         match command {
             Command::Start(start) => {
-                let stages = &mut self.stages;
+                let (stages, aside) = (&mut self.stages, &mut self.aside);
                 self.inbox.take(|stage, at, step, trial| {
                     if let Some(plan) = stages.get_mut(&stage) {
                         deploy::begin(&mut plan.steps, at, *step, trial);
+                    } else if let Some(aside) = aside.get_mut(&stage) {
+                        aside.begin(at, step, trial);
                     }
                 });
+                if let Some(aside) = self.aside.get_mut(&start.stage) {
+                    aside.submit(start);
+                    return Ok(());
+                }
                 let Some(stage) = self.stages.get_mut(&start.stage) else {
                     return Err(unknown(start.stage));
                 };
                 bundle::run(&mut stage.steps, *start, &mut self.scratch, &mut self.events);
                 Ok(())
             }
-            // The bundle is done already: there is nothing to report, give back, forget or hear of.
-            Command::Progress(_) | Command::Split(..) | Command::Abandon(_) | Command::Finalize(_) => Ok(()),
+            Command::Abandon(bundle) => {
+                self.aside.values_mut().for_each(|aside| aside.abandon(bundle));
+                Ok(())
+            }
+            // The bundle is done already, or cannot be cut: there is nothing to report, give back or hear of.
+            Command::Progress(_) | Command::Split(..) | Command::Finalize(_) => Ok(()),
             command => {
                 let event = self.answer(command)?;
                 self.events.push(event);
@@ -192,6 +228,7 @@ impl Worker for WasmWorker {
 
     fn poll(&mut self, out: &mut Vec<Event>) {
         out.append(&mut self.events);
+        self.aside.values_mut().for_each(|aside| aside.poll(out));
     }
 }
 

@@ -240,6 +240,11 @@ impl Step {
         !self.slots.is_empty() || !self.timers.is_empty()
     }
 
+    /// Whether its lookups may take their time.
+    pub(super) fn waits(&self) -> bool {
+        self.tables.iter().any(|table| table.waits())
+    }
+
     /// Appends what the tables have for the keys of a frame's rows.
     pub(super) fn look_up<'k>(&self, keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone, sections: &mut Vec<u8>) {
         for index in &self.declared {

@@ -19,5 +19,6 @@ mod poison;
 mod splits;
 mod stage;
 mod support;
+mod waiting;
 mod wasi;
 mod world;

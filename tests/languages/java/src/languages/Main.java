@@ -45,6 +45,16 @@ public final class Main {
     String getOutput();
 
     void setOutput(String output);
+
+    @Default.String("")
+    String getComponent();
+
+    void setComponent(String component);
+
+    @Default.String("")
+    String getExpansion();
+
+    void setExpansion(String expansion);
   }
 
   /** Appends each line to a file: what Beam's own writes ask of an unbounded collection would change the program. */
@@ -78,6 +88,7 @@ public final class Main {
     PROGRAMS.put("sdf", Stateful::splittable);
     PROGRAMS.put("checkpoint", Stateful::checkpoint);
     PROGRAMS.put("sequence", Stateful::sequence);
+    PROGRAMS.put("wasm", Component::wasm);
   }
 
   public static void main(String[] args) {
