@@ -10,6 +10,7 @@ use crate::row::{FieldType, to_proto};
 use crate::table::TableSpec;
 use crate::yaml::Components as _;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::path::Path;
 use thalweg_beam::expansion::{Expansion, Input, Offer, Options, Request};
 use thalweg_beam::urn::coder;
@@ -24,10 +25,16 @@ pub const SCHEMA: &str = "thalweg:schematransform:wasm:v1";
 /// What is discovered.
 pub fn offers() -> Vec<Offer> {
     use FieldType::String;
-    let options =
-        [("component", String, true), ("config", String, false), ("function", String, true), ("tables", String, false)];
+    let options = [
+        ("component", String, true),
+        ("config", String, false),
+        ("function", String, true),
+        ("grant", String, false),
+        ("limits", String, false),
+        ("tables", String, false),
+    ];
     let about = "Applies a function of a WebAssembly component: a DoFn, a key selector, or a CombineFn to the values of each key. \
-        `config` and `tables` are JSON. Inputs with the names of side inputs are these; outputs have the names of the function's.";
+        `config`, `grant`, `limits` and `tables` are JSON. Inputs with the names of side inputs are these; outputs have the names of the function's.";
     vec![offer(SCHEMA, about, &options, &["input"], &["output"])]
 }
 
@@ -44,7 +51,9 @@ pub fn call(components: &ComponentStore, request: &Request, mut options: Options
         component,
         function: name,
         config: parsed(&mut options, "config")?,
-        tables: parsed::<std::collections::BTreeMap<String, TableSpec>>(&mut options, "tables")?.unwrap_or_default(),
+        grant: parsed(&mut options, "grant")?.unwrap_or_default(),
+        limits: parsed(&mut options, "limits")?.unwrap_or_default(),
+        tables: parsed::<BTreeMap<String, TableSpec>>(&mut options, "tables")?.unwrap_or_default(),
         ..WasmCall::default()
     };
     options.finish()?;

@@ -171,6 +171,10 @@ class Wasm(ptransform.PTransform):
             payload['grant'] = self._grant
         if self._limits:
             payload['limits'] = self._limits
+        if self._sides:
+            payload['sides'] = {name: _ACCESS[type(side)] for name, side in self._sides.items()}
+        if self._tables:
+            payload['tables'] = {name: table.spec() for name, table in self._tables.items()}
         return json.dumps(payload, sort_keys=True).encode('utf-8')
 
     def _body(self) -> beam.DoFn:
