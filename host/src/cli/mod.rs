@@ -29,10 +29,26 @@ use args::{Arguments, Command};
 use clap::Parser as _;
 use exit::Failed;
 use std::process::ExitCode;
+use thalweg_wasm::Compiler;
+
+/// What makes this program a compiler of components and nothing else. People have no use for it.
+const COMPILE: &str = "compile-component";
+
+/// Compiles components in a child of this program.
+fn compiler() -> Compiler {
+    Compiler::this_program(COMPILE).unwrap_or_else(|e| {
+        tracing::warn!("components are compiled in this process, for it is not known which program it is: {e}");
+        Compiler::Here
+    })
+}
 
 /// Runs the program with the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
+    let mut raw = std::env::args_os().skip(1);
+    if raw.next().is_some_and(|first| first == COMPILE) {
+        return thalweg_wasm::compile_child(raw);
+    }
     let given: Vec<String> = std::env::args().skip(1).collect();
     let (parsed, ignored) = match prism::parse(&given) {
         Some(prism) => (Arguments::try_parse_from(prism.arguments), prism.ignored),

@@ -14,7 +14,8 @@ use thalweg_core::graph::{Plan, Route, Stage, StageKind};
 
 /// Shows transforms and stages.
 pub fn plan(args: &PlanArgs) -> Result<ExitCode, Failed> {
-    let settings = Settings { cache_dir: ComponentStore::default_cache_dir(), ..Settings::default() };
+    let settings =
+        Settings { cache_dir: ComponentStore::default_cache_dir(), compiler: super::compiler(), ..Settings::default() };
     let composer = Composer::new(settings, Registry::standard())?;
     let pipeline = yaml::load_file(&args.file.file, &args.file.values(), composer.components().as_ref())?;
     let mut text = "transforms\n\n".to_owned();

@@ -75,6 +75,7 @@ fn settings(args: &RunArgs) -> Settings {
         epoch_ms: args.epoch_ms.unwrap_or(default.epoch_ms),
         state_dir: args.state_dir.clone(),
         cache_dir: ComponentStore::default_cache_dir(),
+        compiler: super::compiler(),
         kafka: args.kafka.iter().cloned().collect(),
         ..default
     }

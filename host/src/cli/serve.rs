@@ -59,6 +59,7 @@ fn options(args: &ServeArgs, staging: &StagingDir) -> ServeOptions {
             cache_dir: ComponentStore::default_cache_dir(),
             shards: args.shards.unwrap_or(default.shards),
             epoch_ms: args.epoch_ms.unwrap_or(default.epoch_ms),
+            compiler: super::compiler(),
             allowed: Allowed::Only(args.allow_capability.iter().cloned().collect()),
             ..default
         },

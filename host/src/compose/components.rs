@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use thalweg_core::error::{Error, Result};
 use thalweg_wasm::describe::Description;
-use thalweg_wasm::{Allowed, Cache, Component, Digest, Engine, EngineLimits, Limits};
+use thalweg_wasm::{Allowed, Cache, Compiler, Component, Digest, Engine, EngineLimits, Limits};
 
 /// Loads components. The engine behind it is set up by the first one, so that a process without components pays nothing.
 pub struct ComponentStore {
     cache_dir: Option<PathBuf>,
     limits: Limits,
     allowed: Allowed,
+    compiler: Compiler,
     engine: OnceLock<Engine>,
     loaded: Mutex<BTreeMap<PathBuf, Component>>,
     /// Components that are in no file, by what stands for their path.
@@ -42,14 +43,32 @@ impl ComponentStore {
     #[must_use]
     pub fn new(cache_dir: Option<&Path>, limits: Limits) -> Self {
         let cache_dir = cache_dir.map(Path::to_owned);
+<<<<<<< HEAD
         let (allowed, engine) = (Allowed::Everything, OnceLock::new());
         Self { cache_dir, limits, allowed, engine, loaded: Mutex::default(), adopted: Mutex::default() }
+=======
+        Self {
+            cache_dir,
+            limits,
+            allowed: Allowed::Everything,
+            compiler: Compiler::Here,
+            engine: OnceLock::new(),
+            loaded: Mutex::default(),
+        }
+>>>>>>> c8fb373 (Components are compiled in a child of the program, under limits of its own; a deploy says that it compiles)
     }
 
     /// Bounds what pipelines may grant to functions.
     #[must_use]
     pub fn allowing(mut self, allowed: Allowed) -> Self {
         self.allowed = allowed;
+        self
+    }
+
+    /// Compiles components elsewhere than in this process.
+    #[must_use]
+    pub fn compiled_by(mut self, compiler: Compiler) -> Self {
+        self.compiler = compiler;
         self
     }
 
@@ -71,7 +90,7 @@ impl ComponentStore {
         if let Some(engine) = self.engine.get() {
             return Ok(engine.clone());
         }
-        let made = Engine::new(EngineLimits::default())?;
+        let made = Engine::compiling(EngineLimits::default(), self.compiler.clone())?;
         Ok(self.engine.get_or_init(|| made).clone())
     }
 

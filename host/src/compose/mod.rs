@@ -57,6 +57,8 @@ pub struct Settings {
     pub kafka: BTreeMap<String, String>,
     /// Limits of every component.
     pub wasm: thalweg_wasm::Limits,
+    /// Where components are compiled.
+    pub compiler: thalweg_wasm::Compiler,
     /// What pipelines may grant to components.
     pub allowed: thalweg_wasm::Allowed,
 }
@@ -71,6 +73,7 @@ impl Default for Settings {
             cache_dir: None,
             kafka: BTreeMap::new(),
             wasm: thalweg_wasm::Limits::default(),
+            compiler: thalweg_wasm::Compiler::Here,
             allowed: thalweg_wasm::Allowed::Everything,
         }
     }
@@ -138,7 +141,8 @@ impl Composer {
         let mut registry = registry;
         register_joins(&mut registry, &Arc::default());
         let components = ComponentStore::new(settings.cache_dir.as_deref(), settings.wasm.clone());
-        let components = Arc::new(components.allowing(settings.allowed.clone()));
+        let components = components.allowing(settings.allowed.clone()).compiled_by(settings.compiler.clone());
+        let components = Arc::new(components);
         Ok(Self { settings, registry, connectors: Connectors::default(), components })
     }
 

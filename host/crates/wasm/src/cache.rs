@@ -97,16 +97,13 @@ impl Cache {
     }
 
     /// Keeps the compiled form of a component. A full disk costs the next start its time and nothing else.
-    pub(crate) fn put(&self, engine: &wasmtime::Engine, digest: &Digest, compiled: &Compiled) {
+    pub(crate) fn put(&self, engine: &wasmtime::Engine, digest: &Digest, bytes: &[u8]) {
         let (code, tag) = self.paths(engine, digest);
-        let written = compiled.serialize().map_err(|e| e.to_string()).and_then(|bytes| {
-            self.make_room(bytes.len() as u64);
-            let sum = self.tag(&code, &bytes);
-            // The tag first: code without its tag would be thrown away, a tag without code harms nobody.
-            write(&tag, &sum).and_then(|()| write(&code, &bytes)).map_err(|e| e.to_string())
-        });
-        if let Err(why) = written {
-            tracing::warn!(path = %code.display(), why, "a compiled component could not be cached");
+        self.make_room(bytes.len() as u64);
+        let sum = self.tag(&code, bytes);
+        // The tag first: code without its tag would be thrown away, a tag without code harms nobody.
+        if let Err(why) = write(&tag, &sum).and_then(|()| write(&code, bytes)) {
+            tracing::warn!(path = %code.display(), %why, "a compiled component could not be cached");
         }
     }
 
@@ -161,6 +158,14 @@ fn deserialize(engine: &wasmtime::Engine, path: &Path) -> Option<Compiled> {
     // readable by this user alone, and so is the directory: only this user could have changed the file since, who
     // could as well change this process.
     unsafe { Compiled::deserialize_file(engine, path) }.ok()
+}
+
+/// Takes code that a compiler gave just now.
+#[expect(unsafe_code, reason = "running compiled code is the purpose; see SAFETY")]
+pub fn load(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Compiled> {
+    // SAFETY: the bytes must be unchanged output of `Component::serialize`. They came from it in this process, or through a pipe
+    // from a child of this program that does nothing else.
+    unsafe { Compiled::deserialize(engine, code) }
 }
 
 /// The key of this installation, made at the first start.

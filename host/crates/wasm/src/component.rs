@@ -1,7 +1,8 @@
 //! A loaded component: compiled, checked against the contract, and described. Cheap to clone; shards share it.
 
 use crate::bindings::FullPre;
-use crate::cache::{Cache, Digest};
+use crate::cache::{self, Cache, Digest};
+use crate::clock;
 use crate::describe::{Description, Function};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -151,16 +152,25 @@ fn check_kind(name: &str, bytes: &[u8]) -> Result<()> {
     }
 }
 
+/// The component's code: from the cache, or compiled now.
 fn compile(engine: &Engine, name: &str, bytes: &[u8], digest: &Digest, cache: Option<&Cache>) -> Result<Compiled> {
     if let Some(compiled) = cache.and_then(|cache| cache.get(engine.wasmtime(), digest)) {
         return Ok(compiled);
     }
-    let compiled = Compiled::from_binary(engine.wasmtime(), bytes);
-    let compiled = compiled.map_err(|e| Error::Invalid { name: name.to_owned(), why: format!("{e:#}") })?;
-    if let Some(cache) = cache {
-        cache.put(engine.wasmtime(), digest, &compiled);
+    let start = clock::monotonic();
+    tracing::info!(target: "thalweg::udf", component = name, bytes = bytes.len(), "compiling");
+    let code = engine.compiler().compile(engine.wasmtime(), name, bytes)?;
+    let ms = clock::monotonic().saturating_sub(start) / 1_000_000;
+    tracing::info!(target: "thalweg::udf", component = name, ms, "compiled");
+    let mapped = cache.and_then(|cache| {
+        cache.put(engine.wasmtime(), digest, &code);
+        cache.get(engine.wasmtime(), digest)
+    });
+    match mapped {
+        Some(compiled) => Ok(compiled),
+        None => cache::load(engine.wasmtime(), &code)
+            .map_err(|e| Error::Invalid { name: name.to_owned(), why: format!("{e:#}") }),
     }
-    Ok(compiled)
 }
 
 /// Refuses imports that the host does not offer, and a component without the export that makes it one of ours.

@@ -3,6 +3,7 @@
 //! What makes a guest deterministic and bounded is fixed here: canonical NaNs, deterministic relaxed SIMD, no threads, epoch
 //! interruption, a pooling allocator of fixed size. What differs per component is in [`Limits`](crate::Limits).
 
+use crate::compile::Compiler;
 use crate::error::{Error, Result};
 use crate::limits::EngineLimits;
 use crate::ticker::{Running, Ticker};
@@ -24,6 +25,7 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     engine: wasmtime::Engine,
     limits: EngineLimits,
+    compiler: Compiler,
     ticker: Ticker,
 }
 
@@ -34,21 +36,33 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Sets the engine up and starts its ticker thread.
+    /// Sets the engine up and starts its ticker thread. Components are compiled in this process.
     ///
     /// # Errors
     /// [`Error::Engine`] if the address space that the limits need cannot be reserved.
     pub fn new(limits: EngineLimits) -> Result<Self> {
+        Self::compiling(limits, Compiler::Here)
+    }
+
+    /// The same with components compiled elsewhere.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn compiling(limits: EngineLimits, compiler: Compiler) -> Result<Self> {
         let wrong = |why: String| Error::Engine { why };
         let engine = wasmtime::Engine::new(&config(&limits)).map_err(|e| wrong(format!("{e:#}")))?;
         let ticker = Ticker::start(engine.clone()).map_err(|e| wrong(format!("cannot start its ticker: {e}")))?;
-        Ok(Self(Arc::new(Inner { engine, limits, ticker })))
+        Ok(Self(Arc::new(Inner { engine, limits, compiler, ticker })))
     }
 
     /// The limits it was made with.
     #[must_use]
     pub fn limits(&self) -> &EngineLimits {
         &self.0.limits
+    }
+
+    pub(crate) fn compiler(&self) -> &Compiler {
+        &self.0.compiler
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
@@ -62,6 +76,13 @@ impl Engine {
 }
 
 fn config(limits: &EngineLimits) -> Config {
+    let mut config = compiling(limits);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
+    config
+}
+
+/// How components are compiled. A process that only compiles reserves no memory for instances.
+pub fn compiling(limits: &EngineLimits) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -77,8 +98,7 @@ fn config(limits: &EngineLimits) -> Config {
         .shared_memory(false)
         .max_wasm_stack(limits.stack_bytes)
         // Traps name functions, and source lines where the component has them.
-        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable);
     config
 }
 

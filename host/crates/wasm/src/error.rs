@@ -56,6 +56,14 @@ pub enum Error {
         /// What the compiler said.
         why: String,
     },
+    /// Compiling it takes more than a component may take.
+    #[error("compiling {name} takes more than {what}")]
+    CompileLimit {
+        /// The component.
+        name: String,
+        /// The limit that was reached.
+        what: String,
+    },
     /// A core module could not be made into a component.
     #[error("no component can be made of the module: {why}")]
     Componentize {
@@ -260,6 +268,7 @@ impl Error {
             Self::ForbiddenImport { .. } => "WASM_FORBIDDEN_IMPORT",
             Self::WrongWorld { .. } => "WASM_WRONG_WORLD",
             Self::Invalid { .. } => "WASM_INVALID",
+            Self::CompileLimit { .. } => "WASM_COMPILE_LIMIT",
             Self::Componentize { .. } => "WASM_COMPONENTIZE",
             Self::Description { .. } => "WASM_DESCRIPTION",
             Self::NoFunction { .. } => "WASM_NO_FUNCTION",
@@ -295,6 +304,7 @@ impl Error {
             | Self::ForbiddenImport { .. }
             | Self::WrongWorld { .. }
             | Self::Invalid { .. }
+            | Self::CompileLimit { .. }
             | Self::Componentize { .. }
             | Self::NoFunction { .. }
             | Self::NotGranted { .. }
@@ -319,6 +329,7 @@ impl Error {
             }
             Self::WrongWorld { .. } => "build the function with an SDK for thalweg:udf 0.10",
             Self::Invalid { .. } => "build the component again; it is damaged or uses a feature that is switched off",
+            Self::CompileLimit { .. } => "build a smaller component; a usual one compiles in seconds",
             Self::Componentize { .. } => "build the module with an SDK for thalweg:udf 0.10",
             Self::Description { .. } => "build the component again with a released SDK",
             Self::NoFunction { .. } => "name one of the functions it has under `function:`",

@@ -8,6 +8,7 @@ mod asked;
 mod bindings;
 mod cache;
 mod clock;
+mod compile;
 mod component;
 mod componentize;
 pub mod describe;
@@ -29,6 +30,7 @@ mod world;
 
 pub use asked::AskedLimits;
 pub use cache::{Cache, Digest};
+pub use compile::{CompileLimits, Compiler, compile_child};
 pub use component::Component;
 pub use componentize::{componentize, componentize_in};
 pub use engine::Engine;
