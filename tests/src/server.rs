@@ -57,9 +57,15 @@ impl Server {
     /// When it does not run any more.
     pub fn peak_mib(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.running.pid()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()).context("no peak is told")?;
-        Ok(kib.parse::<u64>()? >> 10)
+        mib(&status, "VmHWM:")
+    }
+
+    /// The memory it has now, in MiB, as the kernel counts it.
+    ///
+    /// # Errors
+    /// When it does not run any more.
+    pub fn resident_mib(&self) -> Result<u64> {
+        mib(&std::fs::read_to_string(format!("/proc/{}/status", self.running.pid()))?, "VmRSS:")
     }
 
     /// Asks it to stop, and waits for its end.
@@ -91,6 +97,13 @@ impl Server {
         self.running.signal(Signal::Terminate)?;
         self.running.wait()
     }
+}
+
+/// A line of the kernel's status of a process.
+fn mib(status: &str, name: &str) -> Result<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.and_then(|line| line.split_whitespace().next()).context("no memory is told")?;
+    Ok(kib.parse::<u64>()? >> 10)
 }
 
 /// A port that nobody listens on at the moment.

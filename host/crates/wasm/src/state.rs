@@ -4,9 +4,10 @@
 use crate::describe::SlotKind;
 use crate::error::Error;
 use crate::frame::{self, Change, FrameError, Op, SubOp, TimerOp, section};
-use crate::store::GuestStore;
+use crate::store::{Deadline, GuestStore, KEPT_BYTES};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use thalweg_core::error::Result as CoreResult;
 use thalweg_core::id::StateId;
@@ -122,9 +123,68 @@ impl StateAccess {
     }
 }
 
+/// Looks at the call's end while the host answers a long list: every answer goes over all that the call has written, and nobody
+/// interrupts the host.
+struct Watch {
+    deadline: Deadline,
+    late: Error,
+    replayed: usize,
+}
+
+impl Watch {
+    /// Bytes of changes between two looks: a fraction of a millisecond.
+    const EVERY: usize = 64 << 10;
+
+    fn look(&mut self, changes: &[Vec<u8>]) -> Result<(), Error> {
+        self.replayed += changes.iter().map(Vec::len).sum::<usize>();
+        if self.replayed < Self::EVERY {
+            return Ok(());
+        }
+        self.replayed = 0;
+        if self.deadline.passed().is_some() { Err(self.late.clone()) } else { Ok(()) }
+    }
+}
+
+/// The entries of a group as a call walks over them: read once, and changed by what the call writes on its way, so that a walk costs
+/// what its entries cost, however many pages it takes.
+#[derive(Debug)]
+pub struct Walk {
+    slot: u32,
+    group: u32,
+    /// How many of the call's frames of changes are made already.
+    replayed: usize,
+    entries: BTreeMap<Bytes, Vec<u8>>,
+}
+
+impl Walk {
+    /// Entries from `start` to before `end`, about `limit` bytes of them, and where to go on.
+    fn page(&self, start: &[u8], end: Option<&[u8]>, limit: usize) -> (Vec<u8>, Option<Vec<u8>>) {
+        let (mut rows, mut next, mut bytes) = (Vec::new(), None, 0);
+        let from = (Bound::Included(start), Bound::Unbounded);
+        for (subkey, value) in self.entries.range::<[u8], _>(from) {
+            if end.is_some_and(|end| subkey.as_ref() >= end) {
+                break;
+            }
+            bytes += subkey.len() + value.len() + 16;
+            if bytes > limit && !rows.is_empty() {
+                next = Some(subkey.to_vec());
+                break;
+            }
+            rows.push((subkey.as_ref(), value.as_slice()));
+        }
+        (frame::page(&rows).into_vec(), next)
+    }
+}
+
 impl GuestStore {
     fn state_limit(&self, limit: usize) -> Error {
         Error::StateLimit { function: self.function.to_string(), limit_bytes: limit as u64 }
+    }
+
+    fn watch(&self) -> Watch {
+        let limit_ms = u64::try_from(self.limits.cpu_soft.as_millis()).unwrap_or(u64::MAX);
+        let late = Error::CpuLimit { function: self.function.to_string(), limit_ms, trace: String::new() };
+        Watch { deadline: self.call.deadline, late, replayed: 0 }
     }
 
     fn denied(&self, what: impl Into<String>) -> Error {
@@ -164,10 +224,11 @@ impl GuestStore {
         }
         groups.iter().try_for_each(|group| self.check_group(*group))?;
         let limit = self.limits.output_bytes;
-        let too_much = self.state_limit(limit);
+        let (too_much, mut watch) = (self.state_limit(limit), self.watch());
         self.with_state(|access, changes| {
             let mut answer = Vec::new();
             frame::cells(slot, groups.len(), &mut answer, |i, out| {
+                watch.look(changes)?;
                 let group = groups.get(i).copied().unwrap_or_default();
                 let start = out.len();
                 access.cell(&bound, group, out).map_err(Error::State)?;
@@ -184,10 +245,11 @@ impl GuestStore {
         let questions = frame::subkeys(questions).map_err(|e| Refusal::from(e).named(&self.function))?;
         questions.iter().try_for_each(|(group, _)| self.check_group(*group))?;
         let limit = self.limits.output_bytes;
-        let too_much = self.state_limit(limit);
+        let (too_much, mut watch) = (self.state_limit(limit), self.watch());
         self.with_state(|access, changes| {
             let mut answer = Vec::new();
             frame::sub_cells(section::SUBCELLS, None, questions.len(), &mut answer, |i, out| {
+                watch.look(changes)?;
                 let (group, subkey) = questions.get(i).copied().unwrap_or_default();
                 let at = access.group(group).unwrap_or_default();
                 let stored = access.view.get(at, bound.id, subkey).map_err(Error::State)?;
@@ -212,24 +274,24 @@ impl GuestStore {
         let bound = self.entry_slot(slot)?;
         self.check_group(group)?;
         let limit = self.limits.output_bytes.min(max_bytes as usize);
-        self.with_state(|access, changes| {
-            let at = access.group(group).unwrap_or_default();
-            let stored = access.view.list(at, bound.id).map_err(Error::State)?;
-            let mut entries: BTreeMap<Bytes, Vec<u8>> =
-                stored.into_iter().map(|(subkey, value)| (subkey, value.as_slice().to_vec())).collect();
-            replay_entries(changes, slot, group, &mut entries);
-            let inside = |subkey: &Bytes| subkey.as_ref() >= start && end.is_none_or(|end| subkey.as_ref() < end);
-            let (mut rows, mut next, mut bytes) = (Vec::new(), None, 0);
-            for (subkey, value) in entries.iter().filter(|(subkey, _)| inside(subkey)) {
-                bytes += subkey.len() + value.len() + 16;
-                if bytes > limit && !rows.is_empty() {
-                    next = Some(subkey.to_vec());
-                    break;
+        let walked = self.call.walk.take().filter(|walk| (walk.slot, walk.group) == (slot, group));
+        let walk = self.with_state(|access, changes| {
+            let mut walk = match walked {
+                Some(walk) => walk,
+                None => {
+                    let at = access.group(group).unwrap_or_default();
+                    let stored = access.view.list(at, bound.id).map_err(Error::State)?;
+                    let entries = stored.into_iter().map(|(subkey, value)| (subkey, value.as_slice().to_vec()));
+                    Walk { slot, group, replayed: 0, entries: entries.collect() }
                 }
-                rows.push((subkey.as_ref(), value.as_slice()));
-            }
-            Ok((frame::page(&rows).into_vec(), next))
-        })
+            };
+            replay_entries(changes.get(walk.replayed..).unwrap_or_default(), slot, group, &mut walk.entries);
+            walk.replayed = changes.len();
+            Ok(walk)
+        })?;
+        let page = walk.page(start, end, limit);
+        self.call.walk = Some(walk);
+        Ok(page)
     }
 
     fn entry_slot(&self, slot: u32) -> Result<Slot, Error> {
@@ -247,7 +309,7 @@ impl GuestStore {
     /// Checks the changes in a frame against slots, groups and families, and counts their bytes.
     pub fn check_changes(&mut self, ops: &[u8]) -> Result<(), Error> {
         let (room, limit) = (self.limits.state_bytes.saturating_sub(self.call.state_bytes), self.limits.state_bytes);
-        if ops.len() > room {
+        if ops.len().saturating_add(KEPT_BYTES) > room {
             return Err(self.state_limit(limit));
         }
         let mut stored = 0usize;
@@ -279,7 +341,7 @@ impl GuestStore {
             denied.map_or(Ok(()), |what| Err(Refusal(self.denied(what))))
         });
         checked.map_err(|refusal| refusal.named(&self.function))?;
-        self.call.state_bytes = self.call.state_bytes.saturating_add(stored.max(ops.len()));
+        self.call.state_bytes = self.call.state_bytes.saturating_add(stored.max(ops.len()).saturating_add(KEPT_BYTES));
         Ok(())
     }
 }

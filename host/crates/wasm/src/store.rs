@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::frame::{Moment, OutputFrame};
 use crate::limits::Limits;
 use crate::side::{SideAccess, Table};
-use crate::state::StateAccess;
+use crate::state::{StateAccess, Walk};
 use crate::wasi::World;
 use std::sync::Arc;
 use types::Page;
@@ -38,10 +38,38 @@ pub struct Call {
     /// Why the host ended the call.
     pub error: Option<Error>,
     output_bytes: usize,
+    /// The entries that it walks over.
+    pub walk: Option<Walk>,
     /// Bytes of state changes so far.
     pub state_bytes: usize,
-    wall_end: u64,
-    cpu_end: u64,
+    /// When it has to be over.
+    pub deadline: Deadline,
+}
+
+/// When a call has to be over.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Deadline {
+    wall: u64,
+    cpu: u64,
+}
+
+/// Which end has come.
+#[derive(Clone, Copy, Debug)]
+pub enum Passed {
+    /// That of wall time.
+    Wall,
+    /// That of CPU time.
+    Cpu,
+}
+
+impl Deadline {
+    /// Whether it has passed.
+    pub fn passed(self) -> Option<Passed> {
+        if clock::monotonic() >= self.wall {
+            return Some(Passed::Wall);
+        }
+        (clock::thread_cpu() >= self.cpu).then_some(Passed::Cpu)
+    }
 }
 
 /// What a call gave.
@@ -105,8 +133,10 @@ impl GuestStore {
         self.world.begin(moment);
         self.call = Call {
             loan,
-            wall_end: clock::monotonic().saturating_add(time(self.limits.wall_hard)),
-            cpu_end: clock::thread_cpu().saturating_add(time(self.limits.cpu_soft)),
+            deadline: Deadline {
+                wall: clock::monotonic().saturating_add(time(self.limits.wall_hard)),
+                cpu: clock::thread_cpu().saturating_add(time(self.limits.cpu_soft)),
+            },
             ..Call::default()
         };
     }
@@ -125,15 +155,15 @@ impl GuestStore {
     pub fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
         let milliseconds = |limit: std::time::Duration| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         let (function, trace) = (self.function.to_string(), String::new());
-        if clock::monotonic() >= self.call.wall_end {
-            let limit_ms = milliseconds(self.limits.wall_hard);
-            return Err(self.end(Error::WallLimit { function, limit_ms, trace }));
-        }
-        if clock::thread_cpu() >= self.call.cpu_end {
-            let limit_ms = milliseconds(self.limits.cpu_soft);
-            return Err(self.end(Error::CpuLimit { function, limit_ms, trace }));
-        }
-        Ok(UpdateDeadline::Continue(1))
+        let late = match self.call.deadline.passed() {
+            None => return Ok(UpdateDeadline::Continue(1)),
+            Some(Passed::Wall) => {
+                let limit_ms = milliseconds(self.limits.wall_hard);
+                Error::WallLimit { function, limit_ms, trace }
+            }
+            Some(Passed::Cpu) => Error::CpuLimit { function, limit_ms: milliseconds(self.limits.cpu_soft), trace },
+        };
+        Err(self.end(late))
     }
 
     /// Keeps the reason and gives the trap that ends the call.
@@ -171,7 +201,8 @@ impl GuestStore {
         // a frame that cannot be parsed is refused when its rows are taken
         let parsed = OutputFrame::parse(frame).ok();
         let rows = parsed.as_ref().map_or(0, OutputFrame::logical_bytes);
-        self.call.output_bytes = self.call.output_bytes.saturating_add(frame.len().max(rows));
+        let bytes = frame.len().max(rows).saturating_add(KEPT_BYTES);
+        self.call.output_bytes = self.call.output_bytes.saturating_add(bytes);
         if self.call.output_bytes > self.limits.output_bytes {
             return Err(Error::OutputLimit {
                 function: self.function.to_string(),
@@ -211,6 +242,8 @@ fn event(level: u8, transform: &str, function: &str, row: Option<u32>, dropped: 
     }
 }
 
+/// What keeping a frame costs beside its bytes: a guest that sends frames of nothing pays for them, too.
+pub const KEPT_BYTES: usize = 64;
 /// Longest code of a failure, in bytes; the rest is cut off.
 pub const CODE_BYTES: usize = 128;
 /// Longest message of a failure.

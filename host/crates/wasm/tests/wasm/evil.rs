@@ -20,6 +20,7 @@ const ATTACKS: &[(&str, &str)] = &[
     ("description_no_json", "WASM_DESCRIPTION"),
     ("description_not_utf8", "WASM_TRAP"),
     ("division_by_zero", "WASM_TRAP"),
+    ("emits_of_nothing", "WASM_OUTPUT_LIMIT"),
     ("entries_flood", "WASM_STATE_LIMIT"),
     ("entropy_flood", "WASM_DENIED"),
     ("exits", "WASM_TRAP"),
@@ -50,6 +51,7 @@ const ATTACKS: &[(&str, &str)] = &[
     ("log_escapes", ""),
     ("log_flood", ""),
     ("log_huge", ""),
+    ("lookups_amplified", "WASM_CPU_LIMIT"),
     ("loop_at_start", "WASM_CPU_LIMIT"),
     ("loop_in_bulk_memory", "WASM_CPU_LIMIT"),
     ("loop_in_host_calls", "WASM_CPU_LIMIT"),
@@ -109,8 +111,10 @@ const ATTACKS: &[(&str, &str)] = &[
     ("trap_in_describe", "WASM_TRAP"),
     ("trap_in_open", "WASM_TRAP"),
     ("uses_http", "WASM_DENIED"),
+    ("wants_the_clock", "WASM_NOT_GRANTED"),
     ("window_falls", "WASM_FRAME"),
     ("windows_foreign", "WASM_FRAME"),
+    ("writes_of_nothing", "WASM_STATE_LIMIT"),
 ];
 
 /// How long an attack may take: the wall limit of what runs before the limits of these tests hold, and a machine that does other
@@ -119,7 +123,7 @@ const DEADLINE: Duration = Duration::from_secs(45);
 
 fn limits() -> Limits {
     Limits::default()
-        .cpu_soft(Duration::from_millis(100))
+        .cpu_soft(Duration::from_millis(400))
         .memory_bytes(128 << 20)
         .output_bytes(4 << 20)
         .state_bytes(2 << 20)

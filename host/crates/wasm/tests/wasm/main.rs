@@ -7,6 +7,7 @@ mod conformance;
 mod evil;
 mod examples;
 mod go;
+mod fuzz;
 mod golden;
 mod guests;
 mod handmade;
