@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-kafka build guests demo demo-kafka test bench clean
+.PHONY: help setup setup-kafka build guests demo demo-kafka test bench newcomer clean
 
 DATA ?= january
 ROUNDS ?= 3
@@ -14,6 +14,7 @@ help:
 	@echo 'make demo-kafka     the same through a real Kafka broker (no Docker)'
 	@echo 'make test           everything: lints, unit tests, Beam suite, the demos against their oracle'
 	@echo 'make bench          CPU per event beside the plain Rust limit and timely dataflow; ROUNDS=3'
+	@echo 'make newcomer       what a new function waits for in each language: new, tests, build, run; cold and warm'
 	@echo 'make clean          delete what the commands above made, but not what they fetched'
 	@echo
 	@echo 'The first build takes about 20 minutes on 2 cores; what is fetched goes into .venv and .cache.'
@@ -41,6 +42,9 @@ test:
 
 bench:
 	@scripts/bench.sh $(ROUNDS)
+
+newcomer:
+	@scripts/newcomer.sh
 
 clean:
 	rm -rf target out .state .cache/bench/target

@@ -23,7 +23,7 @@ pub enum UdfCommand {
 /// `thalweg udf new`.
 #[derive(Debug, Args)]
 pub struct NewArgs {
-    /// rust
+    /// rust, go, python or js
     pub language: String,
     /// The folder, whose name is the project's
     pub dir: PathBuf,

@@ -3,6 +3,9 @@
 //! In: a folder. Out: its [`Language`], told by the file that every project of that language has. What differs between
 //! languages is behind [`Toolchain`]; one module each.
 
+use super::go::Go;
+use super::javascript::JavaScript;
+use super::python::Python;
 use super::rust::Rust;
 use super::tool::Tool;
 use std::path::{Path, PathBuf};
@@ -14,6 +17,12 @@ use thalweg_core::error::{Error, Result};
 pub enum Language {
     /// Rust, by cargo.
     Rust,
+    /// Go, by its standard toolchain.
+    Go,
+    /// Python, by componentize-py.
+    Python,
+    /// JavaScript and TypeScript, by componentize-js.
+    JavaScript,
 }
 
 /// What a language needs and does.
@@ -42,6 +51,12 @@ pub(super) trait Toolchain: Sync {
     }
 }
 
+/// The name of a component after its folder.
+pub(super) fn named_after(dir: &Path) -> String {
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    dir.file_name().map_or_else(|| "functions".to_owned(), |name| name.to_string_lossy().replace('-', "_"))
+}
+
 /// What a compiler made.
 pub(super) struct Compiled {
     /// A core module that carries its world, or a component.
@@ -52,13 +67,16 @@ pub(super) struct Compiled {
 
 impl Language {
     /// All of them, in the order in which they are listed.
-    pub const ALL: [Self; 1] = [Self::Rust];
+    pub const ALL: [Self; 4] = [Self::Rust, Self::Go, Self::Python, Self::JavaScript];
 
     /// Its name on the command line, which is also the name of its SDK's folder.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Rust => "rust",
+            Self::Go => "go",
+            Self::Python => "python",
+            Self::JavaScript => "js",
         }
     }
 
@@ -78,6 +96,9 @@ impl Language {
     pub(super) fn toolchain(self) -> &'static dyn Toolchain {
         match self {
             Self::Rust => &Rust,
+            Self::Go => &Go,
+            Self::Python => &Python,
+            Self::JavaScript => &JavaScript,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Tools of others: whether they are there, in which version, what installs them, and running them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use thalweg_core::error::{Error, Result};
 
@@ -85,6 +85,47 @@ pub fn run(command: &mut Command, help: &str) -> Result<Output> {
         return Ok(output);
     }
     Err(failed(format!("{program} could not compile {dir}"), help))
+}
+
+/// A folder for tools that are fetched once per user: `$XDG_CACHE_HOME/thalweg/tools`, else below `~/.cache`.
+///
+/// # Errors
+/// `UDF_BUILD` when there is no home.
+pub fn fetched_dir() -> Result<PathBuf> {
+    let beside = crate::compose::ComponentStore::default_cache_dir();
+    let dir = beside.and_then(|dir| Some(dir.parent()?.join("tools")));
+    dir.ok_or_else(|| failed("there is no directory for tools that are fetched", "set HOME or XDG_CACHE_HOME"))
+}
+
+/// A folder for what a compiler makes, gone with this.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// `UDF_BUILD` when it cannot be made.
+    pub fn new() -> Result<Self> {
+        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("thalweg-udf-{}-{number}", std::process::id()));
+        std::fs::create_dir(&dir).map_err(|e| {
+            failed(format!("cannot make {}: {e}", dir.display()), "check the directory for temporary files")
+        })?;
+        Ok(Self(dir))
+    }
+
+    /// The path of a file in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // what is left is the system's to tidy up
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 #[cfg(test)]

@@ -3,9 +3,13 @@
 
 mod job;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use job::{Job, Outputs};
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 use thalweg::compose::deploy::Deploy;
 use thalweg_wasm::{Terms, Verdict};
 
@@ -113,6 +117,7 @@ fn a_version_that_traps_is_rolled_back_and_nothing_is_lost() -> Result<()> {
         expected.extend([(key, 1, "one".to_owned()), ("a".to_owned(), n + 2, "one".to_owned())]);
         job.is_at(&expected)?;
     }
+    job.next(expected.len())?;
     let status = job.deployments.status();
     let trial = status[0].trial.as_ref().map(|(_, _, verdict, bundles, failed)| (*verdict, *bundles > 0, *failed > 1));
     assert_eq!(trial, Some((Verdict::RolledBack, true, true)));
@@ -194,5 +199,42 @@ fn a_function_without_keys_has_its_canary_by_bundles() -> Result<()> {
         let texts = job.texts(1)?;
         ensure!(texts.iter().all(|text| text.ends_with("plain")), "{texts:?}");
     }
+    job.end()
+}
+
+/// Where a killed job has its state; set for the process that is killed.
+const KILLED_IN: &str = "THALWEG_TEST_KILLED_IN";
+
+#[test]
+fn a_job_that_is_killed_goes_on_with_the_version_that_was_deployed() -> Result<()> {
+    if let Some(dir) = std::env::var_os(KILLED_IN) {
+        return deploys_and_waits(dir.as_ref());
+    }
+    let dir = tempfile::tempdir()?;
+    let name = "a_job_that_is_killed_goes_on_with_the_version_that_was_deployed";
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["--exact", name, "--nocapture"])
+        .env(KILLED_IN, dir.path())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let lines = BufReader::new(child.stdout.take().context("no output")?).lines();
+    let deployed = lines.map_while(std::io::Result::ok).any(|line| line.contains("it runs"));
+    child.kill()?; // SIGKILL: nothing is tidied up
+    child.wait()?;
+    ensure!(deployed, "the child deployed nothing");
+    let job = Job::start("one", 2, Some(dir.path()))?;
+    job.feed(["a"]);
+    job.gives(["a 2 two"])?;
+    job.end()
+}
+
+/// The process that is killed: deploys, says so, and stays.
+fn deploys_and_waits(dir: &Path) -> Result<()> {
+    let job = Job::start("one", 2, Some(dir))?;
+    job.feed(["a"]);
+    job.gives(["a 1 one"])?;
+    job.deployments.deploy(&version("two")?)?;
+    println!("\nit runs");
+    std::thread::sleep(Duration::from_secs(120));
     job.end()
 }

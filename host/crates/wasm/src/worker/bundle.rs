@@ -268,7 +268,8 @@ fn bundle_hash(input: Option<&Input>) -> u64 {
     let mut bytes = seed("", input).to_le_bytes().to_vec();
     if let Some(Input::Elements { batches }) = input {
         for (_, batch) in batches {
-            batch.rows().iter().take(4).for_each(|row| bytes.extend_from_slice(batch.value(row)));
+            let rows = batch.rows().iter().take(4);
+            rows.for_each(|row| bytes.extend([batch.key(row), batch.value(row)].concat()));
         }
     }
     key_hash(&bytes)
