@@ -134,10 +134,32 @@ func (r *dofn[In]) Call(op uint32, input []byte) (output []byte, err error) {
 }
 
 func (r *dofn[In]) process() error {
-	for row := range r.ctx.in.Rows {
+	for next := 0; next < r.ctx.in.Rows; {
+		var err error
+		if next, err = r.rows(next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rows runs rows from one on, and gives the one to go on with. What cannot be decoded in the middle of a row fails that row; other panics go on.
+// There is one recovery for many rows, as it costs more than a small row does.
+func (r *dofn[In]) rows(first int) (row int, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			wrong, is := cause.(undecodable)
+			if !is {
+				panic(cause)
+			}
+			r.ctx.fail(decodeFailure(wrong.cause))
+			row++
+		}
+	}()
+	for row = first; row < r.ctx.in.Rows; row++ {
 		key, value, err := r.ctx.in.Element(row)
 		if err != nil {
-			return host.BadFrame("input frame")
+			return row, host.BadFrame("input frame")
 		}
 		r.ctx.enter(row)
 		r.ctx.key = key
@@ -145,20 +167,10 @@ func (r *dofn[In]) process() error {
 			r.ctx.fail(err)
 		}
 	}
-	return nil
+	return row, nil
 }
 
-// row runs one row. What cannot be decoded fails it; other panics go on.
-func (r *dofn[In]) row(row int, key, value []byte) (err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			wrong, is := cause.(undecodable)
-			if !is {
-				panic(cause)
-			}
-			err = decodeFailure(wrong.cause)
-		}
-	}()
+func (r *dofn[In]) row(row int, key, value []byte) error {
 	switch kind := r.ctx.in.KindOf(row); kind {
 	case 0:
 		element, err := coder.Columns[In](r.coder, key, value)

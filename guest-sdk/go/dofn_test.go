@@ -259,3 +259,24 @@ func (w *windowed) Assign(thalweg.EventTime) ([]thalweg.Interval, error) { retur
 type value struct{}
 
 func (value) Process(*thalweg.Context, pair) error { return nil }
+
+// retyped keeps texts where another version kept numbers.
+type retyped struct {
+	Out thalweg.Output[int64]
+	N   thalweg.Value[int64]
+}
+
+func (r *retyped) Process(ctx *thalweg.Context, element pair) error {
+	r.Out.Emit(r.N.Or(0) + thalweg.Key[int64](ctx))
+	return nil
+}
+
+func TestWhatCannotBeDecodedFailsItsElementAlone(t *testing.T) {
+	result := thalwegtest.DoFn(t, &retyped{}, "").Run(batch("\x01", 1, "text", 2, "\x03", 3, "\x80", 4)...)
+	equal(t, thalwegtest.Values[int64](result, "out"), 1, 3)
+	var failed []string
+	for _, one := range result.Failures() {
+		failed = append(failed, fmt.Sprint(one.Place, one.Failure.Code))
+	}
+	equal(t, failed, "1DECODE", "3DECODE")
+}
