@@ -1,6 +1,6 @@
 //! The guests of the repository through the worker: an element's way in and out, state, failures, and hostile guests.
 
-use crate::support::{bundle, engine, guest, keyed, texts};
+use crate::support::{bundle, component, engine, guest, in_every_language, keyed, texts};
 use std::sync::Arc;
 use std::time::Duration;
 use thalweg_core::batch::{Batch, BatchBuilder};
@@ -269,13 +269,17 @@ fn instances_are_reused_and_recycled() -> Fallible {
 
 #[test]
 fn the_same_frame_gives_the_same_bytes_in_another_instance() -> Fallible {
-    let component = Component::load(engine(), &guest("bench_udfs"), None)?;
     let Input::Elements { batches } = elements(&[b"a b", b"", b"c"]) else { return Err("elements".into()) };
     let mut encoder = thalweg_wasm::frame::Encoder::default();
     let frame = encoder.elements(&batches[0].1, 0..3, false, &[], moment(7));
-    let call = || Pool::new(&component, "split", "T", "", Limits::default())?.call_stateless(frame);
-    assert_eq!(call()?, call()?);
-    Ok(())
+    in_every_language("bench_udfs", |guest| {
+        let open = || Pool::new(&component(guest), "split", "T", "", Limits::default());
+        let (mut one, mut other) = (open()?, open()?);
+        let first = one.call_stateless(frame)?;
+        assert_eq!(first, other.call_stateless(frame)?);
+        assert_eq!(first, one.call_stateless(frame)?);
+        Ok(())
+    })
 }
 
 fn moment(now: i64) -> thalweg_wasm::frame::Moment {
