@@ -102,6 +102,8 @@ type dofn[In any] struct {
 	function DoFn[In]
 	coder    *coder.Coder
 	ctx      *Context
+	// The place where elements are read to: one that lived as long as a row would be garbage.
+	element In
 }
 
 // Operations of a DoFn.
@@ -173,11 +175,10 @@ func (r *dofn[In]) rows(first int) (row int, err error) {
 func (r *dofn[In]) row(row int, key, value []byte) error {
 	switch kind := r.ctx.in.KindOf(row); kind {
 	case 0:
-		element, err := coder.Columns[In](r.coder, key, value)
-		if err != nil {
+		if err := coder.Read(r.coder, key, value, &r.element); err != nil {
 			return decodeFailure(err)
 		}
-		return r.function.Process(r.ctx, element)
+		return r.function.Process(r.ctx, r.element)
 	case frame.Expires:
 		if expirer, is := r.function.(Expirer); is {
 			return expirer.OnWindowExpiration(r.ctx)

@@ -10,6 +10,8 @@ type Output[T any] struct {
 	ctx   *Context
 	coder *coder.Coder
 	index uint32
+	// The place of the element that is written: one that lived as long as a call would be garbage.
+	element T
 }
 
 func (o *Output[T]) bind(ctx *Context, name string, options []string, to *description) {
@@ -19,24 +21,28 @@ func (o *Output[T]) bind(ctx *Context, name string, options []string, to *descri
 }
 
 // Emit puts an element out, with time and windows of the element that is being processed.
-func (o *Output[T]) Emit(element T) { o.push(place{o.ctx.row, frame.InheritTime, nil}, &element) }
+func (o *Output[T]) Emit(element T) { o.push(place{o.ctx.row, frame.InheritTime, nil}, element) }
 
 // EmitAt puts an element out with an event time of its own.
 func (o *Output[T]) EmitAt(time EventTime, element T) {
-	o.push(place{o.ctx.row, int64(time), nil}, &element)
+	o.push(place{o.ctx.row, int64(time), nil}, element)
 }
 
 // EmitIn puts an element out with an event time and windows of its own.
 func (o *Output[T]) EmitIn(time EventTime, windows []Window, element T) {
-	o.push(place{o.ctx.row, int64(time), windows}, &element)
+	o.push(place{o.ctx.row, int64(time), windows}, element)
 }
 
 // Many rows leave before the call ends when they are this large.
 const flushBytes = 256 * 1024
 
-func (o *Output[T]) push(at place, element *T) {
+func (o *Output[T]) push(at place, element T) {
+	if at.source == frame.None && at.windows == nil {
+		panic("thalweg: where a bundle begins or ends there is no element: give a time and windows by EmitIn")
+	}
 	rows := &o.ctx.rows
-	push(rows, o.coder, o.index, at, element)
+	o.element = element
+	push(rows, o.coder, o.index, at, &o.element)
 	if rows.size() >= flushBytes {
 		// Rows of an element that fails later are dropped by the host, so it does not matter that they have left.
 		frame := rows.write(o.ctx.early)

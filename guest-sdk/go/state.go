@@ -74,6 +74,8 @@ func (p plain) Clear() { p.cells().empty(p.row()) }
 type Value[T any] struct {
 	plain
 	coder *coder.Coder
+	// The place of the value that is written.
+	value T
 }
 
 func (v *Value[T]) bind(ctx *Context, name string, options []string, to *description) {
@@ -102,7 +104,8 @@ func (v *Value[T]) Or(otherwise T) T {
 // Set replaces the value.
 func (v *Value[T]) Set(value T) {
 	c := v.cells()
-	c.new = coder.Append(v.coder, c.replace(v.row()), &value, false)
+	v.value = value
+	c.new = coder.Append(v.coder, c.replace(v.row()), &v.value, false)
 }
 
 // Combining is a field that keeps an accumulator of a CombineFn; its values arrive with the batch or not as those of [Value].

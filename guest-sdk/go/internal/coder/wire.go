@@ -93,22 +93,27 @@ func AppendColumns[T any](c *Coder, out []byte, element *T) (all []byte, middle 
 
 // Columns reads an element from its two columns.
 func Columns[T any](c *Coder, key, value []byte) (element T, err error) {
+	err = Read(c, key, value, &element)
+	return element, err
+}
+
+// Read reads an element from its two columns to a place, whose old value is gone.
+func Read[T any](c *Coder, key, value []byte, element *T) error {
+	var none T
+	*element = none
+	at := unsafe.Pointer(element)
+	var rest []byte
+	var err error
 	if !c.IsKV {
-		return Outer[T](c, value)
-	}
-	at := unsafe.Pointer(&element)
-	rest, err := c.key.decode(key, unsafe.Add(at, c.keyAt), true)
-	if err == nil && len(rest) == 0 {
+		rest, err = c.decode(value, at, true)
+	} else if rest, err = c.key.decode(key, unsafe.Add(at, c.keyAt), true); err == nil && len(rest) == 0 {
 		rest, err = c.value.decode(value, unsafe.Add(at, c.valueAt), true)
 	}
 	if err == nil && len(rest) > 0 {
 		err = Malformed("the end of a value")
 	}
-	return element, err
+	return err
 }
-
-// KeyJSON and ValueJSON are those of a KV's parts.
-func (c *Coder) KeyJSON() string { return c.key.JSON }
 
 func appendDouble(out []byte, n float64) []byte {
 	return binary.BigEndian.AppendUint64(out, math.Float64bits(n))
