@@ -24,6 +24,7 @@ import typing
 from struct import Struct
 from struct import error as StructError
 from typing import Any
+from typing import Callable
 
 from .failure import Failure
 
@@ -93,6 +94,8 @@ class Coder:
     components: tuple['Coder', ...] = ()
     #: Whether elements have their key in a column of its own.
     keyed = False
+    #: Whether a value cannot change after it was put out.
+    immutable = False
 
     def describe(self) -> dict[str, Any]:
         """The coder in the description of a function."""
@@ -100,6 +103,10 @@ class Coder:
         if self.components:
             described['components'] = [component.describe() for component in self.components]
         return described
+
+    def fast(self) -> tuple[Callable[[Any], bytes], Callable[[bytes], Any]]:
+        """What encodes and decodes sound values. Of others ``encode`` and ``decode`` say what is wrong with them."""
+        return self.encode, self.decode
 
     def encode(self, value: Any) -> bytes:
         """The outer encoding."""
@@ -147,6 +154,10 @@ class BytesCoder(Coder):
 class StringCoder(Coder):
     """``str``"""
     urn = 'beam:coder:string_utf8:v1'
+    immutable = True
+
+    def fast(self):
+        return str.encode, bytes.decode
 
     def encode(self, value):
         try:
@@ -164,6 +175,7 @@ class StringCoder(Coder):
 class VarIntCoder(Coder):
     """``int`` of 64 bits with a sign"""
     urn = 'beam:coder:varint:v1'
+    immutable = True
 
     def nested(self, value):
         if type(value) is int and 0 <= value < 128:
@@ -182,6 +194,7 @@ class VarIntCoder(Coder):
 class DoubleCoder(Coder):
     """``float``"""
     urn = 'beam:coder:double:v1'
+    immutable = True
 
     def nested(self, value):
         try:
@@ -201,6 +214,7 @@ class DoubleCoder(Coder):
 class BoolCoder(Coder):
     """``bool``"""
     urn = 'beam:coder:bool:v1'
+    immutable = True
 
     def nested(self, value):
         if value is True or value is False:

@@ -11,6 +11,7 @@ from typing import Optional
 from . import frame
 from .frame import Input
 from .frame import Writer
+from .moment import place
 
 #: What is asked for at a time of things that come in pages, in bytes.
 PAGE_BYTES = 256 * 1024
@@ -55,8 +56,8 @@ class Entries:
         self._forget()
 
     def _touch(self) -> None:
-        if self._row != self._state.row:
-            self._row = self._state.row
+        if self._row != place.row:
+            self._row = place.row
             self._undo = []
 
     def undo(self, row: int) -> None:
@@ -126,7 +127,7 @@ class Entries:
         ]
         if not wanted:
             return
-        group = self._state.group
+        group = place.group
         answer = self._state.host.state_lookup(self._slot, frame.questions([(group, key) for key in wanted]))
         payload = frame.find(answer, frame.SUBCELLS)
         found = frame.answers(payload, 0, 'SUBCELLS')[1] if payload is not None else []
@@ -146,7 +147,7 @@ class Entries:
         found: dict[bytes, bytes] = {}
         at = None if self._cleared else start
         while at is not None:
-            rows, at = self._state.host.state_scan(self._slot, self._state.group, at, end, PAGE_BYTES)
+            rows, at = self._state.host.state_scan(self._slot, place.group, at, end, PAGE_BYTES)
             page = Input(rows)
             found.update((key, value) for key, value in zip(page.keys, page.values) if not self._gone(key))
         for key, (op, value) in self._over.items():

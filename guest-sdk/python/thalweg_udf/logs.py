@@ -19,7 +19,7 @@ class HostHandler(logging.Handler):
         """Sends a record."""
         steps = ((logging.DEBUG, TRACE), (logging.INFO, DEBUG), (logging.WARNING, INFO), (logging.ERROR, WARN))
         level = next((level for below, level in steps if record.levelno < below), ERROR)
-        self._write(level, moment.row, self.format(record))
+        self._write(level, moment.place.row if moment.place.row >= 0 else None, self.format(record))
 
 
 def install(write: Callable[[int, Any, str], None]) -> HostHandler:

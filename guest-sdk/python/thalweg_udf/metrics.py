@@ -13,8 +13,8 @@ _SIGN = 1 << 63
 
 # The deltas of the running call: a guest has one thread and runs one call at a time.
 _deltas: dict[tuple[int, str], list[int]] = {}
-# What the current row found before it changed them; None for those that were not there.
-_before: dict[tuple[int, str], Optional[list[int]]] = {}
+#: What the current row found before it changed them; None for those that were not there. Cleared before each row.
+changed: dict[tuple[int, str], Optional[list[int]]] = {}
 
 
 def _wrapped(number: int) -> int:
@@ -24,8 +24,8 @@ def _wrapped(number: int) -> int:
 def _delta(name: tuple[int, str]) -> Optional[list[int]]:
     """A delta that is about to change."""
     delta = _deltas.get(name)
-    if name not in _before:
-        _before[name] = None if delta is None else delta[:]
+    if name not in changed:
+        changed[name] = None if delta is None else delta[:]
     return delta
 
 
@@ -81,23 +81,17 @@ class Metrics:
 def begin() -> None:
     """Begins a call."""
     _deltas.clear()
-    _before.clear()
-
-
-def enter() -> None:
-    """Moves on to a row."""
-    if _before:
-        _before.clear()
+    changed.clear()
 
 
 def undo() -> None:
     """Takes back what the row counted."""
-    for name, values in _before.items():
+    for name, values in changed.items():
         if values is None:
             _deltas.pop(name, None)
         else:
             _deltas[name] = values
-    _before.clear()
+    changed.clear()
 
 
 def drain(writer: Writer) -> None:

@@ -1,15 +1,30 @@
-"""What is the same for a whole call: its processing time and its pseudo-random numbers; and the row that log lines are about."""
+"""What is the same for a whole call: its processing time and its pseudo-random numbers; and where it is."""
 import random
-from typing import Optional
-
 from . import metrics
 from .frame import Input
 from .seeded import SeededRandom
 
 #: Processing time in milliseconds since 1970.
 now = 0
-#: The row that is being processed.
-row: Optional[int] = None
+
+
+class Place:
+    """Where the running call is.
+
+    Attributes:
+      row: the row that is being processed; -1 between calls.
+      group: its group.
+      windows: index of its window set.
+    """
+
+    __slots__ = ('row', 'group', 'windows')
+
+    def __init__(self):
+        self.row, self.group, self.windows = -1, -1, 0
+
+
+#: A guest has one thread and runs one call at a time: there is one place, which all that belongs to a row looks at.
+place = Place()
 #: The numbers of the call.
 numbers = SeededRandom()
 
@@ -22,7 +37,8 @@ def seed(number: int) -> None:
 
 def begin(input: Input) -> None:
     """Begins a call."""
-    global now, row
-    now, row = input.now, None
+    global now
+    now = input.now
+    place.row, place.group, place.windows = -1, -1, 0
     seed(input.seed)
     metrics.begin()

@@ -1,6 +1,7 @@
 """Output rows as columns, written into the frame that a call returns or puts out early. A column that all rows so far could do
 without is None.
 """
+from itertools import accumulate
 from itertools import chain
 from typing import Any
 from typing import Iterable
@@ -15,80 +16,90 @@ from .windows import encode_set
 
 
 class Rows:
-    """The rows so far."""
+    """The rows so far.
 
-    def __init__(self):
+    Attributes:
+      source: the input row of each.
+      data: the value of each; if an output is keyed, key and value.
+      output: the output of each; None if there is only one.
+      time: of each, or INHERIT; None if all inherit.
+      windows: of each the index in ``sets``, or NONE; None if all inherit.
+      size: about how many bytes they are.
+    """
+
+    def __init__(self, keyed: bool, several: bool):
+        self.keyed, self._several = keyed, several
         self.clear()
 
     def clear(self) -> None:
         """Forgets them."""
-        self._source: list[int] = []
-        self._value: list[bytes] = []
-        self._key: Optional[list[bytes]] = None
-        self._output: Optional[list[int]] = None
-        self._time: Optional[list[int]] = None
-        self._windows: Optional[list[int]] = None
-        self._sets: list[bytes] = []
-        #: About how many bytes they are.
+        self.source: list[int] = []
+        self.data: list[bytes] = []
+        self.output: Optional[list[int]] = [] if self._several else None
+        self.time: Optional[list[int]] = None
+        self.windows: Optional[list[int]] = None
+        self.sets: list[bytes] = []
         self.size = 0
+
+    def is_plain(self) -> bool:
+        """Whether no row so far has more than a value."""
+        return self.time is None and self.windows is None and not self.keyed and self.output is None
+
+    def extend(self, source: int, pieces: list[bytes]) -> None:
+        """Adds rows that have nothing but values, while all are plain."""
+        self.source += [source] * len(pieces)
+        self.data += pieces
+        self.size += sum(map(len, pieces)) + 16 * len(pieces)
 
     def push(self, output: int, source: int, coder: Any, element: Any, time: Optional[int], windows: Optional[Iterable]) -> None:
         """Adds a row; ``time`` and ``windows`` are None if it inherits them."""
         if coder.keyed:
             key, value = coder.pair(element)
-            key, value = coder.key.encode(key), coder.value.encode(value)
+            pieces = coder.key.encode(key), coder.value.encode(value)
         else:
-            key, value = b'', coder.encode(element)
+            pieces = (b'', coder.encode(element)) if self.keyed else (coder.encode(element), )
         if time is not None and not isinstance(time, int):
             raise Failure('ENCODE', f'a timestamp is a whole number of milliseconds, and not {time!r:.80}')
         entry = encode_set(windows) if windows is not None else None
-        before = len(self._value)
-        self._source.append(source)
-        self._value.append(value)
-        self.size += len(value) + len(key) + 16
-        if self._key is not None:
-            self._key.append(key)
-        elif coder.keyed:
-            self._key = [b''] * before + [key]
-        if self._output is not None:
-            self._output.append(output)
-        elif output:
-            self._output = [0] * before + [output]
-        if self._time is not None:
-            self._time.append(INHERIT if time is None else time)
+        before = len(self.source)
+        self.source.append(source)
+        self.data += pieces
+        self.size += len(pieces[0]) + len(pieces[-1]) + 16
+        if self.output is not None:
+            self.output.append(output)
+        if self.time is not None:
+            self.time.append(INHERIT if time is None else time)
         elif time is not None:
-            self._time = [INHERIT] * before + [time]
-        if self._windows is not None or entry is not None:
+            self.time = [INHERIT] * before + [time]
+        if self.windows is not None or entry is not None:
             self._own_windows(before, entry)
 
     def _own_windows(self, before: int, entry: Optional[bytes]) -> None:
-        if self._windows is None:
-            self._windows = [NONE] * before
-        self._windows.append(NONE if entry is None else len(self._sets))
+        if self.windows is None:
+            self.windows = [NONE] * before
+        self.windows.append(NONE if entry is None else len(self.sets))
         if entry is not None:
-            self._sets.append(entry)
+            self.sets.append(entry)
 
     def write(self) -> Writer:
         """The frame of the rows."""
-        writer = Writer(len(self._value))
-        writer.section(frame.SOURCE, frame.numbers('I', self._source))
-        if self._key is None:
-            data = self._value
-            writer.section(frame.VALUE, frame.numbers('I', frame.ranges(data)))
+        writer = Writer(len(self.source))
+        writer.section(frame.SOURCE, frame.numbers('I', self.source))
+        if not self.keyed:
+            writer.section(frame.VALUE, frame.numbers('I', frame.ranges(self.data)))
         else:
-            data = list(chain.from_iterable(zip(self._key, self._value)))
-            places = frame.ranges(data)
-            pairs = list(zip(places[::2], places[1::2]))
-            writer.section(frame.VALUE, frame.numbers('I', list(chain.from_iterable(pairs[1::2]))))
-            writer.section(frame.KEY, frame.numbers('I', list(chain.from_iterable(pairs[::2]))))
-        if self._time is not None:
-            writer.section(frame.TIME, frame.numbers('q', self._time))
-        if self._output is not None:
-            writer.section(frame.OUTPUT, frame.numbers('I', self._output))
-        if self._windows is not None:
-            writer.section(frame.WINDOWS, frame.numbers('I', self._windows))
-            writer.dictionary(frame.WINDOW_SETS, self._sets)
-        writer.section(frame.ARENA, b''.join(data))
+            ends = list(accumulate(map(len, self.data), initial=0))
+            middles = ends[1::2]
+            writer.section(frame.VALUE, frame.numbers('I', list(chain.from_iterable(zip(middles, ends[2::2])))))
+            writer.section(frame.KEY, frame.numbers('I', list(chain.from_iterable(zip(ends[::2], middles)))))
+        if self.time is not None:
+            writer.section(frame.TIME, frame.numbers('q', self.time))
+        if self.output is not None:
+            writer.section(frame.OUTPUT, frame.numbers('I', self.output))
+        if self.windows is not None:
+            writer.section(frame.WINDOWS, frame.numbers('I', self.windows))
+            writer.dictionary(frame.WINDOW_SETS, self.sets)
+        writer.section(frame.ARENA, b''.join(self.data))
         return writer
 
 

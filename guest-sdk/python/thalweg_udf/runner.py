@@ -1,4 +1,5 @@
 """A DoFn at work: the loop that runs it over the rows of a frame."""
+from itertools import islice
 from typing import Any
 from typing import Callable
 from typing import Optional
@@ -17,6 +18,7 @@ from .frame import NONE
 from .frame import ONLY_FIRING
 from .frame import BadFrame
 from .frame import Input
+from .moment import place
 from .outputs import Rows
 from .shape import Shape
 from .shape import bind
@@ -35,7 +37,12 @@ from .windows import decode_set
 #: Outputs leave before the call ends when they are this large.
 FLUSH_BYTES = 256 * 1024
 
+#: Elements that are encoded together.
+CHUNK = 128
+
 PROCESS, START_BUNDLE, FINISH_BUNDLE = 0, 1, 2
+
+_NO_OUTPUTS = frozenset((str, bytes, dict))
 
 
 def no_operation(kind: str, op: int) -> Failure:
@@ -48,10 +55,10 @@ class Runner:
 
     def __init__(self, shape: Shape, dofn: Any, host: Any):
         self._shape, self._dofn, self._host = shape, dofn, host
-        self._rows, self._timers, self._reads = Rows(), Timers(), Reads(host)
+        self._timers, self._reads = Timers(), Reads(host)
+        self._rows = Rows(any(coder.keyed for _, coder in shape.outputs), len(shape.outputs) > 1)
         self._state = State(shape.slots, host)
         self._input: Any = None
-        self._row = 0
         self._failed: list[tuple[int, Failure]] = []
         self._outputs = {name: (i, coder) for i, (name, coder) in enumerate(shape.outputs)}
         self._main = self._outputs[shape.outputs[0][0]] if shape.outputs else None
@@ -80,32 +87,32 @@ class Runner:
         return None, getattr(self, f'_{param.what.lower()}')
 
     def _timestamp(self) -> int:
-        return self._input.time[self._row]
+        return self._input.time[place.row]
 
     def _windows(self) -> list:
         windows = self._input.windows
         sets = self._input.window_sets
-        return decode_set(sets[windows[self._row] if windows else 0]) if sets else [GlobalWindow()]
+        return decode_set(sets[windows[place.row] if windows else 0]) if sets else [GlobalWindow()]
 
     def _window(self) -> Any:
         return next(iter(self._windows()), GlobalWindow())
 
     def _paneinfo(self) -> PaneInfo:
         panes, column = self._input.panes, self._input.pane
-        return PaneInfo(panes[column[self._row] if column else 0] if panes else ONLY_FIRING)
+        return PaneInfo(panes[column[place.row] if column else 0] if panes else ONLY_FIRING)
 
     def _key(self) -> Any:
         coder = self._shape.input
-        return coder.key.decode(self._input.keys[self._row]) if coder.keyed else None
+        return coder.key.decode(self._input.keys[place.row]) if coder.keyed else None
 
     def _now(self) -> int:
         return moment.now
 
     def _dynamictimertag(self) -> str:
-        return self._input.values[self._row].decode()
+        return self._input.values[place.row].decode()
 
     def _firetimestamp(self) -> int:
-        return self._input.fire[self._row]
+        return self._input.fire[place.row]
 
     def call(self, op: int, data: bytes) -> bytes:
         """Runs an operation on a frame and gives the frame with the results.
@@ -122,70 +129,110 @@ class Runner:
         self._state.begin(len(input.groups))
         self._reads.begin(input)
         if op == PROCESS:
-            for row in range(input.rows):
-                self._enter(row, input)
-                try:
-                    self._run(row, input)
-                except BadFrame:
-                    raise
-                except (Exception, SystemExit) as error:
-                    self._fail(row, failures.of(error))
+            self._run(input)
         elif op in (START_BUNDLE, FINISH_BUNDLE):
             self._bundle(self._start if op == START_BUNDLE else self._finish)
         else:
             raise no_operation('DoFn', op)
         return self._end()
 
-    def _enter(self, row: int, input: Input) -> None:
-        self._row = moment.row = self._reads.row = self._timers.row = row
-        metrics.enter()
-        if input.windows:
-            self._reads.windows = input.windows[row]
-        if self._shape.keyed:
-            group = self._timers.group = input.group[row] if input.group else 0
-            self._state.enter(row, group, input)
+    def _run(self, input: Input) -> None:
+        """Runs the rows. What is the same for all of them is looked up once."""
+        process, emit, element, elements = self._process, self._emit, self._element(input), not input.kind
+        group, windows, keyed, counted = input.group, input.windows, self._shape.keyed, metrics.changed
+        for row in range(input.rows):
+            place.row = row
+            if counted:
+                counted.clear()
+            if windows:
+                place.windows = windows[row]
+            if keyed and place.group != (group[row] if group else 0):
+                self._state.enter(group[row] if group else 0, input)
+            try:
+                given = process(element(row)) if elements or not input.kind[row] else self._due(input.kind[row])
+                if given is not None:
+                    emit(given, row)
+            except BadFrame:
+                raise
+            except (Exception, SystemExit) as error:
+                self._fail(row, failures.of(error))
 
-    def _run(self, row: int, input: Input) -> None:
-        kind = input.kind[row] if input.kind else 0
-        if kind == 0:
-            coder = self._shape.input
-            if coder.keyed:
-                element = coder.key.decode(input.keys[row]), coder.value.decode(input.values[row])
-            else:
-                element = coder.decode(input.values[row])
-            self._emit(self._process(element), row)
-        elif kind == EXPIRES:
-            if self._expired is not None:
-                self._emit(self._expired(), row)
+    def _element(self, input: Input) -> Callable[[int], Any]:
+        """What reads the element of a row."""
+        coder, keys, values = self._shape.input, input.keys, input.values
+        if not coder.keyed:
+            decode = coder.fast()[1]
+
+            def alone(row: int) -> Any:
+                try:
+                    return decode(values[row])
+                except ValueError:
+                    return coder.decode(values[row])
+
+            return alone
+        read_key, read_value = coder.key.decode, coder.value.decode
+        # the rows of a key stand together, mostly
+        last: list[Any] = [None, None]
+
+        def pair(row: int) -> Any:
+            data = keys[row]
+            if data is not last[0]:
+                last[:] = data, read_key(data)
+            return last[1], read_value(values[row])
+
+        return pair
+
+    def _due(self, kind: int) -> Any:
+        """A timer, or the end of a window."""
+        if kind == EXPIRES:
+            method = self._expired
         else:
-            fired = self._fired[kind - 1] if kind <= len(self._fired) else None
-            if fired is not None:
-                self._emit(fired(), row)
+            method = self._fired[kind - 1] if kind <= len(self._fired) else None
+        return method() if method is not None else None
 
     def _emit(self, given: Any, row: int) -> None:
-        if given is None:
-            return
-        if isinstance(given, (str, bytes, dict)):
+        if type(given) in _NO_OUTPUTS:
             raise TypeError(f'a method yields outputs or returns a list of them, and does not return a {type(given).__name__}')
-        rows, main = self._rows, self._main
-        for item in given:
-            output, time, windows = main, None, None
-            if type(item) is TaggedOutput:
-                output = self._outputs.get(item.tag)
-                if output is None:
-                    raise KeyError(f'there is no output {item.tag!r}')
-                item = item.value
-            if type(item) is TimestampedValue:
-                item, time = item
-            elif type(item) is WindowedValue:
-                item, time, windows = item
+        coder = self._main[1] if self._main is not None else None
+        if coder is None or not coder.immutable or self._rows.keyed or self._rows.output is not None:
+            for item in given:
+                self._place(item, row)
+            return
+        # nearly all elements go to the main output with nothing of their own
+        encode, elements = coder.fast()[0], iter(given)
+        while chunk := list(islice(elements, CHUNK)):
+            try:
+                if not self._rows.is_plain():
+                    raise TypeError
+                self._rows.extend(row, list(map(encode, chunk)))
+            except (TypeError, ValueError, Failure):
+                for item in chunk:
+                    self._place(item, row)
+            if self._rows.size >= FLUSH_BYTES:
+                self._flush()
+
+    def _place(self, item: Any, row: int) -> None:
+        """Puts out an element with what it has of its own."""
+        output, time, windows = self._main, None, None
+        if type(item) is TaggedOutput:
+            output = self._outputs.get(item.tag)
             if output is None:
-                raise TypeError('the function has no outputs')
-            rows.push(output[0], row, output[1], item, time, windows)
-            if rows.size >= FLUSH_BYTES:
-                # rows of an element that fails later are dropped by the host, so it does not matter that they have left
-                self._host.emit(rows.write().finish())
-                rows.clear()
+                raise KeyError(f'there is no output {item.tag!r}')
+            item = item.value
+        if type(item) is TimestampedValue:
+            item, time = item
+        elif type(item) is WindowedValue:
+            item, time, windows = item
+        if output is None:
+            raise TypeError('the function has no outputs')
+        self._rows.push(output[0], row, output[1], item, time, windows)
+        if self._rows.size >= FLUSH_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        # rows of an element that fails later are dropped by the host, so it does not matter that they have left
+        self._host.emit(self._rows.write().finish())
+        self._rows.clear()
 
     def _bundle(self, method: Optional[Callable]) -> None:
         given = method() if method is not None else None
@@ -208,7 +255,7 @@ class Runner:
         self._timers.finish(writer)
         outputs.failed(self._failed, writer)
         metrics.drain(writer)
-        moment.row = None
+        place.row = -1
         return writer.finish()
 
     def close(self) -> None:

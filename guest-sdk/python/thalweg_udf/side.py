@@ -9,6 +9,7 @@ from .coders import KvCoder
 from .coders import coder_of
 from .entries import PAGE_BYTES
 from .frame import Input
+from .moment import place
 
 
 class AsList:
@@ -63,8 +64,6 @@ class Reads:
     """What was read in a call.
 
     Attributes:
-      windows: index of the element's window set in the frame.
-      row: the element's place in the frame.
       input: the frame.
     """
 
@@ -74,14 +73,13 @@ class Reads:
 
     def begin(self, input: Optional[Input]) -> None:
         """Begins a call."""
-        self.windows = self.row = 0
         self.input = input
         self._sides: dict[tuple, list] = {}
         self._entries: dict[tuple[int, bytes], Optional[bytes]] = {}
 
     def side(self, index: int, key: Optional[bytes], decode: Callable[[bytes, bytes], Any]) -> list[Any]:
         """The elements of a side input, or its values of a key."""
-        question = (index, self.windows, key)
+        question = (index, place.windows, key)
         if question not in self._sides:
             rows = _pages(lambda start: self._host.side_read(index, question[1], key, start, PAGE_BYTES))
             self._sides[question] = [decode(k, v) for k, v in rows]
@@ -89,7 +87,7 @@ class Reads:
 
     def side_keys(self, index: int, decode: Callable[[bytes], Any]) -> list[Any]:
         """The keys of a side input."""
-        question = (index, self.windows)
+        question = (index, place.windows)
         if question not in self._sides:
             rows = _pages(lambda start: self._host.side_keys(index, question[1], start, PAGE_BYTES))
             self._sides[question] = [decode(value) for _, value in rows]
@@ -112,7 +110,7 @@ class Reads:
     def joined(self, table: int) -> Optional[bytes]:
         """What a table has for the element's key, which arrived with the batch."""
         cells = self.input.tables.get(table) if self.input is not None else None
-        return cells[self.row] if cells is not None and self.row < len(cells) else None
+        return cells[place.row] if cells is not None and place.row < len(cells) else None
 
 
 class SideList:

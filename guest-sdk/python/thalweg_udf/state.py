@@ -11,6 +11,7 @@ from . import frame
 from .entries import Entries
 from .frame import Input
 from .frame import Writer
+from .moment import place
 
 #: Groups whose cells are read together when a slot that is not eager is first used.
 READ_AHEAD = 64
@@ -53,7 +54,7 @@ class Cell:
         self._forget()
 
     def _touch(self) -> None:
-        row = self._state.row
+        row = place.row
         if self._saved is None or self._saved[0] != row:
             self._saved = (row, self._new, self._over)
 
@@ -72,9 +73,9 @@ class Cell:
         return self._base + self._new
 
     def _load(self) -> bytes:
-        at = self._state.group - self._page_group
+        at = place.group - self._page_group
         if not 0 <= at < len(self._page):
-            first = self._state.group
+            first = place.group
             groups = list(range(first, min(self._state.groups, first + READ_AHEAD)))
             answer = frame.find(self._state.host.state_read(self._slot, groups), frame.CELLS)
             self._page = frame.cells(answer)[1] if answer is not None else []
@@ -107,13 +108,11 @@ class State:
     """The state of one instance during a call.
 
     Attributes:
-      row, group: of the element that is being processed.
       groups: number of groups of the frame.
       host: has what no row touched.
     """
 
     def __init__(self, slots: list, host: Any):
-        self.row = self.group = -1
         self.groups, self.host = 0, host
         self.slots: list[Cell | Entries] = [
             Cell(self, i, slot.eager) if slot.kind in ('value', 'bag') else Entries(self, i) for i, slot in enumerate(slots)
@@ -121,25 +120,21 @@ class State:
 
     def begin(self, groups: int) -> None:
         """Begins a call."""
-        self.row = self.group = -1
         self.groups = groups
         for slot in self.slots:
             slot.begin()
 
-    def enter(self, row: int, group: int, input: Input) -> None:
-        """Moves on to a row."""
-        self.row = row
-        if group == self.group:
-            return
+    def enter(self, group: int, input: Input) -> None:
+        """Moves on to another group."""
         self._leave()
-        self.group = group
+        place.group = group
         for slot in self.slots:
             slot.enter(group, input)
 
     def _leave(self) -> None:
-        if self.group >= 0:
+        if place.group >= 0:
             for slot in self.slots:
-                slot.leave(self.group)
+                slot.leave(place.group)
 
     def undo(self, row: int) -> None:
         """Takes back what the row did."""
@@ -149,6 +144,5 @@ class State:
     def finish(self, writer: Writer) -> None:
         """Ends the call: the changes of all groups leave with its result."""
         self._leave()
-        self.group = -1
         for slot in self.slots:
             slot.finish(writer)

@@ -8,6 +8,7 @@ from typing import Optional
 from . import frame
 from .frame import INHERIT
 from .frame import Writer
+from .moment import place
 
 _ENTRY = Struct('<IIIIqqII')
 SET, CLEAR = 0, 1
@@ -44,13 +45,12 @@ class Timers:
         """Begins a call."""
         self._ops: list[tuple[int, int, int, int, int, int, bytes]] = []
         self._mark = (-1, 0)
-        self.row = self.group = 0
 
     def add(self, family: int, op: int, fire: int, hold: int, tag: str) -> None:
         """Notes what the current row does."""
-        if self._mark[0] != self.row:
-            self._mark = (self.row, len(self._ops))
-        self._ops.append((self.group, family, op, self.row, fire, hold, tag.encode()))
+        if self._mark[0] != place.row:
+            self._mark = (place.row, len(self._ops))
+        self._ops.append((place.group, family, op, place.row, fire, hold, tag.encode()))
 
     def undo(self, row: int) -> None:
         """Takes back what the row did."""
