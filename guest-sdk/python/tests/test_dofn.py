@@ -234,6 +234,13 @@ def test_capabilities_that_a_function_needs_are_described():
     assert '"capabilities":["clock","env:REGION"]' in export(greedy=Greedy)().describe()
 
 
+def test_outputs_can_be_compared_in_tests_of_ones_own():
+    assert TaggedOutput('a', TimestampedValue(1, 2)) == TaggedOutput('a', TimestampedValue(1, 2))
+    assert TimestampedValue(1, 2) != TimestampedValue(1, 3)
+    assert len({TimestampedValue(1, 2), TimestampedValue(1, 2)}) == 1
+    assert repr(TaggedOutput('a', TimestampedValue(1, 2))) == "TaggedOutput('a', TimestampedValue(1, 2))"
+
+
 def test_an_instance_is_set_up_and_torn_down():
     done = []
 

@@ -1,6 +1,7 @@
 """The functions of a component: their names, their description, and how one of them is opened, called and closed. A host
 reaches them through the class ``Guest``, which ``export`` makes; the test kits call them directly.
 """
+import gc
 import json
 import linecache
 import os
@@ -140,6 +141,8 @@ def export(functions: Optional[dict[str, type]] = None, /, **more: type) -> type
     if inside:
         logs.install(host.log)
         _keep_sources()
+        # what is there now stays: the collector need not look at it in every call
+        gc.freeze()
 
     def guarded(call: Any) -> Any:
         try:

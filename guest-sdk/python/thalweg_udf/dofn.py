@@ -2,27 +2,52 @@
 from typing import Any
 from typing import Callable
 from typing import Iterable
-from typing import NamedTuple
 from typing import Optional
 
 
-class TaggedOutput(NamedTuple):
+class _Output:
+    """An element with more than itself."""
+
+    __slots__ = ()
+
+    def _parts(self) -> tuple:
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+    def __eq__(self, other):
+        return type(other) is type(self) and other._parts() == self._parts()
+
+    def __hash__(self):
+        return hash((type(self), self._parts()))
+
+    def __repr__(self):
+        return f'{type(self).__name__}({", ".join(map(repr, self._parts()))})'
+
+
+class TaggedOutput(_Output):
     """An element for another output than the main one. ``value`` may be a TimestampedValue or a WindowedValue."""
-    tag: str
-    value: Any
+
+    __slots__ = ('tag', 'value')
+
+    def __init__(self, tag: str, value: Any):
+        self.tag, self.value = tag, value
 
 
-class TimestampedValue(NamedTuple):
+class TimestampedValue(_Output):
     """An element with an event time of its own, in milliseconds since 1970."""
-    value: Any
-    timestamp: int
+
+    __slots__ = ('value', 'timestamp')
+
+    def __init__(self, value: Any, timestamp: int):
+        self.value, self.timestamp = value, timestamp
 
 
-class WindowedValue(NamedTuple):
+class WindowedValue(_Output):
     """An element with an event time and windows of its own."""
-    value: Any
-    timestamp: int
-    windows: tuple
+
+    __slots__ = ('value', 'timestamp', 'windows')
+
+    def __init__(self, value: Any, timestamp: int, windows: Iterable[Any]):
+        self.value, self.timestamp, self.windows = value, timestamp, windows
 
 
 class Param:

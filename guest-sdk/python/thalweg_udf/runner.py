@@ -220,9 +220,9 @@ class Runner:
                 raise KeyError(f'there is no output {item.tag!r}')
             item = item.value
         if type(item) is TimestampedValue:
-            item, time = item
+            item, time = item.value, item.timestamp
         elif type(item) is WindowedValue:
-            item, time, windows = item
+            item, time, windows = item.value, item.timestamp, item.windows
         if output is None:
             raise TypeError('the function has no outputs')
         self._rows.push(output[0], row, output[1], item, time, windows)

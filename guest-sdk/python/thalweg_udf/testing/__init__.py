@@ -87,7 +87,7 @@ class Kit:
         for place, element in enumerate(elements):
             time = timestamp
             if isinstance(element, TimestampedValue):
-                element, time = element
+                element, time = element.value, element.timestamp
             key, value = (b'', coder.encode(element)) if not coder.keyed else (coder.key.encode(element[0]),
                                                                                coder.value.encode(element[1]))
             rows.append(_Row(place, time, key, value, window))
