@@ -38,6 +38,16 @@ export function unbinary(text) {
   return bytes;
 }
 
+/** The characters of ASCII: the bytes below 128 as texts. */
+export const CHARS = Array.from({ length: 128 }, (_, i) => String.fromCharCode(i));
+
+const ASCII = /^[\x00-\x7f]*$/;
+
+/** Whether a text is ASCII, so that its bytes are its characters. */
+export function isAscii(text) {
+  return ASCII.test(text);
+}
+
 /** Bytes that grow. */
 export class Bytes {
   constructor(size = 256) {

@@ -16,7 +16,7 @@
 //
 // *Outer* is the encoding when the length is known from outside, *nested* the one inside something else.
 
-import { Bytes, Cursor } from './bytes.js';
+import { Bytes, CHARS, Cursor, isAscii } from './bytes.js';
 import { Failure, Malformed, unfit } from './failure.js';
 import { IntervalWindow } from './windows.js';
 
@@ -63,6 +63,30 @@ export class Coder {
     return out.finish();
   }
 
+  /** The outer encoding as a piece of an output frame: as text, whose UTF-8 it is, or as bytes. */
+  piece(value, rows) {
+    const text = this.ascii(value);
+    if (text !== undefined && isAscii(text)) return text;
+    rows.binary = true;
+    return this.toBytes(value);
+  }
+
+  /** The nested encoding as text, if that may be ASCII; undefined if it is not, or the value is of another type. */
+  ascii(value) {
+    void value;
+    return undefined;
+  }
+
+  /** What reads an outer encoding that stands between two places of the cursor's bytes. */
+  reader(cursor) {
+    return (start, end) => this.decode(cursor.within(start, end));
+  }
+
+  /** Reads one nested encoding. */
+  one(bytes) {
+    return this.read(new Cursor(bytes));
+  }
+
   /** Reads the outer encoding that bytes are. */
   fromBytes(bytes) {
     return this.decode(new Cursor(bytes));
@@ -92,6 +116,10 @@ const bytes = coder('beam:coder:bytes:v1', 'bytes', {
     out.varint(value.length);
     out.bytes(value);
   },
+  piece(value, rows) {
+    rows.binary = true;
+    return this.toBytes(value);
+  },
   decode: (cursor) => cursor.bytes(cursor.end - cursor.at),
   read: (cursor) => cursor.bytes(cursor.varint()),
 });
@@ -105,6 +133,15 @@ const string = coder('beam:coder:string_utf8:v1', 'string', {
     if (typeof value !== 'string') throw unfit(value, 'a string');
     out.prefixedText(value);
   },
+  piece(value) {
+    if (typeof value !== 'string') throw unfit(value, 'a string');
+    return value;
+  },
+  ascii: (value) => (typeof value === 'string' && value.length < 128 ? CHARS[value.length] + value : undefined),
+  reader(cursor) {
+    const { ascii } = cursor;
+    return ascii === undefined ? Coder.prototype.reader.call(this, cursor) : (start, end) => ascii.slice(start, end);
+  },
   decode: (cursor) => cursor.text(cursor.end - cursor.at),
   read: (cursor) => cursor.text(cursor.varint()),
 });
@@ -117,7 +154,34 @@ const int64 = coder('beam:coder:varint:v1', 'int64', {
   read: (cursor) => cursor.varint64(),
 });
 
+/** Encodings of small numbers: of each one array, which nobody changes. */
+const VARINTS = [];
+
+function smallVarint(value) {
+  const out = new Bytes(4);
+  out.varint(value);
+  return (VARINTS[value] = out.finish());
+}
+
 const integer = coder('beam:coder:varint:v1', 'int64', {
+  ascii: (value) => (typeof value === 'number' ? CHARS[value] : undefined),
+  piece(value, rows) {
+    if (typeof value === 'number' && CHARS[value] !== undefined) return CHARS[value];
+    rows.binary = true;
+    return this.toNested(value);
+  },
+  toNested(value) {
+    if (typeof value === 'number' && value >= 0 && value < 4096 && Number.isInteger(value)) return VARINTS[value] ?? smallVarint(value);
+    return Coder.prototype.toNested.call(this, value);
+  },
+  reader(cursor) {
+    const { data } = cursor;
+    return (start, end) => {
+      const byte = data[start];
+      return end - start === 1 && byte < 128 ? byte : this.decode(cursor.within(start, end));
+    };
+  },
+  one: (bytes) => (bytes.length === 1 && bytes[0] < 128 ? bytes[0] : integer.read(new Cursor(bytes))),
   nested(value, out) {
     if (!Number.isSafeInteger(value)) throw unfit(value, 'a safe integer');
     out.varint(value);
@@ -167,6 +231,7 @@ const float = coder(undefined, 'float', {
 });
 
 const bool = coder('beam:coder:bool:v1', 'boolean', {
+  ascii: (value) => (typeof value === 'boolean' ? CHARS[Number(value)] : undefined),
   nested(value, out) {
     if (typeof value !== 'boolean') throw unfit(value, 'a boolean');
     out.byte(value ? 1 : 0);
@@ -204,6 +269,11 @@ class KvCoder extends Coder {
     this.pair(pair);
     this.key.nested(pair[0], out);
     this.value.encode(pair[1], out);
+  }
+
+  piece(pair, rows) {
+    rows.binary = true;
+    return this.toBytes(pair);
   }
 
   nested(pair, out) {
@@ -324,6 +394,18 @@ class RowCoder extends Coder {
         throw error instanceof Failure ? new Failure(error.code, `field ${name}: ${error.message}`) : error;
       }
     }
+  }
+
+  ascii(row) {
+    if (typeof row !== 'object' || row === null) return undefined;
+    let text = `${CHARS[this.fields.length]}\0`;
+    for (const { name, coder: field } of this.fields) {
+      const part = field.ascii(row[name]);
+      // nulls too: they are told in front
+      if (part === undefined) return undefined;
+      text += part;
+    }
+    return text;
   }
 
   nulls(row, out) {

@@ -294,38 +294,30 @@ export class Input {
 /** A column that grows: words of 32 bits. */
 export class Column {
   constructor() {
-    this.data = new Uint32Array(64);
-    this.length = 0;
+    this.words = [];
   }
 
-  push(word) {
-    if (this.length === this.data.length) {
-      const grown = new Uint32Array(this.length * 2);
-      grown.set(this.data);
-      this.data = grown;
-    }
-    this.data[this.length++] = word;
+  get length() {
+    return this.words.length;
+  }
+
+  push(...words) {
+    this.words.push(...words);
   }
 
   /** A number of 64 bits; undefined is "inherit". */
   push64(value) {
     if (value === undefined) {
-      this.push(0);
-      this.push(INHERIT_HIGH);
+      this.words.push(0, INHERIT_HIGH);
       return;
     }
     const high = Math.floor(value / 0x1_0000_0000);
-    this.push(value - high * 0x1_0000_0000);
-    this.push(high >>> 0);
-  }
-
-  clear() {
-    this.length = 0;
+    this.words.push(value - high * 0x1_0000_0000, high >>> 0);
   }
 
   /** The bytes. */
   get bytes() {
-    return new Uint8Array(this.data.buffer, 0, this.length * 4);
+    return new Uint8Array(Uint32Array.from(this.words).buffer);
   }
 }
 
@@ -339,6 +331,11 @@ export class Writer {
 
   /** Adds a section; its payload may stand in several places. */
   section(number, ...payload) {
+    this.pieces(number, payload);
+  }
+
+  /** Adds a section of many pieces. */
+  pieces(number, payload) {
     let length = 0;
     for (const part of payload) length += part.length;
     this.parts.push({ number, length, payload });

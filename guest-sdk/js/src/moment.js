@@ -36,65 +36,63 @@ export const moment = {
   row: undefined,
   numbers: new Numbers(),
   metrics: new Map(),
-  /** What the row found before it changed them. */
-  before: new Map(),
 
   begin(input) {
     this.now = input.now;
     this.row = undefined;
     this.numbers.seed(input.seed);
     this.metrics.clear();
-    this.before.clear();
   },
 
-  /** Moves on to a row. */
-  enter(row) {
-    this.row = row;
-    if (this.before.size) this.before.clear();
+  /** Takes back what a row counted. */
+  undo(row) {
+    for (const delta of this.metrics.values()) if (delta.row === row) delta.values = delta.before;
   },
 
-  /** Takes back what the row counted. */
-  undo() {
-    for (const [id, delta] of this.before) {
-      if (delta) this.metrics.set(id, delta);
-      else this.metrics.delete(id);
+  /** A delta that the current row is about to change. */
+  delta(kind, name) {
+    const id = kind === 0 ? name : `\0${name}`;
+    let delta = this.metrics.get(id);
+    if (delta === undefined) {
+      delta = { kind, name, values: undefined, row: -1, before: undefined };
+      this.metrics.set(id, delta);
     }
-    this.before.clear();
-  },
-
-  /** Makes a delta another one, so that what the row counts can be taken back. */
-  change(id, delta) {
-    if (!this.before.has(id)) this.before.set(id, this.metrics.get(id));
-    this.metrics.set(id, delta);
+    if (delta.row !== this.row) {
+      delta.row = this.row;
+      delta.before = delta.values;
+    }
+    return delta;
   },
 
   /** Adds to a counter. What a failed element counted is taken back. */
   count(name, n = 1) {
-    const sum = this.metrics.get(`0${name}`)?.values[0] ?? 0n;
-    this.change(`0${name}`, { kind: 0, name, values: [sum + BigInt(n), 0n, 0n, 0n] });
+    const delta = this.delta(0, name);
+    const sum = delta.values ?? 0;
+    // numbers are quicker, and exact up to 2^53
+    delta.values = typeof sum === 'number' && typeof n === 'number' && sum < 2 ** 52 && n < 2 ** 52 ? sum + n : BigInt(sum) + BigInt(n);
   },
 
   /** Reports a value to a distribution: its count, sum, minimum and maximum. */
   report(name, given) {
     const value = BigInt(given);
-    const [count, sum, low, high] = this.metrics.get(`1${name}`)?.values ?? [0n, 0n, value, value];
-    const values = [count + 1n, sum + value, value < low ? value : low, value > high ? value : high];
-    this.change(`1${name}`, { kind: 1, name, values });
+    const delta = this.delta(1, name);
+    const [count, sum, low, high] = delta.values ?? [0n, 0n, value, value];
+    delta.values = [count + 1n, sum + value, value < low ? value : low, value > high ? value : high];
   },
 
   /** Adds the section of the metrics, if there are any, and starts again from nothing. */
   drain(writer) {
-    if (!this.metrics.size) return;
     const [columns, names] = [[], []];
     let at = 0;
     for (const { kind, name, values } of this.metrics.values()) {
+      if (values === undefined) continue;
       const bytes = utf8(name);
       const words = new Column();
       for (const word of [kind, 0, at, (at += bytes.length)]) words.push(word);
-      columns.push(words.bytes, words64(...values));
+      columns.push(words.bytes, words64(...(kind === 0 ? [BigInt(values), 0n, 0n, 0n] : values)));
       names.push(bytes);
     }
-    writer.section(section.METRICS, Uint8Array.of(names.length, names.length >> 8, 0, 0, 0, 0, 0, 0), ...columns, ...names);
+    if (names.length) writer.section(section.METRICS, Uint8Array.of(names.length, names.length >> 8, 0, 0, 0, 0, 0, 0), ...columns, ...names);
     this.metrics.clear();
   },
 };

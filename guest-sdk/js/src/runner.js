@@ -29,6 +29,30 @@ export function elementOf(input, row, coder, cursor) {
   return [key, coder.value.decode(input.value(row, cursor))];
 }
 
+/** What reads the elements of a frame, which are asked for in their order. */
+function elements(input, coder, cursor) {
+  const words = (pieces) => pieces?.numbers ?? new Uint32Array(input.rows * 2);
+  const values = words(input.values);
+  if (!coder.keyed) {
+    const read = coder.reader(cursor);
+    return (row) => read(values[row * 2], values[row * 2 + 1]);
+  }
+  const [readKey, readValue] = [coder.key.reader(cursor), coder.value.reader(cursor)];
+  const place = input.keys ? (row) => [row * 2, input.keys.numbers] : (row) => [input.groupOf(row) * 4, input.groups.numbers];
+  // the rows of a group stand together
+  let last = -1;
+  let key;
+  return (row) => {
+    const group = input.group && !input.keys ? input.group[row] : row;
+    if (group !== last) {
+      const [at, numbers] = place(row);
+      key = readKey(numbers[at] ?? 0, numbers[at + 1] ?? 0);
+      last = group;
+    }
+    return [key, readValue(values[row * 2], values[row * 2 + 1])];
+  };
+}
+
 /** What a DoFn class is. */
 export class Shape {
   constructor(DoFnClass) {
@@ -82,6 +106,12 @@ class Context {
     this.side = sides;
     /** Tables by the names of `static tables`. */
     this.tables = tables;
+    /** Puts an element out, with a time and windows of its own if they are given. */
+    this.emit = (name, element, more) => {
+      const output = runner.outputs.get(name);
+      if (more !== undefined || output === undefined || runner.row < 0) runner.push(name, element, more?.time, more?.windows);
+      else runner.rows.add(output.index, output.coder, element);
+    };
   }
 
   /** The element's event time in milliseconds since 1970. */
@@ -125,11 +155,6 @@ class Context {
     return moment.numbers.next();
   }
 
-  /** Puts an element out, with a time and windows of its own if they are given. */
-  emit(output, element, more) {
-    this.#runner.push(output, element, more?.time, more?.windows);
-  }
-
   /** Adds to a counter. */
   count(name, n) {
     moment.count(name, n);
@@ -145,7 +170,8 @@ class Context {
 export class Runner {
   constructor(shape, fn, host) {
     Object.assign(this, { shape, fn, host });
-    this.rows = new Rows();
+    const keyed = shape.outputs.some(([, coder]) => coder.keyed);
+    this.rows = new Rows(keyed, shape.outputs.length > 1, () => this.flush());
     this.timers = new Timers();
     this.reads = new Reads(host);
     this.state = new State(shape.slots.map(([, slot]) => slot), host);
@@ -159,8 +185,7 @@ export class Runner {
       named(shape.sides, (spec, i) => readerOf(this.reads, i, spec)),
       named(shape.tables, (spec, i) => tableReaderOf(this.reads, i, spec)),
     );
-    this.row = 0;
-    this.source = 0;
+    this.row = -1;
     fn.setup?.();
   }
 
@@ -182,37 +207,36 @@ export class Runner {
   }
 
   process(input) {
+    const { fn, context, rows, reads, timers, shape } = this;
+    const element = elements(input, shape.input, this.cursor);
     for (let row = 0; row < input.rows; row++) {
-      this.enter(row, input);
+      this.row = row;
+      moment.row = row;
+      reads.row = row;
+      rows.from(row);
+      if (input.windows) reads.windows = input.windows[row];
+      if (shape.keyed) {
+        const group = input.groupOf(row);
+        timers.row = row;
+        timers.group = group;
+        this.state.enter(row, group, input);
+      }
       try {
-        this.take(this.run(row, input));
+        const given = input.kinds && input.kinds[row] ? this.due(row, input) : fn.process(element(row), context);
+        if (given !== undefined) this.take(given);
       } catch (error) {
         if (error instanceof BadFrame) throw error;
         this.state.undo(row);
-        this.timers.undo(row);
-        moment.undo();
+        timers.undo(row);
+        moment.undo(row);
         this.failed.push([row, failureOf(error)]);
       }
     }
   }
 
-  enter(row, input) {
-    this.row = row;
-    this.source = row;
-    moment.enter(row);
-    this.reads.row = row;
-    this.reads.windows = input.windowOf(row);
-    if (this.shape.keyed) {
-      const group = input.groupOf(row);
-      this.timers.row = row;
-      this.timers.group = group;
-      this.state.enter(row, group, input);
-    }
-  }
-
-  run(row, input) {
+  /** A timer, or the end of a window. */
+  due(row, input) {
     const kind = input.kind(row);
-    if (kind === 0) return this.fn.process(elementOf(input, row, this.shape.input, this.cursor), this.context);
     if (kind === EXPIRES) return this.fn.onWindowExpiration?.(this.context);
     const family = this.shape.timers[kind - 1];
     if (!family) return undefined;
@@ -228,7 +252,7 @@ export class Runner {
 
   /** Puts out what a method yields or returns. */
   take(given) {
-    if (given === undefined || given === null) return;
+    if (given === null) return;
     if (typeof given === 'string' || typeof given[Symbol.iterator] !== 'function') {
       const async = typeof given.then === 'function' ? ': async does not cross the boundary' : '';
       throw new TypeError(`a method yields outputs or returns an array of them${async}`);
@@ -242,20 +266,24 @@ export class Runner {
   push(name, element, time, windows) {
     const output = name === undefined ? this.main : this.outputs.get(name);
     if (!output) throw new TypeError(`there is no output ${name}`);
-    if (this.source === NONE && (time === undefined || windows === undefined)) {
+    if (this.row < 0 && (time === undefined || windows === undefined)) {
       throw new Failure('NO_WINDOW', 'what leaves at the end of a bundle has a time and windows');
     }
-    this.rows.push(output.index, this.source, output.coder, element, time, windows);
-    if (this.rows.size >= FLUSH_BYTES) {
-      // rows of an element that fails later are dropped by the host, so it does not matter that they have left
-      this.host.emit(this.rows.write().finish());
-      this.rows.clear();
-    }
+    this.rows.push(output.index, output.coder, element, time, windows);
+  }
+
+  flush() {
+    if (this.rows.size < FLUSH_BYTES) return;
+    // rows of an element that fails later are dropped by the host, so it does not matter that they have left
+    this.host.emit(this.rows.write().finish());
+    this.rows.clear();
+    this.rows.from(this.row < 0 ? NONE : this.row);
   }
 
   bundle(op) {
-    this.source = NONE;
-    this.take(op === START_BUNDLE ? this.fn.startBundle?.(this.context) : this.fn.finishBundle?.(this.context));
+    this.row = -1;
+    this.rows.from(NONE);
+    this.take((op === START_BUNDLE ? this.fn.startBundle?.(this.context) : this.fn.finishBundle?.(this.context)) ?? null);
   }
 
   end() {

@@ -56,7 +56,7 @@ class Value extends Handle {
   /** The value, or undefined. */
   read() {
     const bytes = this.cell.get();
-    return bytes.length ? this.coder.allFrom(bytes)[0] : undefined;
+    return bytes.length ? this.coder.one(bytes) : undefined;
   }
 
   /** Replaces the value. */
@@ -69,7 +69,7 @@ class Value extends Handle {
 class Combining extends Handle {
   accumulator() {
     const bytes = this.cell.get();
-    return bytes.length ? this.coder.allFrom(bytes)[0] : this.combine.createAccumulator();
+    return bytes.length ? this.coder.one(bytes) : this.combine.createAccumulator();
   }
 
   /** Adds a value. */

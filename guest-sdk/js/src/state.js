@@ -5,7 +5,7 @@
 // result of the call. A row that fails is undone by what its slots were before it.
 
 import { Entries } from './entries.js';
-import { Column, cells, find, section } from './frame.js';
+import { cells, find, section, words32 } from './frame.js';
 
 /** Groups whose cells are read together when a slot that is not eager is first used. */
 const READ_AHEAD = 64;
@@ -33,7 +33,7 @@ class Cell {
   }
 
   begin() {
-    this.ops = new Column();
+    this.ops = [];
     this.data = [];
     this.at = 0;
     this.page = undefined;
@@ -55,10 +55,8 @@ class Cell {
 
   leave(group) {
     if (this.over || this.added.length) {
-      this.ops.push(group);
-      this.ops.push(!this.over ? APPEND : this.added.length ? SET : CLEAR);
-      this.ops.push(this.at);
-      this.ops.push((this.at += this.added.length));
+      const op = !this.over ? APPEND : this.added.length ? SET : CLEAR;
+      this.ops.push(group, op, this.at, (this.at += this.added.length));
       this.data.push(this.added);
     }
     this.forget();
@@ -117,7 +115,9 @@ class Cell {
   }
 
   finish(writer) {
-    if (this.ops.length) writer.table(section.CELL_OPS, [this.slot, this.ops.length / 4], this.ops.bytes, ...this.data);
+    if (!this.ops.length) return;
+    const head = words32(this.slot, this.ops.length / 4);
+    writer.pieces(section.CELL_OPS, [head, new Uint8Array(Uint32Array.from(this.ops).buffer), ...this.data]);
   }
 }
 

@@ -40,7 +40,7 @@ export class Timers {
     const columns = new Column();
     let at = 0;
     for (const { group, family, op, row, fire, hold, tag } of this.ops) {
-      for (const word of [group, family, op, row]) columns.push(word);
+      columns.push(group, family, op, row);
       columns.push64(fire);
       columns.push64(hold);
       columns.push(at);

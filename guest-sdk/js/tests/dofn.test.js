@@ -89,6 +89,51 @@ test('outputs of one element may be many', () => {
   assert.equal(outcome.elements().length, 4000, 'the outputs of the failed element are dropped');
 });
 
+test('times and windows stay with their rows when rows leave early or fail', () => {
+  const wide = dofn({ input: t.integer, outputs: { main: t.string, other: t.string } }, function* (n) {
+    for (let i = 0; i < 1000; i++) yield to(i % 2 ? 'other' : 'main', `${n} ${i} ${'é'.repeat(200)}`, i % 3 ? { time: i } : {});
+    if (n === 1) yield to('main', 5, { time: 7 });
+  });
+  const outcome = new Kit(wide).run([0, 1, 2], { time: -1 });
+  assert.deepEqual(outcome.failures.map(({ place, code }) => [place, code]), [[1, 'ENCODE']]);
+  assert.ok(outcome.calls[0].frames.length > 1);
+  for (const name of ['main', 'other']) {
+    const rows = outcome.rows(name);
+    assert.equal(rows.length, 1000);
+    for (const { time, element } of rows) {
+      const i = Number(element.split(' ')[1]);
+      assert.equal(time, i % 3 ? i : -1);
+    }
+  }
+});
+
+test('elements of all types leave as they are', () => {
+  const row = t.row({ text: t.string, n: t.integer, big: t.int64, yes: t.bool, maybe: t.nullable(t.string), half: t.double });
+  const values = {
+    texts: [t.string, ['', 'a', 'é', 'x'.repeat(5000), '\u0000']],
+    numbers: [t.integer, [0, 127, 128, 4095, 4096, -1, 2 ** 53 - 1]],
+    rows: [row, [{ text: 'é', n: 1, big: 1n, yes: true, maybe: null, half: 0.5 }, { text: 'a', n: 300, big: -1n, yes: false, maybe: 'b', half: -1 }]],
+    small: [t.row({ text: t.string, n: t.integer }), [{ text: 'a', n: 5 }, { text: 'é', n: 5 }, { text: 'a'.repeat(200), n: 5 }, { text: 'a', n: 500 }]],
+    pairs: [t.kv(t.string, t.integer), [['a', 1], ['é', 1000], ['', 0]]],
+    nested: [t.list(t.kv(t.string, t.nullable(t.bool))), [[], [['a', true], ['b', null]]]],
+    bytes: [t.bytes, [Uint8Array.of(), Uint8Array.of(0, 255)]],
+  };
+  for (const [name, [coder, elements]] of Object.entries(values)) {
+    const same = dofn({ input: t.integer, outputs: { main: coder } }, function* () {
+      yield* elements;
+    });
+    assert.deepEqual(new Kit(same).run([0, 1]).elements(), [...elements, ...elements], name);
+    const back = dofn({ input: coder, outputs: { main: coder } }, (element) => [element]);
+    assert.deepEqual(new Kit(back).run(elements).elements(), elements, name);
+  }
+  const outputs = Object.fromEntries(Object.entries(values).map(([name, [coder]]) => [name, coder]));
+  const mixed = dofn({ input: t.integer, outputs }, function* () {
+    for (const [name, [, elements]] of Object.entries(values)) for (const element of elements) yield to(name, element);
+  });
+  const outcome = new Kit(mixed).run([0]);
+  for (const [name, [, elements]] of Object.entries(values)) assert.deepEqual(outcome.elements(name), elements, name);
+});
+
 test('an error of an element is told with its class and stack', () => {
   const broken = dofn({ input: t.integer, outputs: { main: t.integer } }, function* broken(n) {
     yield n === 1 ? undefined.length : n;
