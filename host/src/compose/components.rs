@@ -43,19 +43,8 @@ impl ComponentStore {
     #[must_use]
     pub fn new(cache_dir: Option<&Path>, limits: Limits) -> Self {
         let cache_dir = cache_dir.map(Path::to_owned);
-<<<<<<< HEAD
-        let (allowed, engine) = (Allowed::Everything, OnceLock::new());
-        Self { cache_dir, limits, allowed, engine, loaded: Mutex::default(), adopted: Mutex::default() }
-=======
-        Self {
-            cache_dir,
-            limits,
-            allowed: Allowed::Everything,
-            compiler: Compiler::Here,
-            engine: OnceLock::new(),
-            loaded: Mutex::default(),
-        }
->>>>>>> c8fb373 (Components are compiled in a child of the program, under limits of its own; a deploy says that it compiles)
+        let (allowed, compiler, engine) = (Allowed::Everything, Compiler::Here, OnceLock::new());
+        Self { cache_dir, limits, allowed, compiler, engine, loaded: Mutex::default(), adopted: Mutex::default() }
     }
 
     /// Bounds what pipelines may grant to functions.

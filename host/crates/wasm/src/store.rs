@@ -146,8 +146,9 @@ impl GuestStore {
         let before = (clock::monotonic(), clock::thread_cpu());
         let answer = wait();
         let (wall, cpu) = (clock::monotonic(), clock::thread_cpu());
-        self.call.wall_end = self.call.wall_end.saturating_add(wall.saturating_sub(before.0));
-        self.call.cpu_end = self.call.cpu_end.saturating_add(cpu.saturating_sub(before.1));
+        let Deadline { wall: wall_end, cpu: cpu_end } = &mut self.call.deadline;
+        *wall_end = wall_end.saturating_add(wall.saturating_sub(before.0));
+        *cpu_end = cpu_end.saturating_add(cpu.saturating_sub(before.1));
         answer
     }
 
