@@ -23,6 +23,10 @@ for scale in s10:0.1 s1:0.01; do
   place=.cache/bench/data/${scale%:*}
   [ -f "$place/table.tsv" ] || python3 bench/gen.py "$place" "${scale#*:}"
 done
+for scale in full s10; do
+  table=.cache/bench/data/$scale/table
+  [ -f "$table.csv" ] || { echo key,factor; tr '\t' , < "$table.tsv"; } > "$table.csv"
+done
 python3 scripts/bench.py --limit "$built/release/limit" --timely "$built/release/timely_bench" --thalweg "$thalweg" \
   --data "$data" --tenth .cache/bench/data/s10 --components "$components" --rounds "${1:-3}" --json out/bench/runs.jsonl \
   | tee out/bench/table.txt

@@ -95,7 +95,7 @@ step "guest SDKs" 5 bash -euo pipefail -c guest_sdks || true
 step "dependencies" 3 "$python" scripts/check_dependencies.py Cargo.toml guest-examples/Cargo.toml || true
 step "oracle" 2 "$python" -m pytest -q -p no:cacheprovider tests/suites/test_oracle.py || true
 step "flights on Beam alone" 5 bash -euo pipefail -c "beam_alone $january" || true
-if step "build" 50 scripts/build.sh && step "guests" 10 bash -euo pipefail -c check_guests; then
+if step "build" 50 scripts/build.sh && step "guests" 20 bash -euo pipefail -c check_guests; then
   step "clippy" 30 cargo clippy --workspace --all-targets -- -D warnings || true
   step "rust tests" 40 cargo test --workspace --no-fail-fast || true
   step "demo" 10 scripts/demo.sh || true

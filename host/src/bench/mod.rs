@@ -1,6 +1,6 @@
 //! The workloads of the benchmark as pipelines, with the user's function as a component or in the host.
 //!
-//! In: the generated input (`text.txt`, `events.tsv`, `events.jsonl`). Out: number and checksum of the results, events, CPU time. The same
+//! In: the generated input (`text.txt`, `events.tsv`, `events.jsonl`, `table.csv`). Out: number and checksum of the results, events, CPU time. The same
 //! engine, shuffle and limits as in any job; only the sink is special: it adds up what it gets.
 //!
 //! | workload | pipeline |
@@ -9,6 +9,7 @@
 //! | W2 | lines -> *parse and timestamp* -> windows of one minute -> count per key and window |
 //! | W3 | lines -> *change JSON documents* |
 //! | W4 | lines -> keys -> *count so far, per key* |
+//! | W5 | lines -> keys -> *join with a table* |
 
 mod count;
 mod pipelines;
@@ -49,7 +50,7 @@ pub struct Outcomes {
 pub fn run(workload: Workload, function: &Function, data: &Path, shards: u16) -> Result<Outcomes> {
     let tally = Tally::default();
     let mut registry = Registry::standard();
-    udfs::register(&mut registry);
+    udfs::register(&mut registry, pipelines::factors(data));
     count::register(&mut registry);
     let mut connectors = Connectors::default();
     tally.register(&mut connectors);

@@ -2,6 +2,9 @@
 
 use crate::compose::payload::{TextSource, WasmCall};
 use crate::pipeline::{Collection, Element, PipelineBuilder, Windows, urn};
+use crate::row::{FieldType, Schema, required};
+use crate::table::{Columns, Format, TableSource, TableSpec};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use thalweg_proto::pipeline::Pipeline;
 
@@ -16,12 +19,14 @@ pub enum Workload {
     W3,
     /// Events, each with the count of its key so far.
     W4,
+    /// Events, joined with a table.
+    W5,
 }
 
 /// Where the user's function runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Function {
-    /// In this component, as `split`, `event`, `change` or `count`.
+    /// In this component, as `split`, `event`, `change`, `count` or `join`.
     Wasm(PathBuf),
     /// In the host.
     Native,
@@ -39,6 +44,8 @@ pub mod functions {
     pub const KEY: &str = "thalweg:fn:bench_key:v1";
     /// Counts per key in state.
     pub const COUNT: &str = "thalweg:fn:bench_count:v1";
+    /// Multiplies by what the table has.
+    pub const JOIN: &str = "thalweg:fn:bench_join:v1";
     /// Counts elements by themselves before a grouping.
     pub const COUNT_VALUES: &str = "thalweg:fn:bench_count_values:v1";
     /// Counts pairs by their key before a grouping.
@@ -52,7 +59,7 @@ pub mod functions {
 /// Builds the pipeline of a workload.
 #[must_use]
 pub fn pipeline(workload: Workload, function: &Function, data: &Path) -> Pipeline {
-    let mut build = Build { build: PipelineBuilder::new(), function };
+    let mut build = Build { build: PipelineBuilder::new(), function, tables: BTreeMap::new() };
     let pair = || Element::kv(Element::String, Element::Int64);
     let counts = match workload {
         Workload::W1 => {
@@ -78,14 +85,33 @@ pub fn pipeline(workload: Workload, function: &Function, data: &Path) -> Pipelin
             let keyed = build.native("Key", functions::KEY, &lines, pair());
             build.udf("Count", "count", functions::COUNT, &keyed, "counts", pair())
         }
+        Workload::W5 => {
+            let lines = build.lines(&data.join("events.tsv"));
+            let keyed = build.native("Key", functions::KEY, &lines, pair());
+            build.tables.insert("factors".to_owned(), factors(data));
+            build.udf("Join", "join", functions::JOIN, &keyed, "joined", pair())
+        }
     };
     build.build.transform("Tally", functions::TALLY, Vec::new(), &[("input", &counts)], &[]);
     build.build.finish()
 }
 
+/// The table of W5.
+pub fn factors(data: &Path) -> TableSpec {
+    let path = data.join("table.csv").to_string_lossy().into_owned();
+    let fields = vec![required("key", FieldType::String), required("factor", FieldType::Int64)];
+    TableSpec {
+        source: TableSource::File { path, format: Format::Csv },
+        schema: Schema { fields },
+        key: Columns::One("key".to_owned()),
+        value: Some(Columns::One("factor".to_owned())),
+    }
+}
+
 struct Build<'a> {
     build: PipelineBuilder,
     function: &'a Function,
+    tables: BTreeMap<String, TableSpec>,
 }
 
 impl Build<'_> {
@@ -116,7 +142,8 @@ impl Build<'_> {
         let Function::Wasm(component) = self.function else { return self.native(name, native, input, element) };
         let output = self.build.collection(&format!("{name}.{tag}"), element, input.windows, true);
         let component = component.to_string_lossy().into_owned();
-        let call = WasmCall { component, function: wasm.to_owned(), ..WasmCall::default() };
+        let tables = std::mem::take(&mut self.tables);
+        let call = WasmCall { component, function: wasm.to_owned(), tables, ..WasmCall::default() };
         self.build.native(name, urn::WASM, &call, &[("input", input)], &[(tag, &output)]);
         output
     }

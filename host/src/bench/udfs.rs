@@ -2,8 +2,10 @@
 
 use super::pipelines::functions;
 use crate::native::{Keyed, NativeFn, Outputs, Registry, Shape, Turn};
+use crate::table::{LocalTable, TableSpec, Tables};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::sync::Arc;
 use thalweg_core::batch::Batch;
 use thalweg_core::coder::{read_varint, write_varint};
 use thalweg_core::error::{Error, Result};
@@ -11,14 +13,16 @@ use thalweg_core::id::key_hash;
 use thalweg_core::state::CellValue;
 use thalweg_core::time::EventTime;
 
-/// Adds the functions.
-pub fn register(registry: &mut Registry) {
+/// Adds the functions. `factors` is the table of W5.
+pub fn register(registry: &mut Registry, factors: TableSpec) {
     registry.register(functions::SPLIT, Shape::default(), |_| Ok(Box::new(Split)));
     registry.register(functions::EVENT, Shape::default(), |_| Ok(Box::new(Event)));
     registry.register(functions::CHANGE, Shape::default(), |_| Ok(Box::new(Change)));
     registry.register(functions::KEY, Shape::default(), |_| Ok(Box::new(Key)));
     let shape = Shape { keyed: true, states: vec!["n".to_owned()], timers: Vec::new() };
     registry.register(functions::COUNT, shape, |_| Ok(Box::new(Count)));
+    let tables = Tables::default(); // filled once, for all shards
+    registry.register(functions::JOIN, Shape::default(), move |_| Ok(Box::new(Join(tables.get(&factors)?))));
 }
 
 /// W1: a line to its words.
@@ -124,6 +128,22 @@ fn number(digits: &str) -> Option<i64> {
         digit @ 0..=9 => Some(sum.wrapping_mul(10).wrapping_add(i64::from(digit))),
         _ => None,
     })
+}
+
+/// W5: a pair to its key and the product of its value and what the table has.
+struct Join(Arc<LocalTable>);
+
+impl NativeFn for Join {
+    fn process(&mut self, batch: &Batch, out: &mut Outputs) -> Result<()> {
+        for row in batch.rows() {
+            let key = batch.key(row);
+            let Some(factor) = self.0.get(key) else { continue };
+            let product = read_varint(batch.value(row))?.0.wrapping_mul(read_varint(factor)?.0);
+            let windows = batch.windows(row);
+            out.push_with(0, (key, row.hash), row.time, windows, |bytes| write_varint(bytes, product));
+        }
+        Ok(())
+    }
 }
 
 /// W4: each element gives its key with the count so far.

@@ -179,6 +179,8 @@ pub enum Workload {
     W3,
     /// Events, each with the count of its key so far
     W4,
+    /// Events, joined with a table
+    W5,
 }
 
 /// What runs the user's function.

@@ -14,6 +14,7 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode, Failed> {
         args::Workload::W2 => Workload::W2,
         args::Workload::W3 => Workload::W3,
         args::Workload::W4 => Workload::W4,
+        args::Workload::W5 => Workload::W5,
     };
     let function = match args.udf {
         Udf::Wasm => Function::Wasm(args.component.clone()),
