@@ -32,7 +32,7 @@ impl Callee {
         }
     }
 
-    fn limits(&self) -> &Limits {
+    pub(super) fn limits(&self) -> &Limits {
         match self {
             Self::Wasm(pool) => pool.limits(),
             Self::Native(function) => function.limits(),

@@ -21,5 +21,6 @@ mod splits;
 mod stage;
 mod support;
 mod waiting;
+mod walks;
 mod wasi;
 mod world;
