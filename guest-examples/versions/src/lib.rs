@@ -24,7 +24,7 @@ impl DoFn for One {
 
     fn open(config: &str) -> Result<Self, Failure> {
         match config {
-            "" => Ok(Self("one".to_owned())),
+            "" | "{}" => Ok(Self("one".to_owned())),
             "\"bad\"" => Err(Failure::new("BAD", "a configuration that no version takes")),
             other => Ok(Self(other.trim_matches('"').to_owned())),
         }

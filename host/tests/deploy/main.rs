@@ -182,7 +182,7 @@ fn what_was_deployed_is_there_after_a_restart_and_what_was_rolled_back_is_not() 
 fn a_function_without_keys_has_its_canary_by_bundles() -> Result<()> {
     let job = Job::start("plain", 1, None)?;
     job.feed(["a"]);
-    job.next(1)?;
+    job.texts(1)?;
     let two = Deploy { config: Some("2".into()), terms: Terms { share: 0.5, ..TERMS }, ..version("plain")? };
     job.deployments.deploy(&two)?;
     let mut versions: BTreeMap<String, usize> = BTreeMap::new();

@@ -1,0 +1,98 @@
+//! `thalweg udf deploy` into a job of a server: counts go on, what does not fit is refused, what traps is rolled back, and a server that was killed
+//! goes on with the version that was deployed.
+
+use acceptance::child::{Ended, Run, Running};
+use acceptance::python::program;
+use acceptance::server::Server;
+use acceptance::{diagnosis, place, watchdog};
+use anyhow::{Context as _, Result, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A job on a server.
+struct Job {
+    server: Server,
+    client: Running,
+    folder: PathBuf,
+    id: String,
+}
+
+impl Job {
+    fn start(folder: &Path) -> Result<Self> {
+        let state = folder.join("state");
+        let state = state.to_str().context("a path of text")?;
+        let server = Server::start(&["serve", "--shards", "2", "--epoch-ms", "100", "--state-dir", state])?;
+        let mut client = program("deployed_job.py")?
+            .arg(server.endpoint())
+            .arg(place::component("versions")?)
+            .arg(folder)
+            .start()?;
+        client.until("the id of the job", |client| Ok(client.output().contains('\n')))?;
+        let id = client.output().trim().to_owned();
+        Ok(Self { server, client, folder: folder.to_owned(), id })
+    }
+
+    /// Count and version of every element so far.
+    fn counts(&self) -> Result<Vec<(usize, String)>> {
+        let text = fs::read_to_string(self.folder.join("counts")).unwrap_or_default();
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let read = |line: &str| {
+            let mut words = line.split(' ').skip(1);
+            Some((words.next()?.parse().ok()?, words.next()?.to_owned()))
+        };
+        whole.lines().map(|line| read(line).with_context(|| format!("{line:?} is no count"))).collect()
+    }
+
+    /// Waits until some more elements were counted, the last of them by a version.
+    fn counts_by(&mut self, version: &str) -> Result<()> {
+        let (path, begun) = (self.folder.join("counts"), self.counts()?.len());
+        self.client.until("more counts", |_| {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            Ok(text.lines().count() >= begun + 5 && text.trim_end().ends_with(version))
+        })
+    }
+
+    fn deploy(&self, function: &str) -> Result<Ended> {
+        let run = Run::thalweg()?.args(["udf", "deploy"]).arg(place::component("versions")?);
+        run.args(["--job", &self.id, "--transform", "Count", "--function", function])
+            .args(["--server", &self.server.endpoint()])
+            .end()
+    }
+
+    fn kill(self) -> Result<()> {
+        self.server.kill()?;
+        self.client.kill().map(drop)
+    }
+}
+
+#[test]
+fn versions_are_deployed_into_a_running_job_and_outlive_its_server() -> Result<()> {
+    let folder = watchdog::folder("deployed")?;
+    let mut job = Job::start(&folder)?;
+    job.counts_by("one")?;
+    let ended = job.deploy("two")?;
+    ensure!(ended.code == Some(0) && ended.out.contains("from epoch"), "{ended}");
+    job.counts_by("two")?;
+    let counts = job.counts()?;
+    ensure!(counts.iter().map(|(n, _)| *n).eq(1..=counts.len()), "a count is missing or doubled: {counts:?}");
+    let switches = counts.windows(2).filter(|pair| pair[0].1 != pair[1].1).count();
+    ensure!(switches == 1, "the versions alternate: {counts:?}");
+    let refused = job.deploy("texts")?;
+    diagnosis::sole_with(&refused, 3, "DEPLOY_REFUSED", &["DEPLOY_INCOMPATIBLE", "whole numbers", "texts"])?;
+    job.counts_by("two")?;
+    let before = job.counts()?.len();
+    job.kill()?;
+
+    let mut job = Job::start(&folder)?;
+    job.counts_by("two")?;
+    let counts = job.counts()?;
+    let (first, by) = counts.get(before).context("nothing was counted")?;
+    ensure!(*first > 5 && by == "two", "it goes on with {first} by {by}");
+    let ended = job.deploy("traps")?;
+    ensure!(ended.code == Some(0), "{ended}");
+    job.counts_by("two")?;
+    let status = Run::thalweg()?.args(["udf", "deploy", "--status", "--job", &job.id]);
+    let status = status.args(["--server", &job.server.endpoint()]).ok()?;
+    ensure!(status.out.contains("WASM_TRAP") || status.out.contains("failed with"), "{status}");
+    job.kill()
+}
