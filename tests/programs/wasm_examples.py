@@ -67,6 +67,12 @@ def shown(element, output, time=beam.DoFn.TimestampParam):
     return json.dumps({'output': output, 'time': time.micros // 1000, 'value': element._asdict()}, sort_keys=True)
 
 
+def keep(line, path):
+    # what is unbounded cannot be written as a text file is
+    with open(path, 'a', encoding='utf-8') as file:
+        file.write(line + '\n')
+
+
 def main():
     component, path, options = sys.argv[1], sys.argv[2], sys.argv[3:]
     script = json.loads(Path(path).read_text(encoding='utf-8'))
@@ -77,8 +83,7 @@ def main():
         with beam.Pipeline(options=options) as p:
             elements = p | played(script, element_type).with_output_types(element_type)
             function = thalweg.Wasm(component, script['function'], output_type=output_type, config=script.get('config'))
-            shows = elements | function | beam.Map(shown, output).with_output_types(str)
-            _ = shows | beam.io.WriteToText(str(Path(folder) / 'out'), shard_name_template='')
+            _ = elements | function | beam.Map(shown, output) | beam.Map(keep, str(Path(folder) / 'out'))
         lines = (Path(folder) / 'out').read_text(encoding='utf-8').splitlines()
     wanted = [json.dumps(one, sort_keys=True) for step in script['steps'] for one in step['gives']]
     print(json.dumps({'gives': sorted(lines), 'wanted': sorted(wanted)}))
