@@ -2,9 +2,10 @@
 // keys.
 
 import { Cursor } from './bytes.js';
-import { Coder } from './coders.js';
+import { Coder } from './coder.js';
 import { BadFrame, failureOf } from './failure.js';
-import { Input, failedSection } from './frame.js';
+import { Input } from './frame.js';
+import { failedSection } from './writer.js';
 import { moment } from './moment.js';
 import { Values } from './outputs.js';
 import { noOperation } from './runner.js';

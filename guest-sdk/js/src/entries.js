@@ -4,7 +4,8 @@
 // Keys stand here as strings of one character per byte, whose order is that of the bytes.
 
 import { binary, unbinary } from './bytes.js';
-import { Column, Input, questions, section, subcells } from './frame.js';
+import { Input, section, subcells } from './frame.js';
+import { Column, questions } from './writer.js';
 
 /** What is asked for at a time of things that come in pages, in bytes. */
 export const PAGE_BYTES = 256 * 1024;

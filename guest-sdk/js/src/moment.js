@@ -1,7 +1,8 @@
 // What is the same for a whole call: its processing time, its pseudo-random numbers, its metrics; and the row that log lines are about.
 
 import { utf8 } from './bytes.js';
-import { Column, section, words64 } from './frame.js';
+import { section } from './frame.js';
+import { Column, words64 } from './writer.js';
 
 /** SplitMix64, the generator that all SDKs share. */
 class Numbers {

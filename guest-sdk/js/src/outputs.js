@@ -6,7 +6,8 @@
 
 import { Bytes, utf8 } from './bytes.js';
 import { unfit } from './failure.js';
-import { Column, NONE, Writer, section } from './frame.js';
+import { NONE, section } from './frame.js';
+import { Column, Writer } from './writer.js';
 import { encodeSet } from './windows.js';
 
 /** After as many pieces the size of the rows is looked at, and after one that is larger than `LARGE`. */

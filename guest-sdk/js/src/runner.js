@@ -1,10 +1,11 @@
 // A DoFn at work: its description, and the loop that runs it over the rows of a frame.
 
 import { Cursor } from './bytes.js';
-import { Coder } from './coders.js';
+import { Coder } from './coder.js';
 import { To } from './dofn.js';
 import { BadFrame, Failure, failureOf } from './failure.js';
-import { EXPIRES, Input, NONE, failedSection } from './frame.js';
+import { EXPIRES, Input, NONE } from './frame.js';
+import { failedSection } from './writer.js';
 import { moment } from './moment.js';
 import { Rows } from './outputs.js';
 import { Reads, readerOf, tableReaderOf } from './side.js';

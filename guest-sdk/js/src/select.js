@@ -1,9 +1,10 @@
 // Key selectors: every element gets a key.
 
 import { Cursor } from './bytes.js';
-import { Coder } from './coders.js';
+import { Coder } from './coder.js';
 import { failureOf } from './failure.js';
-import { Input, failedSection } from './frame.js';
+import { Input } from './frame.js';
+import { failedSection } from './writer.js';
 import { moment } from './moment.js';
 import { Values } from './outputs.js';
 import { elementOf, noOperation } from './runner.js';

@@ -3,7 +3,8 @@
 import { binary, Cursor } from './bytes.js';
 import { t } from './coders.js';
 import { PAGE_BYTES } from './entries.js';
-import { Input, questions, subcells } from './frame.js';
+import { Input, subcells } from './frame.js';
+import { questions } from './writer.js';
 
 class SideSpec {
   constructor(access, coder) {

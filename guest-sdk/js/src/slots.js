@@ -1,7 +1,7 @@
 // State slots as a function declares them (`static state = { seen: state.value(t.integer) }`), and what it gets for them in
 // `ctx.state`: typed handles on the cells of the element's key and window.
 
-import { Coder } from './coders.js';
+import { Coder } from './coder.js';
 import { combineCoders } from './combine.js';
 
 function checked(coder) {

@@ -5,7 +5,8 @@
 // result of the call. A row that fails is undone by what its slots were before it.
 
 import { Entries } from './entries.js';
-import { cells, find, section, words32 } from './frame.js';
+import { cells, find, section } from './frame.js';
+import { words32 } from './writer.js';
 
 /** Groups whose cells are read together when a slot that is not eager is first used. */
 const READ_AHEAD = 64;

@@ -1,7 +1,8 @@
 // Timers of a key and window: the timers that the rows of a call set and clear.
 
 import { utf8 } from './bytes.js';
-import { Column, section } from './frame.js';
+import { section } from './frame.js';
+import { Column } from './writer.js';
 import { unfit } from './failure.js';
 
 const SET = 0;

@@ -3,7 +3,8 @@
 import { Cursor } from './bytes.js';
 import { t } from './coders.js';
 import { Failure, failureOf } from './failure.js';
-import { Column, Input, Writer, failedSection, section } from './frame.js';
+import { Input, section } from './frame.js';
+import { Column, Writer, failedSection } from './writer.js';
 import { moment } from './moment.js';
 import { Values } from './outputs.js';
 import { elementOf, noOperation } from './runner.js';

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Writer } from '../src/frame.js';
+import { Writer } from '../src/writer.js';
 import { DoFn, Failure, component, dofn, state, t, to } from '../src/index.js';
 import { connect } from '../src/component.js';
 import { Kit } from '../src/testing/index.js';

@@ -6,7 +6,8 @@ import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import { NamedFunction, describe } from '../src/component.js';
 import { BadFrame, Failure } from '../src/failure.js';
-import { Column, Input, Writer, section, sections, words } from '../src/frame.js';
+import { Input, section, sections, words } from '../src/frame.js';
+import { Column, Writer } from '../src/writer.js';
 import { DoFn, GlobalWindow, IntervalWindow, state, t, table, to } from '../src/index.js';
 import { OutputRows, failedRows } from '../src/testing/outcome.js';
 

@@ -6,7 +6,8 @@
 
 import { binary } from '../bytes.js';
 import { NamedFunction } from '../component.js';
-import { Column, EXPIRES, Writer, section, words64 } from '../frame.js';
+import { EXPIRES, section } from '../frame.js';
+import { Column, Writer, words64 } from '../writer.js';
 import { GlobalWindow, IntervalWindow, encodeSet } from '../windows.js';
 import { Outcome } from './outcome.js';
 import { plan } from './shapes.js';

@@ -3,7 +3,8 @@
 import { t } from '../coders.js';
 import { NamedFunction } from '../component.js';
 import { Failure } from '../failure.js';
-import { Column, Writer, find, section, words } from '../frame.js';
+import { find, section, words } from '../frame.js';
+import { Column, Writer } from '../writer.js';
 import { OutputRows, failedRows } from './outcome.js';
 import { World } from './world.js';
 

@@ -2,7 +2,8 @@
 
 import { binary, unbinary } from '../bytes.js';
 import { BadFrame } from '../failure.js';
-import { Column, Writer, find, section, sections, words } from '../frame.js';
+import { find, section, sections, words } from '../frame.js';
+import { Column, Writer } from '../writer.js';
 import { IntervalWindow } from '../windows.js';
 
 /** How many rows a page has, so that tests see more than one. */
