@@ -113,6 +113,18 @@ def test_outputs_of_one_element_may_be_many():
 
 
 @dofn
+def large(n: int) -> Iterator[str]:
+    for i in range(n):
+        yield str(i) * 300_000
+
+
+def test_large_outputs_leave_one_by_one():
+    outcome = Kit(large).run([1, 30])
+    assert [element[:2] for element in outcome.elements()] == ['00', *(str(i)[:1] + str(i)[-1:] if i > 9 else f'{i}{i}' for i in range(30))]
+    assert max(map(len, outcome.calls[0].frames[3:])) < 1_000_000, 'they are not gathered'
+
+
+@dofn
 def inverse(n: int) -> Iterator[float]:
     yield 1 / n
 

@@ -45,11 +45,13 @@ class Rows:
         """Whether no row so far has more than a value."""
         return self.time is None and self.windows is None and not self.keyed and self.output is None
 
-    def extend(self, source: int, pieces: list[bytes]) -> None:
-        """Adds rows that have nothing but values, while all are plain."""
+    def extend(self, source: int, pieces: list[bytes]) -> int:
+        """Adds rows that have nothing but values, while all are plain; gives about how many bytes they are."""
         self.source += [source] * len(pieces)
         self.data += pieces
-        self.size += sum(map(len, pieces)) + 16 * len(pieces)
+        size = sum(map(len, pieces)) + 16 * len(pieces)
+        self.size += size
+        return size
 
     def push(self, output: int, source: int, coder: Any, element: Any, time: Optional[int], windows: Optional[Iterable]) -> None:
         """Adds a row; ``time`` and ``windows`` are None if it inherits them."""

@@ -37,8 +37,8 @@ from .windows import decode_set
 #: Outputs leave before the call ends when they are this large.
 FLUSH_BYTES = 256 * 1024
 
-#: Elements that are encoded together.
-CHUNK = 128
+#: At most as many elements are encoded together.
+CHUNK_MAX = 128
 
 PROCESS, START_BUNDLE, FINISH_BUNDLE = 0, 1, 2
 
@@ -60,6 +60,7 @@ class Runner:
         self._state = State(shape.slots, host)
         self._input: Any = None
         self._failed: list[tuple[int, Failure]] = []
+        self._chunk = 16
         self._outputs = {name: (i, coder) for i, (name, coder) in enumerate(shape.outputs)}
         self._main = self._outputs[shape.outputs[0][0]] if shape.outputs else None
         bound = {name: bind(getattr(dofn, name), self._give, name == 'process') for name in shape.methods}
@@ -200,11 +201,13 @@ class Runner:
             return
         # nearly all elements go to the main output with nothing of their own
         encode, elements = coder.fast()[0], iter(given)
-        while chunk := list(islice(elements, CHUNK)):
+        while chunk := list(islice(elements, self._chunk)):
             try:
                 if not self._rows.is_plain():
                     raise TypeError
-                self._rows.extend(row, list(map(encode, chunk)))
+                size = self._rows.extend(row, list(map(encode, chunk)))
+                # large ones are not gathered
+                self._chunk = max(1, min(CHUNK_MAX, FLUSH_BYTES // 4 * len(chunk) // size))
             except (TypeError, ValueError, Failure):
                 for item in chunk:
                     self._place(item, row)
