@@ -104,6 +104,10 @@ export class Bytes {
       this.varint64(BigInt(value));
       return;
     }
+    if (value < 128) {
+      this.byte(value);
+      return;
+    }
     this.reserve(10);
     let rest = value;
     while (rest >= 128) {
@@ -115,6 +119,10 @@ export class Bytes {
 
   /** The 64 bits of a BigInt. */
   varint64(value) {
+    if (value >= 0n && value < 0x20_0000_0000_0000n) {
+      this.varint(Number(value));
+      return;
+    }
     this.reserve(10);
     let rest = BigInt.asUintN(64, value);
     while (rest >= 128n) {
@@ -206,6 +214,10 @@ export class Cursor {
   varint() {
     const { data, end } = this;
     let at = this.at;
+    if (at < end && data[at] < 128) {
+      this.at = at + 1;
+      return data[at];
+    }
     let value = 0;
     let scale = 1;
     for (let i = 0; i < 10 && at < end; i++) {
