@@ -51,6 +51,9 @@ fn what_does_not_fit_is_refused_with_both_sides_and_the_job_goes_on() -> Result<
     let job = Job::start("one", 2, None)?;
     job.feed(["a"]);
     job.gives(["a 1 one"])?;
+    job.deployments.deploy(&version("two")?)?;
+    job.feed(["a"]);
+    job.gives(["a 2 two"])?;
     let refused = |deploy: &Deploy| job.deployments.deploy(deploy).err().map(|e| (e.code, e.message));
     let (code, message) = refused(&version("texts")?).unwrap_or_default();
     assert_eq!(code, "DEPLOY_INCOMPATIBLE");
@@ -64,7 +67,7 @@ fn what_does_not_fit_is_refused_with_both_sides_and_the_job_goes_on() -> Result<
     let canary = Terms { share: 0.5, ..TERMS };
     assert_eq!(code(Deploy { terms: canary, ..version("more")? }), "DEPLOY_CANARY");
     job.feed(["a"]);
-    job.gives(["a 2 one"])?;
+    job.gives(["a 3 two"])?;
     job.end()
 }
 

@@ -85,6 +85,8 @@ struct Running {
     pipeline: String,
     /// Pieces that the stored version has.
     pieces: u64,
+    /// Timer families that versions added to the stage, whichever runs now.
+    families: Vec<String>,
 }
 
 struct Inner {
@@ -112,7 +114,8 @@ impl Deployments {
             let pieces = adopted.as_ref().map_or(0, |from| from.pieces);
             let bytes = adopted.as_ref().map(|from| Arc::clone(&from.bytes));
             let pipeline = adopted.map_or_else(|| format!("sha256:{}", wasm.component.digest()), |from| from.replaces);
-            let new = || Running { wasm: Vec::new(), bytes, next: None, pipeline, pieces };
+            let families = Vec::new();
+            let new = || Running { wasm: Vec::new(), bytes, next: None, pipeline, pieces, families };
             running.entry(name.to_owned()).or_insert_with(new).wasm.push(wasm.clone());
         }
         Self(Arc::new(Inner { local, components, changes: Changes::default(), running: Mutex::new(running) }))
@@ -160,11 +163,13 @@ impl Deployments {
                 )
                 .help(format!("name one of them: {known}"))
             })?;
-            running.settle();
             let (wasm, beyond) = running.version(&component, deploy)?;
             let trial = Trial::new(deploy.terms);
             let writes = if deploy.terms.share >= 1.0 { running.store(&wasm, &bytes) } else { Vec::new() };
-            let told = self.change(&wasm, &beyond, &trial, writes)?;
+            let before = running.next.as_ref().map(|next| next.trial.clone());
+            let told = self.change(&wasm, &beyond, &trial, before, writes)?;
+            running.families.extend(beyond.timers.into_iter().map(|timer| timer.name));
+            running.settle();
             running.next = Some(Next { wasm, trial: trial.clone(), bytes });
             self.watch(&deploy.transform, trial)?;
             told
@@ -201,6 +206,7 @@ impl Deployments {
         wasm: &[Wasm],
         beyond: &Beyond,
         trial: &Trial,
+        before: Option<Trial>,
         writes: Vec<CellWrite>,
     ) -> Result<crossbeam_channel::Receiver<Epoch>> {
         // opened now: a bad configuration shows here, and a shard loses no time
@@ -227,7 +233,13 @@ impl Deployments {
             events()
         };
         let (sender, told) = crossbeam_channel::bounded(1);
-        let lasts = move |epoch| sender.send(epoch).unwrap_or_default();
+        let lasts = move |epoch| {
+            // it is the old version everywhere, or gone: nobody looks after it any more
+            if let Some(before) = before {
+                before.end(Verdict::Passed);
+            }
+            sender.send(epoch).unwrap_or_default();
+        };
         self.0.changes.make(Change::new(writes, apply, lasts));
         Ok(told)
     }
@@ -272,21 +284,21 @@ impl Running {
         if next.trial.terms().share >= 1.0 && next.trial.verdict() != Verdict::RolledBack {
             (self.wasm, self.bytes) = (next.wasm, Some(next.bytes));
         }
-        // a canary that goes on would hold its keys
-        next.trial.end(Verdict::RolledBack);
     }
 
     /// The places with another component.
     fn version(&self, component: &Component, deploy: &Deploy) -> Result<(Vec<Wasm>, Beyond)> {
-        let Some(first) = self.wasm.first() else { return Ok((Vec::new(), Beyond::default())) };
+        let Some(first) = self.now().first() else { return Ok((Vec::new(), Beyond::default())) };
         let name = deploy.function.as_ref().unwrap_or(&first.call.function);
         let (old, new) = (first.component.function(&first.call.function)?, component.function(name)?);
         let beyond = compatible(old, new)?;
         check_terms(deploy.terms, new, &beyond)?;
-        if let Some(family) = first.timers.iter().flatten().find(|f| new.timers.iter().all(|t| t.name != **f)) {
-            let message =
-                format!("timers `{family}` of a version that was rolled back may be set, the new one has none");
-            return Err(Error::user("DEPLOY_INCOMPATIBLE", message).help("keep that timer family in the new version"));
+        // the stage has them until the job is started again, and the running version does not know them
+        if let Some(family) = self.families.iter().find(|f| first.timers.iter().flatten().all(|known| known != *f)) {
+            let message = format!("timers `{family}` of a version that was rolled back may still be set");
+            return Err(
+                Error::user("DEPLOY_INCOMPATIBLE", message).help("start the job again first, or submit another")
+            );
         }
         let place = |wasm: &Wasm| {
             let mut wasm = wasm.clone();
@@ -298,7 +310,7 @@ impl Running {
             wasm.timers.extend(beyond.timers.iter().map(|timer| Some(timer.name.clone())));
             wasm
         };
-        Ok((self.wasm.iter().map(place).collect(), beyond))
+        Ok((self.now().iter().map(place).collect(), beyond))
     }
 
     /// The writes that have a later run begin with a version.
