@@ -12,9 +12,9 @@ export const total = dofn(
 
 /** The largest numbers, the largest first. Configuration: how many, alone or as `n`; 3 without one. */
 export class Top extends CombineFn {
-  static input = t.int64;
-  static accumulator = t.list(t.int64);
-  static output = t.list(t.int64);
+  static input = t.integer;
+  static accumulator = t.list(t.integer);
+  static output = t.list(t.integer);
 
   constructor(config) {
     super();
@@ -26,7 +26,7 @@ export class Top extends CombineFn {
   }
 
   addInput(top, number) {
-    if (number < 0n) throw new Failure('NEGATIVE', `${number} is negative`);
+    if (number < 0) throw new Failure('NEGATIVE', `${number} is negative`);
     top.push(number);
     return top;
   }
@@ -36,8 +36,8 @@ export class Top extends CombineFn {
   }
 
   compact(top) {
-    // an array of numbers of 64 bits is sorted by one call, without one per pair
-    return Array.from(BigInt64Array.from(top).sort().reverse().subarray(0, this.n));
+    // an array of doubles is sorted by one call, without one per pair
+    return Array.from(Float64Array.from(top).sort().reverse().subarray(0, this.n));
   }
 
   extractOutput(top) {

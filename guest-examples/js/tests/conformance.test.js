@@ -97,10 +97,10 @@ test('grouped values are summed up', () => {
 
 test('the largest are the same in whatever parts they come', () => {
   const kit = new CombineKit(classOf('top'));
-  assert.deepEqual(kit.combine([5n, 1n, 9n, 7n, 9n, 2n]), [9n, 9n, 7n]);
+  assert.deepEqual(kit.combine([5, 1, 9, 7, 9, 2]), [9, 9, 7]);
   assert.deepEqual(kit.combine([]), []);
-  assert.throws(() => kit.combine([1n, -1n]), { code: 'NEGATIVE' });
-  assert.deepEqual(new CombineKit(classOf('top'), { n: 1 }).combine([5n, 6n]), [6n]);
+  assert.throws(() => kit.combine([1, -1]), { code: 'NEGATIVE' });
+  assert.deepEqual(new CombineKit(classOf('top'), { n: 1 }).combine([5, 6]), [6]);
 });
 
 test('windows are assigned and merged', () => {
