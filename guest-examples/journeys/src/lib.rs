@@ -89,12 +89,8 @@ pub struct Told<'a> {
 
 impl Row for Told<'static> {
     type View<'a> = Told<'a>;
-    const FIELDS: &'static [Field] = &[
-        Field::of::<i64>("day"),
-        Field::of::<String>("dest"),
-        Field::of::<i64>("flights"),
-        Field::of::<i64>("delay"),
-    ];
+    const FIELDS: &'static [Field] =
+        &[Field::of::<i64>("day"), Field::of::<String>("dest"), Field::of::<i64>("flights"), Field::of::<i64>("delay")];
 
     fn read<'a>(from: &mut RowReader<'a>) -> Result<Told<'a>, Malformed> {
         Ok(Told {
@@ -189,7 +185,8 @@ mod tests {
     fn a_day_is_told_when_it_is_over() -> Result<(), Failure> {
         let mut kit = Kit::<Destinations>::open("")?;
         let flight = |day: i64, dest, dep_delay| (EventTime(day * DAY_MS + 5), ("AA", Flight { dest, dep_delay }));
-        let outcome = kit.run([flight(3, "BOS", 5), flight(3, "ATL", 301), flight(4, "BOS", 1), flight(3, "BOS", -2)])?;
+        let outcome =
+            kit.run([flight(3, "BOS", 5), flight(3, "ATL", 301), flight(4, "BOS", 1), flight(3, "BOS", -2)])?;
         assert_eq!(outcome.elements(&LATE)?.len(), 1);
         assert_eq!(outcome.elements(&TOLD)?.len(), 0);
         Ok(())

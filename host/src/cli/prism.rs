@@ -18,10 +18,11 @@ pub struct Translated {
 const KNOWN: [&str; 7] =
     ["job_port", "log_level", "log_kind", "serve_http", "web_port", "idle_shutdown_timeout", "worker_pool_port"];
 /// Flags of `thalweg serve` that may stand beside them, and whether they take a value.
-const OURS: [(&str, bool); 10] = [
+const OURS: [(&str, bool); 11] = [
     ("shards", true),
     ("epoch-ms", true),
     ("state-dir", true),
+    ("allow-capability", true),
     ("jobs-max", true),
     ("bundle-retries", true),
     ("message-mib-max", true),

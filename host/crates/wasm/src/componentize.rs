@@ -10,6 +10,7 @@ mod lacking;
 use crate::error::{Error, Result};
 use crate::world::World;
 use lacking::lacking;
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -52,13 +53,14 @@ fn text(error: impl Display) -> String {
 
 fn encode(module: &[u8], world: World) -> std::result::Result<Vec<u8>, String> {
     let asks = Asks::of(module).map_err(text)?;
+    let mut adapter = wat::parse_str(ADAPTER).map_err(text)?;
+    asks.met_by(&adapter)?;
     let mut module = module.to_vec();
     if !asks.has_world {
         embed(&mut module, None)?;
     }
     let mut encoder = ComponentEncoder::default().validate(true).module(&module).map_err(text)?;
-    if asks.preview1 {
-        let mut adapter = wat::parse_str(ADAPTER).map_err(text)?;
+    if !asks.preview1.is_empty() {
         embed(&mut adapter, Some(ADAPTER_WORLD))?;
         encoder = encoder.adapter(PREVIEW1, &adapter).map_err(text)?;
     }
@@ -73,8 +75,8 @@ fn encode(module: &[u8], world: World) -> std::result::Result<Vec<u8>, String> {
 struct Asks {
     /// It carries the description of its world.
     has_world: bool,
-    /// It imports from WASI preview1.
-    preview1: bool,
+    /// What it imports from WASI preview1.
+    preview1: Vec<String>,
 }
 
 impl Asks {
@@ -85,13 +87,32 @@ impl Asks {
                 Payload::CustomSection(section) => asks.has_world |= section.name().starts_with("component-type"),
                 Payload::ImportSection(section) => {
                     for import in section.into_imports() {
-                        asks.preview1 |= import?.module == PREVIEW1;
+                        let import = import?;
+                        if import.module == PREVIEW1 {
+                            asks.preview1.push(import.name.to_owned());
+                        }
                     }
                 }
                 _ => {}
             }
         }
         Ok(asks)
+    }
+
+    /// Refuses a module that asks for more of WASI preview1 than the adapter has.
+    fn met_by(&self, adapter: &[u8]) -> std::result::Result<(), String> {
+        let mut had = BTreeSet::new();
+        for payload in Parser::new(0).parse_all(adapter) {
+            if let Payload::ExportSection(section) = payload.map_err(text)? {
+                for export in section {
+                    had.insert(export.map_err(text)?.name.to_owned());
+                }
+            }
+        }
+        match self.preview1.iter().find(|name| !had.contains(*name)) {
+            Some(name) => Err(format!("it imports `{name}` of WASI preview1, which a function cannot have")),
+            None => Ok(()),
+        }
     }
 }
 
