@@ -90,7 +90,8 @@ fn modules() -> Result<PathBuf> {
         };
         write().map_err(|e| failed(format!("cannot write {}: {e}", home.display()), help))?;
         let mut npm = Command::new("npm");
-        npm.args(["ci", "--omit=dev", "--silent", "--no-audit", "--no-fund"]).current_dir(&home);
+        // not `npm ci`, which fails where a registry lacks optional packages for other systems; the versions are those of the lock
+        npm.args(["install", "--omit=dev", "--silent", "--no-audit", "--no-fund"]).current_dir(&home);
         run(&mut npm, help)?;
         fs::write(home.join("whole"), "").map_err(|e| failed(format!("cannot write {}: {e}", home.display()), help))?;
     }
