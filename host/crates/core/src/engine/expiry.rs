@@ -5,9 +5,9 @@
 //! event timers have come up before; timers by the clock go with it, but in the global window, where they are waited for.
 //! Source: Beam's `StatefulDoFnRunner`; `ParDoPayload.on_window_expiration_timer_family_spec`.
 
+use super::keyed::Keyed;
 use super::shard::Shard;
 use super::stages::WorkerRoom;
-use super::start::Keyed;
 use crate::batch::{Batch, Pane, Row};
 use crate::error::Result;
 use crate::graph::{StageKind, WorkerStage};

@@ -1,12 +1,16 @@
-//! How a shard drives its groupings: elements in, panes out, what is dropped counted, what waits for the clock told to the alarm.
+//! How a shard drives its groupings: elements in, panes out, what is dropped counted, what waits for the clock told to the alarm,
+//! and windows that only an SDK can merge asked about.
 //!
 //! The default trigger speaks when the watermark moves, so elements are taken as they come. A trigger tree may speak with every
 //! element: then elements are taken only while what it says has somewhere to go, and those that wait keep the watermark they came by.
 
+use super::event::Effect;
 use super::shard::Shard;
-use super::stages::Room;
+use super::stages::{Request, Room, StageRoom};
+use crate::graph::{EnvironmentId, StageKind};
 use crate::id::StageId;
 use crate::metric::{MetricKey, MetricValue, Metrics};
+use crate::port::worker::Command;
 use crate::time::{EventTime, ProcessingTime};
 use crate::trigger::{Clocks, GroupRoom};
 use std::collections::BTreeMap;
@@ -88,5 +92,46 @@ impl Shard {
         }
         self.metrics.entry(self.epoch).or_default().merge(&metrics);
         self.attempted(metrics);
+    }
+
+    /// Questions of a grouping go to a worker of the environment that knows its windows; where none is named, to the nearest
+    /// worker stage above it.
+    pub(super) fn ask_workers(&mut self, stage: StageId) {
+        let Room::Group(group) = &mut self.room(stage).room else { return };
+        let Some(request) = group.merge_request() else { return };
+        // a worker without credit is not there: the question waits for the next one
+        let asked = match self.plan.stage(stage).kind {
+            StageKind::Group(ref group) if group.environment.is_some() => self.up_in(group.environment),
+            _ => self.worker_above(stage),
+        };
+        let Some(asked) = asked.filter(|s| self.room(*s).worker().is_some_and(|w| w.credit > 0)) else {
+            if let Room::Group(group) = &mut self.room(stage).room {
+                group.merge_failed(&request);
+            }
+            return;
+        };
+        self.next_request += 1;
+        let id = self.next_request;
+        let keys = request.windows.clone();
+        self.requests.insert(id, Request::Merge { group: stage, asked, request });
+        self.out.push(Effect::Worker(asked, Command::MergeWindows { request: id, stage, keys }));
+    }
+
+    /// A stage of an environment whose worker is there.
+    fn up_in(&self, environment: Option<EnvironmentId>) -> Option<StageId> {
+        let up = |room: &StageRoom| matches!(&room.room, Room::Worker(worker) if worker.credit > 0);
+        let mut rooms = self.stages.iter().zip(&self.plan.stages);
+        rooms.find(|(room, stage)| up(room) && self.runs_in(stage.id, environment)).map(|(_, stage)| stage.id)
+    }
+
+    fn worker_above(&self, stage: StageId) -> Option<StageId> {
+        let mut at = stage;
+        loop {
+            let edge = self.plan.stage(at).inputs.first()?;
+            at = self.plan.edge(*edge).from;
+            if matches!(self.plan.stage(at).kind, StageKind::Worker(_)) {
+                return Some(at);
+            }
+        }
     }
 }

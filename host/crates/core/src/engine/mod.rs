@@ -11,6 +11,7 @@ mod flow;
 mod groups;
 mod identity;
 mod job;
+mod keyed;
 mod pace;
 mod restore;
 mod sealed;

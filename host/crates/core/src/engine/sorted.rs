@@ -5,8 +5,8 @@
 //! bundle has the elements of one instant of a key, because a timer set by them may go before later ones.
 //! Source: `beam:requirement:pardo:time_sorted_input:v1`.
 
+use super::keyed::Keyed;
 use super::shard::Shard;
-use super::start::Keyed;
 use crate::batch::{Batch, BatchBuilder};
 use crate::error::Result;
 use crate::graph::WorkerStage;

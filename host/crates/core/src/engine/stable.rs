@@ -4,8 +4,8 @@
 //! the worker, each as it was formed: after a failure, a loss or a crash the function sees the same elements in the same bundle.
 //! Each such stage costs its elements up to an epoch of waiting. Source: `beam:requirement:pardo:stable_input:v1`.
 
+use super::keyed::Keyed;
 use super::shard::Shard;
-use super::start::Keyed;
 use crate::batch::{Batch, BatchBuilder, Row};
 use crate::error::Result;
 use crate::graph::{StageKind, WorkerStage};

@@ -1,14 +1,16 @@
 //! How a shard drives its side inputs: elements become panes where a window may speak more than once, and windows that no
-//! element can ask for any more are forgotten.
+//! element can ask for any more are forgotten; whether elements may run that read them.
 
+use super::event::Effect;
 use super::shard::Shard;
-use super::stages::Room;
+use super::stages::{Request, Room};
 use crate::batch::Batch;
-use crate::graph::StageKind;
+use crate::graph::{StageKind, WorkerStage};
 use crate::id::{ShardId, StageId};
+use crate::port::worker::Command;
 use crate::state::whole;
 use crate::time::EventTime;
-use crate::window::WindowFn;
+use crate::window::{Window, WindowFn};
 use std::sync::Arc;
 
 impl Shard {
@@ -78,5 +80,41 @@ impl Shard {
             let floor = reached.plus(-worker.windowing.allowed_lateness);
             worker.mapped.retain(|(_, main), set| set.is_none() || main.max_timestamp() >= floor);
         }
+    }
+
+    /// Whether all side inputs can be read for a window of the main input. Asks the SDK to map it where only the SDK can.
+    pub(super) fn sides_ready(&mut self, stage: StageId, spec: &WorkerStage, main: &Window) -> bool {
+        for (i, side) in spec.sides.iter().enumerate() {
+            let Some(Room::View(view)) = self.stages.get(side.view.0 as usize).map(|r| &r.room) else { return false };
+            if let Some(window) = view.map(main) {
+                if !view.is_ready(&window) {
+                    return false;
+                }
+                continue;
+            }
+            let name = (i as u32, main.clone());
+            let Some(worker) = self.room(stage).worker() else { return false };
+            match worker.mapped.get(&name).cloned() {
+                Some(Some(set)) => {
+                    let Some(Room::View(view)) = self.stages.get(side.view.0 as usize).map(|r| &r.room) else {
+                        return false;
+                    };
+                    if !set.iter().all(|w| view.is_ready(w)) {
+                        return false;
+                    }
+                }
+                Some(None) => return false,
+                None => {
+                    worker.mapped.insert(name, None);
+                    self.next_request += 1;
+                    let (request, windows) = (self.next_request, vec![main.clone()]);
+                    self.requests.insert(request, Request::Map(stage, i as u32, windows.clone()));
+                    let ask = Command::MapWindows { request, stage, side: i as u32, windows };
+                    self.out.push(Effect::Worker(stage, ask));
+                    return false;
+                }
+            }
+        }
+        true
     }
 }
