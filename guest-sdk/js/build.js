@@ -52,6 +52,7 @@ export const guest = connect(functions, {
  */
 export async function build(module, { wit = join(here, '../../wit') } = {}) {
   const esbuild = await import('esbuild');
+  // its package lacks a dependency, preview2-shim, which ours has in its place
   const { componentize } = await import('@bytecodealliance/componentize-js');
   const folder = await mkdtemp(join(tmpdir(), 'thalweg-udf-'));
   try {
