@@ -9,6 +9,7 @@ import json
 import os
 import random
 import sys
+import time
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -42,8 +43,12 @@ class Failing(beam.DoFn):
 
 class Finalized(Failing):
     def process(self, element, finalizer=beam.DoFn.BundleFinalizerParam):
-        finalizer.register(lambda: note(self.folder, 'finalized', element[0]))
+        finalizer.register(lambda: self.late(element[0]))
         yield from super().process(element)
+
+    def late(self, number):
+        time.sleep(0.2)  # who waits for the job waits for this too
+        note(self.folder, 'finalized', number)
 
 
 def stable(transform):

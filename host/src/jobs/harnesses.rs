@@ -6,6 +6,7 @@ use crate::compose::LocalWorkers;
 use crate::runtime::{Waker, WorkerFactory, WorkerSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use thalweg_beam::descriptor::{Endpoints, describe};
 use thalweg_beam::fnapi::{Environment, FnApiServer, FnApiWorker, Harness, HarnessSpec, Provision, Windows};
 use thalweg_beam::job::PreparedJob;
@@ -13,6 +14,9 @@ use thalweg_beam::translate::Translation;
 use thalweg_core::error::Result;
 use thalweg_core::graph::{EnvironmentId, Plan, StageKind};
 use thalweg_core::id::{ShardId, StageId};
+
+/// How long callbacks of committed bundles may hold up the end of a job: Beam promises them at best effort.
+const FINALIZED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The harnesses of a job, by environment. Cheap to clone; when the last clone goes, the workers are told to stop.
 #[derive(Clone)]
@@ -85,6 +89,18 @@ impl Harnesses {
     /// The stages that read large values piece by piece.
     pub fn pieces(&self) -> &BTreeSet<StageId> {
         &self.0.pieces
+    }
+
+    /// Waits until all workers have done what their bundles do after commits, at most [`FINALIZED_WITHIN`].
+    pub async fn finalized(&self) {
+        let all = async {
+            for harness in self.0.harnesses.values().flatten() {
+                harness.finalized().await;
+            }
+        };
+        if tokio::time::timeout(FINALIZED_WITHIN, all).await.is_err() {
+            tracing::warn!("callbacks of committed bundles have not ended within {} s", FINALIZED_WITHIN.as_secs());
+        }
     }
 
     /// Stops all workers, at most as long as their pools may take.

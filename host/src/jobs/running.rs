@@ -129,6 +129,8 @@ pub fn start(start: Start) -> Result<()> {
     let wait = move || {
         if let Ok(running) = given.recv() {
             let finished = running.join();
+            // who waits for the job may count on what it does after its last commit
+            runtime.block_on(harnesses.finalized());
             report(&theirs, finished);
         }
         drop(theirs);

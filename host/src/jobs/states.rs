@@ -4,6 +4,7 @@
 //! gets that one again when it is submitted again, and goes on where it was; nobody could find the directory of any
 //! other job again, so it goes with the job, or with the next server if this one is killed.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -56,9 +57,11 @@ impl JobStates {
     pub fn open(dir: &Path) -> Result<Self> {
         match fs::read_dir(dir) {
             Ok(mut entries) => {
+                // looked at before the mark: what another server puts here now, it puts here after its mark
+                let other = entries.find_map(|entry| entry.ok().map(|e| e.file_name()).filter(|name| !is_mark(name)));
                 let known = fs::read_to_string(dir.join(MARK)).is_ok_and(|text| text == MARK_TEXT);
-                if !known && let Some(Ok(entry)) = entries.next() {
-                    return Err(not_ours(dir, format!("it holds {}", entry.file_name().display())));
+                if !known && let Some(other) = other {
+                    return Err(not_ours(dir, format!("it holds {}", other.display())));
                 }
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => fs::create_dir_all(dir).map_err(|e| broken(dir, &e))?,
@@ -85,6 +88,13 @@ impl JobStates {
             }
         }
     }
+}
+
+/// Whether a file is the mark, or is about to become it.
+fn is_mark(name: &OsStr) -> bool {
+    name.to_str().and_then(|name| name.strip_prefix(MARK)).is_some_and(|rest| {
+        rest.is_empty() || rest.strip_prefix('.').is_some_and(|process| process.bytes().all(|b| b.is_ascii_digit()))
+    })
 }
 
 /// The name of a job's state, if it has one.
@@ -176,6 +186,18 @@ mod tests {
         let own = root.path().join("new/one");
         JobStates::open(&own)?;
         JobStates::open(&own)?;
+        Ok(())
+    }
+
+    #[test]
+    fn a_server_that_starts_at_the_same_moment_is_no_stranger() -> anyhow::Result<()> {
+        let root = tempfile::tempdir()?;
+        // what another server has just written and is about to rename
+        fs::write(root.path().join("JOBS.4711"), "")?;
+        JobStates::open(root.path())?;
+        let strange = tempfile::tempdir()?;
+        fs::write(strange.path().join("JOBS.txt"), "")?;
+        assert_eq!(JobStates::open(strange.path()).err().map(|e| e.code), Some("STATE_NOT_OURS"));
         Ok(())
     }
 }

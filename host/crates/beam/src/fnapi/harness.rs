@@ -90,6 +90,15 @@ impl Harness {
         Self { shared }
     }
 
+    /// Waits until its worker has done what it does after commits, as far as it was told of them.
+    pub async fn finalized(&self) {
+        let session = match &*lock(&self.shared.status) {
+            Status::Up(session) => Arc::clone(session),
+            _ => return,
+        };
+        session.finalized().await;
+    }
+
     /// Asks it to stop and waits until it has, at most as long as the pool may take. Bundles it still has are lost.
     pub async fn stop(&self) {
         self.shared.stop.send_replace(true);

@@ -86,6 +86,8 @@ pub(super) struct Session {
     open: Mutex<Open>,
     next: AtomicU64,
     names: ShortIds,
+    /// Bundles that were told of their commit and have not answered.
+    finalizing: watch::Sender<usize>,
     phase: watch::Sender<Phase>,
 }
 
@@ -111,6 +113,7 @@ impl Session {
             open: Mutex::default(),
             next: AtomicU64::new(1),
             names: ShortIds::default(),
+            finalizing: watch::Sender::new(0),
             phase: watch::Sender::new(Phase::Awaited),
         })
     }
@@ -305,7 +308,17 @@ impl Session {
 
     /// Tells that a bundle's epoch is committed.
     pub fn finalize(&self, bundle: &Bundle) {
+        self.finalizing.send_modify(|waiting| *waiting += 1);
         self.call(Call::Finalize(bundle.id), split::finalize_request(bundle.instruction));
+    }
+
+    /// Waits until every bundle that was told of its commit has answered, or the session has ended.
+    pub async fn finalized(&self) {
+        let (mut phase, mut waiting) = (self.phase(), self.finalizing.subscribe());
+        tokio::select! {
+            _ = phase.wait_for(|phase| matches!(phase, Phase::Closed(_))) => {}
+            _ = waiting.wait_for(|waiting| *waiting == 0) => {}
+        }
     }
 
     /// Forgets a bundle.
@@ -435,6 +448,7 @@ impl Session {
                 self.after(&bundle, next);
             }
             (Call::Finalize(bundle), _) => {
+                self.finalizing.send_modify(|waiting| *waiting -= 1);
                 if let Some(failed) = failed {
                     // what is committed stays so: callbacks are best effort
                     tracing::warn!(worker = self.worker, bundle = bundle.0, failed, "a bundle could not be finalized");
