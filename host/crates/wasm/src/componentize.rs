@@ -53,15 +53,13 @@ fn text(error: impl Display) -> String {
 
 fn encode(module: &[u8], world: World) -> std::result::Result<Vec<u8>, String> {
     let asks = Asks::of(module).map_err(text)?;
-    let mut adapter = wat::parse_str(ADAPTER).map_err(text)?;
-    asks.met_by(&adapter)?;
+    let adapter = if asks.preview1.is_empty() { None } else { Some(asks.adapter()?) };
     let mut module = module.to_vec();
     if !asks.has_world {
         embed(&mut module, None)?;
     }
     let mut encoder = ComponentEncoder::default().validate(true).module(&module).map_err(text)?;
-    if !asks.preview1.is_empty() {
-        embed(&mut adapter, Some(ADAPTER_WORLD))?;
+    if let Some(adapter) = adapter {
         encoder = encoder.adapter(PREVIEW1, &adapter).map_err(text)?;
     }
     for (import, traps) in lacking(&module, world)? {
@@ -99,10 +97,11 @@ impl Asks {
         Ok(asks)
     }
 
-    /// Refuses a module that asks for more of WASI preview1 than the adapter has.
-    fn met_by(&self, adapter: &[u8]) -> std::result::Result<(), String> {
+    /// The adapter; a module that asks for more of WASI preview1 than it has is refused.
+    fn adapter(&self) -> std::result::Result<Vec<u8>, String> {
+        let mut adapter = wat::parse_str(ADAPTER).map_err(text)?;
         let mut had = BTreeSet::new();
-        for payload in Parser::new(0).parse_all(adapter) {
+        for payload in Parser::new(0).parse_all(&adapter) {
             if let Payload::ExportSection(section) = payload.map_err(text)? {
                 for export in section {
                     had.insert(export.map_err(text)?.name.to_owned());
@@ -111,7 +110,10 @@ impl Asks {
         }
         match self.preview1.iter().find(|name| !had.contains(*name)) {
             Some(name) => Err(format!("it imports `{name}` of WASI preview1, which a function cannot have")),
-            None => Ok(()),
+            None => {
+                embed(&mut adapter, Some(ADAPTER_WORLD))?;
+                Ok(adapter)
+            }
         }
     }
 }
