@@ -1,20 +1,20 @@
 """The functions of the benchmarks in Python, as ``guest-examples/bench`` has them in Rust."""
 import json
-from typing import Iterator
 
 from thalweg_udf import DoFn
 from thalweg_udf import Failure
 from thalweg_udf import ReadModifyWriteStateSpec
 from thalweg_udf import Table
 from thalweg_udf import TimestampedValue
-from thalweg_udf import dofn
 from thalweg_udf import export
 
 
-@dofn
-def split(line: str) -> Iterator[str]:
+class Split(DoFn):
     """W1: a line of words in, one element per word out."""
-    return [word for word in line.split(' ') if word]
+    outputs = {'words': str}
+
+    def process(self, line: str):
+        return [word for word in line.split(' ') if word]
 
 
 class Event(DoFn):
@@ -64,4 +64,4 @@ class Join(DoFn):
             yield element[0], element[1] * factor
 
 
-Guest = export(split=split, event=Event, change=Change, count=Count, join=Join)
+Guest = export(split=Split, event=Event, change=Change, count=Count, join=Join)

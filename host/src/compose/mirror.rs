@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use thalweg_core::error::Result;
 use thalweg_core::id::{Epoch, StateId};
+use thalweg_core::port::log::LogRecord;
 use thalweg_core::port::store::{CellWrite, StateRead, StateStore};
 use thalweg_core::state::layout::{KeyReader, Kind};
 use thalweg_io::kafka::GroupOffsets;
@@ -27,8 +28,8 @@ impl StateStore for MirroredStore {
         self.store.reader()
     }
 
-    fn commit(&mut self, epoch: Epoch, writes: &[CellWrite]) -> Result<()> {
-        self.store.commit(epoch, writes)?;
+    fn commit(&mut self, epoch: Epoch, writes: &[CellWrite], records: &[LogRecord]) -> Result<()> {
+        self.store.commit(epoch, writes, records)?;
         for (source, position) in writes.iter().filter_map(position) {
             if let Some(mirror) = self.mirrors.get(&source) {
                 mirror.committed(position);

@@ -236,6 +236,6 @@ impl Composer {
         let workers = Arc::new(OnlyLocal(local));
         let changes = deployments.changes().clone();
         let (config, epoch_ms) = (self.config(), self.settings.epoch_ms);
-        JobSpec { name: name.to_owned(), plan, config, epoch_ms, sources, sinks, workers, store, changes }
+        JobSpec { name: name.to_owned(), plan, config, apart: None, epoch_ms, sources, sinks, workers, store, changes }
     }
 }

@@ -12,6 +12,7 @@ use thalweg_core::batch::Batch;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::Epoch;
 use thalweg_core::port::sink::{Prepared, Sink};
+use thalweg_core::time::EventTime;
 use thalweg_io::file::{JsonLinesConfig, JsonLinesSink};
 use thalweg_io::kafka::{KafkaSink, KafkaSinkConfig};
 
@@ -147,6 +148,10 @@ impl Sink for Counted {
         let prepared = self.sink.prepare(epoch, batches).map_err(|e| e.in_transform(&self.name))?;
         self.rows.fetch_add(batches.iter().map(|b| b.len() as u64).sum(), Ordering::Relaxed);
         Ok(prepared)
+    }
+
+    fn reach(&mut self, to: EventTime) -> bool {
+        self.sink.reach(to)
     }
 
     fn deliver(&mut self, epoch: Epoch, outbox: &[u8]) -> Result<()> {

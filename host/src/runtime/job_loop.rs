@@ -21,6 +21,8 @@ const LAST_WORDS: Duration = Duration::from_millis(1);
 /// What the job's thread is started with.
 pub(super) struct Seed {
     pub job: Job,
+    /// The shards; the machine knows them by their place.
+    pub ids: Vec<ShardId>,
     pub inbox: Receiver<ToJob>,
     pub to_writer: Sender<EpochParts>,
     pub shards: ShardThreads,
@@ -59,6 +61,7 @@ impl Drop for ShardThreads {
 
 struct Loop {
     job: Job,
+    ids: Vec<ShardId>,
     shards: ShardThreads,
     to_writer: Option<Sender<EpochParts>>,
     parts: BTreeMap<Epoch, Vec<SealedPart>>,
@@ -71,9 +74,9 @@ struct Loop {
 
 /// Runs a job to its end and takes its threads down.
 pub(super) fn run(seed: Seed) -> Finished {
-    let Seed { job, inbox, to_writer, shards, writer, refused, live, changes } = seed;
+    let Seed { job, ids, inbox, to_writer, shards, writer, refused, live, changes } = seed;
     let (to_writer, parts, changing) = (Some(to_writer), BTreeMap::new(), Vec::new());
-    let mut this = Loop { job, shards, to_writer, parts, live, outcome: None, changes, changing };
+    let mut this = Loop { job, ids, shards, to_writer, parts, live, outcome: None, changes, changing };
     for effect in this.job.start() {
         this.effect(effect);
     }
@@ -101,11 +104,11 @@ pub(super) fn run(seed: Seed) -> Finished {
 impl Loop {
     fn take(&mut self, message: ToJob) {
         match message {
-            ToJob::Report(shard, report) => self.step(JobEvent::Report(shard, report)),
+            ToJob::Report(shard, report) => self.step(JobEvent::Report(self.place(shard), report)),
             ToJob::Sealed(part) => {
                 let (shard, epoch) = (part.shard, part.epoch);
                 self.parts.entry(epoch).or_default().push(*part);
-                self.step(JobEvent::Sealed(shard, epoch));
+                self.step(JobEvent::Sealed(self.place(shard), epoch));
             }
             ToJob::Committed(epoch) => {
                 self.changing.drain(..).for_each(|change| change.lasts(epoch));
@@ -117,6 +120,10 @@ impl Loop {
             ToJob::Drain => self.step(JobEvent::Drain),
             ToJob::Cancel => self.step(JobEvent::Cancel),
         }
+    }
+
+    fn place(&self, shard: ShardId) -> ShardId {
+        ShardId(self.ids.iter().position(|id| *id == shard).unwrap_or_default() as u16)
     }
 
     fn step(&mut self, event: JobEvent) {

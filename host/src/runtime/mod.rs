@@ -125,7 +125,7 @@ impl RunningJob {
 /// # Errors
 /// When the store or a sink cannot be recovered, or no thread can be started.
 pub fn start(spec: JobSpec) -> Result<RunningJob> {
-    let JobSpec { name, plan, mut config, epoch_ms, sources, sinks, workers, store, changes } = spec;
+    let JobSpec { name, plan, mut config, apart, epoch_ms, sources, sinks, workers, store, changes } = spec;
     let last = store.last_epoch()?;
     let reader = store.reader();
     check_job(&plan, reader.as_ref())?;
@@ -134,18 +134,20 @@ pub fn start(spec: JobSpec) -> Result<RunningJob> {
     }
     config.shards = config.shards.clamp(1, config.partitions.max(1)); // a shard without a partition has nowhere to store
     let writer = writer::Writer::recover(&plan, store, sinks)?;
-    let job = Job::new(&plan, config.shards, epoch_ms, last, reader.as_ref())?;
+    let ids: Vec<ShardId> = apart.map_or_else(|| (0..config.shards).map(ShardId).collect(), |one| vec![one]);
+    config.apart = apart.is_some();
+    let job = Job::new(&plan, ids.len() as u16, epoch_ms, last, reader.as_ref())?;
     let progress = Arc::new(Progress::new(config.shards));
     let (to_job, from_all) = bounded(CHANNEL);
-    let bells: Vec<Bell> = (0..config.shards).map(|_| Bell::default()).collect();
+    let bells: Vec<Bell> = ids.iter().map(|_| Bell::default()).collect();
     let (peers, receivers) = lines::<Envelope>(&bells);
     let (orders, told) = lines::<Order>(&bells);
     let refused = Arc::new(AtomicBool::new(false));
     // dropped on an early return, it takes down the threads that were started
     let mut shards = job_loop::ShardThreads { orders, threads: Vec::new() };
-    for (i, ((inbox, orders), bell)) in receivers.into_iter().zip(told).zip(bells).enumerate() {
+    for (id, ((inbox, orders), bell)) in ids.iter().copied().zip(receivers.into_iter().zip(told).zip(bells)) {
         let seed = shard_loop::Seed {
-            id: ShardId(i as u16),
+            id,
             plan: Arc::clone(&plan),
             config: config.clone(),
             sources: sources.clone(),
@@ -160,7 +162,7 @@ pub fn start(spec: JobSpec) -> Result<RunningJob> {
             progress: Arc::clone(&progress),
             refused: Arc::clone(&refused),
         };
-        shards.threads.push(spawn(format!("{name}-shard-{i}"), move || shard_loop::run(seed))?);
+        shards.threads.push(spawn(format!("{name}-shard-{}", id.0), move || shard_loop::run(seed))?);
     }
     let control = Control::new(to_job.clone());
     let (to_writer, parts) = bounded(2);
@@ -168,7 +170,7 @@ pub fn start(spec: JobSpec) -> Result<RunningJob> {
     let writer = spawn(format!("{name}-writer"), move || writer.run(&parts, &writer_job))?;
     let metrics = Arc::new(LiveMetrics::default());
     let live = Arc::clone(&metrics);
-    let seed = job_loop::Seed { job, inbox: from_all, to_writer, shards, writer, refused, live, changes };
+    let seed = job_loop::Seed { job, ids, inbox: from_all, to_writer, shards, writer, refused, live, changes };
     let thread = spawn(format!("{name}-job"), move || job_loop::run(seed))?;
     Ok(RunningJob { control, progress, metrics, resumed: last, thread })
 }

@@ -49,6 +49,8 @@ pub struct JobSpec {
     pub plan: Arc<Plan>,
     /// Sizes.
     pub config: Config,
+    /// The one shard to run, where shards run apart; otherwise all.
+    pub apart: Option<ShardId>,
     /// Length of an epoch in milliseconds.
     pub epoch_ms: i64,
     /// Sources, by id.

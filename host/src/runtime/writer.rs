@@ -15,6 +15,7 @@ use thalweg_core::id::{Epoch, StateId};
 use thalweg_core::port::sink::Sink;
 use thalweg_core::port::store::{CellWrite, StateRead, StateStore};
 use thalweg_core::state::layout::{CellKey, JOB_GROUP, KeyReader, Kind};
+use thalweg_core::time::EventTime;
 
 /// The parts of all shards, in shard order.
 pub(super) struct EpochParts {
@@ -69,20 +70,27 @@ impl Writer {
         let mut writes: Vec<CellWrite> = self.delivered.drain(..).map(|key| (key, None)).collect();
         writes.append(&mut kept);
         let mut batches: Vec<Vec<Batch>> = vec![Vec::new(); self.sinks.len()];
+        let mut reached = vec![EventTime::MAX; self.sinks.len()];
         for part in parts {
             writes.extend(part.writes);
+            for (sink, to) in part.reached {
+                if let Some(least) = reached.get_mut(sink.0 as usize) {
+                    *least = to.min(*least);
+                }
+            }
             for (sink, list) in part.sinks {
                 if let Some(all) = batches.get_mut(sink.0 as usize) {
                     all.extend(list);
                 }
             }
         }
-        let mut outboxes = Vec::new();
-        for (i, ((id, sink), list)) in self.sinks.iter_mut().zip(&batches).enumerate() {
-            if list.is_empty() {
+        let (mut outboxes, mut records) = (Vec::new(), Vec::new());
+        for (i, (((id, sink), list), to)) in self.sinks.iter_mut().zip(&batches).zip(reached).enumerate() {
+            if !sink.reach(to) && list.is_empty() {
                 continue;
             }
-            let prepared = sink.prepare(epoch, list)?;
+            let mut prepared = sink.prepare(epoch, list)?;
+            records.append(&mut prepared.records);
             writes.extend(prepared.mark.map(|mark| (mark_key(*id), Some(mark))));
             if let Some(outbox) = prepared.outbox {
                 let key = outbox_key(*id, epoch);
@@ -91,7 +99,7 @@ impl Writer {
             }
         }
         fault("before_commit");
-        self.store.commit(epoch, &writes)?;
+        self.store.commit(epoch, &writes, &records)?;
         fault("after_commit");
         for (i, key, outbox) in outboxes {
             if let Some((_, sink)) = self.sinks.get_mut(i) {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::{fs, io};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::Epoch;
+use thalweg_core::port::log::LogRecord;
 use thalweg_core::port::store::{CellWrite, StateRead, StateStore};
 
 /// First key that no cell has: behind the job's group (0xffff), kinds never reach 0xff.
@@ -41,7 +42,7 @@ struct Shared {
 /// use thalweg_state::{Options, RocksStateStore};
 /// let dir = tempfile::tempdir().expect("a temporary directory");
 /// let mut store = RocksStateStore::open(dir.path(), &Options::default())?;
-/// store.commit(Epoch(1), &[(Bytes::from("cell"), Some(Bytes::from("value")))])?;
+/// store.commit(Epoch(1), &[(Bytes::from("cell"), Some(Bytes::from("value")))], &[])?;
 /// assert_eq!(store.reader().get(b"cell")?, Some(Bytes::from("value")));
 /// assert_eq!(store.last_epoch()?, Epoch(1));
 /// # Ok(())
@@ -147,7 +148,8 @@ impl StateStore for RocksStateStore {
     /// # Errors
     /// `STATE_DISK_FULL`, `STATE_IO`: whether the epoch reached the disk is then unknown, so this store takes no other commit;
     /// open it again and ask for the last epoch. `STATE_EPOCH_ORDER` when the epoch is not a later one.
-    fn commit(&mut self, epoch: Epoch, writes: &[CellWrite]) -> Result<()> {
+    fn commit(&mut self, epoch: Epoch, writes: &[CellWrite], records: &[LogRecord]) -> Result<()> {
+        LogRecord::refuse(records)?;
         let dir = &self.shared.dir;
         if self.failed {
             return Err(broken(dir, "an earlier commit failed"));

@@ -37,13 +37,13 @@ fn new_store_is_empty(store: &mut impl StateStore) -> Result<()> {
 
 fn commits_are_seen_and_the_last_write_wins(store: &mut impl StateStore) -> Result<()> {
     let reader = store.reader();
-    store.commit(Epoch(1), &[put(b"a", b"1"), put(b"b", b"1"), delete(b"b"), put(b"a", b"2"), put(b"e", b"")])?;
+    store.commit(Epoch(1), &[put(b"a", b"1"), put(b"b", b"1"), delete(b"b"), put(b"a", b"2"), put(b"e", b"")], &[])?;
     assert_eq!(reader.get(b"a")?.as_deref(), Some(&b"2"[..]));
     assert_eq!(reader.get(b"b")?, None);
     assert_eq!(reader.get(b"e")?.as_deref(), Some(&b""[..]));
-    store.commit(Epoch(2), &[delete(b"a"), delete(b"never there")])?;
+    store.commit(Epoch(2), &[delete(b"a"), delete(b"never there")], &[])?;
     assert_eq!(reader.get(b"a")?, None);
-    store.commit(Epoch(3), &[])?;
+    store.commit(Epoch(3), &[], &[])?;
     assert_eq!(store.last_epoch()?, Epoch(3));
     Ok(())
 }
@@ -51,7 +51,7 @@ fn commits_are_seen_and_the_last_write_wins(store: &mut impl StateStore) -> Resu
 fn scans_are_ordered_half_open_and_stoppable(store: &mut impl StateStore) -> Result<()> {
     let keys: [&[u8]; 6] = [b"k\0", b"k", b"k\xff", b"k\x7f", b"l", b"j"];
     let writes: Vec<CellWrite> = keys.iter().map(|k| put(k, b"v")).collect();
-    store.commit(Epoch(1), &writes)?;
+    store.commit(Epoch(1), &writes, &[])?;
     let reader = store.reader();
     let found: Vec<Vec<u8>> = all(&*reader, b"k", b"l")?.into_iter().map(|(k, _)| k).collect();
     assert_eq!(found, [&b"k"[..], b"k\0", b"k\x7f", b"k\xff"]);
@@ -74,7 +74,7 @@ fn layout_ranges_hold_together(store: &mut impl StateStore) -> Result<()> {
             }
         }
     }
-    store.commit(Epoch(1), &writes)?;
+    store.commit(Epoch(1), &writes, &[])?;
     let reader = store.reader();
     for group in [KeyGroup(0), KeyGroup(255), KeyGroup(256), KeyGroup(4095), JOB_GROUP] {
         for id in [0, 1, u64::MAX] {

@@ -19,7 +19,7 @@ fn commit(store: &mut RocksStateStore, epochs: std::ops::RangeInclusive<u64>) {
     for epoch in epochs {
         let mut writes: Vec<CellWrite> = (0..50).map(|i| cell(epoch, i)).collect();
         writes.push((Bytes::from("last"), Some(Bytes::from(epoch.to_string()))));
-        store.commit(Epoch(epoch), &writes).expect("a commit");
+        store.commit(Epoch(epoch), &writes, &[]).expect("a commit");
     }
 }
 
@@ -67,7 +67,7 @@ fn what_was_committed_is_there_after_a_drop() {
     let mut store = open(dir.path()).expect("again");
     assert_eq!(store.last_epoch(), Ok(Epoch(20)));
     assert_eq!(contents(&store).expect("cells"), expected(20));
-    let late = store.commit(Epoch(20), &[]).expect_err("an epoch is committed once");
+    let late = store.commit(Epoch(20), &[], &[]).expect_err("an epoch is committed once");
     assert_eq!(late.code, "STATE_EPOCH_ORDER");
 }
 

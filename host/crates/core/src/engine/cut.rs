@@ -10,7 +10,7 @@ use super::sealed::Sealing;
 use super::shard::Shard;
 use super::stages::Room;
 use crate::graph::Route;
-use crate::id::{EdgeId, Epoch, KeyGroup, Partition, ShardId, SourceId, SplitId, StageId, StateId};
+use crate::id::{EdgeId, Epoch, KeyGroup, Partition, ShardId, SinkId, SourceId, SplitId, StageId, StateId};
 use crate::port::store::CellWrite;
 use crate::stage::{Origin, Pending};
 use crate::state::layout::{CellKey, JOB_GROUP, Kind};
@@ -36,10 +36,20 @@ impl Shard {
         for to in self.others() {
             self.send(to, Message::Marker { passed: passed.clone() });
         }
-        let part = SealedPart { shard: self.id, epoch, writes, sinks: self.sinks.seal() };
+        let part =
+            SealedPart { shard: self.id, epoch, writes, sinks: self.sinks.seal(), reached: self.sinks_reached() };
         self.sealing = Some(Sealing { part, waiting: self.others().collect() });
         self.epoch = epoch.next();
         self.complete_seal();
+    }
+
+    /// What the inputs of sinks have reached.
+    fn sinks_reached(&self) -> Vec<(SinkId, EventTime)> {
+        let sinks = self.stages.iter().filter_map(|room| match room.room {
+            Room::Sink(id) => Some((id, room.input.get().min(room.inbox.min_time()))),
+            _ => None,
+        });
+        sinks.collect()
     }
 
     pub(super) fn marker(&mut self, from: ShardId, epoch: Epoch, passed: &[(StageId, EventTime)]) {

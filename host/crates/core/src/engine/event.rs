@@ -127,6 +127,8 @@ pub struct SealedPart {
     pub writes: Vec<CellWrite>,
     /// Batches for sinks.
     pub sinks: Vec<(SinkId, Vec<Batch>)>,
+    /// Nothing that a sink gets in a later epoch is earlier than this, late elements aside.
+    pub reached: Vec<(SinkId, EventTime)>,
 }
 
 /// What a shard wants done.

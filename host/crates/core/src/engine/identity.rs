@@ -64,7 +64,7 @@ pub fn check_job(plan: &Plan, state: &dyn StateRead) -> Result<()> {
 impl Shard {
     /// The facts above, with the first epoch of a job.
     pub(super) fn store_identity(&mut self, writes: &mut Vec<CellWrite>) {
-        if self.is_first() && !std::mem::replace(&mut self.identity_stored, true) {
+        if self.stores_for_all() && !std::mem::replace(&mut self.identity_stored, true) {
             writes.push((key("partitions"), Some(Bytes::copy_from_slice(&self.config.partitions.to_be_bytes()))));
             let names: Vec<&str> = stages(&self.plan).into_iter().collect();
             writes.push((key("stages"), Some(Bytes::from(names.join("\n")))));
@@ -97,7 +97,7 @@ mod tests {
         let mut store = FakeStore::default();
         let reader = store.reader();
         check_job(&plan(&["Read", "Write"]), reader.as_ref())?;
-        store.commit(Epoch(1), &[(key("stages"), Some(Bytes::from_static(b"Read\nWrite")))])?;
+        store.commit(Epoch(1), &[(key("stages"), Some(Bytes::from_static(b"Read\nWrite")))], &[])?;
         check_job(&plan(&["Write", "Read"]), store.reader().as_ref())?;
         let other = check_job(&plan(&["Read", "Save"]), store.reader().as_ref());
         let Err(error) = other else { unreachable!("another pipeline") };

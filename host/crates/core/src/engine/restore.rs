@@ -56,7 +56,7 @@ impl Shard {
     }
 
     fn restore_job(&mut self, state: &dyn StateRead) -> Result<()> {
-        let first = self.is_first();
+        let (first, keeps) = (self.is_first(), self.stores_for_all());
         let plan = std::sync::Arc::clone(&self.plan);
         let mut gone = Vec::new();
         for (room, stage) in self.stages.iter_mut().zip(&plan.stages) {
@@ -91,7 +91,7 @@ impl Shard {
                 }
                 Room::View(view) => {
                     if let StageKind::View(spec) = &stage.kind {
-                        **view = ViewRoom::new(spec, stage.state, first);
+                        **view = ViewRoom::new(spec, stage.state, keeps);
                     }
                     let prefix = CellKey::new(JOB_GROUP, Kind::View, stage.state);
                     scan(state, &prefix, &mut |key, value| view.restore(key, &stored::decode(value).ok()?).ok())?;

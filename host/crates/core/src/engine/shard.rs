@@ -50,6 +50,9 @@ pub struct Config {
     pub checkpoint_ms: i64,
     /// The job is drained from its first moment: sources give nothing, restrictions are truncated.
     pub drain: bool,
+    /// This shard runs apart from the others: the plan's edges are all local, exchanges go through the log, and the store holds
+    /// what is this shard's alone.
+    pub apart: bool,
 }
 
 impl Config {
@@ -78,6 +81,7 @@ impl Default for Config {
             split_after_ms: 1000,
             checkpoint_ms: 1000,
             drain: false,
+            apart: false,
         }
     }
 }
@@ -284,16 +288,22 @@ impl Shard {
         }
     }
 
-    /// Sources end; what splittable functions have before them is truncated first.
+    /// Sources end; what splittable functions have before them is truncated first. An exchange ends when those that write it have.
     fn drain(&mut self) {
         self.draining = true;
-        self.stages.iter_mut().for_each(StageRoom::close);
+        let exchanges: Vec<SourceId> = self.plan.exchanges.iter().map(|e| e.source).collect();
+        self.stages.iter_mut().for_each(|room| room.close(&exchanges));
         self.pace_at = ProcessingTime(i64::MIN);
     }
 
     /// Whether this shard owns partition 0, where what happens once in a job happens.
     pub(super) fn is_first(&self) -> bool {
         Partition(0).shard(self.config.partitions, self.config.shards) == self.id
+    }
+
+    /// Whether this shard stores what is stored once in a store.
+    pub(super) fn stores_for_all(&self) -> bool {
+        self.config.apart || self.is_first()
     }
 
     fn receive(&mut self, envelope: Envelope) {
@@ -330,10 +340,11 @@ impl Shard {
         self.out.push(Effect::Send(to, envelope));
     }
 
-    /// The other shards.
+    /// The other shards that it speaks with.
     pub(super) fn others(&self) -> impl Iterator<Item = ShardId> + use<> {
         let me = self.id;
-        (0..self.config.shards).map(ShardId).filter(move |s| *s != me)
+        let all = if self.config.apart { 0 } else { self.config.shards };
+        (0..all).map(ShardId).filter(move |s| *s != me)
     }
 
     /// Rows read from sources and rows written to sinks in this run, for progress displays.

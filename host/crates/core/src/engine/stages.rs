@@ -154,9 +154,11 @@ impl StageRoom {
         matches!(self.room, Room::Group(_) | Room::View(_) | Room::Sink(_))
     }
 
-    /// Drain: sources say they have ended.
-    pub(super) fn close(&mut self) {
-        if let Room::Source(source) = &mut self.room {
+    /// Drain: sources say they have ended, all but these.
+    pub(super) fn close(&mut self, but: &[SourceId]) {
+        if let Room::Source(source) = &mut self.room
+            && !but.contains(&source.source)
+        {
             source.close();
         }
     }

@@ -361,7 +361,7 @@ fn topological(graph: &Graph, producer: &BTreeMap<CollectionId, TransformId>) ->
 }
 
 /// Renumbers stages so that every edge, also a side input's, goes from a smaller id to a larger one.
-fn sort_stages(plan: &mut Plan) -> Result<()> {
+pub(super) fn sort_stages(plan: &mut Plan) -> Result<()> {
     let n = plan.stages.len();
     let mut after: Vec<Vec<usize>> = vec![Vec::new(); n];
     let mut waiting = vec![0usize; n];

@@ -4,9 +4,11 @@
 //! edges between them. What a transform *means* to its worker stays with the adapter that made the graph; the engine keeps the
 //! index ([`TransformId`]) by which that adapter finds it again.
 
+mod exchange;
 mod fuse;
 mod plan;
 
+pub use exchange::{Exchange, distribute};
 pub use fuse::fuse;
 pub use plan::{
     Edge, GroupStage, OutputPort, Plan, Route, SideInput, Stage, StageKind, TimerFamily, ViewStage, WorkerStage,

@@ -1,5 +1,6 @@
 //! The plan: stages in topological order and the edges between them. Made once per run; shards share it.
 
+use super::exchange::Exchange;
 use super::{CollectionId, EnvironmentId, ScriptEvent, SideAccess, TransformId};
 use crate::coder::Coder;
 use crate::id::{EdgeId, SinkId, SourceId, StageId, StateId};
@@ -193,6 +194,8 @@ pub struct Plan {
     pub sources: Vec<StateId>,
     /// Names of sinks, by id.
     pub sinks: Vec<StateId>,
+    /// Edges that go through the log, where partitions run apart.
+    pub exchanges: Vec<Exchange>,
 }
 
 impl Plan {

@@ -1,15 +1,18 @@
 //! The port of native sinks. A sink becomes lasting with the epoch and in no other way.
 //!
-//! Two kinds, after where the sink can keep a mark of its own:
+//! Three kinds, after where the sink can keep a mark of its own:
 //! - *Length in the epoch* (files): [`Sink::prepare`] writes and syncs, the returned mark is committed with the epoch, and
 //!   [`Sink::recover`] cuts away what no committed mark covers.
 //! - *Outbox* (another Kafka cluster, a database): `prepare` returns bytes that are committed with the epoch;
 //!   [`Sink::deliver`] brings them out afterwards together with the epoch's number, in one transaction of the sink. After a
 //!   crash the sink says which epoch it holds, and later ones are delivered again.
+//! - *With the commit* (a topic of the commit authority's own log): `prepare` returns records, which are part of the commit.
 
 use crate::batch::Batch;
 use crate::error::Result;
 use crate::id::Epoch;
+use crate::port::log::LogRecord;
+use crate::time::EventTime;
 use bytes::Bytes;
 
 /// What preparing an epoch gave.
@@ -19,10 +22,18 @@ pub struct Prepared {
     pub mark: Option<Bytes>,
     /// Stored with the epoch until [`Sink::deliver`] has brought it out.
     pub outbox: Option<Bytes>,
+    /// Part of the commit itself.
+    pub records: Vec<LogRecord>,
 }
 
 /// A native sink. One instance per job, driven by the epoch writer, never by a shard.
 pub trait Sink: Send {
+    /// Hears, before [`Sink::prepare`], how far time is: nothing that later epochs write is earlier, late elements aside. Returns
+    /// whether the epoch is to be prepared on that account, even if nothing was written.
+    fn reach(&mut self, _to: EventTime) -> bool {
+        false
+    }
+
     /// Takes what the epoch's bundles wrote, in shard order and within a shard in order.
     ///
     /// # Errors

@@ -1,8 +1,11 @@
 //! The port of lasting state: reads for the engine, and one atomic commit per epoch for the shell.
 //!
+//! A commit may carry records for the topics of the authority's own log: they become visible with it or not at all.
+//!
 //! What is stored are cells: an encoded [`CellKey`](crate::state::CellKey) and bytes. The layout of keys is
 //! core's (`state::layout`), so every store orders them alike, byte by byte.
 
+use super::log::LogRecord;
 use super::scratch::Scratch;
 use crate::error::Result;
 use crate::id::Epoch;
@@ -36,17 +39,18 @@ pub trait StateRead: Send + Sync {
     }
 }
 
-/// The commit authority of an embedded job.
+/// The commit authority of a job: RocksDB of an embedded one, its own Kafka cluster of a distributed one.
 pub trait StateStore: Send {
     /// A handle for reads.
     fn reader(&self) -> Arc<dyn StateRead>;
 
-    /// Makes the epoch lasting: all writes or none. A later write of the same key in the list wins. Returns only when the
-    /// epoch would survive a crash of the process and, where the store says so, of the machine.
+    /// Makes the epoch lasting: all writes and records or none. A later write of the same key in the list wins. Returns only when
+    /// the epoch would survive a crash of the process and, where the store says so, of the machine.
     ///
     /// # Errors
-    /// `STATE_IO` when the disk is full or broken; nothing of the epoch is visible then.
-    fn commit(&mut self, epoch: Epoch, writes: &[CellWrite]) -> Result<()>;
+    /// `STATE_IO` when the disk is full or broken; nothing of the epoch is visible then. `LOG_MISSING` when there are records and
+    /// the store has no log.
+    fn commit(&mut self, epoch: Epoch, writes: &[CellWrite], records: &[LogRecord]) -> Result<()>;
 
     /// The last committed epoch; zero for a new job.
     ///
@@ -93,7 +97,8 @@ impl StateStore for NullStore {
         Arc::new(self.clone())
     }
 
-    fn commit(&mut self, epoch: Epoch, _writes: &[CellWrite]) -> Result<()> {
+    fn commit(&mut self, epoch: Epoch, _writes: &[CellWrite], records: &[LogRecord]) -> Result<()> {
+        LogRecord::refuse(records)?;
         self.last = epoch;
         Ok(())
     }

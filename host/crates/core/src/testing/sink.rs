@@ -109,7 +109,7 @@ impl Sink for CollectingSink {
         let mut disk = self.0.lock();
         batches.iter().for_each(|batch| append(&mut disk.lines, batch));
         let length = (disk.lines.len() as u64).to_be_bytes();
-        Ok(Prepared { mark: Some(Bytes::copy_from_slice(&length)), outbox: None })
+        Ok(Prepared { mark: Some(Bytes::copy_from_slice(&length)), ..Prepared::default() })
     }
 
     fn deliver(&mut self, _epoch: Epoch, _outbox: &[u8]) -> Result<()> {
@@ -152,7 +152,7 @@ impl Sink for OutboxSink {
         for batch in batches {
             crate::coder::Coder::Bytes.write_nested(&mut outbox, &stored::encode(batch));
         }
-        Ok(Prepared { mark: None, outbox: (!outbox.is_empty()).then(|| Bytes::from(outbox)) })
+        Ok(Prepared { outbox: (!outbox.is_empty()).then(|| Bytes::from(outbox)), ..Prepared::default() })
     }
 
     fn deliver(&mut self, epoch: Epoch, outbox: &[u8]) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::id::Epoch;
+use crate::port::log::LogRecord;
 use crate::port::store::{CellWrite, StateRead, StateStore};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ struct Inner {
 /// ```
 /// use thalweg_core::{id::Epoch, port::store::{StateRead, StateStore}, testing::FakeStore};
 /// let mut store = FakeStore::new();
-/// store.commit(Epoch(1), &[(b"k".as_slice().into(), Some(b"v".as_slice().into()))])?;
+/// store.commit(Epoch(1), &[(b"k".as_slice().into(), Some(b"v".as_slice().into()))], &[])?;
 /// assert_eq!(store.clone().get(b"k")?.as_deref(), Some(&b"v"[..]));
 /// # Ok::<(), thalweg_core::error::Error>(())
 /// ```
@@ -105,7 +106,8 @@ impl StateStore for FakeStore {
         Arc::new(self.clone())
     }
 
-    fn commit(&mut self, epoch: Epoch, writes: &[CellWrite]) -> Result<()> {
+    fn commit(&mut self, epoch: Epoch, writes: &[CellWrite], records: &[LogRecord]) -> Result<()> {
+        LogRecord::refuse(records)?;
         let holds = self.holds;
         let mut inner = self.lock();
         let fault = inner.fault.take();

@@ -116,7 +116,7 @@ impl Sink for JsonLinesSink {
         let mut mark = vec![FORMAT];
         mark.extend_from_slice(&self.len.to_be_bytes());
         mark.extend_from_slice(&path_hash(&self.path).to_be_bytes());
-        Ok(Prepared { mark: Some(Bytes::from(mark)), outbox: None })
+        Ok(Prepared { mark: Some(Bytes::from(mark)), ..Prepared::default() })
     }
 
     fn deliver(&mut self, _epoch: Epoch, _outbox: &[u8]) -> Result<()> {

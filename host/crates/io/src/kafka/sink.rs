@@ -139,7 +139,7 @@ impl Sink for KafkaSink {
             }
         }
         let mark = Some(Bytes::from(open.stored.encode()));
-        Ok(Prepared { mark, outbox: outbox.finish().map(Bytes::from) })
+        Ok(Prepared { mark, outbox: outbox.finish().map(Bytes::from), ..Prepared::default() })
     }
 
     fn deliver(&mut self, epoch: Epoch, outbox: &[u8]) -> Result<()> {

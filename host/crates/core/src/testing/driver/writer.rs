@@ -130,7 +130,7 @@ impl Writer {
             writes.extend(part.writes);
         }
         writes.append(&mut self.extra);
-        store.commit(epoch, &writes)
+        store.commit(epoch, &writes, &[])
     }
 
     /// Delivers what is committed; its stored copy goes with the next commit.
