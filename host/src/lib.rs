@@ -49,6 +49,7 @@
 
 pub mod bench;
 pub mod cli;
+pub mod cluster;
 pub mod compose;
 pub mod expansion;
 pub mod jobs;

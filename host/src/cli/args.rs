@@ -23,6 +23,12 @@ pub enum Command {
     Run(RunArgs),
     /// Take jobs from Beam SDKs (gRPC)
     Serve(ServeArgs),
+    /// Submit pipeline files to a server, and look after jobs there
+    Job {
+        /// What to do.
+        #[command(subcommand)]
+        command: JobCommand,
+    },
     /// Show what a pipeline file becomes, and run nothing
     Plan(PlanArgs),
     /// Make, build, test and look at functions in WebAssembly
@@ -35,6 +41,59 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Measure a workload of the benchmark
     Bench(BenchArgs),
+}
+
+/// `thalweg job`.
+#[derive(Debug, Subcommand)]
+pub enum JobCommand {
+    /// Submit a pipeline file; prints the job's id
+    Submit(SubmitArgs),
+    /// List the jobs that a server knows
+    List(ServerArgs),
+    /// Wait for the end of a job; prints its last state
+    Wait(OneJobArgs),
+    /// Let the sources of a job end, and finish what they gave
+    Drain(OneJobArgs),
+    /// Stop a job; what is committed stays
+    Cancel(OneJobArgs),
+}
+
+/// Where a server is.
+#[derive(Debug, Args)]
+pub struct ServerArgs {
+    /// The server; in a cluster any of its processes
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8099")]
+    pub server: String,
+}
+
+/// `thalweg job submit`.
+#[derive(Debug, Args)]
+pub struct SubmitArgs {
+    /// The file.
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// The server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// Name of the job [default: after the file]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// A pipeline option, such as state_name or partitions; may be given more than once
+    #[arg(long = "option", value_name = "NAME=VALUE", value_parser = pair)]
+    pub options: Vec<(String, String)>,
+    /// Wait for its end
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// A job of a server.
+#[derive(Debug, Args)]
+pub struct OneJobArgs {
+    /// The job's id
+    pub job: String,
+    /// The server.
+    #[command(flatten)]
+    pub server: ServerArgs,
 }
 
 /// A pipeline file and its values.
@@ -127,6 +186,24 @@ pub struct ServeArgs {
     /// Show no data in messages about failed bundles
     #[arg(long)]
     pub hide_elements: bool,
+    /// Run the jobs of a cluster: all processes that name the same Kafka brokers here and the same --cluster run them together
+    #[arg(long, value_name = "HOST:PORT")]
+    pub bootstrap: Option<String>,
+    /// Name of the cluster: what its topics and groups begin with
+    #[arg(long, value_name = "NAME", default_value = "thalweg", requires = "bootstrap", value_parser = cluster_name)]
+    pub cluster: String,
+    /// Names this process in the cluster, and again when it is restarted [default: one that is kept in the state directory]
+    #[arg(long, value_name = "ID", requires = "bootstrap", value_parser = cluster_name)]
+    pub process_id: Option<String>,
+    /// Partitions of a job in a cluster that does not ask for a number of them
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub partitions: u16,
+    /// Milliseconds of silence after which a process of the cluster has lost its partitions
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1_000..=300_000))]
+    pub session_timeout_ms: u32,
+    /// Property of all Kafka clients, by Kafka's name; may be given more than once
+    #[arg(short = 'X', value_name = "PROPERTY=VALUE", value_parser = pair)]
+    pub kafka: Vec<(String, String)>,
     /// Of Prism's command line; there is no web page to serve
     #[arg(long = "serve_http", hide = true, num_args = 0..=1, default_missing_value = "true")]
     _serve_http: Option<String>,
@@ -196,6 +273,15 @@ pub enum Udf {
 fn capability(text: &str) -> Result<String, String> {
     let known = Allowed::only([text]).map(|_| text.to_owned());
     known.map_err(|name| format!("{name} is none of clock, random, env and env:NAME"))
+}
+
+/// A name that topics and groups may begin with.
+fn cluster_name(text: &str) -> Result<String, String> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    match !text.is_empty() && text.len() <= 100 && text.chars().all(fine) {
+        true => Ok(text.to_owned()),
+        false => Err("use up to 100 letters, digits, `.`, `_` and `-`".to_owned()),
+    }
 }
 
 /// `NAME=VALUE`.

@@ -9,6 +9,7 @@ mod deploy;
 mod doctor;
 mod exit;
 mod inspect;
+mod job;
 mod logs;
 mod plan;
 mod prism;
@@ -68,6 +69,7 @@ fn command(arguments: Arguments, ignored: &[String]) -> Result<ExitCode, Failed>
     match arguments.command {
         Command::Run(run) => run::run(&run),
         Command::Plan(plan) => plan::plan(&plan),
+        Command::Job { command } => job::job(&command),
         Command::Serve(serve) => serve::serve(&serve, ignored),
         Command::Bench(bench) => bench::bench(&bench),
         Command::Udf { command } => udf::udf(&command),

@@ -18,7 +18,7 @@ pub struct Translated {
 const KNOWN: [&str; 7] =
     ["job_port", "log_level", "log_kind", "serve_http", "web_port", "idle_shutdown_timeout", "worker_pool_port"];
 /// Flags of `thalweg serve` that may stand beside them, and whether they take a value.
-const OURS: [(&str, bool); 11] = [
+const OURS: [(&str, bool); 16] = [
     ("shards", true),
     ("epoch-ms", true),
     ("state-dir", true),
@@ -27,6 +27,11 @@ const OURS: [(&str, bool); 11] = [
     ("bundle-retries", true),
     ("message-mib-max", true),
     ("worker-start-seconds", true),
+    ("bootstrap", true),
+    ("cluster", true),
+    ("process-id", true),
+    ("partitions", true),
+    ("session-timeout-ms", true),
     ("allow-process-workers", false),
     ("allow-docker-workers", false),
     ("hide-elements", false),

@@ -4,12 +4,17 @@ use super::args::ServeArgs;
 use super::exit::{Failed, INTERRUPTED};
 use super::staging::StagingDir;
 use super::{logs, signals};
+use crate::cluster::ClusterConfig;
 use crate::compose::{ComponentStore, Settings};
 use crate::jobs::{ServeOptions, WorkerOptions, serve as serve_jobs};
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use thalweg_core::error::{Error, Result};
+use thalweg_io::kafka::KafkaClientConfig;
 use thalweg_wasm::Allowed;
 
 /// Threads for connections; bundles run on threads of their own.
@@ -22,7 +27,7 @@ pub fn serve(args: &ServeArgs, ignored: &[String]) -> Result<ExitCode, Failed> {
         tracing::info!("passed over flags that mean nothing here: {}", ignored.join(" "));
     }
     let staging = StagingDir::create(&std::env::temp_dir())?;
-    let options = options(args, &staging);
+    let options = options(args, &staging)?;
     let failed = |e: std::io::Error| {
         Error::external("THREAD_START", format!("cannot start the server's threads: {e}"))
             .help("raise the process's limit of threads")
@@ -50,9 +55,46 @@ pub fn serve(args: &ServeArgs, ignored: &[String]) -> Result<ExitCode, Failed> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn options(args: &ServeArgs, staging: &StagingDir) -> ServeOptions {
+/// How the process takes part in a cluster. Copies of state are kept below the state directory, or go with the process.
+fn cluster(args: &ServeArgs, staging: &StagingDir) -> Result<Option<ClusterConfig>> {
+    let Some(bootstrap) = &args.bootstrap else { return Ok(None) };
+    let mut client = KafkaClientConfig::new(bootstrap);
+    client.properties = args.kafka.iter().cloned().collect();
+    client.properties_allowed = client.properties.keys().cloned().collect();
+    let state_dir = args.state_dir.clone().unwrap_or_else(|| staging.path().join("state")).join("cluster");
+    Ok(Some(ClusterConfig {
+        client,
+        name: args.cluster.clone(),
+        process: args.process_id.clone().map_or_else(|| process_id(&state_dir), Ok)?,
+        partitions: args.partitions,
+        session_timeout: Duration::from_millis(u64::from(args.session_timeout_ms)),
+        state_dir,
+    }))
+}
+
+/// The name of this process, which stays with its state directory.
+fn process_id(dir: &Path) -> Result<String> {
+    let failed = |e: std::io::Error| {
+        Error::external("STATE_IO", format!("cannot use the state directory {}: {e}", dir.display()))
+            .help("check that the directory is writable and its disk is healthy, or give a --process-id")
+    };
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    let file = dir.join("PROCESS");
+    match std::fs::read_to_string(&file) {
+        Ok(id) if !id.trim().is_empty() => Ok(id.trim().to_owned()),
+        Ok(_) => Err(failed(std::io::ErrorKind::InvalidData.into())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let id = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
+            std::fs::write(&file, &id).map_err(failed).map(|()| id)
+        }
+        Err(e) => Err(failed(e)),
+    }
+}
+
+fn options(args: &ServeArgs, staging: &StagingDir) -> Result<ServeOptions> {
     let default = Settings::default();
-    ServeOptions {
+    Ok(ServeOptions {
+        cluster: cluster(args, staging)?,
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)),
         staging_dir: staging.path().to_owned(),
         settings: Settings {
@@ -60,10 +102,13 @@ fn options(args: &ServeArgs, staging: &StagingDir) -> ServeOptions {
             shards: args.shards.unwrap_or(default.shards),
             epoch_ms: args.epoch_ms.unwrap_or(default.epoch_ms),
             compiler: super::compiler(),
+            kafka: args.kafka.iter().cloned().collect(),
+            commits_on: args.bootstrap.clone(),
             allowed: Allowed::Only(args.allow_capability.iter().cloned().collect()),
             ..default
         },
-        state_dir: args.state_dir.clone(),
+        // a cluster keeps its copies in a way of its own
+        state_dir: args.state_dir.clone().filter(|_| args.bootstrap.is_none()),
         jobs_max: usize::from(args.jobs_max),
         bundle_retries: args.bundle_retries,
         workers: WorkerOptions {
@@ -73,5 +118,5 @@ fn options(args: &ServeArgs, staging: &StagingDir) -> ServeOptions {
             docker: args.allow_docker_workers,
             hide_elements: args.hide_elements,
         },
-    }
+    })
 }

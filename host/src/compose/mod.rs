@@ -3,6 +3,7 @@
 //! In: a `Translation` and [`Settings`]. Out: a [`Composed`] job, complete but for workers over the Fn API, which
 //! [`jobs`](crate::jobs) adds. Everything that can be refused is refused here, before a thread is started.
 
+mod apart;
 mod check;
 mod combine;
 mod components;
@@ -20,6 +21,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use apart::Apart;
 pub use components::ComponentStore;
 pub use connectors::Connectors;
 pub use deploy::Deployments;
@@ -61,6 +63,8 @@ pub struct Settings {
     pub compiler: thalweg_wasm::Compiler,
     /// What pipelines may grant to components.
     pub allowed: thalweg_wasm::Allowed,
+    /// `bootstrap.servers` of the cluster that commits the job, if one does: what is written there is part of the commit.
+    pub commits_on: Option<String>,
 }
 
 impl Default for Settings {
@@ -75,6 +79,7 @@ impl Default for Settings {
             wasm: thalweg_wasm::Limits::default(),
             compiler: thalweg_wasm::Compiler::Here,
             allowed: thalweg_wasm::Allowed::Everything,
+            commits_on: None,
         }
     }
 }

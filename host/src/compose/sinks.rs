@@ -14,6 +14,7 @@ use thalweg_core::id::Epoch;
 use thalweg_core::port::sink::{Prepared, Sink};
 use thalweg_core::time::EventTime;
 use thalweg_io::file::{JsonLinesConfig, JsonLinesSink};
+use thalweg_io::kafka::cluster::ClusterSink;
 use thalweg_io::kafka::{KafkaSink, KafkaSinkConfig};
 
 /// What a run writes to one sink.
@@ -87,6 +88,13 @@ pub fn sink(
 }
 
 fn file(payload: FileSink, settings: &Settings) -> Result<(Box<dyn Sink>, Place)> {
+    if settings.commits_on.is_some() {
+        return Err(Error::user(
+            "CLUSTER_SINK_LOCAL",
+            format!("{} is a file of one machine, the job runs on many", payload.path),
+        )
+        .help("write to a topic, or run the pipeline with `thalweg run`"));
+    }
     let field = match payload.line {
         Line::Json => None,
         Line::Field(name) => Some(name),
@@ -100,6 +108,9 @@ fn file(payload: FileSink, settings: &Settings) -> Result<(Box<dyn Sink>, Place)
 
 fn kafka(payload: KafkaPayload, name: &str, settings: &Settings, job: &str) -> Result<(Box<dyn Sink>, Place)> {
     let place = Place::Topic(payload.topic.clone(), payload.bootstrap_servers.clone());
+    if settings.commits_on.as_deref() == Some(payload.bootstrap_servers.as_str()) {
+        return Ok((Box::new(ClusterSink::new(&payload.topic, &payload.element)?), place));
+    }
     // parts of a transactional id: letters that every cluster takes
     let clean = |text: &str| text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect::<String>();
     let config = KafkaSinkConfig {

@@ -11,16 +11,17 @@ mod server;
 mod sizes;
 mod states;
 
+pub(crate) use harnesses::{AllWorkers, Harnesses};
 pub use logs::worker_logs;
 pub use running::JobTable;
 pub use server::{ServeOptions, WorkerOptions, serve};
+pub(crate) use sizes::Sizes;
 pub use states::JobStates;
+pub(crate) use states::state_name;
 
 use crate::compose::Composer;
 use crate::runtime::Control;
-use harnesses::Harnesses;
 use running::{JobPlace, Start};
-use sizes::Sizes;
 use std::sync::Arc;
 use thalweg_beam::fnapi::{Environment, FnApiServer};
 use thalweg_beam::job::{Importance, JobReporter, JobRunner, OptionDescriptor, PreparedJob};
@@ -65,7 +66,12 @@ impl Jobs {
         &self.table
     }
 
-    fn translate(&self, job: &PreparedJob) -> Result<Translation> {
+    /// The workers' server.
+    pub(crate) fn workers(&self) -> &Arc<FnApiServer> {
+        &self.workers
+    }
+
+    pub(crate) fn translate(&self, job: &PreparedJob) -> Result<Translation> {
         let streaming = job.options.boolean("streaming")?.unwrap_or_default();
         let translation = translate_with((*job.pipeline).clone(), &Options { streaming })?;
         for environment in translation.environments.iter().filter(|e| is_sdk(e)) {
@@ -76,7 +82,7 @@ impl Jobs {
 }
 
 impl Jobs {
-    fn sizes(&self, job: &PreparedJob) -> Result<Sizes> {
+    pub(crate) fn sizes(&self, job: &PreparedJob) -> Result<Sizes> {
         let mut config = self.composer.config();
         if let Some(retries) = self.limits.bundle_retries {
             config.attempts_max = retries.saturating_add(1);

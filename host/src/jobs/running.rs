@@ -142,7 +142,8 @@ pub fn start(start: Start) -> Result<()> {
         Error::external("THREAD_START", format!("cannot start a thread: {e}"))
             .help("raise the process's limit of threads, or use fewer shards")
     })?;
-    let spec = JobSpec { name: job.id.clone(), plan, config, apart: None, epoch_ms, sources, sinks, workers, store, changes };
+    let spec =
+        JobSpec { name: job.id.clone(), plan, config, apart: None, epoch_ms, sources, sinks, workers, store, changes };
     let running = runtime::start(spec)?; // an error ends the waiting thread, and with it the workers
     place.runs(running.control(), deployments);
     let metrics = running.metrics();

@@ -2,6 +2,7 @@
 
 use super::deploys::Deploys;
 use super::{JobStates, Jobs, JobsLimits, worker_logs};
+use crate::cluster::{Cluster, ClusterConfig};
 use crate::compose::{Composer, Settings};
 use crate::expansion::Offers;
 use crate::native::Registry;
@@ -38,6 +39,8 @@ pub struct ServeOptions {
     pub bundle_retries: Option<u32>,
     /// SDK workers.
     pub workers: WorkerOptions,
+    /// The cluster whose jobs it runs; its own alone without one.
+    pub cluster: Option<ClusterConfig>,
 }
 
 /// How SDK workers are run.
@@ -91,10 +94,19 @@ pub async fn serve(
     let composer = Composer::new(options.settings, Registry::standard())?;
     let offers = Offers::new(Arc::clone(composer.components()));
     let running = JobsLimits { states, running_max: Some(options.jobs_max), bundle_retries: options.bundle_retries };
-    let jobs = Arc::new(Jobs::new(composer, running, Arc::clone(&workers), runtime));
+    let jobs = Jobs::new(composer.clone(), running, Arc::clone(&workers), runtime.clone());
     let table = jobs.table().clone();
-    let limits = JobLimits::default();
-    let server = JobServer::new(JobServerConfig { endpoint, staging_dir: options.staging_dir, limits }, jobs)?;
+    let config = JobServerConfig { endpoint, staging_dir: options.staging_dir, limits: JobLimits::default() };
+    let (server, cluster) = match options.cluster {
+        None => (JobServer::new(config, Arc::new(jobs))?, None),
+        Some(cluster) => {
+            let cluster = Cluster::new(cluster, composer, jobs, runtime);
+            let server = JobServer::new(config, Arc::new(cluster.clone()))?;
+            let (beginning, theirs) = (cluster.clone(), server.clone());
+            blocking(move || beginning.begin(theirs)).await?;
+            (server, Some(cluster))
+        }
+    };
     let routes = expansion::add_to(server.add_to(workers.routes()), Arc::new(offers));
     let routes = deploy::add_to(routes, Arc::new(Deploys(table.clone())), DEPLOY_BYTES_MAX);
     ready(address);
@@ -102,10 +114,26 @@ pub async fn serve(
         shutdown.await;
         // jobs first, while their workers can still be reached
         table.cancel_all();
+        if let Some(cluster) = cluster {
+            blocking(move || {
+                cluster.leave();
+                Ok(())
+            })
+            .await
+            .unwrap_or_else(|error| tracing::warn!(%error, "the cluster was left without a word"));
+        }
         let until = tokio::time::Instant::now() + GRACE;
         while !table.is_empty() && tokio::time::Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     serve_routes(listener, routes, &server, stop).await
+}
+
+/// Runs what may block where it may.
+async fn blocking(call: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+    tokio::task::spawn_blocking(call).await.unwrap_or_else(|e| {
+        Err(Error::internal("INTERNAL_PANIC", format!("a call of the cluster panicked: {e}"))
+            .help("this is a fault of Thalweg: please report it"))
+    })
 }

@@ -119,6 +119,7 @@ impl Loop {
             ToJob::Failed(error) => self.step(JobEvent::Failed(error)),
             ToJob::Drain => self.step(JobEvent::Drain),
             ToJob::Cancel => self.step(JobEvent::Cancel),
+            ToJob::Leave => self.step(JobEvent::Leave),
         }
     }
 

@@ -53,12 +53,18 @@ enum ToJob {
     Failed(Error),
     Drain,
     Cancel,
+    Leave,
 }
 
 /// The process's clock. The only place where the engine's time comes from.
 fn now() -> ProcessingTime {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     ProcessingTime(since.as_millis() as i64)
+}
+
+/// The same clock, in milliseconds since 1970 UTC, for who labels what is written.
+pub(crate) fn now_ms() -> i64 {
+    now().0
 }
 
 /// A running job.

@@ -79,6 +79,11 @@ impl Control {
         self.0.send(ToJob::Drain).unwrap_or_default();
     }
 
+    /// Commits what is complete and ends as `Cancelled`: others go on from there.
+    pub fn leave(&self) {
+        self.0.send(ToJob::Leave).unwrap_or_default();
+    }
+
     /// Ends as `Cancelled`; nothing committed is lost.
     pub fn cancel(&self) {
         self.0.send(ToJob::Cancel).unwrap_or_default();

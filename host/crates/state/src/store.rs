@@ -90,6 +90,32 @@ impl RocksStateStore {
     }
 }
 
+impl RocksStateStore {
+    /// Writes cells that are part of no epoch: of a copy that is being built. A crash may leave any of them, so whoever builds it begins
+    /// again where the last commit says. Not synced.
+    ///
+    /// # Errors
+    /// As for [`StateStore::commit`].
+    pub fn load(&mut self, writes: &[CellWrite]) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        for (key, value) in writes {
+            match value {
+                _ if key.as_ref() >= RESERVED => return Err(reserved()),
+                Some(value) => batch.put(key, value),
+                None => batch.delete(key),
+            }
+        }
+        self.shared.db.write_opt(batch, &WriteOptions::default()).map_err(|e| {
+            self.failed = true;
+            from_rocks(&self.shared.dir, &e)
+        })
+    }
+}
+
+fn reserved() -> Error {
+    Error::internal("STATE_RESERVED_KEY", "a cell's key lies behind the last group")
+}
+
 /// Refuses a path that is no directory, and a directory in which others keep their files, before anything is written.
 fn refuse_foreign(dir: &Path) -> Result<()> {
     // what a store that was never finished may have left
@@ -162,7 +188,7 @@ impl StateStore for RocksStateStore {
         let mut batch = WriteBatch::with_capacity_bytes(bytes + 64);
         for (key, value) in writes {
             if key.as_ref() >= RESERVED {
-                return Err(Error::internal("STATE_RESERVED_KEY", "a cell's key lies behind the last group"));
+                return Err(reserved());
             }
             match value {
                 Some(value) => batch.put(key, value),

@@ -17,6 +17,7 @@
 //! Source: messages and services of `org.apache.beam.model.job_management.v1`.
 
 pub mod artifact;
+mod client;
 mod history;
 mod limits;
 pub mod options;
@@ -30,6 +31,7 @@ mod stream;
 mod table;
 
 pub use artifact::ArtifactStore;
+pub use client::{JobClient, KnownJob};
 pub use limits::JobLimits;
 pub use options::{JobOptions, OptionDescriptor, OptionKind, OptionValue};
 pub use runner::{Importance, JobReporter, JobRunner, PreparedJob};

@@ -2,8 +2,9 @@
 
 use super::artifact::{ArtifactStore, RetrievalService, StagingService};
 use super::limits::JobLimits;
-use super::runner::JobRunner;
+use super::runner::{JobReporter, JobRunner, PreparedJob};
 use super::service::Service;
+use super::state::JobState;
 use super::stream::Closing;
 use super::table::JobTable;
 use std::fmt;
@@ -94,6 +95,17 @@ impl JobServer {
             .add_service(JobServiceServer::new(jobs).max_decoding_message_size(bytes_max))
             .add_service(ArtifactStagingServiceServer::new(staging).max_decoding_message_size(bytes_max))
             .add_service(ArtifactRetrievalServiceServer::new(retrieval).max_decoding_message_size(bytes_max))
+    }
+
+    /// Takes a job that was submitted elsewhere: whoever asks for it here is answered. It counts as started.
+    ///
+    /// # Errors
+    /// `JOBS_TOO_MANY` when all remembered jobs still run and there is no room for another.
+    pub fn adopt(&self, job: PreparedJob) -> Result<JobReporter> {
+        let record = self.0.table.insert(job)?;
+        record.start();
+        record.enter(JobState::Starting);
+        Ok(JobReporter::new(record))
     }
 
     /// Where staged artifacts are kept.

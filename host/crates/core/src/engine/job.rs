@@ -28,6 +28,8 @@ pub enum JobEvent {
     Drain,
     /// Stop as it is; nothing committed is lost.
     Cancel,
+    /// End the open epoch, commit it, and stop: others go on from there.
+    Leave,
     /// A shard or the writer cannot go on.
     Failed(Error),
 }
@@ -39,7 +41,7 @@ pub enum Outcome {
     Done,
     /// The same after a drain.
     Drained,
-    /// On request.
+    /// On request, or left to others.
     Cancelled,
     /// With this error; what was committed stays.
     Failed(Error),
@@ -80,6 +82,7 @@ pub struct Job {
     last_seal: Option<ProcessingTime>,
     epoch_ms: i64,
     draining: bool,
+    leaving: bool,
     /// Orders given to shards: they count them as received.
     sent: u64,
     /// The epoch being sealed is the last one.
@@ -110,6 +113,7 @@ impl Job {
             last_seal: None,
             epoch_ms,
             draining: false,
+            leaving: false,
             // the first effect of a run whose script owns time
             sent: if clock.is_some() { u64::from(shards) } else { 0 },
             closing: false,
@@ -141,7 +145,11 @@ impl Job {
                 self.epoch = epoch.next();
                 out.push(JobEffect::Committed(epoch));
                 if self.closing {
-                    let outcome = if self.draining { Outcome::Drained } else { Outcome::Done };
+                    let outcome = match (self.leaving, self.draining) {
+                        (true, _) => Outcome::Cancelled,
+                        (false, true) => Outcome::Drained,
+                        (false, false) => Outcome::Done,
+                    };
                     self.end(outcome, &mut out);
                 }
             }
@@ -152,6 +160,7 @@ impl Job {
                     out.push(JobEffect::Drain);
                 }
             }
+            JobEvent::Leave => self.leaving = true,
             JobEvent::Cancel => self.end(Outcome::Cancelled, &mut out),
             JobEvent::Failed(error) => self.end(Outcome::Failed(error), &mut out),
         }
@@ -180,6 +189,11 @@ impl Job {
     fn advance(&mut self, now: ProcessingTime, out: &mut Vec<JobEffect>) {
         let quiet = self.is_quiet();
         if quiet && self.shards.iter().all(|s| s.finished) {
+            self.leaving = false; // it is done: nothing is left to others
+            self.closing = true;
+            return self.seal(now, out);
+        }
+        if self.leaving {
             self.closing = true;
             return self.seal(now, out);
         }

@@ -119,7 +119,11 @@ mod tests {
         let there = apart.stages.iter().find(|s| s.name == "There").map(|s| s.inputs.clone()).unwrap_or_default();
         let [input] = there.as_slice() else { unreachable!("it keeps its one input") };
         let input = apart.edge(*input);
-        assert_eq!((input.input, input.state), (3, StateId::derive("b", "edge")), "what is stored of it keeps its name");
+        assert_eq!(
+            (input.input, input.state),
+            (3, StateId::derive("b", "edge")),
+            "what is stored of it keeps its name"
+        );
         assert!(matches!(apart.stage(input.from).kind, StageKind::Source(SourceId(1))));
         Ok(())
     }

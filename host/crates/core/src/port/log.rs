@@ -12,8 +12,8 @@ use std::sync::Arc;
 pub struct LogRecord {
     /// The topic.
     pub topic: Arc<str>,
-    /// The partition.
-    pub partition: u32,
+    /// The partition; where there is none, the key chooses it.
+    pub partition: Option<u32>,
     /// The key, if it has one.
     pub key: Option<Bytes>,
     /// The value; without one it deletes its key where the topic is compacted.

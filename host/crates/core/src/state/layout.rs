@@ -45,6 +45,8 @@ pub enum Kind {
     Sorted = 12,
     /// A component that runs instead of the one in the pipeline: part (8). The id is the transform's. Value: the host's own bytes.
     Deployed = 13,
+    /// How far a copy reaches whose truth is elsewhere; never leaves the machine. Value: the copy's own bytes.
+    Copy = 14,
 }
 
 /// Builds stored keys.

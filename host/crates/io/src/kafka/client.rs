@@ -6,7 +6,7 @@ use rdkafka::client::Client;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use serde::{Deserialize, Serialize};
@@ -88,6 +88,8 @@ pub(super) struct Reports {
     reason: Mutex<Reason>,
     /// The first record that could not be delivered.
     undelivered: Mutex<Option<KafkaError>>,
+    /// A topic of which it is noted how far it was written, by partition.
+    watched: Option<(String, Mutex<BTreeMap<i32, i64>>)>,
 }
 
 /// Why a client cannot connect, as far as it said. Calls that wait for a connection only ever time out.
@@ -103,6 +105,25 @@ impl Reports {
     /// The trouble so far.
     pub(super) fn reason(&self) -> Reason {
         self.lock().clone()
+    }
+
+    /// Reports that note the offsets of what is written to a topic.
+    pub(super) fn watching(topic: &str) -> Self {
+        Self { watched: Some((topic.to_owned(), Mutex::default())), ..Self::default() }
+    }
+
+    /// The last offset written to each partition of the watched topic.
+    pub(super) fn delivered(&self) -> BTreeMap<i32, i64> {
+        self.watched
+            .as_ref()
+            .map_or_else(BTreeMap::new, |(_, ends)| ends.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Begins to note anew.
+    pub(super) fn forget_delivered(&self) {
+        if let Some((_, ends)) = &self.watched {
+            ends.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
     }
 
     /// The first record's failure since the last call.
@@ -164,8 +185,16 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+        match (result, &self.watched) {
+            (Err((error, _)), _) => {
+                self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+            }
+            (Ok(record), Some((topic, ends))) if record.topic() == topic => {
+                let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
+                let end = ends.entry(record.partition()).or_insert(-1);
+                *end = record.offset().max(*end);
+            }
+            (Ok(_), _) => {}
         }
     }
 }

@@ -5,6 +5,7 @@
 //! ([`GroupOffsets`]).
 
 mod client;
+pub mod cluster;
 mod datum;
 mod element;
 mod error;

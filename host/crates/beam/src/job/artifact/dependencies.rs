@@ -1,9 +1,14 @@
 //! The dependency lists of a pipeline's environments: finding them, and putting staged ones in their place.
 
+use super::{ArtifactStore, Digest, urn};
 use prost::Message;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
-use thalweg_proto::pipeline::{AnyOfEnvironmentPayload, ArtifactInformation, Environment, Pipeline};
+use thalweg_core::error::{Error, Result};
+use thalweg_proto::pipeline::{
+    AnyOfEnvironmentPayload, ArtifactFilePayload, ArtifactInformation, EmbeddedFilePayload, Environment, Pipeline,
+};
 
 const ANY_OF: &str = "beam:env:anyof:v1";
 /// Any-of environments inside any-of environments are not looked into deeper than this.
@@ -42,6 +47,36 @@ impl StagedLists {
             environment.payload = any_of.encode_to_vec().into();
         }
     }
+}
+
+/// A pipeline that carries what was staged for it in itself, so that a server which never saw its client can serve its workers.
+///
+/// # Errors
+/// `ARTIFACT_NOT_STAGED` for a file that is not in the store, `ARTIFACT_STORE_FAILED` when it cannot be read.
+pub fn embedded(pipeline: &Pipeline, store: &ArtifactStore) -> Result<Pipeline> {
+    let mut pipeline = pipeline.clone();
+    for environment in pipeline.components.iter_mut().flat_map(|c| c.environments.values_mut()) {
+        embed(environment, store, DEPTH_MAX)?;
+    }
+    Ok(pipeline)
+}
+
+fn embed(environment: &mut Environment, store: &ArtifactStore, depth: usize) -> Result<()> {
+    for artifact in environment.dependencies.iter_mut().filter(|artifact| artifact.type_urn == urn::FILE) {
+        let file = ArtifactFilePayload::decode(artifact.type_payload.clone()).unwrap_or_default();
+        let digest = store.digest_of(Path::new(&file.path)).or_else(|| Digest::parse(&file.sha256));
+        let data = digest.map(|digest| store.bytes(&digest)).transpose()?.ok_or_else(|| {
+            Error::user("ARTIFACT_NOT_STAGED", format!("`{}` is not among the staged artifacts", file.path))
+                .help("submit the pipeline again, so that its client stages what its workers need")
+        })?;
+        urn::EMBEDDED.clone_into(&mut artifact.type_urn);
+        artifact.type_payload = EmbeddedFilePayload { data }.encode_to_vec().into();
+    }
+    if let Some(mut any_of) = any_of(environment, depth) {
+        any_of.environments.iter_mut().try_for_each(|inner| embed(inner, store, depth - 1))?;
+        environment.payload = any_of.encode_to_vec().into();
+    }
+    Ok(())
 }
 
 /// The different dependency lists of a pipeline that are not empty.

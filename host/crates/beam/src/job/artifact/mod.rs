@@ -16,6 +16,7 @@ mod staging;
 mod store;
 
 pub(super) use dependencies::StagedLists;
+pub use dependencies::embedded;
 pub use digest::Digest;
 pub(super) use retrieval::RetrievalService;
 pub(super) use staging::StagingService;

@@ -1,6 +1,7 @@
 //! The staging directory: files named by their digest, counted by the jobs that hold them, bounded in bytes.
 
 use super::digest::Digest;
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -91,6 +92,15 @@ impl ArtifactStore {
         }
         let path = self.path(digest);
         tokio::fs::File::open(&path).await.map_err(|e| failed(&path, &e))
+    }
+
+    /// All bytes of an artifact that some job holds. Blocks for a read of the file.
+    ///
+    /// # Errors
+    /// As [`ArtifactStore::read`].
+    pub fn bytes(&self, digest: &Digest) -> Result<Bytes> {
+        let path = self.path(digest);
+        std::fs::read(&path).map(Bytes::from).map_err(|e| failed(&path, &e))
     }
 
     /// Lets go of artifacts, once for each time they were stored.

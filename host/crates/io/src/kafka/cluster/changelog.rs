@@ -1,0 +1,161 @@
+//! The changelog: the cells of a partition's state as records, and what brings them back.
+//!
+//! In: a partition of the compacted topic and the offset up to which a local copy has it. Out: the writes since, in order, and the
+//! epoch they lead up to. A record is a cell: its key, its value or a tombstone; under a key of its own stands the number of the
+//! epoch, in the same transaction.
+
+use super::super::client::Reports;
+use super::reader::{LogReader, passes};
+use bytes::Bytes;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use thalweg_core::error::{Error, Result};
+use thalweg_core::id::Epoch;
+use thalweg_core::port::store::CellWrite;
+
+/// Key of the epoch's number: behind all that the layout of cells can make.
+pub(super) const EPOCH: &[u8] = b"\xff\xff\xffepoch";
+/// Writes that are handed on together, in bytes.
+const CHUNK_BYTES: usize = 4 << 20;
+/// How long an open transaction of an owner that is gone may hold up the end of the changelog: somewhat more than the transactions' own limit.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A partition's changelog.
+pub struct Changelog {
+    reader: Arc<LogReader>,
+    topic: String,
+    partition: u16,
+}
+
+/// What a changelog gave back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// The last epoch; zero for a partition that never committed.
+    pub epoch: Epoch,
+    /// Behind the last record.
+    pub next: i64,
+    /// Records read.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl std::fmt::Debug for Changelog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Changelog").field("topic", &self.topic).field("partition", &self.partition).finish()
+    }
+}
+
+impl Changelog {
+    /// That of a partition.
+    #[must_use]
+    pub fn new(reader: Arc<LogReader>, topic: String, partition: u16) -> Self {
+        Self { reader, topic, partition }
+    }
+
+    /// Hands on all cells written after what `have` covers, in order and in chunks, until epoch `wanted` is there. A copy that reaches to
+    /// an offset which the topic does not have any more, or not yet, is of no use: `None`, and the caller begins again from nothing.
+    ///
+    /// # Errors
+    /// `KAFKA_UNREACHABLE`, `KAFKA_UNKNOWN_TOPIC`, `CLUSTER_RECORD`, and what `apply` says. `goes_on` is asked now and then; when it says
+    /// no, `CLUSTER_LOST`.
+    pub fn read(
+        &self,
+        have: Restored,
+        wanted: Epoch,
+        goes_on: &dyn Fn() -> bool,
+        apply: &mut dyn FnMut(Vec<CellWrite>) -> Result<()>,
+    ) -> Result<Option<Restored>> {
+        // of a reader of committed records the end is the stable one: behind it a transaction may still be open
+        let (low, high) = self.reader.end(&self.topic, self.partition)?;
+        if have.next > high || (have.next > 0 && have.next < low) {
+            return Ok(None);
+        }
+        if have.next == high && have.epoch >= wanted {
+            return Ok(Some(Restored { records: 0, bytes: 0, ..have }));
+        }
+        let queue = self.reader.open(&self.topic, self.partition, have.next)?;
+        let mut reading = Reading { at: Restored { records: 0, bytes: 0, ..have }, chunk: Vec::new(), waiting: 0 };
+        let ended = self.drain(&queue, high, wanted, goes_on, &mut reading, apply);
+        drop(queue);
+        self.reader.close(&self.topic, self.partition);
+        ended?;
+        if !reading.chunk.is_empty() {
+            apply(reading.chunk)?;
+        }
+        Ok(Some(reading.at))
+    }
+
+    fn drain(
+        &self,
+        queue: &PartitionQueue<Reports>,
+        high: i64,
+        wanted: Epoch,
+        goes_on: &dyn Fn() -> bool,
+        reading: &mut Reading,
+        apply: &mut dyn FnMut(Vec<CellWrite>) -> Result<()>,
+    ) -> Result<()> {
+        let mut heard = Instant::now();
+        while goes_on() {
+            self.reader.serve()?;
+            match queue.poll(Duration::from_millis(20)) {
+                Some(Ok(record)) => {
+                    heard = Instant::now();
+                    reading.take(&record).ok_or_else(|| self.foreign(record.offset()))?;
+                    if reading.waiting >= CHUNK_BYTES {
+                        reading.waiting = 0;
+                        apply(std::mem::take(&mut reading.chunk))?;
+                    }
+                }
+                // markers of transactions take offsets and are no records
+                Some(Err(KafkaError::PartitionEOF(_))) => reading.at.next = reading.at.next.max(high),
+                Some(Err(e)) if !passes(&e) => return Err(self.reader.failed(&e, &self.topic)),
+                Some(Err(_)) | None => {}
+            }
+            if reading.at.next >= high && reading.at.epoch >= wanted {
+                return Ok(());
+            }
+            if heard.elapsed() > PATIENCE {
+                let (at, topic) = (reading.at.epoch.0, &self.topic);
+                let what = format!("{topic:?} {} ends with epoch {at}, committed is {}", self.partition, wanted.0);
+                return Err(Error::external("CLUSTER_TOPIC", what).help(
+                    "look at the brokers' logs for transactions that do not end, and for records that were deleted",
+                ));
+            }
+        }
+        Err(Error::external("CLUSTER_LOST", "the partition belongs to another process now"))
+    }
+
+    fn foreign(&self, offset: i64) -> Error {
+        let what = format!("record {offset} of {:?} {} is not of this job", self.topic, self.partition);
+        Error::external("CLUSTER_RECORD", what).help("nobody but the job may write its topics; see who did")
+    }
+}
+
+/// What was read and not yet handed on.
+struct Reading {
+    at: Restored,
+    chunk: Vec<CellWrite>,
+    waiting: usize,
+}
+
+impl Reading {
+    /// Takes a record; `None` when it is not one of a changelog.
+    fn take(&mut self, record: &impl Message) -> Option<()> {
+        let (key, value) = (record.key()?, record.payload());
+        let bytes = key.len() + value.map_or(0, <[u8]>::len);
+        self.at.next = record.offset() + 1;
+        self.at.records += 1;
+        self.at.bytes += bytes as u64;
+        if key == EPOCH {
+            self.at.epoch = Epoch(u64::from_be_bytes(value?.try_into().ok()?));
+            return Some(());
+        }
+        self.waiting += bytes;
+        self.chunk.push((Bytes::copy_from_slice(key), value.map(Bytes::copy_from_slice)));
+        Some(())
+    }
+}

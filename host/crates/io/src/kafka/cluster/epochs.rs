@@ -1,0 +1,432 @@
+//! The transactions of a process: one producer, by which the epochs of all its partitions become lasting.
+//!
+//! In: the parts that partitions have sealed. Out: per part, where its changelog ends once it is committed. Parts that wait at the same time
+//! share a transaction; each has in it its records, its cells and a commit record: an offset of its partition of the members
+//! topic, whose metadata is the epoch's number, sent with the group's metadata, so that a process which has lost the partition cannot
+//! commit (engine decisions 17 to 20).
+//!
+//! A transaction that was aborted is sent again with what the group says then. One whose end is unknown is never: the producer is thrown
+//! away, another one under the same id ends what is open, and the commit records say which parts were committed.
+
+use super::super::client::{KafkaClientConfig, Reports, listen, made};
+use super::super::error;
+use super::changelog::EPOCH;
+use super::members::{Group, Members};
+use super::reader::LogReader;
+use super::topics::RECORD_BYTES_MAX;
+use bytes::Bytes;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaErrorCode as Code;
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use thalweg_core::error::{Error, Result};
+use thalweg_core::id::Epoch;
+use thalweg_core::port::log::LogRecord;
+use thalweg_core::port::store::CellWrite;
+
+/// Parts that may wait; a partition waits for its own before it sends another.
+const WAITING: usize = 4096;
+/// How long a transaction waits for other parts: partitions seal by the same clock.
+const LINGER: Duration = Duration::from_millis(2);
+/// Parts of one transaction.
+const PARTS_MAX: usize = 256;
+
+/// What the transactions of a process need to know.
+#[derive(Clone, Debug)]
+pub struct EpochsConfig {
+    /// The cluster.
+    pub client: KafkaClientConfig,
+    /// The group whose offsets are the commit records.
+    pub group: String,
+    /// The members topic.
+    pub members: String,
+    /// The changelog topic.
+    pub changelog: String,
+    /// `transactional.id`: the same for every life of the process.
+    pub id: String,
+    /// `transaction.timeout.ms`, and the bound of every call.
+    pub timeout: Duration,
+    /// How long a part may take, over all tries.
+    pub delivery_timeout: Duration,
+}
+
+/// The epoch of one partition.
+#[derive(Debug)]
+pub struct EpochPart {
+    /// Which partition.
+    pub partition: u16,
+    /// Which epoch.
+    pub epoch: Epoch,
+    /// Its cells, for the changelog.
+    pub writes: Vec<CellWrite>,
+    /// Records of sinks and exchanges.
+    pub records: Vec<LogRecord>,
+}
+
+struct Asked {
+    part: EpochPart,
+    answer: SyncSender<Result<i64>>,
+}
+
+/// A handle to the transactions. Cheap to clone; they end with the last one.
+#[derive(Clone)]
+pub struct Epochs {
+    asked: SyncSender<Asked>,
+    records: Arc<Mutex<CommitRecords>>,
+}
+
+impl std::fmt::Debug for Epochs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Epochs").finish_non_exhaustive()
+    }
+}
+
+impl Epochs {
+    /// Starts the thread that owns the producer; it connects with the first part.
+    ///
+    /// # Errors
+    /// `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`, `THREAD_START`.
+    pub fn start(config: EpochsConfig, members: &Members, reader: Arc<LogReader>) -> Result<Self> {
+        let records = CommitRecords::new(&config)?;
+        let theirs = Arc::new(Mutex::new(CommitRecords::new(&config)?));
+        let (asked, waiting) = sync_channel(WAITING);
+        let name = format!("{}-epochs", config.group);
+        let transactions = Transactions { config, group: members.group(), reader, records, producer: None };
+        std::thread::Builder::new().name(name).spawn(move || transactions.run(&waiting)).map_err(|e| {
+            Error::external("THREAD_START", format!("cannot start a thread: {e}"))
+                .help("raise the process's limit of threads")
+        })?;
+        Ok(Self { asked, records: theirs })
+    }
+
+    /// The last committed epoch of a partition, zero for none. Waits for a transaction that is just being committed, so that nothing of an
+    /// earlier owner is still to come.
+    ///
+    /// # Errors
+    /// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`.
+    pub fn committed(&self, partition: u16) -> Result<Epoch> {
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(records.read(std::iter::once(partition))?.remove(&partition).unwrap_or_default())
+    }
+
+    /// Makes an epoch lasting, and waits until it is. Gives the offset behind it in the changelog.
+    ///
+    /// # Errors
+    /// `CLUSTER_LOST` when the partition is another process's now, and nothing was committed; `KAFKA_UNREACHABLE`, `KAFKA_RECORD_TOO_LARGE`,
+    /// `CLUSTER_FENCED`.
+    pub fn commit(&self, part: EpochPart) -> Result<i64> {
+        let (answer, answered) = sync_channel(1);
+        let gone = |_| Error::external("CLUSTER_LOST", "this process takes no part any more");
+        self.asked.send(Asked { part, answer }).map_err(|_| gone(()))?;
+        answered.recv().map_err(|_| gone(()))?
+    }
+}
+
+/// Reads commit records.
+struct CommitRecords {
+    consumer: BaseConsumer<Reports>,
+    client: KafkaClientConfig,
+    topic: String,
+    timeout: Duration,
+}
+
+impl CommitRecords {
+    fn new(config: &EpochsConfig) -> Result<Self> {
+        let mut settings = config.client.client()?;
+        settings.set("group.id", &config.group).set("enable.auto.commit", "false");
+        settings.set("isolation.level", "read_committed"); // waits for transactions that are just being committed
+        let consumer = made(settings.create_with_context(Reports::default()))?;
+        let (client, topic, timeout) = (config.client.clone(), config.members.clone(), config.timeout);
+        Ok(Self { consumer, client, topic, timeout })
+    }
+
+    /// The last committed epochs of partitions; one that never committed has none.
+    fn read(&self, partitions: impl Iterator<Item = u16>) -> Result<BTreeMap<u16, Epoch>> {
+        let fail = |e: KafkaError| {
+            listen(&self.consumer);
+            let reason = self.consumer.context().reason();
+            error::talking(&e, "read the commit records of a job", &self.client.bootstrap, &reason)
+        };
+        let mut wanted = TopicPartitionList::new();
+        for partition in partitions {
+            wanted.add_partition(&self.topic, i32::from(partition));
+        }
+        let found = self.consumer.committed_offsets(wanted, self.timeout).map_err(fail)?;
+        let mut epochs = BTreeMap::new();
+        for record in found.elements() {
+            record.error().map_err(fail)?;
+            if let (Offset::Offset(_), Ok(epoch)) = (record.offset(), record.metadata().parse()) {
+                epochs.insert(record.partition() as u16, Epoch(epoch));
+            }
+        }
+        Ok(epochs)
+    }
+}
+
+/// Why a transaction did not end well.
+enum Trouble {
+    /// It is aborted: it may be sent again.
+    Aborted(Error),
+    /// It may or may not have been committed.
+    Unknown(Error),
+    /// Nothing of it is visible, and another try cannot help.
+    Refused(Error),
+}
+
+struct Transactions {
+    config: EpochsConfig,
+    group: Arc<Group>,
+    reader: Arc<LogReader>,
+    records: CommitRecords,
+    producer: Option<BaseProducer<Reports>>,
+}
+
+impl Transactions {
+    fn run(mut self, waiting: &Receiver<Asked>) {
+        loop {
+            let first = match waiting.recv_timeout(Duration::from_millis(500)) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some(producer) = &self.producer {
+                        producer.poll(Duration::ZERO); // takes in what the client has to say
+                    }
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let (mut parts, end) = (vec![first], Instant::now() + LINGER);
+            while parts.len() < PARTS_MAX
+                && let Ok(next) = waiting.recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
+                parts.push(next);
+            }
+            self.settle(parts);
+        }
+    }
+
+    /// Commits parts, as often as it takes.
+    fn settle(&mut self, mut parts: Vec<Asked>) {
+        let end = Instant::now() + self.config.delivery_timeout;
+        let mut pause = Duration::from_millis(20);
+        loop {
+            let group = self.group.now();
+            let (mine, lost): (Vec<_>, Vec<_>) =
+                parts.into_iter().partition(|asked| group.owned.contains(&asked.part.partition));
+            parts = mine;
+            answer(lost, |part| {
+                let what = format!("partition {} belongs to another process now", part.partition);
+                Err(Error::external("CLUSTER_LOST", what))
+            });
+            let trouble = match self.attempt(&mut parts, group.metadata.as_deref()) {
+                Ok(ends) => {
+                    return answer(parts, |part| {
+                        let missing = || Error::internal("KAFKA_DELIVERY", "a record was committed and not reported");
+                        ends.get(&part.partition).copied().ok_or_else(missing)
+                    });
+                }
+                Err(trouble) => trouble,
+            };
+            let error = match trouble {
+                Trouble::Refused(error) => {
+                    self.producer = None;
+                    return answer(parts, |_| Err(error.clone()));
+                }
+                Trouble::Aborted(error) => error,
+                Trouble::Unknown(error) => {
+                    self.producer = None;
+                    error
+                }
+            };
+            if Instant::now() + pause > end {
+                return answer(parts, |_| Err(error.clone()));
+            }
+            tracing::info!(target: "kafka", "a transaction is tried again: {error}");
+            self.group.wait_after(group.round, pause);
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    /// One transaction, or what the last one turns out to have committed.
+    fn attempt(
+        &mut self,
+        parts: &mut Vec<Asked>,
+        group: Option<&ConsumerGroupMetadata>,
+    ) -> Result<BTreeMap<u16, i64>, Trouble> {
+        if self.producer.is_none() && !parts.is_empty() {
+            let producer = self.producer().map_err(Trouble::Unknown)?;
+            self.producer = Some(producer);
+            self.resolve(parts).map_err(Trouble::Unknown)?;
+        }
+        let Some(producer) = self.producer.as_ref().filter(|_| !parts.is_empty()) else { return Ok(BTreeMap::new()) };
+        let Some(group) = group else {
+            return Err(Trouble::Unknown(Error::internal("CLUSTER_GROUP", "the group has no metadata yet")));
+        };
+        Transaction { producer, config: &self.config }.commit(parts, group)
+    }
+
+    /// A producer that has its id to itself: whoever had it is fenced, and its open transaction is ended.
+    fn producer(&self) -> Result<BaseProducer<Reports>> {
+        let mut settings = self.config.client.client()?;
+        settings.remove("group.id");
+        let millis = self.config.timeout.as_millis().to_string();
+        settings.set("transactional.id", &self.config.id).set("transaction.timeout.ms", &millis);
+        for (name, value) in [
+            ("partitioner", "murmur2_random"), // as Java's producer
+            ("linger.ms", "2"),
+            ("queue.buffering.max.kbytes", "131072"),
+            ("message.max.bytes", RECORD_BYTES_MAX),
+            ("compression.type", "lz4"),
+        ] {
+            if settings.get(name).is_none() {
+                settings.set(name, value);
+            }
+        }
+        let context = Reports::watching(&self.config.changelog);
+        let producer: BaseProducer<Reports> = made(settings.create_with_context(context))?;
+        producer.init_transactions(self.config.timeout).map_err(|e| {
+            let what = format!("take the transactional id {:?}", self.config.id);
+            error::talking(&e, &what, &self.config.client.bootstrap, &producer.context().reason())
+        })?;
+        Ok(producer)
+    }
+
+    /// Answers parts that are committed already.
+    fn resolve(&self, parts: &mut Vec<Asked>) -> Result<()> {
+        let committed = self.records.read(parts.iter().map(|asked| asked.part.partition))?;
+        let is = |part: &EpochPart| committed.get(&part.partition) == Some(&part.epoch);
+        let mut ends = BTreeMap::new();
+        for asked in parts.iter().filter(|asked| is(&asked.part)) {
+            let (_, end) = self.reader.end(&self.config.changelog, asked.part.partition)?;
+            ends.insert(asked.part.partition, end);
+        }
+        let (done, open): (Vec<_>, Vec<_>) = std::mem::take(parts).into_iter().partition(|asked| is(&asked.part));
+        *parts = open;
+        answer(done, |part| Ok(ends.get(&part.partition).copied().unwrap_or_default()));
+        Ok(())
+    }
+}
+
+fn answer(parts: Vec<Asked>, with: impl Fn(&EpochPart) -> Result<i64>) {
+    for asked in parts {
+        // a partition that does not wait any more was stopped
+        asked.answer.send(with(&asked.part)).unwrap_or_default();
+    }
+}
+
+/// A transaction under way.
+struct Transaction<'a> {
+    producer: &'a BaseProducer<Reports>,
+    config: &'a EpochsConfig,
+}
+
+impl Transaction<'_> {
+    fn commit(&self, parts: &[Asked], group: &ConsumerGroupMetadata) -> Result<BTreeMap<u16, i64>, Trouble> {
+        let end = Instant::now() + self.config.timeout;
+        self.producer.context().forget_delivered();
+        self.producer.begin_transaction().map_err(|e| self.judged(e))?;
+        let mut offsets = TopicPartitionList::new();
+        for Asked { part, .. } in parts {
+            for record in &part.records {
+                self.send(record, end)?;
+            }
+            for (key, value) in &part.writes {
+                self.cell(part.partition, key, value.as_deref(), end)?;
+            }
+            self.cell(part.partition, EPOCH, Some(&part.epoch.0.to_be_bytes()), end)?;
+            let mut place = offsets.add_partition(&self.config.members, i32::from(part.partition));
+            place.set_metadata(part.epoch.0.to_string());
+            place.set_offset(Offset::Offset(part.epoch.0 as i64)).map_err(|e| self.judged(e))?;
+        }
+        // offsets go while the records are under way
+        let sent = self.producer.send_offsets_to_transaction(&offsets, group, self.config.timeout);
+        sent.map_err(|e| self.judged(e))?;
+        // the client's own flush would sleep 100 ms at a time
+        while self.producer.in_flight_count() > 0 {
+            self.producer.poll(Duration::from_millis(1));
+            if Instant::now() > end {
+                return Err(self.judged(KafkaError::Flush(Code::OperationTimedOut)));
+            }
+        }
+        if let Some(e) = self.producer.context().take_undelivered() {
+            return Err(self.judged(e));
+        }
+        self.producer.commit_transaction(self.config.timeout).map_err(|e| self.judged(e))?;
+        let delivered = self.producer.context().delivered();
+        Ok(delivered.into_iter().map(|(partition, last)| (partition as u16, last + 1)).collect())
+    }
+
+    fn cell(&self, partition: u16, key: &[u8], value: Option<&[u8]>, end: Instant) -> Result<(), Trouble> {
+        let mut record = BaseRecord::<[u8], [u8]>::to(&self.config.changelog).key(key).partition(i32::from(partition));
+        record.payload = value;
+        self.queue(record, end)
+    }
+
+    fn send(&self, given: &LogRecord, end: Instant) -> Result<(), Trouble> {
+        let mut record = BaseRecord::<[u8], [u8]>::to(&given.topic);
+        (record.key, record.payload) = (given.key.as_deref(), given.value.as_deref());
+        record.partition = given.partition.map(|p| p as i32);
+        record.timestamp = given.timestamp_ms;
+        if !given.headers.is_empty() {
+            let mut headers = OwnedHeaders::new_with_capacity(given.headers.len());
+            for (key, value) in &given.headers {
+                headers = headers.insert(Header { key, value: value.as_ref().map(Bytes::as_ref) });
+            }
+            record = record.headers(headers);
+        }
+        self.queue(record, end)
+    }
+
+    /// Queues a record, waiting while the queue is full.
+    fn queue(&self, mut record: BaseRecord<'_, [u8], [u8]>, end: Instant) -> Result<(), Trouble> {
+        loop {
+            record = match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((e, _)) if e.rdkafka_error_code() != Some(Code::QueueFull) || Instant::now() > end => {
+                    return Err(self.judged(e));
+                }
+                Err((_, back)) => back,
+            };
+            self.producer.poll(Duration::from_millis(1));
+        }
+    }
+
+    /// What an error means. A transaction that can be ended is ended at once, so that readers need not wait for its timeout.
+    fn judged(&self, e: KafkaError) -> Trouble {
+        self.producer.poll(Duration::ZERO);
+        let context = self.producer.context();
+        // a client whose transaction failed says only that; the record's own error says why
+        let cause = context.take_undelivered().unwrap_or_else(|| e.clone());
+        let code = cause.rdkafka_error_code();
+        let error = error::talking(&cause, "commit an epoch", &self.config.client.bootstrap, &context.reason());
+        if matches!(code, Some(Code::Fenced | Code::InvalidProducerEpoch | Code::ProducerFenced)) {
+            return Trouble::Refused(
+                Error::user(
+                    "CLUSTER_FENCED",
+                    format!("another process commits under the transactional id {:?}", self.config.id),
+                )
+                .help("give every process a process id of its own, and start each one once"),
+            );
+        }
+        let refused = code.is_some_and(error::is_refusal);
+        let abortable = refused || matches!(&e, KafkaError::Transaction(e) if e.txn_requires_abort());
+        if !abortable {
+            return Trouble::Unknown(error);
+        }
+        while self.producer.in_flight_count() > 0 {
+            self.producer.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
+            self.producer.poll(Duration::from_millis(5));
+        }
+        context.take_undelivered();
+        match self.producer.abort_transaction(self.config.timeout) {
+            Ok(()) if refused => Trouble::Refused(error),
+            Ok(()) => Trouble::Aborted(error),
+            Err(_) => Trouble::Unknown(error),
+        }
+    }
+}

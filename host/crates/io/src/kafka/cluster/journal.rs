@@ -1,0 +1,200 @@
+//! What a cluster's processes tell each other of jobs: two topics, read whole by every process.
+//!
+//! *Orders* are what is to be done, in the one order in which all see it; none is ever forgotten. *Results* are what became of it, by
+//! key, of which the newest counts. What stands in an entry is not known here.
+
+use super::super::client::{KafkaClientConfig, Reports, made};
+use super::super::error;
+use super::reader::{LogReader, passes};
+use super::topics::{RECORD_BYTES_MAX, create_journal};
+use bytes::Bytes;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::types::RDKafkaErrorCode as Code;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use thalweg_core::error::{Error, Result};
+
+/// How long an entry may take to be written.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
+
+/// Where an entry stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// What is to be done.
+    Orders,
+    /// What became of it.
+    Results,
+}
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it stands.
+    pub page: Page,
+    /// What it is about.
+    pub key: String,
+    /// What it says; of results, nothing takes a key back.
+    pub value: Option<Bytes>,
+    /// When it was written, in milliseconds since 1970 UTC.
+    pub time_ms: i64,
+}
+
+/// What a listener hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// An entry.
+    Entry(Entry),
+    /// All there was when the journal was opened has been told.
+    CaughtUp,
+}
+
+/// Called on the journal's thread.
+type Listener = Box<dyn Fn(Told) + Send>;
+
+/// The journal of a cluster.
+pub struct Journal {
+    client: KafkaClientConfig,
+    orders: String,
+    results: String,
+    producer: Mutex<BaseProducer<Reports>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("orders", &self.orders).field("results", &self.results).finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Opens the journal of a cluster, and makes it where there is none. `listener` hears of all entries there are, then of new ones, on a
+    /// thread of the journal's own; at first of orders, so that no result is about something unknown.
+    ///
+    /// # Errors
+    /// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`, `KAFKA_CONFIG`, `THREAD_START`.
+    pub fn open(client: &KafkaClientConfig, cluster: &str, listener: impl Fn(Told) + Send + 'static) -> Result<Self> {
+        let (orders, results) = (format!("{cluster}-orders"), format!("{cluster}-results"));
+        create_journal(client, &orders, &results)?;
+        let mut settings = client.client()?;
+        settings.remove("group.id");
+        for (name, value) in
+            [("enable.idempotence", "true"), ("linger.ms", "0"), ("message.max.bytes", RECORD_BYTES_MAX)]
+        {
+            settings.set(name, value);
+        }
+        let producer: BaseProducer<Reports> = made(settings.create_with_context(Reports::default()))?;
+        let reader = LogReader::new(client)?;
+        let pages = [(Page::Orders, reader.open(&orders, 0, 0)?), (Page::Results, reader.open(&results, 0, 0)?)];
+        let known = [reader.end(&orders, 0)?.1, reader.end(&results, 0)?.1];
+        let stop = Arc::new(AtomicBool::new(false));
+        let reading = Reading { reader, pages, known, listener: Box::new(listener), stop: Arc::clone(&stop) };
+        let thread = std::thread::Builder::new().name(format!("{cluster}-journal")).spawn(move || reading.run());
+        let thread = thread.map_err(|e| {
+            Error::external("THREAD_START", format!("cannot start a thread: {e}"))
+                .help("raise the process's limit of threads")
+        })?;
+        Ok(Self { client: client.clone(), orders, results, producer: Mutex::new(producer), stop, thread: Some(thread) })
+    }
+
+    /// Writes an entry, and waits until it is safe.
+    ///
+    /// # Errors
+    /// `KAFKA_UNREACHABLE`, `KAFKA_RECORD_TOO_LARGE`.
+    pub fn append(&self, page: Page, key: &str, value: Option<&[u8]>) -> Result<()> {
+        let producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        let topic = match page {
+            Page::Orders => &self.orders,
+            Page::Results => &self.results,
+        };
+        let fail = |e: &KafkaError| {
+            let reason = producer.context().reason();
+            error::talking(e, &format!("write the topic {topic:?}"), &self.client.bootstrap, &reason)
+        };
+        let mut record = BaseRecord::<str, [u8]>::to(topic).key(key).partition(0);
+        record.payload = value;
+        producer.send(record).map_err(|(e, _)| fail(&e))?;
+        let end = Instant::now() + WRITTEN_WITHIN;
+        while producer.in_flight_count() > 0 {
+            producer.poll(Duration::from_millis(5));
+            if Instant::now() > end {
+                return Err(fail(&KafkaError::Flush(Code::OperationTimedOut)));
+            }
+        }
+        producer.context().take_undelivered().map_or(Ok(()), |e| Err(fail(&e)))
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            // a panic of that thread is no reason for one of this
+            drop(thread.join());
+        }
+    }
+}
+
+struct Reading {
+    reader: Arc<LogReader>,
+    /// Orders, then results.
+    pages: [(Page, PartitionQueue<Reports>); 2],
+    /// Where both ended when the journal was opened.
+    known: [i64; 2],
+    listener: Listener,
+    stop: Arc<AtomicBool>,
+}
+
+impl Reading {
+    fn run(self) {
+        let mut next = [0, 0];
+        let mut caught_up = false;
+        while !self.stop.load(Ordering::SeqCst) {
+            if let Err(e) = self.reader.serve() {
+                tracing::warn!(target: "kafka", "{e}");
+            }
+            for (i, ((page, queue), next)) in self.pages.iter().zip(&mut next).enumerate() {
+                self.turn(*page, queue, next, self.known.get(i).copied().unwrap_or_default());
+                if i == 0 && *next < self.known.first().copied().unwrap_or_default() {
+                    break; // results are about orders
+                }
+            }
+            if !caught_up && next.iter().zip(&self.known).all(|(next, known)| next >= known) {
+                caught_up = true;
+                (self.listener)(Told::CaughtUp);
+            }
+        }
+    }
+
+    /// Takes what a page has, and waits a moment if it has nothing.
+    fn turn(&self, page: Page, queue: &PartitionQueue<Reports>, next: &mut i64, known: i64) {
+        let mut wait = Duration::from_millis(20);
+        while let Some(polled) = queue.poll(wait) {
+            wait = Duration::ZERO;
+            match polled {
+                Ok(record) => {
+                    *next = record.offset() + 1;
+                    (self.listener)(Told::Entry(entry(page, &record)));
+                }
+                // entries that were compacted away take offsets all the same
+                Err(KafkaError::PartitionEOF(_)) => return *next = known.max(*next),
+                Err(e) if passes(&e) => return,
+                Err(e) => return tracing::warn!(target: "kafka", "the journal cannot be read: {e}"),
+            }
+        }
+    }
+}
+
+fn entry(page: Page, record: &impl Message) -> Entry {
+    Entry {
+        page,
+        key: String::from_utf8_lossy(record.key().unwrap_or_default()).into_owned(),
+        value: record.payload().map(Bytes::copy_from_slice),
+        time_ms: record.timestamp().to_millis().unwrap_or_default(),
+    }
+}

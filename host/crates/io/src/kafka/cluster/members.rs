@@ -1,0 +1,249 @@
+//! Who owns which of a job's partitions: membership of one consumer group.
+//!
+//! In: the members topic, whose partition *i* stands for the job's partition *i*. Out: words about what this process gains and gives up,
+//! and the group's metadata, which fence every commit. Metadata are taken on the thread that polls, in a rebalance, and stay as they
+//! are until the next one: a process that was voted out without knowing must not use those of a generation it has not heard of
+//! (engine decision 19). The protocol is the classic one, cooperative and sticky, with static membership: a process that is restarted within the session's
+//! timeout finds its partitions where it left them. Source: KIP-429, KIP-345, KIP-447.
+
+use super::super::client::{KafkaClientConfig, made};
+use super::super::error;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, Rebalance};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode as Code;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use thalweg_core::error::{Error, Result};
+
+/// How a process takes part.
+#[derive(Clone, Debug)]
+pub struct MembersConfig {
+    /// The cluster.
+    pub client: KafkaClientConfig,
+    /// Name of the group; commit records are its offsets.
+    pub group: String,
+    /// The members topic.
+    pub topic: String,
+    /// `group.instance.id`: names the process among all that take part, and again when it is restarted.
+    pub process: String,
+    /// `session.timeout.ms`: who is silent for so long has lost its partitions.
+    pub session_timeout: Duration,
+}
+
+/// What happens to partitions of this process.
+#[derive(Clone, Debug)]
+pub enum Ownership {
+    /// They belong to it now.
+    Gained(Vec<u16>),
+    /// They go to another process once this call returns: commit what is complete, and stop.
+    Leaving(Vec<u16>),
+    /// They may belong to others already: stop, without a commit.
+    Lost(Vec<u16>),
+    /// The process takes no part any more.
+    Ended(Error),
+}
+
+/// Called on the membership's thread.
+type Listener = Arc<dyn Fn(Ownership) + Send + Sync>;
+
+/// What the group has given this process. Shared with who commits.
+#[derive(Default)]
+pub(super) struct Group {
+    state: Mutex<GroupState>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Default)]
+pub(super) struct GroupState {
+    pub owned: BTreeSet<u16>,
+    pub metadata: Option<Arc<ConsumerGroupMetadata>>,
+    /// Counts rebalances.
+    pub round: u64,
+}
+
+impl Group {
+    fn lock(&self) -> MutexGuard<'_, GroupState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn now(&self) -> GroupState {
+        self.lock().clone()
+    }
+
+    pub(super) fn owns(&self, partition: u16) -> bool {
+        self.lock().owned.contains(&partition)
+    }
+
+    /// Waits for the rebalance after `round`, at most so long.
+    pub(super) fn wait_after(&self, round: u64, most: Duration) {
+        let state = self.lock();
+        drop(self.changed.wait_timeout_while(state, most, |state| state.round == round));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut GroupState)) {
+        let mut state = self.lock();
+        change(&mut state);
+        state.round += 1;
+        drop(state);
+        self.changed.notify_all();
+    }
+}
+
+/// Takes part in the group of a job until it is dropped.
+pub struct Members {
+    group: Arc<Group>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Members {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Members").field("owned", &self.group.now().owned).finish_non_exhaustive()
+    }
+}
+
+struct Context {
+    group: Arc<Group>,
+    listener: Listener,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(target: "kafka", ?level, "{facility}: {message}");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "kafka", "{error}: {reason}");
+    }
+}
+
+fn partitions(list: &rdkafka::TopicPartitionList) -> Vec<u16> {
+    list.elements().iter().filter_map(|e| u16::try_from(e.partition()).ok()).collect()
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let Rebalance::Revoke(list) = rebalance else { return };
+        let leaving = partitions(list);
+        if leaving.is_empty() {
+            return;
+        }
+        if consumer.assignment_lost() {
+            // no commit of theirs is sent any more
+            self.group.change(|state| state.owned.retain(|p| !leaving.contains(p)));
+            (self.listener)(Ownership::Lost(leaving));
+            return;
+        }
+        // the generation of this very rebalance: nobody else has these partitions before this call returns
+        self.group.change(|state| state.metadata = consumer.group_metadata().map(Arc::new));
+        (self.listener)(Ownership::Leaving(leaving.clone()));
+        self.group.change(|state| state.owned.retain(|p| !leaving.contains(p)));
+    }
+
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let gained = if let Rebalance::Assign(list) = rebalance { partitions(list) } else { Vec::new() };
+        self.group.change(|state| {
+            state.metadata = consumer.group_metadata().map(Arc::new);
+            state.owned.extend(&gained);
+        });
+        if !gained.is_empty() {
+            (self.listener)(Ownership::Gained(gained));
+        }
+    }
+}
+
+impl Members {
+    /// Joins the group. `listener` hears of partitions, one word after the other, on a thread of the membership's own.
+    ///
+    /// # Errors
+    /// `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`, `THREAD_START`.
+    pub fn join(config: &MembersConfig, listener: impl Fn(Ownership) + Send + Sync + 'static) -> Result<Self> {
+        let (group, stop) = (Arc::new(Group::default()), Arc::new(AtomicBool::new(false)));
+        let listener: Listener = Arc::new(listener);
+        let mut settings = config.client.client()?;
+        let session = config.session_timeout.as_millis().to_string();
+        let heartbeat = (config.session_timeout.as_millis() / 6).max(100).to_string();
+        for (name, value) in [
+            ("group.id", config.group.as_str()),
+            ("group.instance.id", config.process.as_str()),
+            ("session.timeout.ms", session.as_str()),
+            ("heartbeat.interval.ms", heartbeat.as_str()),
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("auto.offset.reset", "latest"), // there is nothing to read; offsets are commit records
+            ("isolation.level", "read_committed"),
+            ("max.poll.interval.ms", "60000"),
+        ] {
+            settings.set(name, value);
+        }
+        let context = Context { group: Arc::clone(&group), listener: Arc::clone(&listener) };
+        let consumer: BaseConsumer<Context> = made(settings.create_with_context(context))?;
+        consumer.subscribe(&[config.topic.as_str()]).map_err(|e| error::configuration(&e))?;
+        let (stopped, name) = (Arc::clone(&stop), format!("{}-members", config.group));
+        let run = move || {
+            if let Some(ended) = run(&consumer, &stopped) {
+                listener(Ownership::Ended(ended));
+            }
+        };
+        let thread = std::thread::Builder::new().name(name).spawn(run).map_err(|e| {
+            Error::external("THREAD_START", format!("cannot start a thread: {e}"))
+                .help("raise the process's limit of threads")
+        })?;
+        Ok(Self { group, stop, thread: Some(thread) })
+    }
+
+    /// What the group has given this process; for [`Epochs`](super::Epochs).
+    pub(super) fn group(&self) -> Arc<Group> {
+        Arc::clone(&self.group)
+    }
+
+    /// Whether a partition is this process's, as far as it knows.
+    #[must_use]
+    pub fn owns(&self, partition: u16) -> bool {
+        self.group.owns(partition)
+    }
+}
+
+/// Polls until it is told to stop; why it had to, otherwise.
+fn run(consumer: &BaseConsumer<Context>, stop: &AtomicBool) -> Option<Error> {
+    while !stop.load(Ordering::SeqCst) {
+        match consumer.poll(Duration::from_millis(100)) {
+            None | Some(Ok(_)) => {}
+            Some(Err(e)) => match e.rdkafka_error_code() {
+                Some(Code::Fatal | Code::FencedInstanceId) => {
+                    let what = "another process takes part under the same process id";
+                    return Some(
+                        Error::user("CLUSTER_FENCED", format!("{what}: {e}"))
+                            .help("give every process a process id of its own, and start each one once"),
+                    );
+                }
+                Some(Code::GroupAuthorizationFailed | Code::TopicAuthorizationFailed) => {
+                    return Some(
+                        Error::user("KAFKA_AUTH", format!("the brokers refuse membership: {e}"))
+                            .help("check the access rights of this user to the group and the topics of the job"),
+                    );
+                }
+                _ => tracing::debug!(target: "kafka", "{e}"),
+            },
+        }
+    }
+    None
+}
+
+impl Drop for Members {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // the last owner may be a call of the listener
+        let mine = |thread: &JoinHandle<()>| thread.thread().id() == std::thread::current().id();
+        if let Some(thread) = self.thread.take().filter(|thread| !mine(thread)) {
+            // a panic of that thread is no reason for one of this
+            drop(thread.join());
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! A job on its own Kafka cluster: many processes, and nothing distributed but Kafka.
+//!
+//! A job has a few topics of its own ([`JobTopics`]). Processes that read its *members* topic as one consumer group own the job's
+//! partitions as they are assigned ([`Members`]). What a partition keeps is in the *changelog* ([`Changelog`]); what it sends to others goes
+//! through *exchanges* ([`ExchangeSink`], [`ExchangeSource`]); both become visible with the partition's epoch, in one transaction that also
+//! holds the commit record ([`Epochs`]). Jobs and what becomes of them are told in two topics of the cluster ([`Journal`]). Source: KIP-98, KIP-429, KIP-447.
+
+mod changelog;
+mod epochs;
+mod exchange;
+mod journal;
+mod members;
+mod reader;
+mod sink;
+mod topics;
+
+pub use changelog::{Changelog, Restored};
+pub use epochs::{EpochPart, Epochs, EpochsConfig};
+pub use exchange::{ExchangeSink, ExchangeSource};
+pub use journal::{Entry, Journal, Page, Told};
+pub use members::{Members, MembersConfig, Ownership};
+pub use reader::LogReader;
+pub use sink::ClusterSink;
+pub use topics::JobTopics;

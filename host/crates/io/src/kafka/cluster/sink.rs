@@ -1,0 +1,63 @@
+//! The sink of a topic on the job's own cluster: its records are part of the epoch's transaction.
+
+use super::super::record::{Records, Room, SinkElement};
+use bytes::Bytes;
+use std::sync::Arc;
+use thalweg_core::batch::Batch;
+use thalweg_core::error::Result;
+use thalweg_core::id::Epoch;
+use thalweg_core::port::log::LogRecord;
+use thalweg_core::port::sink::{Prepared, Sink};
+
+/// Writes a topic with the commit itself: no outbox, no mark. URN `thalweg:sink:kafka:v1`.
+#[derive(Debug)]
+pub struct ClusterSink {
+    topic: Arc<str>,
+    records: Records,
+}
+
+impl ClusterSink {
+    /// A sink of a topic. `element` says what an element's record holds.
+    ///
+    /// # Errors
+    /// `KAFKA_CONFIG` when the element's description does not fit together.
+    pub fn new(topic: &str, element: &SinkElement) -> Result<Self> {
+        Ok(Self { topic: topic.into(), records: Records::new(element)? })
+    }
+}
+
+impl Sink for ClusterSink {
+    fn prepare(&mut self, _epoch: Epoch, batches: &[Batch]) -> Result<Prepared> {
+        let (mut records, mut room) = (Vec::new(), Room::default());
+        for batch in batches {
+            for row in batch.rows() {
+                let record = self.records.record(batch.key(row), batch.value(row), &mut room)?;
+                records.push(LogRecord {
+                    topic: record.topic.map_or_else(|| Arc::clone(&self.topic), Arc::from),
+                    partition: record.partition.and_then(|p| u32::try_from(p).ok()),
+                    key: record.key.map(Bytes::copy_from_slice),
+                    value: record.value.map(Bytes::copy_from_slice),
+                    headers: record
+                        .headers
+                        .iter()
+                        .map(|(k, v)| (Arc::from(*k), v.map(Bytes::copy_from_slice)))
+                        .collect(),
+                    timestamp_ms: record.timestamp,
+                });
+            }
+        }
+        Ok(Prepared { records, ..Prepared::default() })
+    }
+
+    fn deliver(&mut self, _epoch: Epoch, _outbox: &[u8]) -> Result<()> {
+        Ok(()) // there is never an outbox
+    }
+
+    fn recover(&mut self, _mark: Option<&[u8]>) -> Result<Option<Epoch>> {
+        Ok(None)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+}

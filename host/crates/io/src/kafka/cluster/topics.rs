@@ -1,0 +1,176 @@
+//! The topics of a job: their names, and how they are made.
+
+use super::super::client::{KafkaClientConfig, Reports, made, partitions};
+use super::super::error;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode as Code;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use thalweg_core::error::{Error, Result};
+use thalweg_core::id::StateId;
+
+/// Largest record of an internal topic, in bytes: an element may be large, and is not divided.
+pub(super) const RECORD_BYTES_MAX: &str = "67108864";
+
+/// Names of a job's topics: `<cluster>-<job>-<part>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobTopics {
+    prefix: String,
+}
+
+/// How long records of a topic stay.
+#[derive(Clone, Copy)]
+enum Keeps {
+    /// The last record of each key.
+    Newest,
+    /// All of them, until they are deleted by name.
+    Everything,
+}
+
+impl JobTopics {
+    /// Those of a job.
+    #[must_use]
+    pub fn new(cluster: &str, job: &str) -> Self {
+        Self { prefix: format!("{cluster}-{job}") }
+    }
+
+    /// What group and transactional ids of the job begin with.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Whose partitions stand for the job's; it has no records.
+    #[must_use]
+    pub fn members(&self) -> String {
+        format!("{}-members", self.prefix)
+    }
+
+    /// The cells of the job's state, by partition.
+    #[must_use]
+    pub fn changelog(&self) -> String {
+        format!("{}-changelog", self.prefix)
+    }
+
+    /// What goes from partition to partition over an edge.
+    #[must_use]
+    pub fn exchange(&self, edge: StateId) -> String {
+        format!("{}-exchange-{:016x}", self.prefix, edge.0)
+    }
+
+    /// Makes the topics of a job with so many partitions; those that are there already stay as they are.
+    ///
+    /// # Errors
+    /// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`, and `CLUSTER_TOPIC` when one is there with another number of partitions.
+    pub fn create(&self, client: &KafkaClientConfig, count: u16, exchanges: &[StateId]) -> Result<()> {
+        let mut wanted = vec![(self.members(), Keeps::Everything), (self.changelog(), Keeps::Newest)];
+        wanted.extend(exchanges.iter().map(|edge| (self.exchange(*edge), Keeps::Everything)));
+        create(client, count, &wanted)
+    }
+
+    /// Checks that all topics of a job are there: one that is gone took state or elements with it.
+    ///
+    /// # Errors
+    /// `CLUSTER_TOPIC`, naming it; `KAFKA_UNREACHABLE`.
+    pub fn check(&self, client: &KafkaClientConfig, count: u16, exchanges: &[StateId]) -> Result<()> {
+        let mut wanted = vec![self.members(), self.changelog()];
+        wanted.extend(exchanges.iter().map(|edge| self.exchange(*edge)));
+        let admin = admin(client)?;
+        wanted.iter().try_for_each(|topic| has(&admin, client, topic, count))
+    }
+}
+
+/// Makes the two topics in which a cluster's jobs are told.
+pub(super) fn create_journal(client: &KafkaClientConfig, orders: &str, results: &str) -> Result<()> {
+    create(client, 1, &[(orders.to_owned(), Keeps::Everything), (results.to_owned(), Keeps::Newest)])
+}
+
+type Admin = AdminClient<Reports>;
+
+fn admin(client: &KafkaClientConfig) -> Result<Admin> {
+    made(client.client()?.create_with_context(Reports::default()))
+}
+
+fn create(client: &KafkaClientConfig, count: u16, wanted: &[(String, Keeps)]) -> Result<()> {
+    let admin = admin(client)?;
+    let topics: Vec<NewTopic<'_>> = wanted.iter().map(|(name, keeps)| new(name, *keeps, count)).collect();
+    let options = AdminOptions::new().operation_timeout(Some(client.connect_timeout()));
+    let made = wait(admin.create_topics(&topics, &options));
+    let failed = |e: &KafkaError| {
+        error::talking(e, "make the topics of a job", &client.bootstrap, &admin.inner().context().reason())
+    };
+    for result in made.map_err(|e| failed(&e))? {
+        match result {
+            Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
+            Err((_, code)) => return Err(failed(&KafkaError::AdminOp(code))),
+        }
+    }
+    wanted.iter().try_for_each(|(topic, _)| has(&admin, client, topic, count))
+}
+
+fn new(name: &str, keeps: Keeps, count: u16) -> NewTopic<'_> {
+    // as many replicas as the brokers give by default
+    let topic = NewTopic::new(name, i32::from(count), TopicReplication::Fixed(-1));
+    let topic = topic.set("max.message.bytes", RECORD_BYTES_MAX);
+    match keeps {
+        Keeps::Newest => topic.set("cleanup.policy", "compact"),
+        Keeps::Everything => {
+            topic.set("cleanup.policy", "delete").set("retention.ms", "-1").set("retention.bytes", "-1")
+        }
+    }
+}
+
+/// Checks that a topic is there, with so many partitions.
+fn has(admin: &Admin, client: &KafkaClientConfig, topic: &str, count: u16) -> Result<()> {
+    let found = match partitions(admin.inner(), client, topic) {
+        Ok(found) => found.len(),
+        Err(KafkaError::MetadataFetch(Code::UnknownTopicOrPartition | Code::UnknownTopic)) => 0,
+        Err(e) => {
+            let reason = admin.inner().context().reason();
+            return Err(error::talking(&e, &format!("find the topic {topic:?}"), &client.bootstrap, &reason));
+        }
+    };
+    if found == usize::from(count) {
+        return Ok(());
+    }
+    let what = match found {
+        0 => format!("the topic {topic:?} of the job is gone, and with it what only it held"),
+        n => format!("the topic {topic:?} has {n} partitions, the job has {count}"),
+    };
+    Err(Error::user("CLUSTER_TOPIC", what)
+        .help("restore the topic, or submit the job under another name to begin anew"))
+}
+
+/// Runs a future to its end on this thread.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_whose_they_are() {
+        let topics = JobTopics::new("thalweg", "daily");
+        assert_eq!(topics.changelog(), "thalweg-daily-changelog");
+        assert_eq!(topics.exchange(StateId(10)), "thalweg-daily-exchange-000000000000000a");
+    }
+}

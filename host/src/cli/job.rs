@@ -1,0 +1,74 @@
+//! `thalweg job`: submits pipeline files to a server, and looks after jobs there.
+
+use super::args::JobCommand;
+use super::exit::{Failed, print};
+use super::table::table;
+use crate::compose::{ComponentStore, Composer, Settings};
+use crate::native::Registry;
+use crate::yaml;
+use std::process::ExitCode;
+use thalweg_beam::job::JobClient;
+use thalweg_core::error::{Error, Result};
+use thalweg_proto::pipeline::Pipeline;
+
+/// Submits, lists, follows, drains or cancels.
+pub fn job(command: &JobCommand) -> Result<ExitCode, Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
+        Error::external("THREAD_START", format!("cannot set up a connection: {e}")).help("raise the process's limits")
+    })?;
+    // read before anybody is asked
+    let pipeline = match command {
+        JobCommand::Submit(args) => Some(load(args)?),
+        _ => None,
+    };
+    let ended = runtime.block_on(ask(command, pipeline))?;
+    Ok(if ended == Some("FAILED") { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn load(args: &super::args::SubmitArgs) -> Result<Pipeline> {
+    let settings =
+        Settings { cache_dir: ComponentStore::default_cache_dir(), compiler: super::compiler(), ..Settings::default() };
+    let composer = Composer::new(settings, Registry::standard())?;
+    yaml::load_file(&args.file.file, &args.file.values(), composer.components().as_ref())
+}
+
+/// Gives the state in which a job that was followed ended.
+async fn ask(command: &JobCommand, pipeline: Option<Pipeline>) -> Result<Option<&'static str>> {
+    match command {
+        JobCommand::Submit(args) => {
+            let stem = args.file.file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+            let name = args.name.clone().or(stem).unwrap_or_else(|| "job".to_owned());
+            let mut client = JobClient::connect(&args.server.server).await?;
+            let options = args.options.iter().cloned().collect();
+            let id = client.submit(&name, pipeline.unwrap_or_default(), &options).await?;
+            print(&format!("{id}\n"));
+            if args.wait { follow(&mut client, &id).await.map(Some) } else { Ok(None) }
+        }
+        JobCommand::List(server) => {
+            let jobs = JobClient::connect(&server.server).await?.jobs().await?;
+            let rows: Vec<_> = jobs.into_iter().map(|job| vec![job.id, job.name, job.state.to_owned()]).collect();
+            print(&table(&rows, &[]));
+            Ok(None)
+        }
+        JobCommand::Wait(args) => {
+            let mut client = JobClient::connect(&args.server.server).await?;
+            follow(&mut client, &args.job).await.map(Some)
+        }
+        JobCommand::Cancel(args) => {
+            let state = JobClient::connect(&args.server.server).await?.cancel(&args.job).await?;
+            print(&format!("{state}\n"));
+            Ok(None)
+        }
+        JobCommand::Drain(args) => {
+            let state = JobClient::connect(&args.server.server).await?.drain(&args.job).await?;
+            print(&format!("{state}\n"));
+            Ok(None)
+        }
+    }
+}
+
+async fn follow(client: &mut JobClient, job: &str) -> Result<&'static str> {
+    let state = client.follow(job, |said| eprintln!("{said}")).await?;
+    print(&format!("{state}\n"));
+    Ok(state)
+}

@@ -1,0 +1,369 @@
+//! Jobs on a Kafka cluster: the same binary on every node, and no coordinator of ours.
+//!
+//! In: jobs that are submitted to any process, and the journal in which all processes read of them. Out: in every process the
+//! partitions that the job's consumer group gives it, each an engine of its own with its own epochs; what one partition sends to another
+//! goes through the log. The life of a job: an order in the journal; every process takes part ([`node`]); a partition that ends tells so in the
+//! results; when all have ended, every process says the job is done.
+
+mod node;
+mod order;
+mod partition;
+mod store;
+
+use crate::compose::Composer;
+use crate::jobs::Jobs;
+use node::{Node, Seed};
+use order::{Ended, Nothing, Order, Run, What, read_result_key};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+use thalweg_beam::job::artifact::embedded;
+use thalweg_beam::job::{
+    Importance, JobOptions, JobReporter, JobRunner, JobServer, JobState, OptionDescriptor, PreparedJob,
+};
+use thalweg_core::error::{Error, Result};
+use thalweg_core::graph::distribute;
+use thalweg_core::id::StateId;
+use thalweg_io::kafka::KafkaClientConfig;
+use thalweg_io::kafka::cluster::{Entry, JobTopics, Journal, Page, Told};
+
+/// Bytes of a submitted pipeline, what its workers need included: it is one record of the journal.
+const ORDER_BYTES_MAX: usize = 48 << 20;
+
+/// How a process takes part in a cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// The Kafka cluster.
+    pub client: KafkaClientConfig,
+    /// Name of the cluster of processes: what all its topics and groups begin with.
+    pub name: String,
+    /// Names this process among the others, and again when it is restarted.
+    pub process: String,
+    /// Partitions of a job that does not say how many it wants.
+    pub partitions: u16,
+    /// Who is silent for so long has lost its partitions.
+    pub session_timeout: Duration,
+    /// Where copies of state are kept.
+    pub state_dir: PathBuf,
+}
+
+/// A job that is known here.
+struct Known {
+    run: Arc<Run>,
+    reporter: JobReporter,
+    results: BTreeMap<u16, Ended>,
+    node: Option<Arc<Node>>,
+    draining: bool,
+    cancelled: bool,
+    over: bool,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: BTreeMap<String, Known>,
+    /// Reporters of jobs that were submitted here and are not in the journal yet.
+    submitted: BTreeMap<String, JobReporter>,
+    caught_up: bool,
+}
+
+/// The jobs of a cluster, as one of its processes runs them. Cheap to clone.
+#[derive(Clone)]
+pub struct Cluster(Arc<Inner>);
+
+struct Inner {
+    config: ClusterConfig,
+    composer: Composer,
+    jobs: Jobs,
+    runtime: tokio::runtime::Handle,
+    server: OnceLock<JobServer>,
+    journal: OnceLock<Arc<Journal>>,
+    state: Mutex<State>,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("config", &self.0.config).finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// A process of a cluster. `jobs` checks what is submitted and has the workers.
+    #[must_use]
+    pub fn new(config: ClusterConfig, composer: Composer, jobs: Jobs, runtime: tokio::runtime::Handle) -> Self {
+        let (server, journal, state) = (OnceLock::new(), OnceLock::new(), Mutex::default());
+        Self(Arc::new(Inner { config, composer, jobs, runtime, server, journal, state }))
+    }
+
+    /// Reads the journal, and takes part in what it says. `server` answers for all jobs of the cluster.
+    ///
+    /// # Errors
+    /// What [`Journal::open`] says.
+    pub fn begin(&self, server: JobServer) -> Result<()> {
+        self.0.server.set(server).unwrap_or_default();
+        let inner = Arc::downgrade(&self.0);
+        let listener = move |told| {
+            if let Some(inner) = inner.upgrade() {
+                inner.hear(told);
+            }
+        };
+        let journal = Journal::open(&self.0.config.client, &self.0.config.name, listener)?;
+        self.0.journal.set(Arc::new(journal)).unwrap_or_default();
+        Ok(())
+    }
+
+    /// Leaves all jobs, each after a last commit. Blocks for some seconds at most.
+    pub fn leave(&self) {
+        let nodes: Vec<Arc<Node>> = self.0.state().jobs.values_mut().filter_map(|known| known.node.take()).collect();
+        nodes.iter().for_each(|node| node.stop(true));
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn order(&self, job: &str, what: What) -> Result<()> {
+        let order = Order { job: job.to_owned(), what: Some(what) }.encoded();
+        if order.len() > ORDER_BYTES_MAX {
+            let what = format!("the pipeline and what its workers need have {} bytes", order.len());
+            return Err(Error::user("CLUSTER_JOB_TOO_LARGE", format!("{what}, {ORDER_BYTES_MAX} are the most"))
+                .help("put large dependencies into the workers' image or environment instead of staging them"));
+        }
+        self.journal.wait().append(Page::Orders, job, Some(&order))
+    }
+
+    /// On the journal's thread.
+    fn hear(self: &Arc<Self>, told: Told) {
+        match told {
+            Told::CaughtUp => {
+                let mut state = self.state();
+                state.caught_up = true;
+                let waiting: Vec<String> =
+                    state.jobs.iter().filter(|(_, k)| !k.over).map(|(id, _)| id.clone()).collect();
+                drop(state);
+                waiting.into_iter().for_each(|job| self.take_part(job));
+            }
+            Told::Entry(Entry { page: Page::Orders, value: Some(value), .. }) => {
+                if let Some(Order { job, what: Some(what) }) = Order::read(&value) {
+                    self.obey(job, what);
+                }
+            }
+            Told::Entry(Entry { page: Page::Results, key, value: Some(value), .. }) => {
+                if let Some((job, partition)) = read_result_key(&key)
+                    && let Ok(ended) = serde_json::from_slice(&value)
+                {
+                    self.ended(job, partition, ended);
+                }
+            }
+            Told::Entry(_) => {}
+        }
+    }
+
+    fn obey(self: &Arc<Self>, job: String, what: What) {
+        match what {
+            What::Run(run) => {
+                let run = Arc::new(*run);
+                let Some(reporter) = self.reporter(&job, &run) else { return };
+                let known = Known {
+                    run,
+                    reporter,
+                    results: BTreeMap::new(),
+                    node: None,
+                    draining: false,
+                    cancelled: false,
+                    over: false,
+                };
+                let mut state = self.state();
+                state.jobs.insert(job.clone(), known);
+                if state.caught_up {
+                    drop(state);
+                    self.take_part(job);
+                }
+            }
+            What::Cancel(Nothing {}) => {
+                if let Some(known) = self.state().jobs.get_mut(&job) {
+                    known.cancelled = true;
+                }
+                self.conclude(&job);
+            }
+            What::Drain(Nothing {}) => {
+                let mut state = self.state();
+                let Some(known) = state.jobs.get_mut(&job) else { return };
+                known.draining = true;
+                let node = known.node.clone();
+                drop(state);
+                node.iter().for_each(|node| node.drain());
+            }
+        }
+    }
+
+    /// Who is told what becomes of a job: the client that submitted it here, or whoever asks this process.
+    fn reporter(&self, job: &str, run: &Run) -> Option<JobReporter> {
+        if let Some(reporter) = self.state().submitted.remove(job) {
+            return Some(reporter);
+        }
+        let adopted = self.server.wait().adopt(prepared(job, run));
+        adopted.inspect_err(|error| tracing::error!(job, %error, "a job of the cluster has no room here")).ok()
+    }
+
+    /// Starts this process's part of a job, on a thread of its own: the journal goes on.
+    fn take_part(self: &Arc<Self>, job: String) {
+        let this = Arc::clone(self);
+        let start = move || {
+            let begun = this.node(&job);
+            let mut state = this.state();
+            let Some(known) = state.jobs.get_mut(&job) else { return };
+            match begun {
+                Ok(Some(node)) if known.over => {
+                    drop(state);
+                    node.stop(false);
+                }
+                Ok(Some(node)) => {
+                    known.reporter.live_metrics(node.metrics());
+                    known.reporter.state(JobState::Running);
+                    if known.draining {
+                        node.drain();
+                    }
+                    known.node = Some(Arc::new(node));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    known.over = true;
+                    known.reporter.fail(&error);
+                }
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("job-start".to_owned()).spawn(start) {
+            tracing::error!(%error, "cannot start a thread for a job");
+        }
+    }
+
+    fn node(&self, id: &str) -> Result<Option<Node>> {
+        let (run, draining) = match self.state().jobs.get(id) {
+            Some(known) if !known.over => (Arc::clone(&known.run), known.draining),
+            _ => return Ok(None),
+        };
+        let job = prepared(id, &run);
+        let translation = self.jobs.translate(&job)?;
+        let sizes = self.jobs.sizes(&job)?;
+        Node::start(Seed {
+            config: &self.config,
+            composer: &self.composer,
+            server: self.jobs.workers(),
+            journal: Arc::clone(self.journal.wait()),
+            runtime: self.runtime.clone(),
+            job,
+            run: &run,
+            translation,
+            sizes,
+            draining,
+        })
+        .map(Some)
+    }
+
+    fn ended(self: &Arc<Self>, job: &str, partition: u16, ended: Ended) {
+        if let Some(known) = self.state().jobs.get_mut(job) {
+            known.results.insert(partition, ended);
+        }
+        self.conclude(job);
+    }
+
+    /// Ends a job here, if it has ended: its results say how, or somebody cancelled it.
+    fn conclude(self: &Arc<Self>, job: &str) {
+        let mut state = self.state();
+        let Some(known) = state.jobs.get_mut(job).filter(|known| !known.over) else { return };
+        let failed = known.results.values().find_map(|ended| match ended {
+            Ended::Failed(failure) => Some(failure.error()),
+            Ended::Done | Ended::Drained => None,
+        });
+        let all = known.results.len() >= known.run.partitions as usize;
+        let drained = known.results.values().any(|ended| *ended == Ended::Drained);
+        if !known.cancelled && failed.is_none() && !all {
+            return;
+        }
+        known.over = true;
+        let (node, reporter, cancelled) = (known.node.take(), known.reporter.clone(), known.cancelled);
+        drop(state);
+        let end = move || {
+            if let Some(node) = node {
+                node.stop(false);
+                let (attempted, committed) = node.metrics()();
+                reporter.metrics(attempted, committed);
+            }
+            match failed {
+                Some(error) => drop(reporter.fail(&error)),
+                None if all && drained => drop(reporter.state(JobState::Drained)),
+                None if all => drop(reporter.state(JobState::Done)),
+                None if cancelled => {
+                    reporter.message(Importance::Basic, "cancelled; what was committed stays");
+                    reporter.state(JobState::Cancelled);
+                }
+                None => {}
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("job-end".to_owned()).spawn(end) {
+            tracing::error!(%error, "cannot start a thread for the end of a job");
+        }
+    }
+}
+
+/// A job as it was submitted, wherever that was.
+fn prepared(id: &str, run: &Run) -> PreparedJob {
+    PreparedJob {
+        id: id.to_owned(),
+        name: run.name.clone(),
+        pipeline: Arc::new(run.pipeline.clone().unwrap_or_default()),
+        options: Arc::new(JobOptions::new(run.options.clone().unwrap_or_default())),
+    }
+}
+
+impl JobRunner for Cluster {
+    fn prepare(&self, job: &PreparedJob) -> Result<()> {
+        self.0.jobs.prepare(job)
+    }
+
+    fn run(&self, job: PreparedJob, reporter: JobReporter) -> Result<()> {
+        let inner = &self.0;
+        let mut translation = inner.jobs.translate(&job)?;
+        let plan = distribute(&inner.composer.plan(&mut translation)?)?;
+        let state = crate::jobs::state_name(&job)?.unwrap_or_else(|| job.id.clone());
+        if inner.state().jobs.values().any(|known| !known.over && known.run.state == state) {
+            let what = format!("a job of the cluster runs with the state {state:?}");
+            return Err(
+                Error::user("CLUSTER_STATE_IN_USE", what).help("cancel that job first, or use another state_name")
+            );
+        }
+        let partitions = job.options.integer("partitions")?.and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0);
+        let partitions = partitions.unwrap_or(inner.config.partitions).min(thalweg_core::id::KEY_GROUPS);
+        let edges: Vec<StateId> = plan.exchanges.iter().map(|e| e.state).collect();
+        JobTopics::new(&inner.config.name, &state).create(&inner.config.client, partitions, &edges)?;
+        let pipeline = embedded(&job.pipeline, inner.server.wait().artifacts())?;
+        let run = Run {
+            name: job.name.clone(),
+            state,
+            partitions: u32::from(partitions),
+            options: Some(job.options.wire().clone()),
+            pipeline: Some(pipeline),
+        };
+        inner.state().submitted.insert(job.id.clone(), reporter);
+        let ordered = inner.order(&job.id, What::Run(Box::new(run)));
+        if ordered.is_err() {
+            inner.state().submitted.remove(&job.id);
+        }
+        ordered
+    }
+
+    fn cancel(&self, id: &str) -> Result<()> {
+        self.0.order(id, What::Cancel(Nothing {}))
+    }
+
+    fn drain(&self, id: &str) -> Result<()> {
+        self.0.order(id, What::Drain(Nothing {}))
+    }
+
+    fn options(&self) -> Vec<OptionDescriptor> {
+        self.0.jobs.options()
+    }
+}

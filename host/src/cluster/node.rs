@@ -1,0 +1,239 @@
+//! One job in this process: its membership, its transactions, and the partitions it has been given.
+
+use super::ClusterConfig;
+use super::order::{Ended, Run, result_key};
+use super::partition::RunningPartition;
+use crate::compose::{Apart, Composer};
+use crate::jobs::{AllWorkers, Harnesses, Sizes};
+use crate::runtime::{LiveMetrics, WorkerFactory};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use thalweg_beam::fnapi::FnApiServer;
+use thalweg_beam::job::PreparedJob;
+use thalweg_beam::translate::Translation;
+use thalweg_core::engine::Config;
+use thalweg_core::error::Result;
+use thalweg_core::id::StateId;
+use thalweg_core::metric::Metrics;
+use thalweg_io::kafka::cluster::{
+    Epochs, EpochsConfig, JobTopics, Journal, LogReader, Members, MembersConfig, Ownership, Page,
+};
+
+/// How long partitions may take to commit what is complete before they go to another process.
+const REVOKE_WITHIN: Duration = Duration::from_secs(3);
+/// `transaction.timeout.ms`: how long a process that died in a transaction holds up readers at most.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an epoch may take to be committed, over all tries: as long as brokers may take to come back.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What the partitions of a job have in common.
+pub struct Shared {
+    pub job: PreparedJob,
+    pub apart: Apart,
+    pub topics: JobTopics,
+    pub partitions: u16,
+    pub reader: Arc<LogReader>,
+    pub dir: PathBuf,
+    pub epoch_ms: i64,
+    config: Config,
+    draining: AtomicBool,
+    harnesses: Harnesses,
+    epochs: OnceLock<Epochs>,
+    members: OnceLock<Members>,
+    journal: Arc<Journal>,
+    metrics: Mutex<BTreeMap<u16, Arc<LiveMetrics>>>,
+}
+
+impl Shared {
+    /// The transactions, which are there once the group is joined.
+    pub fn epochs(&self) -> Epochs {
+        self.epochs.wait().clone()
+    }
+
+    pub fn owns(&self, partition: u16) -> bool {
+        self.members.get().is_none_or(|members| members.owns(partition))
+    }
+
+    pub fn config(&self) -> Config {
+        Config { drain: self.config.drain || self.draining.load(Ordering::SeqCst), ..self.config.clone() }
+    }
+
+    pub fn workers(&self) -> Arc<dyn WorkerFactory> {
+        Arc::new(AllWorkers { local: Arc::clone(&self.apart.local), harnesses: self.harnesses.clone() })
+    }
+
+    /// Tells all processes how a partition ended.
+    pub fn tell(&self, partition: u16, ended: &Ended) {
+        let key = result_key(&self.job.id, partition);
+        let told = serde_json::to_vec(ended).unwrap_or_default();
+        if let Err(error) = self.journal.append(Page::Results, &key, Some(&told)) {
+            // whoever has the partition next finds it ended, and tells it again
+            tracing::warn!(partition, %error, "the end of a partition could not be told");
+        }
+    }
+
+    pub fn measures(&self, partition: u16, metrics: Arc<LiveMetrics>) {
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, metrics);
+    }
+
+    /// Attempted and committed metrics of the partitions that run here, or did.
+    pub fn metrics(&self) -> (Metrics, Metrics) {
+        let (mut attempted, mut committed) = (Metrics::default(), Metrics::default());
+        for live in self.metrics.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            let (a, c) = live.now();
+            attempted.merge(&a);
+            committed.merge(&c);
+        }
+        (attempted, committed)
+    }
+}
+
+type Partitions = Arc<Mutex<BTreeMap<u16, RunningPartition>>>;
+
+/// A job in this process. It leaves the group when this is dropped.
+pub struct Node {
+    shared: Arc<Shared>,
+    running: Partitions,
+    runtime: tokio::runtime::Handle,
+}
+
+/// What a node is started with.
+pub struct Seed<'a> {
+    pub config: &'a ClusterConfig,
+    pub composer: &'a Composer,
+    pub server: &'a Arc<FnApiServer>,
+    pub journal: Arc<Journal>,
+    pub runtime: tokio::runtime::Handle,
+    pub job: PreparedJob,
+    pub run: &'a Run,
+    pub translation: Translation,
+    pub sizes: Sizes,
+    pub draining: bool,
+}
+
+impl Node {
+    /// Takes part in a job: starts workers, joins the group, runs what it is given.
+    pub fn start(seed: Seed<'_>) -> Result<Self> {
+        let Seed { config, composer, server, journal, runtime, job, run, mut translation, sizes, draining } = seed;
+        let partitions = u16::try_from(run.partitions).unwrap_or(1).max(1);
+        let mut apart = composer.compose_apart(&mut translation)?;
+        let topics = JobTopics::new(&config.name, &run.state);
+        let edges: Vec<StateId> = apart.plan.exchanges.iter().map(|e| e.state).collect();
+        topics.check(&config.client, partitions, &edges)?;
+        let harnesses = Harnesses::start(server, &translation, &apart.plan, &job, &sizes)?;
+        Arc::make_mut(&mut apart.plan).read_in_pieces(harnesses.pieces());
+        let reader = LogReader::new(&config.client)?;
+        let shared = Arc::new(Shared {
+            dir: config.state_dir.join(&run.state),
+            config: Config { shards: partitions, partitions, ..sizes.config },
+            epoch_ms: composer.settings().epoch_ms,
+            draining: AtomicBool::new(draining),
+            epochs: OnceLock::new(),
+            members: OnceLock::new(),
+            metrics: Mutex::default(),
+            job,
+            apart,
+            topics,
+            partitions,
+            reader,
+            harnesses,
+            journal,
+        });
+        let running = Partitions::default();
+        join(config, &shared, &running)?;
+        Ok(Self { shared, running, runtime })
+    }
+
+    /// Attempted and committed metrics of what runs here.
+    pub fn metrics(&self) -> impl Fn() -> (Metrics, Metrics) + Send + Sync + 'static {
+        let shared = Arc::downgrade(&self.shared);
+        move || shared.upgrade().map(|shared| shared.metrics()).unwrap_or_default()
+    }
+
+    /// Sources end, here and wherever partitions go from here.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::SeqCst);
+        lock(&self.running).values().for_each(RunningPartition::drain);
+    }
+
+    /// Stops all partitions; with a last commit of theirs if others are to go on from there.
+    pub fn stop(&self, leave: bool) {
+        let mut running = std::mem::take(&mut *lock(&self.running));
+        end(&mut running, leave);
+        self.runtime.block_on(self.shared.harnesses.finalized());
+        self.runtime.block_on(self.shared.harnesses.stop());
+    }
+}
+
+fn lock(running: &Partitions) -> MutexGuard<'_, BTreeMap<u16, RunningPartition>> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Stops partitions, all at once, and waits for them.
+fn end(running: &mut BTreeMap<u16, RunningPartition>, leave: bool) {
+    running.values().for_each(|partition| if leave { partition.leave() } else { partition.cancel() });
+    let end = Instant::now() + REVOKE_WITHIN;
+    running.values_mut().for_each(|partition| partition.wait(end));
+}
+
+fn join(config: &ClusterConfig, shared: &Arc<Shared>, running: &Partitions) -> Result<()> {
+    let topics = &shared.topics;
+    let members = MembersConfig {
+        client: config.client.clone(),
+        group: topics.prefix().to_owned(),
+        topic: topics.members(),
+        process: config.process.clone(),
+        session_timeout: config.session_timeout,
+    };
+    let (theirs, running) = (Arc::downgrade(shared), Arc::clone(running));
+    let members = Members::join(&members, move |ownership| hear(&theirs, &running, ownership))?;
+    let epochs = EpochsConfig {
+        client: config.client.clone(),
+        group: topics.prefix().to_owned(),
+        members: topics.members(),
+        changelog: topics.changelog(),
+        id: format!("{}-{}", topics.prefix(), config.process),
+        timeout: TRANSACTION_TIMEOUT,
+        delivery_timeout: DELIVERY_TIMEOUT,
+    };
+    let epochs = Epochs::start(epochs, &members, Arc::clone(&shared.reader))?;
+    // nobody else sets them
+    shared.members.set(members).unwrap_or_default();
+    shared.epochs.set(epochs).unwrap_or_default();
+    Ok(())
+}
+
+/// On the membership's thread.
+fn hear(shared: &Weak<Shared>, running: &Partitions, ownership: Ownership) {
+    let take = |partitions: &[u16]| {
+        let mut running = lock(running);
+        partitions.iter().filter_map(|p| Some((*p, running.remove(p)?))).collect::<BTreeMap<_, _>>()
+    };
+    match ownership {
+        Ownership::Gained(gained) => {
+            let Some(shared) = shared.upgrade() else { return };
+            tracing::info!(job = shared.job.id, partitions = ?gained, "gained");
+            for partition in gained {
+                match RunningPartition::start(Arc::clone(&shared), partition) {
+                    Ok(started) => drop(lock(running).insert(partition, started)),
+                    Err(error) => shared.tell(partition, &Ended::Failed((&error).into())),
+                }
+            }
+        }
+        Ownership::Leaving(leaving) => {
+            tracing::info!(partitions = ?leaving, "leaving");
+            end(&mut take(&leaving), true);
+        }
+        Ownership::Lost(lost) => {
+            tracing::warn!(partitions = ?lost, "lost");
+            end(&mut take(&lost), false);
+        }
+        Ownership::Ended(error) => {
+            tracing::error!(%error, "this process takes no part any more");
+            end(&mut std::mem::take(&mut *lock(running)), false);
+        }
+    }
+}

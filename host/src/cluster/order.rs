@@ -1,0 +1,146 @@
+//! What processes tell each other of jobs: orders and results, as bytes.
+//!
+//! Orders are protobuf messages of our own (the pipeline is one already); results are JSON, for people who look at the topic.
+
+use prost::Message as _;
+use serde::{Deserialize, Serialize};
+use thalweg_core::error::{Domain, Error};
+use thalweg_proto::pipeline::Pipeline;
+
+/// An order.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Order {
+    /// Which job.
+    #[prost(string, tag = "1")]
+    pub job: String,
+    /// What is to be done.
+    #[prost(oneof = "What", tags = "2, 3, 4")]
+    pub what: Option<What>,
+}
+
+/// What is to be done with a job.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum What {
+    /// It runs from now on.
+    #[prost(message, boxed, tag = "2")]
+    Run(Box<Run>),
+    /// It stops; what is committed stays.
+    #[prost(message, tag = "3")]
+    Cancel(Nothing),
+    /// Its sources end.
+    #[prost(message, tag = "4")]
+    Drain(Nothing),
+}
+
+/// No more than the word.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Nothing {}
+
+/// A job.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Run {
+    /// Its name, for people.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// What its topics are called after: a job that names its state goes on where one of this name was.
+    #[prost(string, tag = "2")]
+    pub state: String,
+    /// Its partitions.
+    #[prost(uint32, tag = "3")]
+    pub partitions: u32,
+    /// Its options.
+    #[prost(message, optional, tag = "4")]
+    pub options: Option<prost_types::Struct>,
+    /// What it does, with everything its workers need.
+    #[prost(message, optional, tag = "5")]
+    pub pipeline: Option<Pipeline>,
+}
+
+impl Order {
+    /// As bytes.
+    pub fn encoded(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+
+    /// Reads an order; `None` for one of a later version.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        Self::decode(bytes).ok().filter(|order| order.what.is_some())
+    }
+}
+
+/// How a partition ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "UPPERCASE")]
+pub enum Ended {
+    /// All its input is processed and committed.
+    Done,
+    /// The same after a drain.
+    Drained,
+    /// It cannot go on, and with it the job.
+    Failed(Failure),
+}
+
+/// An error as it is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    code: String,
+    message: String,
+    #[serde(default)]
+    help: String,
+    #[serde(default)]
+    transform: String,
+    #[serde(default)]
+    trace: String,
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        Self {
+            code: error.code.to_owned(),
+            message: error.message.clone(),
+            help: error.help.clone(),
+            transform: error.transform.clone(),
+            trace: error.trace.clone(),
+        }
+    }
+}
+
+impl Failure {
+    /// The error as the job's own. Its code is another process's word, so it stands in the message.
+    pub fn error(&self) -> Error {
+        let mut error = Error::user("CLUSTER_JOB_FAILED", format!("{}: {}", self.code, self.message));
+        error.domain = Domain::External;
+        error.help(self.help.clone()).in_transform(&self.transform).trace(self.trace.clone())
+    }
+}
+
+/// The key of a partition's result.
+pub fn result_key(job: &str, partition: u16) -> String {
+    format!("{job}/{partition}")
+}
+
+/// Job and partition of such a key.
+pub fn read_result_key(key: &str) -> Option<(&str, u16)> {
+    let (job, partition) = key.rsplit_once('/')?;
+    Some((job, partition.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_and_results_are_read_back() -> Result<(), serde_json::Error> {
+        let run = Run { name: "n".to_owned(), partitions: 4, pipeline: Some(Pipeline::default()), ..Run::default() };
+        let order = Order { job: "j-1".to_owned(), what: Some(What::Run(Box::new(run))) };
+        assert_eq!(Order::read(&order.encoded()), Some(order));
+        assert_eq!(Order::read(b"\x0a\x01j"), None, "an order of a later version says nothing that is known");
+        let failed = Ended::Failed(Failure::from(&Error::user("X_Y", "why").help("do")));
+        let text = serde_json::to_string(&failed)?;
+        assert!(text.starts_with(r#"{"state":"FAILED","code":"X_Y","message":"why","help":"do""#), "{text}");
+        assert_eq!(serde_json::from_str::<Ended>(&text)?, failed);
+        assert_eq!(serde_json::from_str::<Ended>(r#"{"state":"DONE"}"#)?, Ended::Done);
+        assert_eq!(read_result_key(&result_key("a/b-1", 7)), Some(("a/b-1", 7)));
+        Ok(())
+    }
+}

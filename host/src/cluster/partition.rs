@@ -1,0 +1,211 @@
+//! One partition of a job in this process: from the changelog to its end, or until it goes to another process.
+
+use super::node::Shared;
+use super::order::Ended;
+use super::store::ChangelogStore;
+use crate::runtime::{self, Control, Finished, JobSpec, OpenSource, SourceSpec};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use thalweg_core::engine::Outcome;
+use thalweg_core::error::{Error, Result};
+use thalweg_core::graph::Exchange;
+use thalweg_core::id::{Partition, ShardId, SplitId};
+use thalweg_core::port::sink::Sink;
+use thalweg_io::kafka::cluster::{Changelog, ExchangeSink, ExchangeSource};
+
+/// A partition that the cluster kept from working begins again, after such a pause, so many times in a row.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+const AGAIN_MAX: u32 = 60;
+/// One that ran for so long has made a new start.
+const LONG_RUN: Duration = Duration::from_secs(60);
+
+/// Stops a partition from outside.
+#[derive(Default)]
+struct Steering {
+    stopped: AtomicBool,
+    control: Mutex<Option<Control>>,
+}
+
+impl Steering {
+    fn control(&self) -> MutexGuard<'_, Option<Control>> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.stopped.load(Ordering::SeqCst)
+    }
+}
+
+/// A partition that runs.
+pub struct RunningPartition {
+    steering: Arc<Steering>,
+    ended: Receiver<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RunningPartition {
+    /// Starts it on a thread of its own.
+    pub fn start(shared: Arc<Shared>, partition: u16) -> Result<Self> {
+        let steering = Arc::new(Steering::default());
+        let (over, ended) = sync_channel(1);
+        let mine = Arc::clone(&steering);
+        let name = format!("{}-partition-{partition}", shared.job.id);
+        let run = move || {
+            Running { shared: &shared, partition, steering: &mine }.run();
+            over.send(()).unwrap_or_default();
+        };
+        let thread = std::thread::Builder::new().name(name).spawn(run).map_err(|e| {
+            Error::external("THREAD_START", format!("cannot start a thread: {e}"))
+                .help("raise the process's limit of threads, or start the cluster with fewer partitions")
+        })?;
+        Ok(Self { steering, ended, thread: Some(thread) })
+    }
+
+    /// Asks it to commit what is complete and stop.
+    pub fn leave(&self) {
+        self.steering.stopped.store(true, Ordering::SeqCst);
+        if let Some(control) = &*self.steering.control() {
+            control.leave();
+        }
+    }
+
+    /// Asks it to stop without another commit.
+    pub fn cancel(&self) {
+        self.steering.stopped.store(true, Ordering::SeqCst);
+        if let Some(control) = &*self.steering.control() {
+            control.cancel();
+        }
+    }
+
+    /// Asks it to finish.
+    pub fn drain(&self) {
+        if let Some(control) = &*self.steering.control() {
+            control.drain();
+        }
+    }
+
+    /// Waits for its end, at most until `end`; then it stops without another commit.
+    pub fn wait(&mut self, end: Instant) {
+        if let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            self.cancel();
+        }
+        if let Some(thread) = self.thread.take() {
+            // a panic of that thread is no reason for one of this
+            drop(thread.join());
+        }
+    }
+}
+
+struct Running<'a> {
+    shared: &'a Arc<Shared>,
+    partition: u16,
+    steering: &'a Steering,
+}
+
+impl Running<'_> {
+    /// Runs until the partition has ended, failed or left.
+    fn run(&self) {
+        let mut tries = 0;
+        while self.goes_on() {
+            let begun = Instant::now();
+            let error = match self.live() {
+                Ok(outcome) => match outcome {
+                    Outcome::Done => return self.shared.tell(self.partition, &Ended::Done),
+                    Outcome::Drained => return self.shared.tell(self.partition, &Ended::Drained),
+                    Outcome::Cancelled => return,
+                    Outcome::Failed(error) => error,
+                },
+                Err(error) => error,
+            };
+            if begun.elapsed() > LONG_RUN {
+                tries = 0;
+            }
+            tries += 1;
+            if !of_the_cluster(&error) || tries > AGAIN_MAX {
+                return self.shared.tell(self.partition, &Ended::Failed((&error).into()));
+            }
+            if self.goes_on() {
+                tracing::warn!(partition = self.partition, %error, "begins again after its last committed epoch");
+                std::thread::sleep(AGAIN_AFTER);
+            }
+        }
+    }
+
+    fn goes_on(&self) -> bool {
+        self.steering.goes_on() && self.shared.owns(self.partition)
+    }
+
+    /// One life: from the state to the end.
+    fn live(&self) -> Result<Outcome> {
+        let shared = self.shared;
+        let (dir, partitions) = (shared.dir.join(format!("partition-{}", self.partition)), shared.partitions);
+        let epochs = shared.epochs();
+        let committed = epochs.committed(self.partition)?;
+        let changelog = Changelog::new(Arc::clone(&shared.reader), shared.topics.changelog(), self.partition);
+        let goes_on = || self.goes_on();
+        let place = (self.partition, partitions);
+        let begun = Instant::now();
+        let (store, restored) = ChangelogStore::open(&dir, place, &changelog, epochs, committed, &goes_on)?;
+        tracing::info!(
+            partition = self.partition,
+            epoch = restored.epoch.0,
+            records = restored.records,
+            bytes = restored.bytes,
+            ms = begun.elapsed().as_millis() as u64,
+            "state is there"
+        );
+        let spec = JobSpec {
+            name: format!("{}-{}", shared.job.id, self.partition),
+            plan: Arc::clone(&shared.apart.plan),
+            config: shared.config(),
+            apart: Some(ShardId(self.partition)),
+            epoch_ms: shared.epoch_ms,
+            sources: self.sources(),
+            sinks: self.sinks()?,
+            workers: shared.workers(),
+            store: Box::new(store),
+            changes: Default::default(),
+        };
+        let running = runtime::start(spec)?;
+        shared.measures(self.partition, running.metrics());
+        *self.steering.control() = Some(running.control());
+        if !self.goes_on() {
+            running.control().cancel(); // it was stopped while it was started
+        }
+        let Finished { outcome, .. } = running.join();
+        *self.steering.control() = None;
+        Ok(outcome)
+    }
+
+    fn sources(&self) -> Vec<SourceSpec> {
+        let shared = self.shared;
+        let exchange = |exchange: &Exchange| {
+            let (reader, topic) = (Arc::clone(&shared.reader), shared.topics.exchange(exchange.state));
+            let partitions = shared.partitions;
+            let open: OpenSource =
+                Arc::new(move || Ok(Box::new(ExchangeSource::new(Arc::clone(&reader), topic.clone(), partitions))));
+            // a split for each partition, which falls to it by its place
+            SourceSpec { splits: (0..u32::from(partitions)).map(SplitId).collect(), open }
+        };
+        shared.apart.sources.iter().cloned().chain(shared.apart.plan.exchanges.iter().map(exchange)).collect()
+    }
+
+    fn sinks(&self) -> Result<Vec<Box<dyn Sink>>> {
+        let shared = self.shared;
+        let mut sinks = shared.apart.sinks(&format!("{}-{}", shared.topics.prefix(), self.partition))?;
+        for exchange in &shared.apart.plan.exchanges {
+            let topic = shared.topics.exchange(exchange.state);
+            let sink = ExchangeSink::new(&topic, exchange, Partition(self.partition), shared.partitions);
+            sinks.push(Box::new(sink));
+        }
+        Ok(sinks)
+    }
+}
+
+/// Whether it is the cluster that cannot be reached, or has given the partition to another process: no fault of the job.
+fn of_the_cluster(error: &Error) -> bool {
+    ["CLUSTER_LOST", "KAFKA_UNREACHABLE", "KAFKA_FAILED"].contains(&error.code)
+}

@@ -1,0 +1,143 @@
+//! The state of one partition: cells in RocksDB on this machine, the truth in the changelog.
+//!
+//! In: the epochs of a partition. Out: first the transaction on Kafka, then the same cells here, with a *label* in the same batch that says
+//! up to which offset of the changelog this copy reaches. So a restart on the same machine reads only what came since, and a copy that is
+//! lost, damaged or too old is built again from nothing.
+
+use crate::runtime::now_ms;
+use bytes::Bytes;
+use std::path::Path;
+use std::sync::Arc;
+use thalweg_core::error::Result;
+use thalweg_core::id::{Epoch, StateId};
+use thalweg_core::port::log::LogRecord;
+use thalweg_core::port::store::{CellWrite, StateRead, StateStore};
+use thalweg_core::state::layout::{CellKey, JOB_GROUP, Kind};
+use thalweg_io::kafka::cluster::{Changelog, EpochPart, Epochs, Restored};
+use thalweg_state::{FsyncPolicy, Options, RocksStateStore};
+
+/// A copy that was not written for so long is not trusted: the topic's compaction keeps a deletion for a day (`delete.retention.ms`), and a
+/// copy that never sees it would bring the cell back. Half of it.
+const COPY_AGE_MAX_MS: i64 = 12 * 3600 * 1000;
+
+/// The store of one partition.
+pub struct ChangelogStore {
+    partition: u16,
+    local: RocksStateStore,
+    epochs: Epochs,
+}
+
+/// `next offset (8) | written at, in milliseconds (8)`, big end first.
+fn label(next: i64) -> CellWrite {
+    let mut value = next.to_be_bytes().to_vec();
+    value.extend_from_slice(&now_ms().to_be_bytes());
+    (label_key(), Some(Bytes::from(value)))
+}
+
+fn label_key() -> Bytes {
+    CellKey::new(JOB_GROUP, Kind::Copy, StateId(0)).finish()
+}
+
+/// Options of the many stores that a process has: the changelog makes them lasting, and they share what one store would have.
+fn options(partitions: u16) -> Options {
+    let share = |bytes: usize| (bytes / usize::from(partitions.max(1))).max(4 << 20);
+    let default = Options::default();
+    Options {
+        block_cache_bytes: share(default.block_cache_bytes),
+        write_buffer_bytes: share(default.write_buffer_bytes),
+        fsync: FsyncPolicy::Relaxed,
+        ..default
+    }
+}
+
+/// What a copy holds already; `None` if it cannot be used.
+fn held(local: &RocksStateStore) -> Result<Option<Restored>> {
+    let epoch = local.last_epoch()?;
+    let Some(value) = local.reader().get(&label_key())? else {
+        return Ok((epoch == Epoch(0)).then(Restored::default));
+    };
+    let read = || {
+        let (next, rest) = value.split_first_chunk::<8>()?;
+        Some((i64::from_be_bytes(*next), i64::from_be_bytes(rest.try_into().ok()?)))
+    };
+    let young = |at: i64| now_ms().saturating_sub(at) < COPY_AGE_MAX_MS;
+    Ok(read().filter(|(_, at)| young(*at)).map(|(next, _)| Restored { epoch, next, ..Restored::default() }))
+}
+
+impl ChangelogStore {
+    /// Brings the copy in `dir` up to the changelog. `committed` is the epoch of the commit record.
+    ///
+    /// # Errors
+    /// `STATE_IO`, `STATE_DISK_FULL`, what the changelog says, and `CLUSTER_LOST` when `goes_on` says no.
+    pub fn open(
+        dir: &Path,
+        (partition, partitions): (u16, u16),
+        changelog: &Changelog,
+        epochs: Epochs,
+        committed: Epoch,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<(Self, Restored)> {
+        let options = options(partitions);
+        let opened = RocksStateStore::open(dir, &options);
+        let copy = match opened {
+            Ok(local) => held(&local)?.map(|have| (local, have)),
+            // what is damaged here is whole in the changelog
+            Err(e) if e.code == "STATE_CORRUPT" => None,
+            Err(e) => return Err(e),
+        };
+        if let Some((mut local, have)) = copy
+            && let Some(restored) = bring_up(&mut local, have, changelog, committed, goes_on)?
+        {
+            return Ok((Self { partition, local, epochs }, restored));
+        }
+        tracing::info!(partition, "the copy of the state is built anew");
+        wipe(dir)?;
+        let mut local = RocksStateStore::open(dir, &options)?;
+        let restored = bring_up(&mut local, Restored::default(), changelog, committed, goes_on)?.unwrap_or_default();
+        Ok((Self { partition, local, epochs }, restored))
+    }
+}
+
+fn bring_up(
+    local: &mut RocksStateStore,
+    have: Restored,
+    changelog: &Changelog,
+    committed: Epoch,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Option<Restored>> {
+    let read = changelog.read(have, committed, goes_on, &mut |writes| local.load(&writes))?;
+    let Some(restored) = read else { return Ok(None) };
+    if restored.epoch > have.epoch {
+        local.commit(restored.epoch, &[label(restored.next)], &[])?;
+    }
+    Ok(Some(restored))
+}
+
+/// Removes a copy.
+fn wipe(dir: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(thalweg_core::error::Error::external("STATE_IO", format!("cannot remove {}: {e}", dir.display()))
+                .help("check that the directory is writable and its disk is healthy, then start the process again"))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl StateStore for ChangelogStore {
+    fn reader(&self) -> Arc<dyn StateRead> {
+        self.local.reader()
+    }
+
+    fn commit(&mut self, epoch: Epoch, writes: &[CellWrite], records: &[LogRecord]) -> Result<()> {
+        let part = EpochPart { partition: self.partition, epoch, writes: writes.to_vec(), records: records.to_vec() };
+        let next = self.epochs.commit(part)?;
+        let mut writes = writes.to_vec();
+        writes.push(label(next));
+        self.local.commit(epoch, &writes, &[])
+    }
+
+    fn last_epoch(&self) -> Result<Epoch> {
+        self.local.last_epoch()
+    }
+}

@@ -1,0 +1,63 @@
+//! A job whose partitions run apart, composed once per process: what all its partitions on this machine share.
+
+use super::sinks;
+use super::{Composer, Connectors, Deployments, LocalWorkers, Settings, register_joins, sources};
+use crate::runtime::SourceSpec;
+use crate::table::Tables;
+use std::sync::Arc;
+use thalweg_beam::translate::{NativeSpec, Translation};
+use thalweg_core::error::{Error, Result};
+use thalweg_core::graph::{Plan, StageKind, distribute};
+use thalweg_core::port::sink::Sink;
+
+/// What the partitions of a job share.
+pub struct Apart {
+    /// What each runs: the edges between partitions are exchanges, whose sources and sinks stand behind those of the pipeline.
+    pub plan: Arc<Plan>,
+    /// Sources of the pipeline, by id.
+    pub sources: Vec<SourceSpec>,
+    /// Makes native and Wasm workers.
+    pub local: Arc<LocalWorkers>,
+    /// Where functions can be replaced while it runs.
+    pub deployments: Deployments,
+    sinks: Vec<NativeSpec>,
+    settings: Settings,
+    connectors: Connectors,
+}
+
+impl Apart {
+    /// Sinks of the pipeline for one partition, by id. `name` names the partition among all that use the same cluster.
+    ///
+    /// # Errors
+    /// As for [`Composer::compose`].
+    pub fn sinks(&self, name: &str) -> Result<Vec<Box<dyn Sink>>> {
+        let made = self.sinks.iter().map(|spec| sinks::sink(spec, &self.settings, &self.connectors, name));
+        made.map(|made| made.map(|(sink, _)| sink)).collect()
+    }
+}
+
+impl Composer {
+    /// Composes a job whose partitions run apart.
+    ///
+    /// # Errors
+    /// As for [`Composer::compose`]; `CLUSTER_TEST_STREAM` for a script of time, which needs all partitions at once.
+    pub fn compose_apart(&self, translation: &mut Translation) -> Result<Apart> {
+        let whole = self.plan(translation)?;
+        if let Some(stage) = whole.stages.iter().find(|stage| matches!(stage.kind, StageKind::Script(_))) {
+            return Err(Error::user("CLUSTER_TEST_STREAM", "a TestStream needs all of the job in one process")
+                .help("run the test with a server that has no cluster")
+                .in_transform(&stage.name));
+        }
+        let plan = Arc::new(distribute(&whole)?);
+        let found = translation.sources.iter().map(|spec| sources::source(spec, &self.settings, &self.connectors));
+        let sources = found.map(|found| found.map(|found| found.spec)).collect::<Result<Vec<_>>>()?;
+        let tables = Arc::new(Tables::new(self.settings.kafka.clone()));
+        let mut registry = self.registry.clone();
+        register_joins(&mut registry, &tables);
+        let local = Arc::new(LocalWorkers::new(translation, &plan, registry, Arc::clone(&self.components), &tables)?);
+        let deployments = Deployments::new(Arc::clone(&local), Arc::clone(&self.components));
+        let (settings, connectors) = (self.settings.clone(), self.connectors.clone());
+        let apart = Apart { plan, sources, local, deployments, sinks: translation.sinks.clone(), settings, connectors };
+        apart.sinks("check").map(|_| apart)
+    }
+}
