@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 pub struct Broker {
     bootstrap: String,
     classes: PathBuf,
+    folder: PathBuf,
 }
 
 impl Broker {
@@ -23,23 +24,40 @@ impl Broker {
     /// When it could not be started or filled.
     pub fn shared() -> Result<&'static Self> {
         static ONE: OnceLock<Result<Broker, String>> = OnceLock::new();
-        let one = ONE.get_or_init(|| Self::start().map_err(|e| format!("{e:#}")));
+        let filled = || {
+            let broker = Self::own()?;
+            broker.create(&["flights:3"])?;
+            broker.client("load", &["flights".as_ref(), place::january().as_path()])?;
+            Ok(broker)
+        };
+        let one = ONE.get_or_init(|| filled().map_err(|e: anyhow::Error| format!("{e:#}")));
         one.as_ref().map_err(|e| anyhow!("no shared broker: {e}"))
     }
 
-    fn start() -> Result<Self> {
+    /// A broker of one test alone, which it may kill.
+    ///
+    /// # Errors
+    /// When it could not be started.
+    pub fn own() -> Result<Self> {
         let (folder, classes) = (watchdog::folder("broker")?, watchdog::folder("classes")?);
         Run::new(place::kafka()?).arg("start").arg(&folder).ok()?;
-        let read = |name: &str| fs::read_to_string(folder.join(name)).with_context(|| format!("the broker's {name}"));
-        watchdog::started(read("pid")?.trim().parse().context("the broker's pid")?)?;
-        let bootstrap = format!("127.0.0.1:{}", read("port")?.trim());
+        watchdog::started(number(&folder, "pid")?)?;
+        let bootstrap = format!("127.0.0.1:{}", number(&folder, "port")?);
         // compiled once, as each start of the source file would compile it again
         let source = place::file("scripts/kafka/Topics.java");
         Run::new("javac").arg("-cp").arg(jars(None)?).arg("-d").arg(&classes).arg(source).ok()?;
-        let broker = Self { bootstrap, classes };
-        broker.create(&["flights:3"])?;
-        broker.client("load", &["flights".as_ref(), place::january().as_path()])?;
-        Ok(broker)
+        Ok(Self { bootstrap, classes, folder })
+    }
+
+    /// Kills it, as the loss of power would, and starts it again where it was.
+    ///
+    /// # Errors
+    /// When it cannot be started again.
+    pub fn bounce(&self) -> Result<()> {
+        let pid = number(&self.folder, "pid")?.to_string();
+        Run::new("kill").args(["-KILL", &pid]).ok()?;
+        Run::new(place::kafka()?).arg("start").arg(&self.folder).ok()?;
+        watchdog::started(number(&self.folder, "pid")?)
     }
 
     /// Where clients find it.
@@ -127,6 +145,12 @@ impl Broker {
 /// When a line is none.
 pub fn json_lines(text: &str) -> Result<Vec<Value>> {
     text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))).collect()
+}
+
+/// A number that the broker's script keeps in its folder.
+fn number(folder: &Path, name: &str) -> Result<u32> {
+    let text = fs::read_to_string(folder.join(name)).with_context(|| format!("the broker's {name}"))?;
+    text.trim().parse().with_context(|| format!("the broker's {name}"))
 }
 
 /// The class path.

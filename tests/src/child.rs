@@ -28,6 +28,8 @@ pub enum Signal {
     Kill,
     /// Stand still.
     Stop,
+    /// Go on.
+    Continue,
 }
 
 /// A command that is yet to run.
@@ -296,6 +298,7 @@ fn send(signal: Signal, to: &str) -> Result<()> {
         Signal::Terminate => "TERM",
         Signal::Kill => "KILL",
         Signal::Stop => "STOP",
+        Signal::Continue => "CONT",
     };
     let script = "kill -s \"$1\" -- \"$2\" 2> /dev/null";
     let status = Command::new("sh").args(["-c", script, "kill", name, to]).status()?;

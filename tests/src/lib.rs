@@ -6,6 +6,7 @@
 
 pub mod broker;
 pub mod child;
+pub mod cluster;
 pub mod diagnosis;
 pub mod flights;
 pub mod lines;

@@ -17,7 +17,7 @@ use order::{Ended, Nothing, Order, Run, What, read_result_key};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thalweg_beam::job::artifact::embedded;
 use thalweg_beam::job::{
     Importance, JobOptions, JobReporter, JobRunner, JobServer, JobState, OptionDescriptor, PreparedJob,
@@ -30,6 +30,9 @@ use thalweg_io::kafka::cluster::{Entry, JobTopics, Journal, Page, Told};
 
 /// Bytes of a submitted pipeline, what its workers need included: it is one record of the journal.
 const ORDER_BYTES_MAX: usize = 48 << 20;
+
+/// How long a process that starts waits for brokers that are away.
+const BEGIN_WITHIN: Duration = Duration::from_secs(120);
 
 /// How a process takes part in a cluster.
 #[derive(Clone, Debug)]
@@ -95,12 +98,25 @@ impl Cluster {
         Self(Arc::new(Inner { config, composer, jobs, runtime, server, journal, state }))
     }
 
-    /// Reads the journal, and takes part in what it says. `server` answers for all jobs of the cluster.
+    /// Reads the journal, and takes part in what it says. `server` answers for all jobs of the cluster. Brokers that are away are waited for.
     ///
     /// # Errors
-    /// What [`Journal::open`] says.
+    /// What [`Journal::open`] says, if that does not pass within [`BEGIN_WITHIN`].
     pub fn begin(&self, server: JobServer) -> Result<()> {
         self.0.server.set(server).unwrap_or_default();
+        let end = Instant::now() + BEGIN_WITHIN;
+        loop {
+            match self.open_journal() {
+                Err(error) if passes(&error) && Instant::now() < end => {
+                    tracing::warn!(%error, "waiting for the brokers");
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    fn open_journal(&self) -> Result<()> {
         let inner = Arc::downgrade(&self.0);
         let listener = move |told| {
             if let Some(inner) = inner.upgrade() {
@@ -212,7 +228,15 @@ impl Inner {
     fn take_part(self: &Arc<Self>, job: String) {
         let this = Arc::clone(self);
         let start = move || {
-            let begun = this.node(&job);
+            let begun = loop {
+                match this.node(&job) {
+                    Err(error) if passes(&error) => {
+                        tracing::warn!(job, %error, "waiting for the brokers");
+                        std::thread::sleep(Duration::from_secs(1));
+                    }
+                    begun => break begun,
+                }
+            };
             let mut state = this.state();
             let Some(known) = state.jobs.get_mut(&job) else { return };
             match begun {
@@ -307,6 +331,11 @@ impl Inner {
             tracing::error!(%error, "cannot start a thread for the end of a job");
         }
     }
+}
+
+/// Whether an error is one of brokers that may come back.
+fn passes(error: &Error) -> bool {
+    ["KAFKA_UNREACHABLE", "KAFKA_FAILED"].contains(&error.code)
 }
 
 /// A job as it was submitted, wherever that was.

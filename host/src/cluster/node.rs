@@ -198,6 +198,7 @@ fn join(config: &ClusterConfig, shared: &Arc<Shared>, running: &Partitions) -> R
         id: format!("{}-{}", topics.prefix(), config.process),
         timeout: TRANSACTION_TIMEOUT,
         delivery_timeout: DELIVERY_TIMEOUT,
+        doubt_every: 0,
     };
     let epochs = Epochs::start(epochs, &members, Arc::clone(&shared.reader))?;
     // nobody else sets them

@@ -207,5 +207,5 @@ impl Running<'_> {
 
 /// Whether it is the cluster that cannot be reached, or has given the partition to another process: no fault of the job.
 fn of_the_cluster(error: &Error) -> bool {
-    ["CLUSTER_LOST", "KAFKA_UNREACHABLE", "KAFKA_FAILED"].contains(&error.code)
+    error.code == "CLUSTER_LOST" || super::passes(error)
 }

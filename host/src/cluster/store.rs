@@ -130,6 +130,9 @@ impl StateStore for ChangelogStore {
     }
 
     fn commit(&mut self, epoch: Epoch, writes: &[CellWrite], records: &[LogRecord]) -> Result<()> {
+        if writes.is_empty() && records.is_empty() {
+            return Ok(()); // nothing has happened: the next epoch that has something says so for this one too
+        }
         let part = EpochPart { partition: self.partition, epoch, writes: writes.to_vec(), records: records.to_vec() };
         let next = self.epochs.commit(part)?;
         let mut writes = writes.to_vec();

@@ -136,7 +136,10 @@ fn meaning(code: Option<Code>, reason: Option<Code>) -> Meaning {
             | Code::CoordinatorLoadInProgress
             | Code::NotCoordinator
             | Code::NetworkException
-            | Code::LeaderNotAvailable,
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::ReplicaNotAvailable
+            | Code::OffsetNotAvailable,
         ) => match reason {
             // a client that is turned away only ever times out; what it said before tells why
             Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) => Meaning::Auth,

@@ -54,6 +54,8 @@ pub struct EpochsConfig {
     pub timeout: Duration,
     /// How long a part may take, over all tries.
     pub delivery_timeout: Duration,
+    /// For tests: the result of every so manieth transaction is taken for unknown although it was committed; 0: of none.
+    pub doubt_every: u64,
 }
 
 /// The epoch of one partition.
@@ -97,7 +99,7 @@ impl Epochs {
         let theirs = Arc::new(Mutex::new(CommitRecords::new(&config)?));
         let (asked, waiting) = sync_channel(WAITING);
         let name = format!("{}-epochs", config.group);
-        let transactions = Transactions { config, group: members.group(), reader, records, producer: None };
+        let transactions = Transactions { config, group: members.group(), reader, records, producer: None, count: 0 };
         std::thread::Builder::new().name(name).spawn(move || transactions.run(&waiting)).map_err(|e| {
             Error::external("THREAD_START", format!("cannot start a thread: {e}"))
                 .help("raise the process's limit of threads")
@@ -185,6 +187,8 @@ struct Transactions {
     reader: Arc<LogReader>,
     records: CommitRecords,
     producer: Option<BaseProducer<Reports>>,
+    /// Transactions so far.
+    count: u64,
 }
 
 impl Transactions {
@@ -267,7 +271,12 @@ impl Transactions {
         let Some(group) = group else {
             return Err(Trouble::Unknown(Error::internal("CLUSTER_GROUP", "the group has no metadata yet")));
         };
-        Transaction { producer, config: &self.config }.commit(parts, group)
+        let committed = Transaction { producer, config: &self.config }.commit(parts, group)?;
+        self.count += 1;
+        if self.config.doubt_every > 0 && self.count.is_multiple_of(self.config.doubt_every) {
+            return Err(Trouble::Unknown(Error::external("KAFKA_UNREACHABLE", "no answer came, as a test wanted it")));
+        }
+        Ok(committed)
     }
 
     /// A producer that has its id to itself: whoever had it is fenced, and its open transaction is ended.

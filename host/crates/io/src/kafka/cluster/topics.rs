@@ -10,11 +10,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::{Duration, Instant};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::StateId;
 
 /// Largest record of an internal topic, in bytes: an element may be large, and is not divided.
 pub(super) const RECORD_BYTES_MAX: &str = "67108864";
+
+/// How long the news of a new topic may take to reach all brokers.
+const SPREADS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Names of a job's topics: `<cluster>-<job>-<part>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,12 +130,20 @@ fn new(name: &str, keeps: Keeps, count: u16) -> NewTopic<'_> {
 
 /// Checks that a topic is there, with so many partitions.
 fn has(admin: &Admin, client: &KafkaClientConfig, topic: &str, count: u16) -> Result<()> {
-    let found = match partitions(admin.inner(), client, topic) {
-        Ok(found) => found.len(),
-        Err(KafkaError::MetadataFetch(Code::UnknownTopicOrPartition | Code::UnknownTopic)) => 0,
-        Err(e) => {
-            let reason = admin.inner().context().reason();
-            return Err(error::talking(&e, &format!("find the topic {topic:?}"), &client.bootstrap, &reason));
+    let end = Instant::now() + SPREADS_WITHIN;
+    let found = loop {
+        match partitions(admin.inner(), client, topic) {
+            Ok(found) => break found.len(),
+            Err(KafkaError::MetadataFetch(Code::UnknownTopicOrPartition | Code::UnknownTopic)) => {
+                if Instant::now() > end {
+                    break 0;
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Err(e) => {
+                let reason = admin.inner().context().reason();
+                return Err(error::talking(&e, &format!("find the topic {topic:?}"), &client.bootstrap, &reason));
+            }
         }
     };
     if found == usize::from(count) {

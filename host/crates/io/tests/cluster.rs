@@ -1,0 +1,152 @@
+//! Membership, transactions and changelogs on a real broker: what is committed is there once, whoever else commits and whatever is not known.
+
+mod broker;
+
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use thalweg_core::error::Result;
+use thalweg_core::id::Epoch;
+use thalweg_core::port::store::CellWrite;
+use thalweg_io::kafka::KafkaClientConfig;
+use thalweg_io::kafka::cluster::{
+    Changelog, EpochPart, Epochs, EpochsConfig, JobTopics, LogReader, Members, MembersConfig, Ownership, Restored,
+};
+
+const PARTITIONS: u16 = 4;
+
+/// A process that only takes part.
+struct Process {
+    topics: JobTopics,
+    reader: Arc<LogReader>,
+    members: Members,
+    epochs: Epochs,
+    owned: Arc<Mutex<BTreeSet<u16>>>,
+}
+
+impl Process {
+    fn join(job: &str, name: &str, doubt_every: u64) -> Result<Self> {
+        let client = KafkaClientConfig::new(broker::bootstrap());
+        let topics = JobTopics::new("io", job);
+        topics.create(&client, PARTITIONS, &[])?;
+        let reader = LogReader::new(&client)?;
+        let owned = Arc::new(Mutex::new(BTreeSet::new()));
+        let config = MembersConfig {
+            client: client.clone(),
+            group: topics.prefix().to_owned(),
+            topic: topics.members(),
+            process: name.to_owned(),
+            session_timeout: Duration::from_secs(6),
+        };
+        let theirs = Arc::clone(&owned);
+        let members = Members::join(&config, move |ownership| {
+            let mut owned = theirs.lock().unwrap_or_else(PoisonError::into_inner);
+            match ownership {
+                Ownership::Gained(gained) => owned.extend(gained),
+                Ownership::Leaving(gone) | Ownership::Lost(gone) => owned.retain(|p| !gone.contains(p)),
+                Ownership::Ended(_) => owned.clear(),
+            }
+        })?;
+        let config = EpochsConfig {
+            client,
+            group: topics.prefix().to_owned(),
+            members: topics.members(),
+            changelog: topics.changelog(),
+            id: format!("{}-{name}", topics.prefix()),
+            timeout: Duration::from_secs(10),
+            delivery_timeout: Duration::from_secs(60),
+            doubt_every,
+        };
+        let epochs = Epochs::start(config, &members, Arc::clone(&reader))?;
+        Ok(Self { topics, reader, members, epochs, owned })
+    }
+
+    fn owned(&self) -> BTreeSet<u16> {
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn commit(&self, partition: u16, epoch: u64) -> Result<i64> {
+        let writes = vec![cell(epoch), (Bytes::from_static(b"last"), Some(Bytes::from(epoch.to_string())))];
+        self.epochs.commit(EpochPart { partition, epoch: Epoch(epoch), writes, records: Vec::new() })
+    }
+
+    /// All writes of a partition, and how far they lead.
+    fn changelog(&self, partition: u16, have: Restored, wanted: u64) -> Result<Option<(Vec<CellWrite>, Restored)>> {
+        let changelog = Changelog::new(Arc::clone(&self.reader), self.topics.changelog(), partition);
+        let mut found = Vec::new();
+        let read = changelog.read(have, Epoch(wanted), &|| true, &mut |writes| {
+            found.extend(writes);
+            Ok(())
+        })?;
+        Ok(read.map(|restored| (found, restored)))
+    }
+}
+
+fn cell(epoch: u64) -> CellWrite {
+    (Bytes::from(format!("epoch {epoch}")), Some(Bytes::from_static(b"x")))
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < end, "not within 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn epochs_are_committed_once_although_their_results_are_doubted_and_the_group_changes() -> Result<()> {
+    // every third transaction is taken for one whose end nobody knows: its commit record says that it was committed
+    let one = Process::join("doubted", "one", 3)?;
+    until("one has all", || one.owned().len() == usize::from(PARTITIONS));
+    let mut two = None;
+    let mut kept = None;
+    for epoch in 1..=30 {
+        if epoch == 10 {
+            // while another process joins, generations change under the commits: they are aborted and sent again
+            two = Some(Process::join("doubted", "two", 0)?);
+        }
+        let partition = *kept.get_or_insert_with(|| 3u16);
+        if let Err(error) = one.commit(partition, epoch) {
+            assert_eq!(error.code, "CLUSTER_LOST", "{error}");
+            // it went to the other process: which goes on behind what was committed
+            let two = two.as_ref().expect("nobody else could take it");
+            until("two has it", || two.owned().contains(&partition));
+            assert_eq!(two.epochs.committed(partition)?, Epoch(epoch - 1));
+            two.commit(partition, epoch)?;
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let last = one.epochs.committed(3)?.0;
+    let (writes, restored) = one.changelog(3, Restored::default(), last)?.expect("a changelog");
+    assert_eq!(restored.epoch, Epoch(last));
+    let cells: Vec<&CellWrite> = writes.iter().filter(|(key, _)| key.starts_with(b"epoch")).collect();
+    let wanted: Vec<CellWrite> = (1..=last).map(cell).collect();
+    assert_eq!(cells, wanted.iter().collect::<Vec<_>>(), "each epoch once, in order");
+    Ok(())
+}
+
+#[test]
+fn who_has_lost_a_partition_cannot_commit_and_nothing_of_it_is_there() -> Result<()> {
+    let one = Process::join("lost", "one", 0)?;
+    until("one has all", || one.owned().len() == usize::from(PARTITIONS));
+    for partition in 0..PARTITIONS {
+        one.commit(partition, 1)?;
+    }
+    let two = Process::join("lost", "two", 0)?;
+    until("they share", || one.owned().len() == 2 && two.owned().len() == 2);
+    let theirs = *two.owned().iter().next().expect("one of two");
+    assert!(!one.members.owns(theirs));
+    let refused = one.commit(theirs, 2).expect_err("it belongs to another");
+    assert_eq!(refused.code, "CLUSTER_LOST");
+    assert_eq!(two.epochs.committed(theirs)?, Epoch(1));
+    two.commit(theirs, 2)?;
+    let (_, restored) = two.changelog(theirs, Restored::default(), 2)?.expect("a changelog");
+    // a copy that reaches to the end reads nothing more, one that reaches beyond it is none
+    let (more, again) = two.changelog(theirs, restored, 2)?.expect("a changelog");
+    assert!(more.is_empty() && again.records == 0);
+    assert!(two.changelog(theirs, Restored { next: restored.next + 100, ..restored }, 2)?.is_none());
+    Ok(())
+}

@@ -1,0 +1,303 @@
+//! Processes of a cluster on a broker of their own, and what is done to them.
+
+use crate::broker::Broker;
+use crate::child::{Run, Running, Signal};
+use crate::server::{free_port, listens};
+use crate::{place, watchdog};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Seconds a process may live.
+const LIMIT_SECONDS: u64 = 1800;
+/// Milliseconds of silence after which a process has lost its partitions: the least that a broker takes.
+const SESSION_MS: &str = "6000";
+
+/// One process.
+#[derive(Debug)]
+pub struct Member {
+    name: String,
+    state: PathBuf,
+    port: u16,
+    running: Option<Running>,
+    args: Vec<String>,
+    bootstrap: String,
+}
+
+impl Member {
+    /// A process of this name that is yet to be started.
+    ///
+    /// # Errors
+    /// When it has nowhere to keep its state.
+    pub fn new(broker: &Broker, name: &str, args: &[&str]) -> Result<Self> {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let state = watchdog::folder(name)?;
+        Ok(Self {
+            name: name.to_owned(),
+            state,
+            port: 0,
+            running: None,
+            args,
+            bootstrap: broker.bootstrap().to_owned(),
+        })
+    }
+
+    /// Starts it, and waits until it listens.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn start(&mut self) -> Result<()> {
+        self.port = free_port()?;
+        let mut running = Run::thalweg()?
+            .args(["serve", "--epoch-ms", "100", "--partitions", "4", "--session-timeout-ms", SESSION_MS])
+            .args(["--bootstrap", &self.bootstrap, "--cluster", "torture", "--process-id", &self.name])
+            .arg(format!("--port={}", self.port))
+            .arg("--state-dir")
+            .arg(&self.state)
+            .args(&self.args)
+            .limit(LIMIT_SECONDS)
+            .start()?;
+        let port = self.port;
+        running.until("it listens", |_| Ok(listens(port)))?;
+        self.running = Some(running);
+        Ok(())
+    }
+
+    /// Whether it was started and not ended since.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Where clients find it.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("localhost:{}", self.port)
+    }
+
+    /// Kills it, with what it has in hand.
+    ///
+    /// # Errors
+    /// When it had ended of itself.
+    pub fn kill(&mut self) -> Result<()> {
+        let running = self.running.take().context("it does not run")?;
+        let ended = running.kill()?;
+        ensure!(ended.signal == Some(9), "{} ended before it was killed\n{ended}", self.name);
+        Ok(())
+    }
+
+    /// Asks it to stop, and waits for its end.
+    ///
+    /// # Errors
+    /// When it does not end well.
+    pub fn stop(&mut self) -> Result<()> {
+        let mut running = self.running.take().context("it does not run")?;
+        running.signal(Signal::Terminate)?;
+        let ended = running.wait()?;
+        ensure!(ended.code == Some(0), "{} did not stop in order\n{ended}", self.name);
+        Ok(())
+    }
+
+    /// Stops its clock for so long.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pause(&mut self, how_long: Duration) -> Result<()> {
+        let running = self.running.as_mut().context("it does not run")?;
+        running.signal(Signal::Stop)?;
+        sleep(how_long);
+        running.signal(Signal::Continue)
+    }
+
+    /// Takes its state away: what it had must come back from the changelog.
+    ///
+    /// # Errors
+    /// When it runs, or the state cannot be removed.
+    pub fn forget(&self) -> Result<()> {
+        ensure!(!self.is_up(), "{} runs", self.name);
+        fs::remove_dir_all(self.state.join("cluster")).context("its state")
+    }
+
+    /// Its process id.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.running.as_ref().context("it does not run")?.pid())
+    }
+
+    /// What it has logged since its last start.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.running.as_ref().map_or_else(String::new, |r| format!("{}{}", r.output(), r.errors()))
+    }
+
+    /// Asks it about jobs: `thalweg job ARGS --server`.
+    ///
+    /// # Errors
+    /// When it refuses.
+    pub fn job(&self, args: &[&str]) -> Result<String> {
+        let ended = Run::thalweg()?.arg("job").args(args).arg("--server").arg(self.endpoint()).limit(300).ok()?;
+        Ok(ended.out.trim().to_owned())
+    }
+}
+
+/// A job that counts, and what it is given: for each key the numbers from 1, and how many fell into each minute.
+#[derive(Debug)]
+pub struct Counting<'a> {
+    broker: &'a Broker,
+    name: String,
+    keys: u64,
+    given: u64,
+    /// Of the last record.
+    time: i64,
+    minutes: BTreeMap<(i64, String), i64>,
+}
+
+/// How far ahead of the clock records are at least: a partition without records says that time is what the clock says, and what comes
+/// behind that is late.
+const AHEAD_MS: i64 = 60_000;
+/// Time between two records.
+const STEP_MS: i64 = 50;
+
+impl<'a> Counting<'a> {
+    /// Topics for a job of this name.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub fn new(broker: &'a Broker, name: &str, keys: u64) -> Result<Self> {
+        let this = Self { broker, name: name.to_owned(), keys, given: 0, time: 0, minutes: BTreeMap::new() };
+        // one partition: what comes out of it is in the order in which it was committed
+        broker.create(&[&format!("{name}-in:4"), &format!("{name}-ledger:1"), &format!("{name}-minutes:2")])?;
+        Ok(this)
+    }
+
+    /// What it reads, and where it counts.
+    #[must_use]
+    pub fn topics(&self) -> (String, String) {
+        (format!("{}-in", self.name), format!("{}-ledger", self.name))
+    }
+
+    /// Submits it; gives its id.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn submit(&self, to: &Member) -> Result<String> {
+        let set = |name: &str, value: String| ["--set".to_owned(), format!("{name}={value}")];
+        let mut args = vec!["submit".to_owned(), "tests/programs/cluster.yaml".to_owned()];
+        args.extend(set("bootstrap", self.broker.bootstrap().to_owned()));
+        args.extend(set("component", place::component("conformance")?.display().to_string()));
+        for topic in ["in", "ledger", "minutes"] {
+            let parameter = if topic == "in" { "input" } else { topic };
+            args.extend(set(parameter, format!("{}-{topic}", self.name)));
+        }
+        to.job(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Gives it so many records more.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn give(&mut self, count: u64) -> Result<()> {
+        let mut records = Vec::new();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
+        self.time = self.time.max(now + AHEAD_MS);
+        for n in self.given..self.given + count {
+            self.time += STEP_MS;
+            let (who, time) = (format!("key-{}", n % self.keys), self.time);
+            *self.minutes.entry((time.div_euclid(60_000) * 60_000, who.clone())).or_default() += 1;
+            let value = json!({"who": who, "command": "sum.add 1; sum.get"}).to_string();
+            records.push(json!({"key": who, "value": value, "timestamp": time}));
+        }
+        self.given += count;
+        self.broker.produce(&format!("{}-in", self.name), &records)
+    }
+
+    /// Records of the ledger so far.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn ledger(&self) -> Result<Vec<(String, u64)>> {
+        let file = watchdog::folder("ledger")?.join("ledger.jsonl");
+        self.broker.copy(&format!("{}-ledger", self.name), &file)?;
+        let read = |line: &str| -> Result<(String, u64)> {
+            let row: Value = serde_json::from_str(line)?;
+            let text = |name: &str| row.get(name).and_then(Value::as_str).with_context(|| format!("{name} of {line}"));
+            Ok((text("who")?.to_owned(), text("value")?.parse()?))
+        };
+        fs::read_to_string(file)?.lines().map(read).collect()
+    }
+
+    /// Checks what is there so far: of every key the numbers from 1 on, each once and in order. Gives how many there are.
+    ///
+    /// # Errors
+    /// When one is missing, doubled or out of order.
+    pub fn check(&self) -> Result<u64> {
+        let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+        let ledger = self.ledger()?;
+        for (who, n) in &ledger {
+            let last = seen.entry(who.clone()).or_default();
+            ensure!(*n == *last + 1, "{who} has {n} after {last}");
+            *last = *n;
+        }
+        Ok(ledger.len() as u64)
+    }
+
+    /// Waits until all that was given came out.
+    ///
+    /// # Errors
+    /// When it does not in time, or is not right.
+    pub fn settle(&self, within: Duration) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let there = self.check()?;
+            if there == self.given {
+                return Ok(());
+            }
+            ensure!(there < self.given, "{there} records of {} that were given", self.given);
+            ensure!(begun.elapsed() < within, "{there} of {} records after {within:?}", self.given);
+            sleep(Duration::from_millis(300));
+        }
+    }
+
+    /// Checks the counts of all minutes, once the job has ended.
+    ///
+    /// # Errors
+    /// When one is missing, doubled or wrong.
+    pub fn check_minutes(&self) -> Result<()> {
+        let mut found: BTreeMap<(i64, String), i64> = BTreeMap::new();
+        for record in self.broker.dump(&format!("{}-minutes", self.name))? {
+            let text = record["value"].as_str().context("a value")?;
+            let row: Value = serde_json::from_str(text)?;
+            let start = millis(&row["window_start"]).with_context(|| format!("the window of {text}"))?;
+            let who = row["who"].as_str().context("who")?.to_owned();
+            let n = row["n"].as_i64().context("n")?;
+            ensure!(found.insert((start, who), n).is_none(), "twice: {text}");
+        }
+        ensure!(found == self.minutes, "{} counts of minutes, wanted {}", found.len(), self.minutes.len());
+        Ok(())
+    }
+}
+
+/// A time as milliseconds: `2023-11-14T22:14:00Z`, or a number.
+fn millis(value: &Value) -> Option<i64> {
+    if let Some(n) = value.as_i64() {
+        return Some(n);
+    }
+    let text = value.as_str()?.trim_end_matches('Z');
+    let (date, time) = text.split_once('T')?;
+    let mut date = date.splitn(3, '-').map(str::parse::<i64>);
+    let (year, month, day) = (date.next()?.ok()?, date.next()?.ok()?, date.next()?.ok()?);
+    let mut time = time.splitn(3, ':').map(|part| part.split('.').next().unwrap_or("0").parse::<i64>());
+    let (hour, minute, second) = (time.next()?.ok()?, time.next()?.ok()?, time.next()?.ok()?);
+    // days since 1970: Howard Hinnant, chrono-compatible low-level date algorithms
+    let y = if month <= 2 { year - 1 } else { year };
+    let (era, year_of_era) = (y.div_euclid(400), y.rem_euclid(400));
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
+    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000)
+}
