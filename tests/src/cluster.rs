@@ -2,7 +2,8 @@
 
 use crate::broker::Broker;
 use crate::child::{Run, Running, Signal};
-use crate::server::{free_port, listens};
+use crate::network::Network;
+use crate::server::free_port;
 use crate::{place, watchdog};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -51,8 +52,22 @@ impl Member {
     /// # Errors
     /// When it does not.
     pub fn start(&mut self) -> Result<()> {
+        let command = Run::thalweg()?;
+        self.start_by(command)
+    }
+
+    /// Starts it in a network of its own, where no client can reach it.
+    ///
+    /// # Errors
+    /// As [`Member::start`].
+    pub fn start_in(&mut self, network: &Network) -> Result<()> {
+        let command = network.run(&place::binary()?)?;
+        self.start_by(command)
+    }
+
+    fn start_by(&mut self, command: Run) -> Result<()> {
         self.port = free_port()?;
-        let mut running = Run::thalweg()?
+        let mut running = command
             .args(["serve", "--epoch-ms", "100", "--partitions", "4", "--session-timeout-ms", SESSION_MS])
             .args(["--bootstrap", &self.bootstrap, "--cluster", "torture", "--process-id", &self.name])
             .arg(format!("--port={}", self.port))
@@ -61,8 +76,7 @@ impl Member {
             .args(&self.args)
             .limit(LIMIT_SECONDS)
             .start()?;
-        let port = self.port;
-        running.until("it listens", |_| Ok(listens(port)))?;
+        running.until("it takes jobs", |running| Ok(running.errors().contains(" takes jobs at ")))?;
         self.running = Some(running);
         Ok(())
     }

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod diagnosis;
 pub mod flights;
 pub mod lines;
+pub mod network;
 pub mod place;
 pub mod python;
 pub mod random;

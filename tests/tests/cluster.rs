@@ -5,14 +5,17 @@
 use acceptance::broker::Broker;
 use acceptance::child::Run;
 use acceptance::cluster::{Counting, Member};
+use acceptance::network::Network;
 use acceptance::python::{answer, program};
 use acceptance::random::Random;
 use anyhow::{Context as _, Result, ensure};
 use std::path::Path;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SETTLED_WITHIN: Duration = Duration::from_secs(120);
+/// What is promised of a network that was cut.
+const HEALED_WITHIN: Duration = Duration::from_secs(30);
 
 fn rounds() -> Result<usize> {
     std::env::var("THALWEG_TORTURE").map_or(Ok(2), |text| text.parse().context("THALWEG_TORTURE is not a number"))
@@ -98,6 +101,40 @@ fn python_workers_that_are_killed_in_the_middle_of_a_bundle_lose_and_double_noth
     members[1].job(&["cancel", &id])?;
     ensure!(members[0].job(&["wait", &id])? == "CANCELLED", "{}", members[0].log());
     Ok(())
+}
+
+#[test]
+fn a_process_that_is_cut_off_is_replaced_and_comes_back_when_the_network_does() -> Result<()> {
+    let broker = Broker::own()?;
+    let Some(network) = Network::new(&broker)? else {
+        println!("skipped: this system does not let a test make a network namespace");
+        return Ok(());
+    };
+    let (mut here, mut there) = (Member::new(&broker, "here", &[])?, Member::new(&broker, "there", &[])?);
+    here.start()?;
+    there.start_in(&network)?;
+    let mut job = Counting::new(&broker, "cut", 20)?;
+    let id = job.submit(&here)?;
+    job.give(500)?;
+    job.settle(SETTLED_WITHIN).context("before the cut")?;
+    ensure!(there.log().contains("gained"), "the process behind the cable has no part\n{}", there.log());
+    network.cut()?;
+    job.give(500)?;
+    // the other side takes over once the session is over; what the process behind the cable had begun is aborted
+    job.settle(SETTLED_WITHIN).context("while one is cut off")?;
+    let before = there.log().matches("gained").count();
+    network.heal()?;
+    let healed = Instant::now();
+    while there.log().matches("gained").count() == before {
+        ensure!(healed.elapsed() < HEALED_WITHIN, "it has no part again\n{}", there.log());
+        sleep(Duration::from_millis(100));
+    }
+    println!("healed after {:.1} s", healed.elapsed().as_secs_f64());
+    job.give(500)?;
+    job.settle(SETTLED_WITHIN).context("after the cut")?;
+    here.job(&["drain", &id])?;
+    ensure!(here.job(&["wait", &id])? == "DRAINED", "{}", here.log());
+    job.check_minutes()
 }
 
 /// Kills all Python programs below a process; how many there were.
