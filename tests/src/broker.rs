@@ -8,6 +8,8 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::Duration;
 
 /// A broker.
 #[derive(Debug)]
@@ -56,6 +58,9 @@ impl Broker {
     pub fn bounce(&self) -> Result<()> {
         let pid = number(&self.folder, "pid")?.to_string();
         Run::new("kill").args(["-KILL", &pid]).ok()?;
+        while gone(&pid).is_none() {
+            sleep(Duration::from_millis(20));
+        }
         Run::new(place::kafka()?).arg("start").arg(&self.folder).ok()?;
         watchdog::started(number(&self.folder, "pid")?)
     }
@@ -145,6 +150,12 @@ impl Broker {
 /// When a line is none.
 pub fn json_lines(text: &str) -> Result<Vec<Value>> {
     text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))).collect()
+}
+
+/// Whether a process has ended; one that nobody has collected has.
+fn gone(pid: &str) -> Option<()> {
+    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return Some(()) };
+    status.lines().any(|line| line.starts_with("State:") && line.contains('Z')).then_some(())
 }
 
 /// A number that the broker's script keeps in its folder.

@@ -9,6 +9,7 @@ mod node;
 mod order;
 mod partition;
 mod store;
+mod trim;
 
 use crate::compose::Composer;
 use crate::jobs::Jobs;
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use thalweg_beam::job::artifact::embedded;
 use thalweg_beam::job::{
-    Importance, JobOptions, JobReporter, JobRunner, JobServer, JobState, OptionDescriptor, PreparedJob,
+    Importance, JobOptions, JobReporter, JobRunner, JobServer, JobState, OptionDescriptor, OptionKind, PreparedJob,
 };
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::distribute;
@@ -54,7 +55,8 @@ pub struct ClusterConfig {
 /// A job that is known here.
 struct Known {
     run: Arc<Run>,
-    reporter: JobReporter,
+    /// None while the journal is still told: a job that has ended long ago needs none.
+    reporter: Option<JobReporter>,
     results: BTreeMap<u16, Ended>,
     node: Option<Arc<Node>>,
     draining: bool,
@@ -156,10 +158,17 @@ impl Inner {
             Told::CaughtUp => {
                 let mut state = self.state();
                 state.caught_up = true;
-                let waiting: Vec<String> =
-                    state.jobs.iter().filter(|(_, k)| !k.over).map(|(id, _)| id.clone()).collect();
+                state.jobs.retain(|_, known| !known.over);
+                let going: Vec<(String, Arc<Run>)> =
+                    state.jobs.iter().map(|(id, known)| (id.clone(), Arc::clone(&known.run))).collect();
                 drop(state);
-                waiting.into_iter().for_each(|job| self.take_part(job));
+                for (job, run) in going {
+                    let reporter = self.reporter(&job, &run);
+                    if let Some(known) = self.state().jobs.get_mut(&job) {
+                        known.reporter = reporter;
+                    }
+                    self.take_part(job);
+                }
             }
             Told::Entry(Entry { page: Page::Orders, value: Some(value), .. }) => {
                 if let Some(Order { job, what: Some(what) }) = Order::read(&value) {
@@ -181,7 +190,7 @@ impl Inner {
         match what {
             What::Run(run) => {
                 let run = Arc::new(*run);
-                let Some(reporter) = self.reporter(&job, &run) else { return };
+                let reporter = if self.state().caught_up { self.reporter(&job, &run) } else { None };
                 let known = Known {
                     run,
                     reporter,
@@ -245,8 +254,10 @@ impl Inner {
                     node.stop(false);
                 }
                 Ok(Some(node)) => {
-                    known.reporter.live_metrics(node.metrics());
-                    known.reporter.state(JobState::Running);
+                    if let Some(reporter) = &known.reporter {
+                        reporter.live_metrics(node.metrics());
+                        reporter.state(JobState::Running);
+                    }
                     if known.draining {
                         node.drain();
                     }
@@ -255,7 +266,10 @@ impl Inner {
                 Ok(None) => {}
                 Err(error) => {
                     known.over = true;
-                    known.reporter.fail(&error);
+                    tracing::error!(job, %error, "this process cannot take part");
+                    if let Some(reporter) = &known.reporter {
+                        reporter.fail(&error);
+                    }
                 }
             }
         };
@@ -311,8 +325,11 @@ impl Inner {
         let (node, reporter, cancelled) = (known.node.take(), known.reporter.clone(), known.cancelled);
         drop(state);
         let end = move || {
-            if let Some(node) = node {
+            if let Some(node) = &node {
                 node.stop(false);
+            }
+            let Some(reporter) = reporter else { return };
+            if let Some(node) = &node {
                 let (attempted, committed) = node.metrics()();
                 reporter.metrics(attempted, committed);
             }
@@ -393,6 +410,12 @@ impl JobRunner for Cluster {
     }
 
     fn options(&self) -> Vec<OptionDescriptor> {
-        self.0.jobs.options()
+        let partitions = OptionDescriptor {
+            name: "partitions",
+            kind: OptionKind::Integer,
+            description: "Partitions of the job: how far it can be spread, for good.",
+            default: "",
+        };
+        self.0.jobs.options().into_iter().chain([partitions]).collect()
     }
 }

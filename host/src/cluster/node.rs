@@ -3,6 +3,7 @@
 use super::ClusterConfig;
 use super::order::{Ended, Run, result_key};
 use super::partition::RunningPartition;
+use super::trim::{self, Consumed};
 use crate::compose::{Apart, Composer};
 use crate::jobs::{AllWorkers, Harnesses, Sizes};
 use crate::runtime::{LiveMetrics, WorkerFactory};
@@ -15,11 +16,11 @@ use thalweg_beam::fnapi::FnApiServer;
 use thalweg_beam::job::PreparedJob;
 use thalweg_beam::translate::Translation;
 use thalweg_core::engine::Config;
-use thalweg_core::error::Result;
+use thalweg_core::error::{Error, Result};
 use thalweg_core::id::StateId;
 use thalweg_core::metric::Metrics;
 use thalweg_io::kafka::cluster::{
-    Epochs, EpochsConfig, JobTopics, Journal, LogReader, Members, MembersConfig, Ownership, Page,
+    Epochs, EpochsConfig, JobTopics, Journal, LogReader, Members, MembersConfig, Ownership, Page, Trimmer,
 };
 
 /// How long partitions may take to commit what is complete before they go to another process.
@@ -45,6 +46,8 @@ pub struct Shared {
     members: OnceLock<Members>,
     journal: Arc<Journal>,
     metrics: Mutex<BTreeMap<u16, Arc<LiveMetrics>>>,
+    /// What was read of exchanges.
+    pub consumed: Arc<Consumed>,
 }
 
 impl Shared {
@@ -134,6 +137,7 @@ impl Node {
             epochs: OnceLock::new(),
             members: OnceLock::new(),
             metrics: Mutex::default(),
+            consumed: Arc::new(Consumed::of(&apart.plan, &topics)),
             job,
             apart,
             topics,
@@ -142,6 +146,7 @@ impl Node {
             harnesses,
             journal,
         });
+        trimming(config, &shared)?;
         let running = Partitions::default();
         join(config, &shared, &running)?;
         Ok(Self { shared, running, runtime })
@@ -166,6 +171,16 @@ impl Node {
         self.runtime.block_on(self.shared.harnesses.finalized());
         self.runtime.block_on(self.shared.harnesses.stop());
     }
+}
+
+/// Starts the thread that deletes what was read.
+fn trimming(config: &ClusterConfig, shared: &Arc<Shared>) -> Result<()> {
+    let (trimmer, shared) = (Trimmer::new(&config.client)?, Arc::downgrade(shared));
+    let run = move || trim::run(&shared, &trimmer);
+    std::thread::Builder::new().name("exchanges-trim".to_owned()).spawn(run).map(drop).map_err(|e| {
+        Error::external("THREAD_START", format!("cannot start a thread: {e}"))
+            .help("raise the process's limit of threads")
+    })
 }
 
 fn lock(running: &Partitions) -> MutexGuard<'_, BTreeMap<u16, RunningPartition>> {

@@ -87,10 +87,18 @@ impl RunningPartition {
         }
     }
 
-    /// Waits for its end, at most until `end`; then it stops without another commit.
+    /// Waits for its end, at most until `end`; then it stops without another commit. One that still waits for brokers after as long again is
+    /// left alone: what it has in hand is refused when they answer.
     pub fn wait(&mut self, end: Instant) {
-        if let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        let begun = Instant::now();
+        let late = |ended: &Receiver<()>, end: Instant| {
+            ended.recv_timeout(end.saturating_duration_since(Instant::now())) == Err(RecvTimeoutError::Timeout)
+        };
+        if late(&self.ended, end) {
             self.cancel();
+            if late(&self.ended, end + (end - begun)) {
+                return;
+            }
         }
         if let Some(thread) = self.thread.take() {
             // a panic of that thread is no reason for one of this
@@ -148,7 +156,8 @@ impl Running<'_> {
         let goes_on = || self.goes_on();
         let place = (self.partition, partitions);
         let begun = Instant::now();
-        let (store, restored) = ChangelogStore::open(&dir, place, &changelog, epochs, committed, &goes_on)?;
+        let consumed = Arc::clone(&shared.consumed);
+        let (store, restored) = ChangelogStore::open(&dir, place, &changelog, epochs, consumed, committed, &goes_on)?;
         tracing::info!(
             partition = self.partition,
             epoch = restored.epoch.0,
@@ -205,7 +214,8 @@ impl Running<'_> {
     }
 }
 
-/// Whether it is the cluster that cannot be reached, or has given the partition to another process: no fault of the job.
+/// Whether it is the cluster that cannot be reached, or has given the partition to another process, or an earlier life of the partition that
+/// has not let go of its state: no fault of the job.
 fn of_the_cluster(error: &Error) -> bool {
-    error.code == "CLUSTER_LOST" || super::passes(error)
+    error.code == "STATE_LOCKED" || error.code == "CLUSTER_LOST" || super::passes(error)
 }

@@ -4,6 +4,7 @@
 //! up to which offset of the changelog this copy reaches. So a restart on the same machine reads only what came since, and a copy that is
 //! lost, damaged or too old is built again from nothing.
 
+use super::trim::Consumed;
 use crate::runtime::now_ms;
 use bytes::Bytes;
 use std::path::Path;
@@ -25,6 +26,7 @@ pub struct ChangelogStore {
     partition: u16,
     local: RocksStateStore,
     epochs: Epochs,
+    consumed: Arc<Consumed>,
 }
 
 /// `next offset (8) | written at, in milliseconds (8)`, big end first.
@@ -74,6 +76,7 @@ impl ChangelogStore {
         (partition, partitions): (u16, u16),
         changelog: &Changelog,
         epochs: Epochs,
+        consumed: Arc<Consumed>,
         committed: Epoch,
         goes_on: &dyn Fn() -> bool,
     ) -> Result<(Self, Restored)> {
@@ -88,13 +91,13 @@ impl ChangelogStore {
         if let Some((mut local, have)) = copy
             && let Some(restored) = bring_up(&mut local, have, changelog, committed, goes_on)?
         {
-            return Ok((Self { partition, local, epochs }, restored));
+            return Ok((Self { partition, local, epochs, consumed }, restored));
         }
         tracing::info!(partition, "the copy of the state is built anew");
         wipe(dir)?;
         let mut local = RocksStateStore::open(dir, &options)?;
         let restored = bring_up(&mut local, Restored::default(), changelog, committed, goes_on)?.unwrap_or_default();
-        Ok((Self { partition, local, epochs }, restored))
+        Ok((Self { partition, local, epochs, consumed }, restored))
     }
 }
 
@@ -135,6 +138,7 @@ impl StateStore for ChangelogStore {
         }
         let part = EpochPart { partition: self.partition, epoch, writes: writes.to_vec(), records: records.to_vec() };
         let next = self.epochs.commit(part)?;
+        self.consumed.committed(self.partition, writes);
         let mut writes = writes.to_vec();
         writes.push(label(next));
         self.local.commit(epoch, &writes, &[])

@@ -232,6 +232,13 @@ impl std::fmt::Debug for ExchangeSource {
 }
 
 impl ExchangeSource {
+    /// The offset before which a stored position needs no record.
+    #[must_use]
+    pub fn consumed(position: &[u8]) -> Option<i64> {
+        let (next, _) = position.strip_prefix(&[FORMAT])?.split_first_chunk::<8>()?;
+        Some(i64::from_be_bytes(*next))
+    }
+
     /// The other end of an exchange.
     #[must_use]
     pub fn new(reader: Arc<LogReader>, topic: String, partitions: u16) -> Self {
@@ -333,6 +340,7 @@ mod tests {
         assert_eq!(place.watermark(), EventTime::MIN, "two others have said nothing");
         assert_eq!(Place::decode(&place.encode(), 3), Some(place.clone()));
         assert_eq!(Place::decode(&place.encode(), 4), None);
+        assert_eq!(ExchangeSource::consumed(&Place { next: 7, ..place.clone() }.encode()), Some(7));
         assert!(place.take(b"\x02\0\0").is_none() && place.take(&[1, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0]).is_none());
         Ok(())
     }

@@ -21,4 +21,4 @@ pub use journal::{Entry, Journal, Page, Told};
 pub use members::{Members, MembersConfig, Ownership};
 pub use reader::LogReader;
 pub use sink::ClusterSink;
-pub use topics::JobTopics;
+pub use topics::{JobTopics, Trimmer};

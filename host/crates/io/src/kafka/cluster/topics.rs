@@ -4,6 +4,7 @@ use super::super::client::{KafkaClientConfig, Reports, made, partitions};
 use super::super::error;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use std::future::Future;
 use std::pin::pin;
@@ -85,6 +86,49 @@ impl JobTopics {
         wanted.extend(exchanges.iter().map(|edge| self.exchange(*edge)));
         let admin = admin(client)?;
         wanted.iter().try_for_each(|topic| has(&admin, client, topic, count))
+    }
+}
+
+/// Deletes the records of exchanges that their readers have behind them for good.
+pub struct Trimmer {
+    admin: Admin,
+    client: KafkaClientConfig,
+}
+
+impl std::fmt::Debug for Trimmer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trimmer").finish_non_exhaustive()
+    }
+}
+
+impl Trimmer {
+    /// One for a cluster; it connects in the background.
+    ///
+    /// # Errors
+    /// `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`.
+    pub fn new(client: &KafkaClientConfig) -> Result<Self> {
+        Ok(Self { admin: admin(client)?, client: client.clone() })
+    }
+
+    /// Deletes what stands before these offsets, by topic and partition. Blocks for the brokers' answer.
+    ///
+    /// # Errors
+    /// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`: the records stay until the next call.
+    pub fn trim<'a>(&self, before: impl Iterator<Item = (&'a str, u16, i64)>) -> Result<()> {
+        let failed = |e: &KafkaError| {
+            let reason = self.admin.inner().context().reason();
+            error::talking(e, "delete what was read of a job's topics", &self.client.bootstrap, &reason)
+        };
+        let mut list = TopicPartitionList::new();
+        for (topic, partition, offset) in before {
+            let offset = Offset::Offset(offset);
+            list.add_partition_offset(topic, i32::from(partition), offset).map_err(|e| failed(&e))?;
+        }
+        if list.count() == 0 {
+            return Ok(());
+        }
+        let options = AdminOptions::new().operation_timeout(Some(self.client.connect_timeout()));
+        wait(self.admin.delete_records(&list, &options)).map(drop).map_err(|e| failed(&e))
     }
 }
 
