@@ -5,6 +5,7 @@
 
 mod bell;
 mod change;
+mod heir;
 mod job_loop;
 mod live;
 mod shard_loop;

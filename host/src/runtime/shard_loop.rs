@@ -4,6 +4,7 @@
 //! the machine counts.
 
 use super::bell::{Bell, Line};
+use super::heir::{Heir, heirs_of};
 use super::spec::{Progress, SourceSpec, WorkerFactory};
 use super::{Order, ToJob, now};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
@@ -95,6 +96,8 @@ struct Loop {
     /// Index of each stage's worker.
     worker_of: Vec<Option<usize>>,
     sources: BTreeMap<SourceId, Box<dyn Source>>,
+    /// Which splits that come into being are this shard's.
+    heirs: BTreeMap<SourceId, Heir>,
     /// The transform of each source.
     names: BTreeMap<SourceId, String>,
     refused: Arc<AtomicBool>,
@@ -107,7 +110,7 @@ struct Loop {
 }
 
 /// The splits of each source that belong to a shard. The place of a split in its source's list decides.
-fn splits_of(id: ShardId, config: &Config, sources: &[SourceSpec]) -> Vec<(SourceId, Vec<SplitId>)> {
+pub(super) fn splits_of(id: ShardId, config: &Config, sources: &[SourceSpec]) -> Vec<(SourceId, Vec<SplitId>)> {
     // spread over the whole range of partitions, so that few splits do not all fall to the first shard
     let stride = usize::from((config.partitions / config.shards.max(1)).max(1));
     let mine = |place: usize| {
@@ -161,6 +164,7 @@ impl Loop {
         });
         let worker_of = worker_of.collect();
         let splits = splits_of(id, &config, &sources);
+        let heirs = heirs_of(id, &config, &sources);
         let names = names_of(&plan);
         let mut opened = BTreeMap::new();
         for ((source, list), spec) in splits.iter().zip(&sources) {
@@ -184,6 +188,7 @@ impl Loop {
             workers,
             worker_of,
             sources: opened,
+            heirs,
             names,
             refused,
             polls: Vec::new(),
@@ -313,7 +318,7 @@ impl Loop {
     }
 
     fn poll_sources(&mut self) -> Result<bool> {
-        let mut any = false;
+        let mut any = self.find_splits()?;
         for poll in std::mem::take(&mut self.polls) {
             if !self.goes_on()? {
                 break;
@@ -328,6 +333,22 @@ impl Loop {
                 None => self.polls.push(poll),
             }
         }
+        Ok(any)
+    }
+
+    /// Takes this shard's part of the splits that came into being.
+    fn find_splits(&mut self) -> Result<bool> {
+        let mut new = Vec::new();
+        for (source, instance) in &mut self.sources {
+            let named = |e: Error| e.in_transform(self.names.get(source).map_or("", String::as_str));
+            let mut splits = instance.found().map_err(named)?;
+            splits.retain(|split| self.heirs.get(source).is_some_and(|heir| heir.takes(*split)));
+            if !splits.is_empty() {
+                new.push((*source, splits));
+            }
+        }
+        let any = !new.is_empty();
+        new.into_iter().try_for_each(|(source, splits)| self.step(Event::Splits { source, splits }))?;
         Ok(any)
     }
 

@@ -68,6 +68,13 @@ pub enum Event {
         /// What.
         read: Read,
     },
+    /// Splits of a source that came into being, and belong to this shard: they are opened at their beginning.
+    Splits {
+        /// Which source.
+        source: SourceId,
+        /// Which splits.
+        splits: Vec<SplitId>,
+    },
     /// A worker speaks.
     Worker {
         /// The worker's environment.

@@ -7,7 +7,9 @@ use super::stages::Room;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::graph::{Plan, Route, SCRIPT_START, ScriptEvent, StageKind};
-use crate::id::{EdgeId, Epoch, KEY_GROUPS, KeyGroup, Partition, ShardId, SplitId, StageId, StateId, key_hash};
+use crate::id::{
+    EdgeId, Epoch, KEY_GROUPS, KeyGroup, Partition, ShardId, SourceId, SplitId, StageId, StateId, key_hash,
+};
 use crate::port::store::StateRead;
 use crate::port::worker::Group;
 use crate::stage::{Lane, Origin, Pending};
@@ -53,6 +55,22 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// Opens splits that came into being, at their beginning. What is here already, or comes when reading has ended, is passed over.
+    pub(super) fn take_splits(&mut self, source: SourceId, splits: &[SplitId]) {
+        let mut new = Vec::new();
+        for room in &mut self.stages {
+            if let Room::Source(room) = &mut room.room
+                && room.source == source
+            {
+                new.extend(splits.iter().copied().filter(|split| !self.draining && room.add(*split)));
+            }
+        }
+        if let Some((_, list)) = self.splits.iter_mut().find(|(s, _)| *s == source) {
+            list.extend(&new);
+        }
+        self.out.extend(new.into_iter().map(|split| Effect::Open { source, split, position: None }));
     }
 
     fn restore_job(&mut self, state: &dyn StateRead) -> Result<()> {

@@ -248,6 +248,7 @@ impl Shard {
             }
             Event::Message(envelope) => self.receive(envelope),
             Event::Read { source, split, read } => self.take_read(source, split, read),
+            Event::Splits { source, splits } => self.take_splits(source, &splits),
             Event::Worker { environment, event } => self.worker(environment, event, now)?,
             Event::Seal(epoch) => {
                 if epoch == self.epoch {

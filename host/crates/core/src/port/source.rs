@@ -35,4 +35,13 @@ pub trait Source: Send {
     /// # Errors
     /// When the split cannot be read; the job fails with this error, nothing committed is lost.
     fn poll(&mut self, split: SplitId, rows: usize) -> Result<Option<Read>>;
+
+    /// Splits that came into being since it was asked last, whoever owns them: each shard takes its own of them and opens
+    /// them at their beginning. Asked often, so it must return at once. A source whose splits are given for good has none.
+    ///
+    /// # Errors
+    /// As for [`Source::poll`].
+    fn found(&mut self) -> Result<Vec<SplitId>> {
+        Ok(Vec::new())
+    }
 }

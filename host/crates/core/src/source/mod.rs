@@ -37,6 +37,21 @@ pub struct Split {
     dirty: bool,
 }
 
+impl Split {
+    fn new(id: SplitId) -> Self {
+        Self {
+            id,
+            reads: VecDeque::new(),
+            next: 0,
+            watermark: EventTime::MIN,
+            finished: false,
+            polling: false,
+            committed: None,
+            dirty: false,
+        }
+    }
+}
+
 /// The splits of a source on this shard.
 #[derive(Debug)]
 pub struct SourceRoom {
@@ -50,17 +65,18 @@ impl SourceRoom {
     /// The room for some splits.
     #[must_use]
     pub fn new(source: SourceId, splits: impl IntoIterator<Item = SplitId>) -> Self {
-        let split = |id| Split {
-            id,
-            reads: VecDeque::new(),
-            next: 0,
-            watermark: EventTime::MIN,
-            finished: false,
-            polling: false,
-            committed: None,
-            dirty: false,
-        };
-        Self { source, splits: splits.into_iter().map(split).collect(), rows: 0 }
+        Self { source, splits: splits.into_iter().map(Split::new).collect(), rows: 0 }
+    }
+
+    /// Takes in a split that came into being while the job runs; `false` if it is here already, or reading has ended. Until
+    /// its first read it holds the source's watermark where that is.
+    pub fn add(&mut self, id: SplitId) -> bool {
+        let ended = !self.splits.is_empty() && self.splits.iter().all(|s| s.finished);
+        let new = !ended && self.split(id).is_none();
+        if new {
+            self.splits.push(Split::new(id));
+        }
+        new
     }
 
     fn split(&mut self, id: SplitId) -> Option<&mut Split> {

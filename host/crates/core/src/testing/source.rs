@@ -28,13 +28,15 @@ pub struct ScriptedSplit {
     rows: Arc<Vec<SourceRow>>,
     bounded: bool,
     ends: bool,
+    /// It comes into being while the job first runs.
+    later: bool,
 }
 
 impl ScriptedSplit {
     /// A split that promises after each row the earliest time of those that follow, and ends after the last.
     #[must_use]
     pub fn new(rows: Vec<SourceRow>) -> Self {
-        Self { rows: Arc::new(rows), bounded: false, ends: true }
+        Self { rows: Arc::new(rows), bounded: false, ends: true, later: false }
     }
 
     /// A split of elements without key at the given times.
@@ -58,6 +60,18 @@ impl ScriptedSplit {
     #[must_use]
     pub fn endless(self) -> Self {
         Self { ends: false, ..self }
+    }
+
+    /// Is not there when a job starts on an empty store.
+    #[must_use]
+    pub fn later(self) -> Self {
+        Self { later: true, ..self }
+    }
+
+    /// Whether it is there when a job starts on an empty store.
+    #[must_use]
+    pub fn is_later(&self) -> bool {
+        self.later
     }
 
     /// Its rows.

@@ -247,6 +247,11 @@ impl Driver {
         }
     }
 
+    /// A split comes into being and belongs to this shard.
+    pub fn find_split(&mut self, shard: ShardId, source: SourceId, split: SplitId) {
+        self.step(shard, Event::Splits { source, splits: vec![split] });
+    }
+
     /// A worker dies and another takes its place. With `late`, the engine still hears what the old one had said of its bundles.
     pub fn lose_worker(&mut self, shard: ShardId, env: Option<EnvironmentId>, late: bool) {
         let Some(script) = self.scripts.get(&env).cloned() else { return };

@@ -7,7 +7,7 @@ use super::{Choice, Driver};
 use crate::engine::{Envelope, Event, Job, JobEvent, Outcome, Shard};
 use crate::error::Result;
 use crate::graph::EnvironmentId;
-use crate::id::{BundleId, ShardId, SourceId, SplitId, StageId};
+use crate::id::{BundleId, Epoch, ShardId, SourceId, SplitId, StageId};
 use crate::port::store::StateStore;
 use crate::port::worker;
 use crate::state::layout::{KeyReader, Kind};
@@ -94,8 +94,9 @@ impl Driver {
         let reader = self.store.reader();
         let make = |s: u16| {
             let splits = self.topology.sources.iter().enumerate().map(|(source, splits)| {
+                let there = |i: &u32| last > Epoch(0) || splits.get(*i as usize).is_some_and(|split| !split.is_later());
                 let mine = (0..splits.len() as u32).filter(|i| i % u32::from(shards) == u32::from(s));
-                (SourceId(source as u32), mine.map(SplitId).collect())
+                (SourceId(source as u32), mine.filter(there).map(SplitId).collect())
             });
             let (plan, config) = (Arc::clone(&self.plan), self.config.clone());
             Shard::new(ShardId(s), plan, config, splits.collect(), Arc::clone(&reader), last)
