@@ -4,7 +4,7 @@ use crate::row::Schema;
 use crate::table::TableSpec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use thalweg_io::kafka::{Limit, RecordTime, SinkElement, SourceElement, Start};
+use thalweg_io::kafka::{Limit, Partitioner, RecordTime, SinkElement, SourceElement, Start};
 use thalweg_wasm::describe::{Access, Kind};
 use thalweg_wasm::{AskedLimits, Grants};
 
@@ -52,9 +52,17 @@ pub struct KafkaSource {
     /// Where event times come from; by default from the records of an endless topic, and from nowhere else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<RecordTime>,
+    /// How long a partition must have given nothing before its watermark follows the clock, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub idle_after_ms: u32,
     /// What a record becomes.
     #[serde(default)]
     pub element: SourceElement,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// Kafka's own default.
@@ -76,6 +84,7 @@ impl KafkaSource {
             stop: StopAt::Never,
             limit: Limit::default(),
             time: None,
+            idle_after_ms: 0,
             element: SourceElement::default(),
         }
     }
@@ -83,7 +92,7 @@ impl KafkaSource {
     /// Whether it ends by itself.
     #[must_use]
     pub fn bounded(&self) -> bool {
-        self.stop == StopAt::EndOffsets || self.limit.ends()
+        self.stop != StopAt::Never || self.limit.ends()
     }
 }
 
@@ -96,6 +105,9 @@ pub enum StopAt {
     Never,
     /// At the end offsets seen at the start; the source is bounded then.
     EndOffsets,
+    /// Before the first record with this timestamp or a later one, in milliseconds; it must have passed. The source is bounded
+    /// then.
+    Timestamp(i64),
 }
 
 /// Writes rows to a file, a line each.
@@ -134,6 +146,23 @@ pub struct KafkaSink {
     /// What a record holds.
     #[serde(default)]
     pub element: SinkElement,
+    /// Which partition a record goes to; without it the property `partitioner.class` of Java's producer counts, or the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitioner: Option<Partitioner>,
+}
+
+impl KafkaSink {
+    /// Writes one topic, its records to partitions by their keys.
+    #[must_use]
+    pub fn new(bootstrap_servers: &str, topic: &str, element: SinkElement) -> Self {
+        Self {
+            bootstrap_servers: bootstrap_servers.to_owned(),
+            topic: topic.to_owned(),
+            properties: BTreeMap::new(),
+            element,
+            partitioner: None,
+        }
+    }
 }
 
 /// Calls a function of a component. The Python package writes the same. Inputs of the transform that are called like a side

@@ -15,7 +15,7 @@ use thalweg_core::port::sink::{Prepared, Sink};
 use thalweg_core::time::EventTime;
 use thalweg_io::file::{JsonLinesConfig, JsonLinesSink};
 use thalweg_io::kafka::cluster::ClusterSink;
-use thalweg_io::kafka::{KafkaSink, KafkaSinkConfig};
+use thalweg_io::kafka::{Guarantee, KafkaSink, KafkaSinkConfig, Partitioner};
 
 /// What a run writes to one sink.
 #[derive(Clone, Debug)]
@@ -113,7 +113,13 @@ fn kafka(payload: KafkaPayload, name: &str, settings: &Settings, job: &str) -> R
     }
     // parts of a transactional id: letters that every cluster takes
     let clean = |text: &str| text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect::<String>();
+    // whoever runs the process has the last word
+    let property = |name: &str| settings.kafka.get(name).or_else(|| payload.properties.get(name));
+    let guarantee = property("processing.guarantee").map_or(Ok(Guarantee::default()), |word| guarantee(word))?;
+    let given = payload.partitioner.or(property("partitioner.class").and_then(|class| java_partitioner(class)));
     let config = KafkaSinkConfig {
+        guarantee,
+        partitioner: given.unwrap_or_default(),
         client: settings.kafka_client(&payload.bootstrap_servers, payload.properties),
         topic: payload.topic,
         app_id: format!("thalweg-{}", clean(job)),
@@ -124,6 +130,21 @@ fn kafka(payload: KafkaPayload, name: &str, settings: &Settings, job: &str) -> R
         outbox_bytes_max: 256 << 20,
     };
     Ok((Box::new(KafkaSink::new(config)?), place))
+}
+
+/// A guarantee by the word of Kafka Streams.
+fn guarantee(word: &str) -> Result<Guarantee> {
+    match word {
+        "exactly_once_v2" => Ok(Guarantee::ExactlyOnceV2),
+        "at_least_once" => Ok(Guarantee::AtLeastOnce),
+        other => Err(Error::user("KAFKA_CONFIG", format!("processing.guarantee is {other:?}, which is no guarantee"))
+            .help("choose exactly_once_v2 or at_least_once")),
+    }
+}
+
+/// What a partitioner of Java's client does, where that is not what happens anyway.
+fn java_partitioner(class: &str) -> Option<Partitioner> {
+    class.ends_with(".RoundRobinPartitioner").then_some(Partitioner::RoundRobin)
 }
 
 /// Keeps nothing.

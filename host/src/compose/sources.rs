@@ -15,6 +15,10 @@ use thalweg_io::kafka::{GroupOffsets, KafkaSource, KafkaSourceConfig, KafkaSplit
 /// partition another one may be, in milliseconds.
 const OUT_OF_ORDER_MS: u32 = 10_000;
 
+/// How often an endless source looks for new partitions, in milliseconds, if nobody says anything else. Source: `metadata.max.age.ms` of
+/// Java's consumer.
+const DISCOVER_MS: u64 = 300_000;
+
 /// A source, and how many rows there are to read if that is known.
 pub struct Found {
     /// For the runtime.
@@ -78,7 +82,10 @@ fn text(payload: &TextPayload) -> Result<Found> {
 
 fn kafka(payload: KafkaPayload, settings: &Settings) -> Result<Found> {
     let ends = payload.bounded();
-    let bounded = payload.stop == StopAt::EndOffsets;
+    let bounded = payload.stop != StopAt::Never;
+    let stop_ms = if let StopAt::Timestamp(ms) = payload.stop { Some(ms) } else { None };
+    let age = payload.properties.get("metadata.max.age.ms").and_then(|ms| ms.trim().parse().ok());
+    let discover_ms = payload.limit.discover_ms.or(age).unwrap_or(DISCOVER_MS);
     // of an endless topic nothing else would ever move the watermark
     let usual = if ends { RecordTime::None } else { RecordTime::Record { out_of_order_ms: OUT_OF_ORDER_MS } };
     let config = KafkaSourceConfig {
@@ -89,12 +96,15 @@ fn kafka(payload: KafkaPayload, settings: &Settings) -> Result<Found> {
         start: payload.start,
         from_group: payload.from_group,
         bounded,
+        stop_ms,
+        idle_after_ms: payload.idle_after_ms,
+        discover_ms: Some(discover_ms),
     };
     let found = KafkaSplits::discover(&config)?;
     let mirror = payload.commit_group.then(|| GroupOffsets::new(&config.client, found.clone())).transpose()?;
     let rows = bounded.then(|| found.records());
     let limit = payload.limit;
-    let spec = if limit.is_none() {
+    let spec = if !limit.ends() {
         let splits = found.splits();
         let open: OpenSource = Arc::new(move || Ok(Box::new(KafkaSource::new(config.clone(), found.clone())?)));
         SourceSpec { splits, open }

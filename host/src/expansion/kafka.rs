@@ -188,6 +188,6 @@ fn sink(request: &Request, mut options: Options, element: SinkElement, out: &mut
     let bootstrap_servers = servers(&options, "producer_config", &mut properties)?;
     let topic = options.need_text("topic")?;
     options.finish()?;
-    let payload = KafkaSink { bootstrap_servers, topic, properties, element };
+    let payload = KafkaSink { properties, ..KafkaSink::new(&bootstrap_servers, &topic, element) };
     super::sink(request, urn::SINK_KAFKA, &payload, out)
 }

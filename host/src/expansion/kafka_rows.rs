@@ -187,12 +187,9 @@ pub fn write(request: &Request, mut options: Options, out: &mut Expansion) -> Re
         }
         _ => return Err(other_format(&options, &format)),
     };
-    let payload = KafkaSink {
-        bootstrap_servers: options.need_text("bootstrap_servers")?,
-        topic: options.need_text("topic")?,
-        properties: options.map("producer_config_updates")?,
-        element,
-    };
+    let (servers, topic) = (options.need_text("bootstrap_servers")?, options.need_text("topic")?);
+    let properties = options.map("producer_config_updates")?;
+    let payload = KafkaSink { properties, ..KafkaSink::new(&servers, &topic, element) };
     options.finish()?;
     super::sink(request, urn::SINK_KAFKA, &payload, out)?;
     no_errors(errors.as_deref(), out);

@@ -9,7 +9,7 @@ use thalweg_core::coder::take_prefixed;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::port::source::Source as _;
 use thalweg_io::kafka::{
-    KafkaClientConfig, KafkaSource, KafkaSourceConfig, KafkaSplits, RecordTime, SourceElement, Start, metadata_schema,
+    KafkaClientConfig, KafkaSource, KafkaSourceConfig, KafkaSplits, SourceElement, metadata_schema,
 };
 use thalweg_io::row::JsonToRow;
 
@@ -29,13 +29,9 @@ pub fn fill(from: &Topic, spec: &TableSpec, own: &BTreeMap<String, String>, tabl
         ..KafkaClientConfig::new(&from.bootstrap_servers)
     };
     let config = KafkaSourceConfig {
-        client,
-        topics: vec![from.topic.clone()],
         element: SourceElement::Metadata,
-        time: RecordTime::None,
-        start: Start::Earliest,
-        from_group: false,
         bounded: true,
+        ..KafkaSourceConfig::new(client, vec![from.topic.clone()])
     };
     let found = KafkaSplits::discover(&config)?;
     let mut source = KafkaSource::new(config, found.clone())?;

@@ -14,8 +14,8 @@ use thalweg_core::port::source::{Read, Source};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::Window;
 use thalweg_io::kafka::{
-    GroupOffsets, KafkaClientConfig, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, KafkaSplits, Limit,
-    MergedKafkaSource, RecordTime, SinkElement, SourceElement, Start,
+    GroupOffsets, Guarantee, KafkaClientConfig, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig,
+    KafkaSplits, Limit, MergedKafkaSource, Partitioner, RecordTime, SinkElement, SourceElement, Start,
 };
 use thalweg_io::row::{FieldType, Schema};
 
@@ -24,15 +24,8 @@ fn client() -> KafkaClientConfig {
 }
 
 fn reading(topics: &[&str]) -> KafkaSourceConfig {
-    KafkaSourceConfig {
-        client: client(),
-        topics: topics.iter().map(|t| (*t).to_owned()).collect(),
-        element: SourceElement::KeyValue,
-        time: RecordTime::None,
-        start: Start::Earliest,
-        from_group: false,
-        bounded: true,
-    }
+    let topics = topics.iter().map(|t| (*t).to_owned()).collect();
+    KafkaSourceConfig { bounded: true, ..KafkaSourceConfig::new(client(), topics) }
 }
 
 /// Polls until something comes.
@@ -223,6 +216,8 @@ fn writing(topic: &str) -> KafkaSinkConfig {
         app_id: format!("app-{topic}"),
         sink: "out".to_owned(),
         element: SinkElement::KeyValue,
+        guarantee: Guarantee::ExactlyOnceV2,
+        partitioner: Partitioner::Key,
         transaction_timeout_ms: 20_000,
         delivery_timeout_ms: 60_000,
         outbox_bytes_max: 1 << 20,

@@ -13,8 +13,8 @@ use thalweg_core::port::source::Source;
 use thalweg_core::time::EventTime;
 use thalweg_core::window::Window;
 use thalweg_io::kafka::{
-    KafkaClientConfig, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, KafkaSplits, RecordTime,
-    SinkElement, SourceElement, Start,
+    Guarantee, KafkaClientConfig, KafkaSink, KafkaSinkConfig, KafkaSource, KafkaSourceConfig, KafkaSplits, Partitioner,
+    SinkElement, SourceElement,
 };
 
 /// An epoch of some records.
@@ -37,20 +37,15 @@ fn a_broker_that_dies_and_comes_back_loses_and_doubles_nothing() -> Result<()> {
         app_id: "restart".to_owned(),
         sink: "out".to_owned(),
         element: SinkElement::Value,
+        guarantee: Guarantee::ExactlyOnceV2,
+        partitioner: Partitioner::Key,
         transaction_timeout_ms: 10_000,
         delivery_timeout_ms: 120_000,
         outbox_bytes_max: 1 << 20,
     })?;
     sink.recover(None)?;
-    let config = KafkaSourceConfig {
-        client,
-        topics: vec![from.clone()],
-        element: SourceElement::Value,
-        time: RecordTime::None,
-        start: Start::Earliest,
-        from_group: false,
-        bounded: false,
-    };
+    let config =
+        KafkaSourceConfig { element: SourceElement::Value, ..KafkaSourceConfig::new(client, vec![from.clone()]) };
     produce(&producer(None), &from, 0, &[("", "before")]);
     let mut source = KafkaSource::new(config.clone(), KafkaSplits::discover(&config)?)?;
     source.open(SplitId(0), None)?;

@@ -148,7 +148,7 @@ pub fn write(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
             return Err(error.help(if unsupported { super::RUN_WITH_BEAM.to_owned() } else { help }));
         }
     };
-    let sink = KafkaSink { bootstrap_servers, topic, properties, element };
+    let sink = KafkaSink { properties, ..KafkaSink::new(&bootstrap_servers, &topic, element) };
     leaf.build.native(&leaf.name, ends::SINK_KAFKA, &sink, &[("input", &input)], &[]);
     Ok(Outputs::default())
 }

@@ -4,12 +4,14 @@
 //! In: stored positions, after the epoch that holds them was committed. Out: offset commits, which nobody waits for; what the job itself
 //! goes on from is its own state.
 
-use super::client::{KafkaClientConfig, Reports, made};
+use super::client::{KafkaClientConfig, Reports, made, partitions};
 use super::merged;
-use super::position::Position;
+use super::position::{Position, partition_id};
 use super::splits::KafkaSplits;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -31,6 +33,7 @@ impl GroupOffsets {
     /// # Errors
     /// `KAFKA_CONFIG` when there is no `group.id`, `KAFKA_PROPERTY_REFUSED`.
     pub fn new(client: &KafkaClientConfig, splits: KafkaSplits) -> Result<Self> {
+        let client = client.clone();
         if !client.properties.contains_key("group.id") {
             return Err(Error::user("KAFKA_CONFIG", "offsets cannot be committed without the property \"group.id\"")
                 .help("name a group in the consumer's configuration, or do not ask for commits"));
@@ -40,7 +43,7 @@ impl GroupOffsets {
         let consumer: BaseConsumer<Reports> = made(settings.create_with_context(Reports::default()))?;
         let (positions, waiting) = sync_channel(WAITING);
         let thread = std::thread::Builder::new().name("kafka-offsets".to_owned());
-        let thread = thread.spawn(move || run(&consumer, &splits, &waiting)).map_err(|e| {
+        let thread = thread.spawn(move || run(&consumer, &client, Known::new(&splits), &waiting)).map_err(|e| {
             Error::external("THREAD_START", format!("cannot start a thread: {e}"))
                 .help("raise the process's limit of threads")
         })?;
@@ -68,7 +71,36 @@ impl Drop for GroupOffsets {
     }
 }
 
-fn run(consumer: &BaseConsumer<Reports>, splits: &KafkaSplits, waiting: &Receiver<Vec<u8>>) {
+/// Topic and partition of positions, which only hold a hash of both.
+struct Known {
+    topics: Vec<Arc<str>>,
+    places: BTreeMap<u64, (Arc<str>, i32)>,
+}
+
+impl Known {
+    fn new(splits: &KafkaSplits) -> Self {
+        Self { topics: splits.topics(), places: BTreeMap::new() }
+    }
+
+    /// Where a position is. One of a partition that is not known has the topics looked at: they may have grown.
+    fn place(
+        &mut self,
+        id: u64,
+        consumer: &BaseConsumer<Reports>,
+        client: &KafkaClientConfig,
+    ) -> Option<(Arc<str>, i32)> {
+        if !self.places.contains_key(&id) {
+            for topic in &self.topics {
+                let found = partitions(consumer.client(), client, topic).unwrap_or_default();
+                let places = found.into_iter().map(|p| (partition_id(topic, p), (Arc::clone(topic), p)));
+                self.places.extend(places);
+            }
+        }
+        self.places.get(&id).cloned()
+    }
+}
+
+fn run(consumer: &BaseConsumer<Reports>, client: &KafkaClientConfig, mut known: Known, waiting: &Receiver<Vec<u8>>) {
     loop {
         let first = match waiting.recv_timeout(Duration::from_millis(200)) {
             Ok(first) => first,
@@ -81,7 +113,8 @@ fn run(consumer: &BaseConsumer<Reports>, splits: &KafkaSplits, waiting: &Receive
         let mut list = TopicPartitionList::new();
         for stored in std::iter::once(first).chain(waiting.try_iter()) {
             for position in positions(&stored) {
-                if let Some((topic, partition)) = splits.of_position(position.partition) {
+                if let Some((topic, partition)) = known.place(position.partition, consumer, client) {
+                    let topic = &*topic;
                     let offset = Offset::Offset(position.next);
                     if list.find_partition(topic, partition).is_none() {
                         list.add_partition(topic, partition);

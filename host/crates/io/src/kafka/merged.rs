@@ -3,13 +3,13 @@
 //! In: a [`KafkaSource`] for the partitions. Out: their batches in turn, and a position that holds them all. It is read by one
 //! shard, which is what a common count costs.
 
+use super::discovery::Discovery;
 use super::position::Position;
 use super::source::{KafkaSource, KafkaSourceConfig, clock_ms};
 use super::splits::KafkaSplits;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use thalweg_core::batch::BatchBuilder;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::SplitId;
@@ -95,8 +95,7 @@ pub struct MergedKafkaSource {
     parts: BTreeMap<SplitId, Part>,
     /// Which partition was asked last.
     turn: SplitId,
-    looking: Option<Receiver<Result<KafkaSplits>>>,
-    looked_ms: i64,
+    discovery: Discovery,
     reported: EventTime,
 }
 
@@ -115,7 +114,10 @@ impl MergedKafkaSource {
     /// # Errors
     /// As for [`KafkaSource::new`].
     pub fn new(config: KafkaSourceConfig, splits: KafkaSplits, limit: Limit) -> Result<Self> {
+        // the partitions are one split here, so nobody else may find any
+        let config = KafkaSourceConfig { discover_ms: None, ..config };
         Ok(Self {
+            discovery: Discovery::new(limit.discover_ms),
             inner: KafkaSource::new(config.clone(), splits)?,
             config,
             limit,
@@ -123,8 +125,6 @@ impl MergedKafkaSource {
             started_ms: 0,
             parts: BTreeMap::new(),
             turn: ALL,
-            looking: None,
-            looked_ms: 0,
             reported: EventTime::MIN,
         })
     }
@@ -151,35 +151,10 @@ impl MergedKafkaSource {
         State { records: self.records, started_ms: self.started_ms, partitions }.encode().into()
     }
 
-    /// Looks for new partitions now and then, on a thread of its own.
+    /// Takes in new partitions.
     fn discover(&mut self) -> Result<()> {
-        let Some(every) = self.limit.discover_ms else { return Ok(()) };
-        if let Some(found) = &self.looking {
-            match found.try_recv() {
-                Err(TryRecvError::Empty) => return Ok(()),
-                Err(TryRecvError::Disconnected) => {}
-                // a cluster that does not answer now is asked again
-                Ok(Err(e)) => tracing::warn!(target: "kafka", "new partitions could not be looked for: {e}"),
-                Ok(Ok(found)) => {
-                    if let Some((all, new)) = self.inner.splits().grown(&found) {
-                        tracing::info!(target: "kafka", "{} new partitions of {}", new.len(), self.config.topics.join(", "));
-                        self.inner.extend(all);
-                        new.into_iter().try_for_each(|split| self.open_part(split, None))?;
-                    }
-                }
-            }
-            self.looking = None;
-        }
-        let now = clock_ms();
-        if now.saturating_sub(self.looked_ms) >= i64::try_from(every).unwrap_or(i64::MAX) {
-            self.looked_ms = now;
-            let (tell, found) = sync_channel(1);
-            let config = self.config.clone();
-            let look = move || drop(tell.send(KafkaSplits::discover(&config)));
-            let started = std::thread::Builder::new().name("kafka-partitions".to_owned()).spawn(look);
-            self.looking = started.is_ok().then_some(found);
-        }
-        Ok(())
+        let Some(found) = self.discovery.look(&self.config, self.inner.splits()) else { return Ok(()) };
+        self.inner.extend(&found).into_iter().try_for_each(|split| self.open_part(split, None))
     }
 
     fn open_part(&mut self, split: SplitId, position: Option<Position>) -> Result<()> {
@@ -203,7 +178,7 @@ impl Source for MergedKafkaSource {
                     .help("keep max_num_records and max_read_time as they were, or start the job anew with an empty state directory")
             })?,
         };
-        (self.records, self.started_ms, self.looked_ms) = (state.records, state.started_ms, clock_ms());
+        (self.records, self.started_ms) = (state.records, state.started_ms);
         self.parts.clear();
         let known = self.inner.splits().clone();
         for split in known.splits() {

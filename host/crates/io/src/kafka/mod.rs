@@ -1,4 +1,4 @@
-//! Kafka: topics in ([`KafkaSource`], or [`MergedKafkaSource`] with an end), topics out exactly once ([`KafkaSink`]).
+//! Kafka: topics in ([`KafkaSource`], or [`MergedKafkaSource`] with an end), topics out, exactly once or at least once ([`KafkaSink`]).
 //!
 //! In: connection settings with Kafka's property names verbatim. Out: batches whose positions are offsets, and one transaction per
 //! committed epoch. Consumers assign their partitions by hand; no group of ours is ever joined, groups only keep marks and offsets
@@ -7,6 +7,7 @@
 mod client;
 pub mod cluster;
 mod datum;
+mod discovery;
 mod element;
 mod error;
 mod group;
@@ -14,9 +15,11 @@ mod mark;
 mod merged;
 mod metadata;
 mod outbox;
+mod plain;
 mod position;
 mod properties;
 mod record;
+mod send;
 mod sink;
 mod source;
 mod splits;
@@ -30,7 +33,7 @@ pub use group::GroupOffsets;
 pub use merged::{Limit, MergedKafkaSource};
 pub use metadata::metadata_schema;
 pub use record::SinkElement;
-pub use sink::{KafkaSink, KafkaSinkConfig};
+pub use sink::{Guarantee, KafkaSink, KafkaSinkConfig, Partitioner};
 pub use source::{KafkaSource, KafkaSourceConfig, Start};
 pub use splits::KafkaSplits;
 pub use watermark::RecordTime;

@@ -22,6 +22,7 @@ const OURS: &[&str] = &[
     "request.required.acks",
     "transactional.id",
     "transaction.timeout.ms",
+    "processing.guarantee",
     "group.instance.id",
 ];
 

@@ -1,13 +1,16 @@
-//! The sink of records: an outbox per epoch, delivered in one transaction that carries the epoch's mark.
+//! The sink of records: an outbox per epoch, delivered in one transaction that carries the epoch's mark, or without one.
 //!
 //! In: the elements of an epoch. `prepare` turns them into records, which are committed with the epoch in the job's own state;
-//! `deliver` brings them to Kafka afterwards, once. After a crash the mark in Kafka says which epochs arrived.
+//! `deliver` brings them to Kafka afterwards, once. After a crash the mark in Kafka says which epochs arrived. Without transactions
+//! nothing says so, and the last epochs arrive again.
 
 use super::client::KafkaClientConfig;
 use super::error;
 use super::mark::{Held, Incarnation, Stored};
 use super::outbox::{self, OutRecord, Outbox};
+use super::plain::Plain;
 use super::record::{Records, Room, SinkElement};
+use super::splits::KafkaSplits;
 use super::transaction::{Failure, Target, Transactions};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -16,6 +19,30 @@ use thalweg_core::batch::Batch;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::Epoch;
 use thalweg_core::port::sink::{Prepared, Sink};
+
+/// What a sink promises when its delivery is interrupted. The names are those of `processing.guarantee` of Kafka Streams.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guarantee {
+    /// A transaction per epoch: readers of committed records see each once.
+    #[default]
+    ExactlyOnceV2,
+    /// No transactions: records are there for all readers at once, and after a crash those of the last epochs come again.
+    AtLeastOnce,
+}
+
+/// Which partition a record goes to that does not say so itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Partitioner {
+    /// By its key, as Java's producer does (`murmur2_random`, unless the property `partitioner` says otherwise).
+    #[default]
+    Key,
+    /// To one after the other of the partitions that there are when the job starts.
+    RoundRobin,
+    /// To this one.
+    Fixed(i32),
+}
 
 /// Options of a [`KafkaSink`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -32,6 +59,12 @@ pub struct KafkaSinkConfig {
     /// What an element's record holds.
     #[serde(default)]
     pub element: SinkElement,
+    /// What an interrupted delivery does.
+    #[serde(default)]
+    pub guarantee: Guarantee,
+    /// Where records go.
+    #[serde(default)]
+    pub partitioner: Partitioner,
     /// `transaction.timeout.ms`: bound of a transaction and of every call. Default 60 s.
     #[serde(default = "default_transaction_timeout")]
     pub transaction_timeout_ms: u32,
@@ -55,7 +88,7 @@ fn default_outbox_bytes() -> usize {
     256 << 20
 }
 
-/// Writes a topic, exactly once. URN `thalweg:sink:kafka:v1`.
+/// Writes a topic, exactly once unless told otherwise. URN `thalweg:sink:kafka:v1`.
 ///
 /// Readers with `isolation.level=read_committed` see whole epochs. Runs on the epoch writer's thread and may block there, at most
 /// `delivery_timeout_ms`.
@@ -64,11 +97,24 @@ pub struct KafkaSink {
     delivery_timeout: Duration,
     outbox_bytes_max: usize,
     records: Records,
+    guarantee: Guarantee,
+    partitioner: Partitioner,
+    /// Partitions of the topic, where they matter.
+    partitions: i32,
+    /// Where the next record goes in turn.
+    turn: i32,
     open: Option<Open>,
 }
 
 /// A sink that has recovered.
-struct Open {
+enum Open {
+    Once(Once),
+    /// The producer; none after a failure, until the next try.
+    AtLeastOnce(Option<Plain>),
+}
+
+/// With transactions.
+struct Once {
     /// None after a failure, until the next try.
     transactions: Option<Transactions>,
     stored: Stored,
@@ -98,8 +144,31 @@ impl KafkaSink {
             delivery_timeout: Duration::from_millis(u64::from(config.delivery_timeout_ms)),
             outbox_bytes_max: config.outbox_bytes_max,
             records,
+            guarantee: config.guarantee,
+            partitioner: config.partitioner,
+            partitions: 0,
+            turn: 0,
             open: None,
         })
+    }
+}
+
+impl KafkaSink {
+    /// Learns how many partitions there are, where it matters.
+    fn find_partitions(&mut self) -> Result<()> {
+        if self.partitioner == Partitioner::Key {
+            return Ok(());
+        }
+        let found = KafkaSplits::partitions(&self.target.client, &self.target.topic)?;
+        self.partitions = found.len() as i32;
+        match self.partitioner {
+            Partitioner::Fixed(partition) if !found.contains(&partition) => Err(Error::user(
+                "KAFKA_CONFIG",
+                format!("the topic {:?} has no partition {partition}, only {}", self.target.topic, found.len()),
+            )
+            .help("choose one of its partitions, which are counted from 0, or leave the choice to the records' keys")),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -135,29 +204,38 @@ impl Sink for KafkaSink {
         let mut room = Room::default();
         for batch in batches {
             for row in batch.rows() {
-                outbox.push(&self.records.record(batch.key(row), batch.value(row), &mut room)?)?;
+                let mut record = self.records.record(batch.key(row), batch.value(row), &mut room)?;
+                if record.partition.is_none() && record.topic.is_none() {
+                    record.partition = match self.partitioner {
+                        Partitioner::Key => None,
+                        Partitioner::Fixed(partition) => Some(partition),
+                        Partitioner::RoundRobin => {
+                            self.turn = (self.turn + 1).checked_rem(self.partitions).unwrap_or(0);
+                            Some(self.turn)
+                        }
+                    };
+                }
+                outbox.push(&record)?;
             }
         }
-        let mark = Some(Bytes::from(open.stored.encode()));
+        let mark = match open {
+            Open::Once(open) => Some(Bytes::from(open.stored.encode())),
+            Open::AtLeastOnce(_) => None,
+        };
         Ok(Prepared { mark, outbox: outbox.finish().map(Bytes::from), ..Prepared::default() })
     }
 
     fn deliver(&mut self, epoch: Epoch, outbox: &[u8]) -> Result<()> {
         let open = self.open.as_mut().ok_or_else(not_recovered)?;
         let records = outbox::records(outbox)?;
-        let mark = Held { incarnation: open.stored.incarnation, epoch };
         let end = Instant::now() + self.delivery_timeout;
         let mut pause = Duration::from_millis(100);
-        while open.held < epoch {
-            let failure = match open.deliver(&self.target, &records, mark) {
-                Ok(()) => break,
-                Err(Failure::Refused(e)) => {
-                    open.transactions = None;
-                    return Err(e);
-                }
+        loop {
+            let failure = match open.deliver(&self.target, &records, epoch) {
+                Ok(()) => return Ok(()),
+                Err(Failure::Refused(e)) => return Err(e),
                 Err(Failure::Unknown(e)) => e,
             };
-            open.transactions = None;
             if Instant::now() + pause > end {
                 return Err(failure);
             }
@@ -165,11 +243,17 @@ impl Sink for KafkaSink {
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_secs(5));
         }
-        Ok(())
     }
 
     fn recover(&mut self, mark: Option<&[u8]>) -> Result<Option<Epoch>> {
         self.open = None;
+        self.find_partitions()?;
+        if self.guarantee == Guarantee::AtLeastOnce {
+            let plain = Plain::new(&self.target)?;
+            plain.check()?;
+            self.open = Some(Open::AtLeastOnce(Some(plain)));
+            return Ok(None);
+        }
         let (transactions, found) = connect(&self.target)?;
         let stored = match mark {
             Some(bytes) => Stored::decode(bytes).ok_or_else(|| {
@@ -181,7 +265,7 @@ impl Sink for KafkaSink {
             },
         };
         let held = stored.epoch(found).map_err(|()| error::fenced(&self.target.id))?;
-        self.open = Some(Open { transactions: Some(transactions), stored, held });
+        self.open = Some(Open::Once(Once { transactions: Some(transactions), stored, held }));
         Ok((held > Epoch(0)).then_some(held))
     }
 
@@ -192,8 +276,25 @@ impl Sink for KafkaSink {
 }
 
 impl Open {
+    /// One try.
+    fn deliver(&mut self, target: &Target, records: &[OutRecord<'_>], epoch: Epoch) -> Result<(), Failure> {
+        match self {
+            Self::Once(once) if once.held < epoch => once.deliver(target, records, epoch),
+            Self::Once(_) => Ok(()),
+            Self::AtLeastOnce(producer) => {
+                let plain = producer.take().map_or_else(|| Plain::new(target), Ok).map_err(Failure::Refused)?;
+                plain.deliver(records)?;
+                *producer = Some(plain);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Once {
     /// One try. After a failure it begins with a new producer, which learns how the last try ended.
-    fn deliver(&mut self, target: &Target, records: &[OutRecord<'_>], mark: Held) -> Result<(), Failure> {
+    fn deliver(&mut self, target: &Target, records: &[OutRecord<'_>], epoch: Epoch) -> Result<(), Failure> {
+        let mark = Held { incarnation: self.stored.incarnation, epoch };
         let transactions = match self.transactions.take() {
             Some(transactions) => transactions,
             None => {

@@ -4,6 +4,7 @@
 //! offset of the next record. Nothing is polled that is not asked for: librdkafka stops fetching when its queue is full.
 
 use super::client::{KafkaClientConfig, Reports, made};
+use super::discovery::Discovery;
 use super::element::{Elements, SourceElement};
 use super::error;
 use super::position::{Position, partition_id};
@@ -67,9 +68,36 @@ pub struct KafkaSourceConfig {
     /// Whether the source ends at the end offsets seen when the job first started.
     #[serde(default)]
     pub bounded: bool,
+    /// Where a bounded source ends instead: before the first record with this timestamp or a later one, in milliseconds. It
+    /// must have passed.
+    #[serde(default)]
+    pub stop_ms: Option<i64>,
+    /// How long a partition must have given nothing before its watermark follows the clock, in milliseconds.
+    #[serde(default)]
+    pub idle_after_ms: u32,
+    /// Milliseconds between two looks for new partitions, which are read from their beginning; none are looked for without it.
+    #[serde(default)]
+    pub discover_ms: Option<u64>,
 }
 
 impl KafkaSourceConfig {
+    /// Reads topics for ever from their earliest records, as key and value without event times.
+    #[must_use]
+    pub fn new(client: KafkaClientConfig, topics: Vec<String>) -> Self {
+        Self {
+            client,
+            topics,
+            element: SourceElement::default(),
+            time: RecordTime::None,
+            start: Start::Earliest,
+            from_group: false,
+            bounded: false,
+            stop_ms: None,
+            idle_after_ms: 0,
+            discover_ms: None,
+        }
+    }
+
     pub(super) fn isolation(&self) -> String {
         self.client.properties.get("isolation.level").cloned().unwrap_or_else(|| "read_committed".to_owned())
     }
@@ -84,6 +112,7 @@ pub struct KafkaSource {
     splits: KafkaSplits,
     elements: Elements,
     open: BTreeMap<SplitId, Partition>,
+    discovery: Discovery,
     consumer: Arc<BaseConsumer<Reports>>,
 }
 
@@ -99,6 +128,8 @@ struct Partition {
     reported: Option<EventTime>,
     /// The broker has nothing behind what was read.
     at_end: bool,
+    /// When it gave something last, or was opened.
+    active_ms: i64,
     finished: bool,
 }
 
@@ -137,12 +168,16 @@ impl KafkaSource {
         }
         let consumer = Arc::new(made(settings.create_with_context(Reports::default()))?);
         let elements = Elements::new(&config.element)?;
-        Ok(Self { config, splits, elements, open: BTreeMap::new(), consumer })
+        let discovery = Discovery::new(config.discover_ms.filter(|_| !config.bounded));
+        Ok(Self { config, splits, elements, open: BTreeMap::new(), discovery, consumer })
     }
 
-    /// Goes on with more partitions than before.
-    pub(super) fn extend(&mut self, splits: KafkaSplits) {
-        self.splits = splits;
+    /// Goes on with more partitions than before; gives the new ones.
+    pub(super) fn extend(&mut self, found: &KafkaSplits) -> Vec<SplitId> {
+        let Some((all, new)) = self.splits.grown(found) else { return Vec::new() };
+        tracing::info!(target: "kafka", "{} new partitions of {}", new.len(), self.config.topics.join(", "));
+        self.splits = all;
+        new
     }
 
     pub(super) fn splits(&self) -> &KafkaSplits {
@@ -209,7 +244,7 @@ impl Source for KafkaSource {
                 (at, Offset::Offset(at.next))
             }
             None => {
-                let end = self.config.bounded.then_some(found.high);
+                let end = self.config.bounded.then_some(found.end);
                 match found.begin {
                     None => (Position { partition: id, next: found.low, end }, Offset::Beginning),
                     Some(next) => (Position { partition: id, next, end }, Offset::Offset(next)),
@@ -228,9 +263,10 @@ impl Source for KafkaSource {
                 partition: found.partition,
                 queue,
                 position,
-                watermark: Watermark::new(self.config.time),
+                watermark: Watermark::new(self.config.time.clone()),
                 reported: None,
                 at_end: false,
+                active_ms: clock_ms(),
                 finished,
             },
         );
@@ -241,7 +277,7 @@ impl Source for KafkaSource {
         self.serve()?;
         let at = self.open.get_mut(&split).ok_or_else(|| no_split(split))?;
         let before = at.position.next;
-        if let Err(trouble) = at.gather(&mut self.elements, rows.max(1)) {
+        if let Err(trouble) = at.gather(&mut self.elements, &self.config.time, rows.max(1)) {
             return Err(match trouble {
                 Trouble::Client(e) => {
                     let topic = Arc::clone(&at.topic);
@@ -251,8 +287,11 @@ impl Source for KafkaSource {
             });
         }
         let done = (at.finished && at.queue.take().is_some()).then(|| (Arc::clone(&at.topic), at.partition));
-        if at.at_end && before == at.position.next {
-            at.watermark.idle(clock_ms());
+        let now = clock_ms();
+        if before != at.position.next {
+            at.active_ms = now;
+        } else if at.at_end && now.saturating_sub(at.active_ms) >= i64::from(self.config.idle_after_ms) {
+            at.watermark.idle(now);
         }
         let watermark = if at.finished { EventTime::MAX } else { at.watermark.now() };
         let moved = at.reported.is_none_or(|r| at.finished || watermark.0.saturating_sub(r.0) >= IDLE_STEP_MS);
@@ -266,6 +305,11 @@ impl Source for KafkaSource {
         }
         Ok(Some(Read { batch: self.elements.finish()?, position, watermark, finished }))
     }
+
+    fn found(&mut self) -> Result<Vec<SplitId>> {
+        let found = self.discovery.look(&self.config, &self.splits);
+        Ok(found.map_or_else(Vec::new, |found| self.extend(&found)))
+    }
 }
 
 /// Why a poll failed.
@@ -276,7 +320,7 @@ enum Trouble {
 
 impl Partition {
     /// Gathers up to `rows` records that are there already.
-    fn gather(&mut self, elements: &mut Elements, rows: usize) -> Result<(), Trouble> {
+    fn gather(&mut self, elements: &mut Elements, times: &RecordTime, rows: usize) -> Result<(), Trouble> {
         let now = clock_ms();
         let Some(queue) = &self.queue else { return Ok(()) };
         while !self.finished && elements.len() < rows && elements.bytes() < BATCH_BYTES {
@@ -300,7 +344,7 @@ impl Partition {
                         self.finished = true;
                         break;
                     }
-                    let time = self.watermark.record(record.timestamp(), now);
+                    let time = self.watermark.record(times.of(&record), now);
                     time.and_then(|time| elements.push(&record, time)).map_err(|why| {
                         let what = format!("record {offset} of {:?} {} is not readable: {why}", self.topic, self.partition);
                         Trouble::Record(
@@ -308,6 +352,7 @@ impl Partition {
                                 .help("correct the producer, the deserializer or the schema, or read bytes and parse them in a function"),
                         )
                     })?;
+                    // offsets have gaps: compaction takes records away
                     self.position.next = offset + 1;
                     self.finished = self.position.end.is_some_and(|end| offset + 1 >= end);
                 }

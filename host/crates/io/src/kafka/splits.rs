@@ -3,7 +3,7 @@
 use super::client::{KafkaClientConfig, Reports, listen, made, partitions};
 use super::error;
 use super::position::partition_id;
-use super::source::{KafkaSourceConfig, Start};
+use super::source::{KafkaSourceConfig, Start, clock_ms};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -24,6 +24,8 @@ pub(super) struct Split {
     pub low: i64,
     /// Offset behind the last committed record.
     pub high: i64,
+    /// Where a bounded read ends.
+    pub end: i64,
     /// Where reading begins; none for the earliest record.
     pub begin: Option<i64>,
 }
@@ -47,6 +49,10 @@ impl KafkaSplits {
     /// # Errors
     /// `KAFKA_UNREACHABLE`, `KAFKA_UNKNOWN_TOPIC`, `KAFKA_AUTH`, `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`.
     pub fn discover(config: &KafkaSourceConfig) -> Result<Self> {
+        if config.stop_ms.is_some_and(|ms| ms > clock_ms()) {
+            let error = Error::user("KAFKA_CONFIG", "a Kafka source cannot end at a time that is still to come");
+            return Err(error.help("let it end after so much time (max_read_time), or at a time that has passed"));
+        }
         let consumer = asking(&config.client, &config.isolation())?;
         let mut splits = Vec::new();
         for (i, topic) in config.topics.iter().enumerate() {
@@ -58,16 +64,14 @@ impl KafkaSplits {
             let fail = |e| failed(&e, &consumer, &what, &config.client);
             let ids = partitions(consumer.client(), &config.client, topic).map_err(fail)?;
             for partition in ids {
-                let number = u32::try_from(partition).ok().filter(|p| *p < PARTITIONS_MAX);
-                let id = (i as u32).checked_mul(PARTITIONS_MAX).zip(number).map(|(t, p)| SplitId(t + p));
-                let id = id.ok_or_else(|| Error::user("KAFKA_CONFIG", format!("{topic:?} has too many partitions")))?;
+                let id = number(i, topic, partition)?;
                 let (low, high) =
                     consumer.fetch_watermarks(topic, partition, config.client.connect_timeout()).map_err(fail)?;
                 let begin = match config.start {
                     Start::Earliest => None,
                     Start::Latest | Start::Timestamp(_) => Some(high),
                 };
-                splits.push((id, Split { topic: Arc::clone(&name), partition, low, high, begin }));
+                splits.push((id, Split { topic: Arc::clone(&name), partition, low, high, end: high, begin }));
             }
         }
         let timeout = config.client.connect_timeout();
@@ -79,6 +83,36 @@ impl KafkaSplits {
         Ok(Self { splits: splits.drain(..).collect() })
     }
 
+    /// The partitions there are now, as far as a source of `config` reads them. Of those that are known nothing is asked.
+    ///
+    /// # Errors
+    /// As for [`KafkaSplits::discover`].
+    pub(super) fn look(&self, config: &KafkaSourceConfig) -> Result<Self> {
+        let consumer = asking(&config.client, &config.isolation())?;
+        let mut splits = self.splits.to_vec();
+        for (i, topic) in config.topics.iter().enumerate() {
+            let fail = |e| failed(&e, &consumer, &format!("read the topic {topic:?}"), &config.client);
+            for partition in partitions(consumer.client(), &config.client, topic).map_err(fail)? {
+                let id = number(i, topic, partition)?;
+                if self.get(id).is_some() {
+                    continue;
+                }
+                let (low, high) =
+                    consumer.fetch_watermarks(topic, partition, config.client.connect_timeout()).map_err(fail)?;
+                let topic = Arc::from(topic.as_str());
+                splits.push((id, Split { topic, partition, low, high, end: high, begin: None }));
+            }
+        }
+        Ok(Self { splits: splits.into() })
+    }
+
+    /// The topics of these partitions.
+    pub(super) fn topics(&self) -> Vec<Arc<str>> {
+        let mut topics: Vec<_> = self.splits.iter().map(|(_, split)| Arc::clone(&split.topic)).collect();
+        topics.dedup();
+        topics
+    }
+
     /// Those of `found` that are not here yet, to be read from their beginning, behind those that are; none if there are none.
     pub(super) fn grown(&self, found: &Self) -> Option<(Self, Vec<SplitId>)> {
         let mut all = self.splits.to_vec();
@@ -87,12 +121,6 @@ impl KafkaSplits {
         let ids = new.iter().map(|(id, _)| *id).collect::<Vec<_>>();
         all.extend(new);
         (!ids.is_empty()).then(|| (Self { splits: all.into() }, ids))
-    }
-
-    /// Topic, partition of a stored position's partition.
-    pub(super) fn of_position(&self, partition: u64) -> Option<(&str, i32)> {
-        let found = self.splits.iter().find(|(_, s)| partition_id(&s.topic, s.partition) == partition)?;
-        Some((&found.1.topic, found.1.partition))
     }
 
     /// The partitions of one topic, for whoever must only know their number.
@@ -114,7 +142,7 @@ impl KafkaSplits {
     /// Records between the beginnings and ends seen at the start: what a progress bar counts to.
     #[must_use]
     pub fn records(&self) -> u64 {
-        self.splits.iter().map(|(_, s)| s.high.saturating_sub(s.low).max(0) as u64).sum()
+        self.splits.iter().map(|(_, s)| s.end.saturating_sub(s.begin.unwrap_or(s.low)).max(0) as u64).sum()
     }
 
     /// The split of a stored position's partition.
@@ -129,6 +157,13 @@ impl KafkaSplits {
     pub(super) fn get(&self, id: SplitId) -> Option<&Split> {
         self.splits.iter().find(|(found, _)| *found == id).map(|(_, split)| split)
     }
+}
+
+/// The number of a partition's split.
+fn number(topic_at: usize, topic: &str, partition: i32) -> Result<SplitId> {
+    let number = u32::try_from(partition).ok().filter(|p| *p < PARTITIONS_MAX);
+    let id = (topic_at as u32).checked_mul(PARTITIONS_MAX).zip(number).map(|(t, p)| SplitId(t + p));
+    id.ok_or_else(|| Error::user("KAFKA_CONFIG", format!("{topic:?} has too many partitions")))
 }
 
 fn failed(e: &KafkaError, consumer: &BaseConsumer<Reports>, what: &str, client: &KafkaClientConfig) -> Error {
@@ -153,6 +188,10 @@ fn begun(
         }
         Ok(list)
     };
+    let mut ends = Vec::new();
+    if let Some(ms) = config.stop_ms {
+        ends.push(consumer.offsets_for_times(asked(Some(ms))?, timeout)?);
+    }
     let mut answers = Vec::new();
     if let Start::Timestamp(ms) = config.start {
         answers.push(consumer.offsets_for_times(asked(Some(ms))?, timeout)?);
@@ -166,6 +205,13 @@ fn begun(
                 answer => break answer?,
             }
         });
+    }
+    for answer in ends {
+        for (_, split) in &mut splits {
+            if let Some(Offset::Offset(at)) = answer.find_partition(&split.topic, split.partition).map(|p| p.offset()) {
+                split.end = at.clamp(split.low, split.high);
+            }
+        }
     }
     for answer in answers {
         for (_, split) in &mut splits {

@@ -8,12 +8,11 @@ use super::client::{KafkaClientConfig, Reports, listen, made, partitions};
 use super::error;
 use super::mark::Held;
 use super::outbox::OutRecord;
+use super::send;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::types::RDKafkaErrorCode as Code;
 use std::time::{Duration, Instant};
 use thalweg_core::error::{Error, Result};
 
@@ -151,41 +150,13 @@ impl Transactions {
         };
         let sent = self.producer.send_offsets_to_transaction(&offsets, &group, self.target.timeout);
         sent.map_err(|e| self.judged(e))?;
-        // the client's own flush would sleep 100 ms at a time
-        while self.producer.in_flight_count() > 0 {
-            self.producer.poll(Duration::from_millis(1));
-            if Instant::now() > end {
-                return Err(unknown(KafkaError::Flush(Code::OperationTimedOut)));
-            }
-        }
-        if let Some(e) = self.producer.context().take_undelivered() {
-            return Err(self.judged(e));
-        }
+        send::settle(&self.producer, end).map_err(|e| self.judged(e))?;
         self.producer.commit_transaction(self.target.timeout).map_err(|e| self.judged(e))
     }
 
     /// Queues a record, waiting while the queue is full.
     fn send(&self, given: &OutRecord<'_>, end: Instant) -> Result<(), Failure> {
-        let mut record = BaseRecord::<[u8], [u8]>::to(given.topic.unwrap_or(&self.target.topic));
-        (record.key, record.payload) = (given.key, given.value);
-        (record.partition, record.timestamp) = (given.partition, given.timestamp);
-        if !given.headers.is_empty() {
-            let mut headers = OwnedHeaders::new_with_capacity(given.headers.len());
-            for (key, value) in &given.headers {
-                headers = headers.insert(Header { key, value: *value });
-            }
-            record = record.headers(headers);
-        }
-        loop {
-            record = match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((e, _)) if e.rdkafka_error_code() != Some(Code::QueueFull) || Instant::now() > end => {
-                    return Err(self.judged(e));
-                }
-                Err((_, back)) => back,
-            };
-            self.producer.poll(Duration::from_millis(5));
-        }
+        send::queue(&self.producer, &self.target.topic, given, end).map_err(|e| self.judged(e))
     }
 
     /// Whether an error is a refusal. A refused transaction is ended at once, so that readers need not wait for its timeout.

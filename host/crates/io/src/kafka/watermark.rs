@@ -2,7 +2,7 @@
 //!
 //! Source: Beam's KafkaIO, `TimestampPolicyFactory` and `CustomTimestampPolicyWithLimitedDelay`.
 
-use rdkafka::message::Timestamp;
+use rdkafka::message::{Header, Headers, Message, Timestamp};
 use serde::{Deserialize, Serialize};
 use thalweg_core::time::EventTime;
 
@@ -11,7 +11,7 @@ use thalweg_core::time::EventTime;
 const APPEND_IDLE_MS: i64 = 2000;
 
 /// Where records get their event time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum RecordTime {
     /// None: the beginning of time. The watermark stays there until a bounded source ends; functions give the times.
@@ -23,14 +23,38 @@ pub enum RecordTime {
         /// How much earlier than the latest a later record may be, in milliseconds.
         out_of_order_ms: u32,
     },
+    /// The milliseconds in a header of the record: digits, or eight bytes, big end first. A record without it, or with something
+    /// else in it, has its own timestamp. The watermark moves as for [`RecordTime::Record`].
+    Header {
+        /// Name of the header; the last one of that name counts.
+        name: String,
+        /// How much earlier than the latest a later record may be, in milliseconds.
+        out_of_order_ms: u32,
+    },
     /// When the broker appended it, which never goes back; the topic must keep that time (`message.timestamp.type`).
     Append,
     /// When it was read. The watermark is the clock.
     Processing,
 }
 
+impl RecordTime {
+    /// The timestamp of a record, as far as it counts here.
+    pub(super) fn of(&self, record: &impl Message) -> Timestamp {
+        let Self::Header { name, .. } = self else { return record.timestamp() };
+        let found = record.headers().into_iter().flat_map(Headers::iter).filter(|header| header.key == name).last();
+        found.and_then(millis).map_or_else(|| record.timestamp(), Timestamp::CreateTime)
+    }
+}
+
+/// The milliseconds in a header.
+fn millis(header: Header<'_, &[u8]>) -> Option<i64> {
+    let bytes = header.value?;
+    let digits = std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok());
+    digits.or_else(|| Some(i64::from_be_bytes(bytes.try_into().ok()?)))
+}
+
 /// The watermark of one partition; it never goes back.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Watermark {
     time: RecordTime,
     now: EventTime,
@@ -47,10 +71,10 @@ impl Watermark {
     /// A sentence when the record does not have such a time.
     pub(super) fn record(&mut self, timestamp: Timestamp, clock_ms: i64) -> Result<EventTime, String> {
         let own = timestamp.to_millis();
-        let (at, distance) = match (self.time, timestamp) {
+        let (at, distance) = match (&self.time, timestamp) {
             (RecordTime::None, _) => return Ok(EventTime::MIN),
-            (RecordTime::Record { out_of_order_ms }, _) => match own {
-                Some(at) => (at, i64::from(out_of_order_ms)),
+            (RecordTime::Record { out_of_order_ms } | RecordTime::Header { out_of_order_ms, .. }, _) => match own {
+                Some(at) => (at, i64::from(*out_of_order_ms)),
                 None => return Ok(EventTime::MIN),
             },
             (RecordTime::Append, Timestamp::LogAppendTime(at)) => (at, 0),
@@ -68,9 +92,11 @@ impl Watermark {
 
     /// Everything was read and nothing new is there: the watermark follows the clock.
     pub(super) fn idle(&mut self, clock_ms: i64) {
-        let distance = match self.time {
+        let distance = match &self.time {
             RecordTime::None => return,
-            RecordTime::Record { out_of_order_ms } => i64::from(out_of_order_ms),
+            RecordTime::Record { out_of_order_ms } | RecordTime::Header { out_of_order_ms, .. } => {
+                i64::from(*out_of_order_ms)
+            }
             RecordTime::Append => APPEND_IDLE_MS,
             RecordTime::Processing => 0,
         };
@@ -121,6 +147,23 @@ mod tests {
         assert!(w.record(Timestamp::CreateTime(100), CLOCK).is_err());
         w.idle(CLOCK);
         assert_eq!(w.now(), EventTime(CLOCK - APPEND_IDLE_MS));
+    }
+
+    #[test]
+    fn a_header_gives_the_time_and_the_record_where_it_does_not() {
+        use rdkafka::message::{OwnedHeaders, OwnedMessage};
+        let time = RecordTime::Header { name: "at".to_owned(), out_of_order_ms: 0 };
+        let of = |headers: &[(&str, &[u8])]| {
+            let all = headers
+                .iter()
+                .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(*value) }));
+            let record = OwnedMessage::new(None, None, "t".to_owned(), Timestamp::CreateTime(7), 0, 0, Some(all));
+            time.of(&record).to_millis()
+        };
+        assert_eq!(of(&[("at", b"1000"), ("at", b"2000"), ("x", b"3000")]), Some(2000));
+        assert_eq!(of(&[("at", &1500i64.to_be_bytes())]), Some(1500));
+        assert_eq!(of(&[("at", b"soon")]), Some(7));
+        assert_eq!(of(&[]), Some(7));
     }
 
     #[test]

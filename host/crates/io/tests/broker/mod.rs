@@ -106,6 +106,18 @@ pub fn delete_before(topic: &str, partition: i32, offset: i64) {
     wait(admin().delete_records(&list, &AdminOptions::new())).expect("the broker");
 }
 
+/// Deletes a topic.
+pub fn delete(topic: &str) {
+    let gone = wait(admin().delete_topics(&[topic], &AdminOptions::new())).expect("the broker");
+    assert!(gone.iter().all(Result::is_ok), "{gone:?}");
+}
+
+/// Offset behind the last record of a partition, markers of transactions included.
+pub fn end_of(topic: &str, partition: i32) -> i64 {
+    let consumer: BaseConsumer = client().create().expect("a consumer");
+    consumer.fetch_watermarks(topic, partition, Duration::from_secs(20)).expect("the broker").1
+}
+
 fn admin() -> AdminClient<DefaultClientContext> {
     client().create().expect("an admin client")
 }

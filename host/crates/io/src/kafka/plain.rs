@@ -1,0 +1,73 @@
+//! A producer without transactions: what it was told to write arrives, and after a failure perhaps twice.
+
+use super::client::{Reports, made, partitions};
+use super::error;
+use super::outbox::OutRecord;
+use super::send;
+use super::transaction::{Failure, Target};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseProducer, Producer};
+use std::time::{Duration, Instant};
+use thalweg_core::error::Result;
+
+/// An idempotent producer: what it tries again itself it does not write twice, nor in another order.
+pub(super) struct Plain {
+    producer: BaseProducer<Reports>,
+    target: Target,
+}
+
+impl Plain {
+    /// Makes the client; nothing is sent.
+    ///
+    /// # Errors
+    /// `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`.
+    pub(super) fn new(target: &Target) -> Result<Self> {
+        let mut settings = target.client.client()?;
+        let millis = target.timeout.as_millis().to_string();
+        settings.set("enable.idempotence", "true").set("message.timeout.ms", &millis);
+        for (name, value) in [
+            ("partitioner", "murmur2_random"), // as Java's producer
+            ("linger.ms", "5"),
+            ("queue.buffering.max.kbytes", "65536"),
+        ] {
+            if settings.get(name).is_none() {
+                settings.set(name, value);
+            }
+        }
+        settings.remove("group.id");
+        let producer = made(settings.create_with_context(Reports::default()))?;
+        Ok(Self { producer, target: target.clone() })
+    }
+
+    /// Checks that the topic is there.
+    ///
+    /// # Errors
+    /// `KAFKA_UNREACHABLE`, `KAFKA_UNKNOWN_TOPIC`, `KAFKA_AUTH`.
+    pub(super) fn check(&self) -> Result<()> {
+        let client = self.producer.client();
+        partitions(client, &self.target.client, &self.target.topic).map(drop).map_err(|e| {
+            self.producer.poll(Duration::ZERO); // takes in what the client has to say
+            self.target.failed(&e, self.producer.context())
+        })
+    }
+
+    /// Sends records and waits until the brokers have them.
+    ///
+    /// # Errors
+    /// [`Failure`]; this producer is then of no more use.
+    pub(super) fn deliver(&self, records: &[OutRecord<'_>]) -> Result<(), Failure> {
+        let end = Instant::now() + self.target.timeout;
+        let mut queued = records.iter().map(|record| send::queue(&self.producer, &self.target.topic, record, end));
+        queued
+            .try_for_each(|queued| queued)
+            .and_then(|()| send::settle(&self.producer, end))
+            .map_err(|e| self.judged(e))
+    }
+
+    fn judged(&self, e: KafkaError) -> Failure {
+        let cause = self.producer.context().take_undelivered().unwrap_or(e);
+        let error = self.target.failed(&cause, self.producer.context());
+        let refused = cause.rdkafka_error_code().is_some_and(error::is_refusal);
+        if refused { Failure::Refused(error) } else { Failure::Unknown(error) }
+    }
+}

@@ -1,0 +1,54 @@
+//! Records on their way into a producer's queue, and from there to the brokers.
+
+use super::client::Reports;
+use super::outbox::OutRecord;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::types::RDKafkaErrorCode as Code;
+use std::time::{Duration, Instant};
+
+/// Queues a record for its own topic or else `topic`, waiting while the queue is full.
+///
+/// # Errors
+/// Why it cannot be queued; `QueueFull` when there was no room until `end`.
+pub(super) fn queue(
+    producer: &BaseProducer<Reports>,
+    topic: &str,
+    given: &OutRecord<'_>,
+    end: Instant,
+) -> Result<(), KafkaError> {
+    let mut record = BaseRecord::<[u8], [u8]>::to(given.topic.unwrap_or(topic));
+    (record.key, record.payload) = (given.key, given.value);
+    (record.partition, record.timestamp) = (given.partition, given.timestamp);
+    if !given.headers.is_empty() {
+        let mut headers = OwnedHeaders::new_with_capacity(given.headers.len());
+        for (key, value) in &given.headers {
+            headers = headers.insert(Header { key, value: *value });
+        }
+        record = record.headers(headers);
+    }
+    loop {
+        record = match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err((e, _)) if e.rdkafka_error_code() != Some(Code::QueueFull) || Instant::now() > end => return Err(e),
+            Err((_, back)) => back,
+        };
+        producer.poll(Duration::from_millis(5));
+    }
+}
+
+/// Waits until all that was queued has an answer.
+///
+/// # Errors
+/// The failure of a record, or that there was no answer until `end`.
+pub(super) fn settle(producer: &BaseProducer<Reports>, end: Instant) -> Result<(), KafkaError> {
+    // the client's own flush would sleep 100 ms at a time
+    while producer.in_flight_count() > 0 {
+        producer.poll(Duration::from_millis(1));
+        if Instant::now() > end {
+            return Err(KafkaError::Flush(Code::OperationTimedOut));
+        }
+    }
+    producer.context().take_undelivered().map_or(Ok(()), Err)
+}
