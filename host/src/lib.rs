@@ -58,5 +58,6 @@ pub mod pipeline;
 pub mod row;
 pub mod runtime;
 pub mod table;
+pub mod topics;
 pub mod udf;
 pub mod yaml;

@@ -1,5 +1,6 @@
 //! The arguments of every command.
 
+use super::log_args::LogCommand;
 use super::logs::LogKind;
 use super::udf_args::{DoctorArgs, UdfCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -36,6 +37,12 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: UdfCommand,
+    },
+    /// Make, fill and look at topics of the embedded log
+    Log {
+        /// What to do.
+        #[command(subcommand)]
+        command: LogCommand,
     },
     /// Say which tools are missing to build functions, and what installs them
     Doctor(DoctorArgs),

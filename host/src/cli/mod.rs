@@ -1,4 +1,4 @@
-//! The command line: `thalweg run`, `serve`, `plan`, `udf`, `doctor`, `bench`, and Prism's own flags.
+//! The command line: `thalweg run`, `serve`, `plan`, `udf`, `log`, `doctor`, `bench`, and Prism's own flags.
 //!
 //! In: arguments, signals. Out: output for people, errors as `error[CODE]: sentence` with what to do, and exit codes: 0 ok,
 //! 1 the job failed, 2 usage, 3 configuration, 130 interrupted. Nothing here knows how jobs work.
@@ -10,6 +10,8 @@ mod doctor;
 mod exit;
 mod inspect;
 mod job;
+mod log;
+mod log_args;
 mod logs;
 mod plan;
 mod prism;
@@ -73,6 +75,7 @@ fn command(arguments: Arguments, ignored: &[String]) -> Result<ExitCode, Failed>
         Command::Serve(serve) => serve::serve(&serve, ignored),
         Command::Bench(bench) => bench::bench(&bench),
         Command::Udf { command } => udf::udf(&command),
+        Command::Log { command } => log::log(&command),
         Command::Doctor(languages) => doctor::doctor(&languages),
     }
 }

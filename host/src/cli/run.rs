@@ -8,6 +8,7 @@ use super::{logs, signals};
 use crate::compose::{ComponentStore, Composer, Place, Settings, SinkReport};
 use crate::native::Registry;
 use crate::pipeline::urn;
+use crate::topics::Door;
 use crate::{runtime, yaml};
 use std::path::Path;
 use std::process::ExitCode;
@@ -36,6 +37,10 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failed> {
         tracing::warn!("-X sets a property of Kafka clients, and this pipeline has none: it has no effect");
     }
     let composed = composer.compose(&mut translation, &name)?;
+    let door = match (&args.state_dir, &composed.log) {
+        (Some(dir), Some(log)) => Some(Door::open(dir, Arc::clone(log))?),
+        _ => None,
+    };
     let (sinks, rows) = (composed.reports.clone(), composed.rows.filter(|n| *n > 0));
     let spec = composer.job(&name, composed);
     let began = Instant::now();
@@ -46,7 +51,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failed> {
     let progress = running.progress();
     let bar = Bar::follow(Arc::clone(&progress), rows);
     let finished = running.join();
-    drop(bar);
+    drop((bar, door));
     match finished.outcome {
         Outcome::Done | Outcome::Drained => {
             if resumed && progress.read() == 0 && sinks.iter().all(|s| s.rows() == 0) {

@@ -31,7 +31,7 @@ impl Apart {
     /// # Errors
     /// As for [`Composer::compose`].
     pub fn sinks(&self, name: &str) -> Result<Vec<Box<dyn Sink>>> {
-        let made = self.sinks.iter().map(|spec| sinks::sink(spec, &self.settings, &self.connectors, name));
+        let made = self.sinks.iter().map(|spec| sinks::sink(spec, &self.settings, &self.connectors, name, None));
         made.map(|made| made.map(|(sink, _)| sink)).collect()
     }
 }
@@ -49,7 +49,8 @@ impl Composer {
                 .in_transform(&stage.name));
         }
         let plan = Arc::new(distribute(&whole)?);
-        let found = translation.sources.iter().map(|spec| sources::source(spec, &self.settings, &self.connectors));
+        let found =
+            translation.sources.iter().map(|spec| sources::source(spec, &self.settings, &self.connectors, None));
         let sources = found.map(|found| found.map(|found| found.spec)).collect::<Result<Vec<_>>>()?;
         let tables = Arc::new(Tables::new(self.settings.kafka.clone()));
         let mut registry = self.registry.clone();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use thalweg_core::error::Result;
 use thalweg_core::id::{Epoch, StateId};
-use thalweg_core::port::log::LogRecord;
+use thalweg_core::port::log::{Log, LogRecord};
 use thalweg_core::port::store::{CellWrite, StateRead, StateStore};
 use thalweg_core::state::layout::{KeyReader, Kind};
 use thalweg_io::kafka::GroupOffsets;
@@ -40,6 +40,10 @@ impl StateStore for MirroredStore {
 
     fn last_epoch(&self) -> Result<Epoch> {
         self.store.last_epoch()
+    }
+
+    fn log(&self) -> Option<Arc<dyn Log>> {
+        self.store.log()
     }
 }
 

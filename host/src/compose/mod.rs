@@ -9,6 +9,7 @@ mod combine;
 mod components;
 mod connectors;
 pub mod deploy;
+mod embedded;
 mod local;
 mod mirror;
 pub mod payload;
@@ -40,6 +41,7 @@ use thalweg_core::engine::Config;
 use thalweg_core::error::Result;
 use thalweg_core::graph::{Plan, fuse};
 use thalweg_core::id::ShardId;
+use thalweg_core::port::log::Log;
 use thalweg_core::port::sink::Sink;
 use thalweg_core::port::store::StateStore;
 use thalweg_io::kafka::KafkaClientConfig;
@@ -120,6 +122,8 @@ pub struct Composed {
     pub reports: Vec<SinkReport>,
     /// Rows that the sources will give, if all of them know.
     pub rows: Option<u64>,
+    /// The embedded log, where the job reads or writes topics of it.
+    pub log: Option<Arc<dyn Log>>,
 }
 
 /// Only native functions and components: no Fn API.
@@ -203,7 +207,19 @@ impl Composer {
             deploy::restore(translation, &self.components, store.reader().as_ref())?;
         }
         let plan = Arc::new(self.plan(translation)?);
-        let found = translation.sources.iter().map(|spec| sources::source(spec, &self.settings, &self.connectors));
+        // sources and sinks of the embedded log are made of the store, so it is opened before them
+        let uses_log = embedded::any(translation)?;
+        let store = match existing {
+            None if uses_log => Some(store::open(dir)?),
+            existing => existing,
+        };
+        let log = store.as_ref().filter(|_| uses_log).and_then(|store| store.log());
+        // sinks make topics that sources of the same job may read
+        let made = translation.sinks.iter();
+        let made = made.map(|spec| sinks::sink(spec, &self.settings, &self.connectors, name, log.as_ref()));
+        let (sinks, reports): (_, Vec<SinkReport>) = made.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        let found = translation.sources.iter();
+        let found = found.map(|spec| sources::source(spec, &self.settings, &self.connectors, log.as_ref()));
         let found = found.collect::<Result<Vec<_>>>()?;
         let rows = found.iter().map(|f| f.rows).sum();
         let read: Vec<PathBuf> = found.iter().flat_map(|f| f.files.iter().cloned()).collect();
@@ -213,17 +229,15 @@ impl Composer {
             mirrors.extend(found.mirror.map(|mirror| (*id, mirror)));
             sources.push(found.spec);
         }
-        let made = translation.sinks.iter().map(|spec| sinks::sink(spec, &self.settings, &self.connectors, name));
-        let (sinks, reports): (_, Vec<SinkReport>) = made.collect::<Result<Vec<_>>>()?.into_iter().unzip();
         reports.iter().try_for_each(|report| sinks::refuse_own_input(report, &read))?;
-        let store = existing.map_or_else(|| store::open(dir), Ok)?;
+        let store = store.map_or_else(|| store::open(dir), Ok)?;
         let store = mirror::mirrored(store, mirrors);
         let tables = Arc::new(Tables::new(self.settings.kafka.clone()));
         let mut registry = self.registry.clone();
         register_joins(&mut registry, &tables);
         let local = Arc::new(LocalWorkers::new(translation, &plan, registry, Arc::clone(&self.components), &tables)?);
         let deployments = Deployments::new(Arc::clone(&local), Arc::clone(&self.components));
-        Ok(Composed { plan, sources, sinks, local, deployments, store, reports, rows })
+        Ok(Composed { plan, sources, sinks, local, deployments, store, reports, rows, log })
     }
 
     /// Sizes of a job.

@@ -2,7 +2,7 @@
 
 use super::payload::{FileSink, KafkaSink as KafkaPayload, Line};
 use super::sources::unknown;
-use super::{Connectors, Settings, payload_of};
+use super::{Connectors, Settings, embedded, payload_of};
 use crate::pipeline::urn;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use thalweg_beam::translate::NativeSpec;
 use thalweg_core::batch::Batch;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::Epoch;
+use thalweg_core::port::log::Log;
 use thalweg_core::port::sink::{Prepared, Sink};
 use thalweg_core::time::EventTime;
 use thalweg_io::file::{JsonLinesConfig, JsonLinesSink};
@@ -71,8 +72,14 @@ pub fn sink(
     settings: &Settings,
     connectors: &Connectors,
     job: &str,
+    log: Option<&Arc<dyn Log>>,
 ) -> Result<(Box<dyn Sink>, SinkReport)> {
     let made = match spec.urn.as_str() {
+        urn::SINK_KAFKA if embedded::is_embedded(spec)? => {
+            let payload: KafkaPayload = payload_of::json(&spec.payload, &spec.name)?;
+            let place = Place::Topic(payload.topic.clone(), payload.bootstrap_servers.clone());
+            embedded::sink(payload, log).map(|sink| (sink, place))
+        }
         urn::SINK_FILE => file(payload_of::json(&spec.payload, &spec.name)?, settings),
         urn::SINK_KAFKA => kafka(payload_of::json(&spec.payload, &spec.name)?, &spec.name, settings, job),
         urn::SINK_DISCARD => Ok((Box::new(Discard) as Box<dyn Sink>, Place::Other(spec.urn.clone()))),

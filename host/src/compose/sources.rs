@@ -1,19 +1,20 @@
 //! Native sources: from a URN and its payload to something that shards can open.
 
 use super::payload::{KafkaSource as KafkaPayload, StopAt, TextSource as TextPayload};
-use super::{Connectors, Settings, payload_of};
+use super::{Connectors, Settings, embedded, payload_of};
 use crate::pipeline::urn;
 use crate::runtime::{OpenSource, SourceSpec};
 use std::path::PathBuf;
 use std::sync::Arc;
 use thalweg_beam::translate::NativeSpec;
 use thalweg_core::error::{Error, Result};
+use thalweg_core::port::log::Log;
 use thalweg_io::file::{FileList, LineElement, TextConfig, TextSource};
 use thalweg_io::kafka::{GroupOffsets, KafkaSource, KafkaSourceConfig, KafkaSplits, MergedKafkaSource, RecordTime};
 
 /// Where the times of an endless topic's own records are the event times: how much earlier than the newest record of its
 /// partition another one may be, in milliseconds.
-const OUT_OF_ORDER_MS: u32 = 10_000;
+pub(super) const OUT_OF_ORDER_MS: u32 = 10_000;
 
 /// How often an endless source looks for new partitions, in milliseconds, if nobody says anything else. Source: `metadata.max.age.ms` of
 /// Java's consumer.
@@ -43,8 +44,16 @@ pub fn known(urn: &str, connectors: &Connectors) -> bool {
 }
 
 /// The source of a spec. Looks for its splits now, so that what is not there fails the job before it starts.
-pub fn source(spec: &NativeSpec, settings: &Settings, connectors: &Connectors) -> Result<Found> {
+pub fn source(
+    spec: &NativeSpec,
+    settings: &Settings,
+    connectors: &Connectors,
+    log: Option<&Arc<dyn Log>>,
+) -> Result<Found> {
     let found = match spec.urn.as_str() {
+        urn::SOURCE_KAFKA if embedded::is_embedded(spec)? => {
+            embedded::source(payload_of::json(&spec.payload, &spec.name)?, log)
+        }
         urn::SOURCE_TEXT => text(&payload_of::json(&spec.payload, &spec.name)?),
         urn::SOURCE_KAFKA => kafka(payload_of::json(&spec.payload, &spec.name)?, settings),
         other => match connectors.source(other) {

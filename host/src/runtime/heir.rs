@@ -24,6 +24,10 @@ impl Heir {
 
 /// This shard's turn at the new splits of each source; none where it has none of the first ones.
 pub(super) fn heirs_of(id: ShardId, config: &Config, sources: &[SourceSpec]) -> BTreeMap<SourceId, Heir> {
+    if config.apart {
+        // which partition a split belongs to must be the same in every life of the job: others are found when it is started again
+        return BTreeMap::new();
+    }
     let owners = (0..config.shards).map(ShardId).map(|shard| (shard, splits_of(shard, config, sources)));
     let owners: Vec<_> = owners.collect();
     let turn = |source: usize| {

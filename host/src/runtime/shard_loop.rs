@@ -157,7 +157,7 @@ impl Loop {
         bell.wakes_me();
         let mine = bell.clone();
         let waker: super::Waker = Arc::new(move || mine.ring());
-        let workers = workers.make(id, waker)?;
+        let workers = workers.make(id, Arc::clone(&waker))?;
         let worker_of = plan.stages.iter().map(|stage| match &stage.kind {
             StageKind::Worker(spec) => workers.iter().position(|(env, _)| *env == spec.environment),
             _ => None,
@@ -169,7 +169,9 @@ impl Loop {
         let mut opened = BTreeMap::new();
         for ((source, list), spec) in splits.iter().zip(&sources) {
             if !list.is_empty() {
-                opened.insert(*source, (spec.open)().map_err(|e| unopened(e, *source, &names, &refused))?);
+                let mut open = (spec.open)().map_err(|e| unopened(e, *source, &names, &refused))?;
+                open.woken_by(&waker);
+                opened.insert(*source, open);
             }
         }
         let overflow = peers.iter().map(|_| VecDeque::new()).collect();

@@ -1,10 +1,11 @@
-//! The last acknowledged epoch, beside the database: 18 bytes, overwritten in place after every commit.
+//! What was acknowledged last, beside the database: 26 bytes, overwritten in place after every commit and append.
 //!
 //! RocksDB takes a log that ends early for one that was torn by a crash. A torn record was never acknowledged; a
 //! truncated or damaged log may have lost epochs that were. This file tells the two apart. It is written after the commit and not
 //! synced itself, so it is never ahead of a synced log, and after a loss of power it may only be behind.
 //!
-//! `format (1) = 1 | synced (1) | epoch (8) | checksum (8)`, numbers big end first.
+//! `format (1) = 2 | synced (1) | epoch (8) | number of RocksDB's last write (8) | checksum (8)`, numbers big end first. Format 1, of
+//! earlier versions, has no number of a write.
 
 use crate::error::{corrupt, from_io};
 use crate::options::FsyncPolicy;
@@ -15,15 +16,23 @@ use thalweg_core::error::Result;
 use thalweg_core::id::{Epoch, key_hash};
 
 const NAME: &str = "ACKNOWLEDGED";
-const FORMAT: u8 = 1;
-const BODY: usize = 10;
-const SIZE: usize = BODY + 8;
+const FORMAT: u8 = 2;
+const FORMAT_EPOCH: u8 = 1;
 
 /// The open file.
 #[derive(Debug)]
 pub(crate) struct Acknowledged {
     file: File,
     synced: bool,
+    last: Last,
+}
+
+/// What it holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Last {
+    synced: bool,
+    epoch: Epoch,
+    write: u64,
 }
 
 impl Acknowledged {
@@ -34,18 +43,18 @@ impl Acknowledged {
     pub(crate) fn create(dir: &Path) -> Result<()> {
         let written = (|| -> io::Result<()> {
             let mut file = File::create(path(dir))?;
-            file.write_all(&encode(Epoch(0), true))?;
+            file.write_all(&encode(Last { synced: true, ..Last::default() }))?;
             file.sync_all()
         })();
         written.map_err(|e| from_io(dir, &e))
     }
 
-    /// Opens the file of a store; returns it with the epoch the store must at least hold.
+    /// Opens the file of a store; returns it with the number of the write that the store must at least hold.
     ///
     /// # Errors
     /// `STATE_CORRUPT` when the file is missing or damaged.
-    pub(crate) fn open(dir: &Path, policy: FsyncPolicy) -> Result<(Self, Epoch)> {
-        let mut bytes = Vec::with_capacity(SIZE);
+    pub(crate) fn open(dir: &Path, policy: FsyncPolicy) -> Result<(Self, u64)> {
+        let mut bytes = Vec::new();
         let mut file = match File::options().read(true).write(true).open(path(dir)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 return Err(corrupt(dir, format!("its file {NAME} is missing")));
@@ -53,15 +62,23 @@ impl Acknowledged {
             other => other.map_err(|e| from_io(dir, &e))?,
         };
         file.read_to_end(&mut bytes).map_err(|e| from_io(dir, &e))?;
-        let (epoch, synced) =
+        let found =
             decode(&bytes).ok_or_else(|| corrupt(dir, format!("its file {NAME} does not match its checksum")))?;
-        let least = if synced { epoch } else { Epoch(0) };
-        Ok((Self { file, synced: policy == FsyncPolicy::EachEpoch }, least))
+        // what was not synced may be gone
+        let last = if found.synced { found } else { Last::default() };
+        Ok((Self { file, synced: policy == FsyncPolicy::EachEpoch, last }, last.write))
     }
 
-    /// Notes a commit that is done. A failure is passed over: it only leaves the file behind the truth, which is safe.
-    pub(crate) fn note(&mut self, epoch: Epoch) {
-        let bytes = encode(epoch, self.synced);
+    /// The last epoch of the directory's own job.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.last.epoch
+    }
+
+    /// Notes a write that is done. A failure is passed over: it only leaves the file behind the truth, which is safe.
+    pub(crate) fn note(&mut self, epoch: Option<Epoch>, write: u64) {
+        let Last { epoch: before, write: last, .. } = self.last;
+        self.last = Last { synced: self.synced, epoch: epoch.unwrap_or(before).max(before), write: write.max(last) };
+        let bytes = encode(self.last);
         let _ = self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.write_all(&bytes));
     }
 }
@@ -70,35 +87,50 @@ fn path(dir: &Path) -> PathBuf {
     dir.join(NAME)
 }
 
-fn encode(epoch: Epoch, synced: bool) -> Vec<u8> {
-    let mut bytes = vec![FORMAT, u8::from(synced)];
-    bytes.extend_from_slice(&epoch.0.to_be_bytes());
+fn encode(last: Last) -> Vec<u8> {
+    let mut bytes = vec![FORMAT, u8::from(last.synced)];
+    bytes.extend_from_slice(&last.epoch.0.to_be_bytes());
+    bytes.extend_from_slice(&last.write.to_be_bytes());
     bytes.extend_from_slice(&key_hash(&bytes).to_be_bytes());
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Option<(Epoch, bool)> {
-    let (body, sum) = bytes.split_at_checked(BODY)?;
-    if sum != key_hash(body).to_be_bytes() {
+fn decode(bytes: &[u8]) -> Option<Last> {
+    let (body, sum) = bytes.split_last_chunk::<8>()?;
+    if *sum != key_hash(body).to_be_bytes() {
         return None;
     }
-    let ([FORMAT, synced], rest) = body.split_first_chunk::<2>()? else { return None };
-    let (epoch, _) = rest.split_first_chunk::<8>()?;
-    Some((Epoch(u64::from_be_bytes(*epoch)), *synced == 1))
+    let ([format, synced], rest) = body.split_first_chunk::<2>()?;
+    let (epoch, rest) = rest.split_first_chunk::<8>()?;
+    let write = match (*format, rest) {
+        (FORMAT_EPOCH, []) => 0,
+        (FORMAT, rest) => u64::from_be_bytes(rest.try_into().ok()?),
+        _ => return None,
+    };
+    Some(Last { synced: *synced == 1, epoch: Epoch(u64::from_be_bytes(*epoch)), write })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const LAST: Last = Last { synced: true, epoch: Epoch(77), write: 1000 };
+
     #[test]
     fn every_flipped_bit_is_noticed() {
-        let good = encode(Epoch(77), true);
-        assert_eq!(decode(&good), Some((Epoch(77), true)));
+        let good = encode(LAST);
+        assert_eq!(decode(&good), Some(LAST));
         for i in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[i / 8] ^= 1 << (i % 8);
             assert_eq!(decode(&bad), None);
         }
+    }
+
+    #[test]
+    fn what_an_earlier_version_noted_is_read() {
+        let mut old = vec![1, 1, 0, 0, 0, 0, 0, 0, 0, 77];
+        old.extend_from_slice(&key_hash(&old).to_be_bytes());
+        assert_eq!(decode(&old), Some(Last { write: 0, ..LAST }));
     }
 }

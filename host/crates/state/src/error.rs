@@ -18,7 +18,7 @@ pub(crate) fn not_ours(dir: &Path, why: impl std::fmt::Display) -> Error {
 }
 
 /// The disk has no room.
-fn full(dir: &Path, what: impl std::fmt::Display) -> Error {
+pub(crate) fn full(dir: &Path, what: impl std::fmt::Display) -> Error {
     Error::external("STATE_DISK_FULL", format!("no room for the state directory {}: {what}", dir.display()))
         .help("make room on that disk and start the job again: it goes on after the last committed epoch")
 }

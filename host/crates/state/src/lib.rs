@@ -9,17 +9,22 @@
 //! |---|---|
 //! | `LOCK` | held while a process has the store open |
 //! | `VERSION` | layout version, key groups and key hash, with a checksum |
-//! | `ACKNOWLEDGED` | the last epoch whose commit returned, so that a log that lost its end is noticed |
-//! | `db/` | RocksDB: all cells, and the epoch they stand for |
+//! | `ACKNOWLEDGED` | the last epoch and write that were acknowledged, so that a log that lost its end is noticed |
+//! | `db/` | RocksDB: all cells and the epoch they stand for, and the embedded log's topics |
 
 mod acknowledged;
+mod database;
 mod error;
 mod lock;
+mod log;
 mod options;
+mod room;
 mod scratch;
 mod store;
 mod version;
 
+pub use database::Database;
+pub use log::RocksLog;
 pub use options::{FsyncPolicy, Options};
 pub use scratch::FileScratch;
 pub use store::RocksStateStore;

@@ -1,5 +1,7 @@
 //! What a store may use, and how careful it is.
 
+use std::time::Duration;
+
 /// When a commit reaches the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum FsyncPolicy {
@@ -24,6 +26,10 @@ pub struct Options {
     pub open_files_max: i32,
     /// When a commit reaches the disk.
     pub fsync: FsyncPolicy,
+    /// Bytes of the disk that are left to others and to RocksDB's own work: a commit that would leave fewer waits. Default 64 MiB.
+    pub disk_reserve_bytes: u64,
+    /// How long a commit waits for room on the disk before the job fails. Default 10 minutes.
+    pub disk_wait: Duration,
 }
 
 impl Default for Options {
@@ -34,15 +40,22 @@ impl Default for Options {
             log_bytes_max: 256 << 20,
             open_files_max: 256,
             fsync: FsyncPolicy::EachEpoch,
+            disk_reserve_bytes: 64 << 20,
+            disk_wait: Duration::from_secs(600),
         }
     }
 }
 
 impl Options {
+    /// The block cache: one for all column families, or each would take as much.
+    pub(crate) fn cache(&self) -> rocksdb::Cache {
+        rocksdb::Cache::new_lru_cache(self.block_cache_bytes)
+    }
+
     /// RocksDB's own options.
-    pub(crate) fn rocks(&self) -> rocksdb::Options {
+    pub(crate) fn rocks(&self, cache: &rocksdb::Cache) -> rocksdb::Options {
         let mut table = rocksdb::BlockBasedOptions::default();
-        table.set_block_cache(&rocksdb::Cache::new_lru_cache(self.block_cache_bytes));
+        table.set_block_cache(cache);
         table.set_cache_index_and_filter_blocks(true);
         table.set_pin_l0_filter_and_index_blocks_in_cache(true);
         table.set_bloom_filter(10.0, false); // 1 % false positives

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::id::SplitId;
 use crate::time::EventTime;
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// What one poll of a split gave.
 #[derive(Clone, Debug)]
@@ -44,4 +45,8 @@ pub trait Source: Send {
     fn found(&mut self) -> Result<Vec<SplitId>> {
         Ok(Vec::new())
     }
+
+    /// Hears, once after it was made, how the shard's thread is woken. A source that knows when there is something new need
+    /// not wait to be asked; others pass over it.
+    fn woken_by(&mut self, _waker: &Arc<dyn Fn() + Send + Sync>) {}
 }

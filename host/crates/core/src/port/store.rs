@@ -5,7 +5,7 @@
 //! What is stored are cells: an encoded [`CellKey`](crate::state::CellKey) and bytes. The layout of keys is
 //! core's (`state::layout`), so every store orders them alike, byte by byte.
 
-use super::log::LogRecord;
+use super::log::{Log, LogRecord};
 use super::scratch::Scratch;
 use crate::error::Result;
 use crate::id::Epoch;
@@ -57,6 +57,11 @@ pub trait StateStore: Send {
     /// # Errors
     /// `STATE_IO` or `STATE_CORRUPT`.
     fn last_epoch(&self) -> Result<Epoch>;
+
+    /// The store's own log, if it has one that can be read.
+    fn log(&self) -> Option<Arc<dyn Log>> {
+        None
+    }
 }
 
 /// A store that forgets: for jobs in memory.

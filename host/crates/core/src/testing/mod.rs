@@ -4,6 +4,7 @@
 //! with what is needed to see it again. Nothing here is used by a running job.
 
 mod driver;
+mod log;
 mod rng;
 mod scratch;
 mod simulation;
@@ -15,6 +16,7 @@ mod work;
 mod worker;
 
 pub use driver::{Choice, Driver, Observer};
+pub use log::MemoryLog;
 pub use rng::SplitMix64;
 pub use scratch::MemoryScratch;
 pub use simulation::{Faults, Simulation, Tally, Workload};

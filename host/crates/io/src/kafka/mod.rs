@@ -2,13 +2,14 @@
 //!
 //! In: connection settings with Kafka's property names verbatim. Out: batches whose positions are offsets, and one transaction per
 //! committed epoch. Consumers assign their partitions by hand; no group of ours is ever joined, groups only keep marks and offsets
-//! ([`GroupOffsets`]).
+//! ([`GroupOffsets`]). [`embedded`] has the same topics in the job's own store, without a broker.
 
 mod client;
 pub mod cluster;
 mod datum;
 mod discovery;
 mod element;
+pub mod embedded;
 mod error;
 mod group;
 mod mark;

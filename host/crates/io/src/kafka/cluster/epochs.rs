@@ -379,7 +379,7 @@ impl Transaction<'_> {
     fn send(&self, given: &LogRecord, end: Instant) -> Result<(), Trouble> {
         let mut record = BaseRecord::<[u8], [u8]>::to(&given.topic);
         (record.key, record.payload) = (given.key.as_deref(), given.value.as_deref());
-        record.partition = given.partition.map(|p| p as i32);
+        record.partition = i32::try_from(given.partition).ok(); // [`BY_KEY`] is none
         record.timestamp = given.timestamp_ms;
         if !given.headers.is_empty() {
             let mut headers = OwnedHeaders::new_with_capacity(given.headers.len());

@@ -95,7 +95,7 @@ impl ExchangeSink {
         value.extend(batch.map(stored::encode).unwrap_or_default());
         LogRecord {
             topic: Arc::clone(&self.topic),
-            partition: Some(u32::from(to)),
+            partition: u32::from(to),
             key: None,
             value: Some(Bytes::from(value)),
             headers: Vec::new(),
@@ -350,13 +350,13 @@ mod tests {
         let mut sink = sink(Route::Keyed);
         sink.reach(EventTime::MAX);
         let records = sink.prepare(Epoch(1), &[])?.records;
-        assert_eq!(records.iter().filter_map(|r| r.partition).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(records.iter().map(|r| r.partition).collect::<Vec<_>>(), [0, 1, 2]);
         Ok(())
     }
 
     #[test]
     fn spread_batches_go_round_and_broadcast_ones_to_all() -> Result<()> {
-        let to = |records: Vec<LogRecord>| records.iter().filter_map(|r| r.partition).collect::<Vec<_>>();
+        let to = |records: Vec<LogRecord>| records.iter().map(|r| r.partition).collect::<Vec<_>>();
         let batches = [batch(0..2), batch(2..4), batch(4..6), batch(6..8)];
         assert_eq!(to(sink(Route::Spread).prepare(Epoch(1), &batches)?.records), [0, 1, 1, 2]);
         assert_eq!(to(sink(Route::Broadcast).prepare(Epoch(1), &batches[..1])?.records), [0, 1, 2]);

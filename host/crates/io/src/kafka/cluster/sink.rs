@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thalweg_core::batch::Batch;
 use thalweg_core::error::Result;
 use thalweg_core::id::Epoch;
-use thalweg_core::port::log::LogRecord;
+use thalweg_core::port::log::{BY_KEY, LogRecord};
 use thalweg_core::port::sink::{Prepared, Sink};
 
 /// Writes a topic with the commit itself: no outbox, no mark. URN `thalweg:sink:kafka:v1`.
@@ -34,7 +34,7 @@ impl Sink for ClusterSink {
                 let record = self.records.record(batch.key(row), batch.value(row), &mut room)?;
                 records.push(LogRecord {
                     topic: record.topic.map_or_else(|| Arc::clone(&self.topic), Arc::from),
-                    partition: record.partition.and_then(|p| u32::try_from(p).ok()),
+                    partition: record.partition.and_then(|p| u32::try_from(p).ok()).unwrap_or(BY_KEY),
                     key: record.key.map(Bytes::copy_from_slice),
                     value: record.value.map(Bytes::copy_from_slice),
                     headers: record

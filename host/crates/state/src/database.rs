@@ -1,0 +1,262 @@
+//! The database of a state directory: RocksDB, what it has acknowledged, the log, and the lock of the directory.
+//!
+//! In: batches of whoever makes something lasting: the stores of jobs, and those who append to the log. Out: one durable write
+//! at a time per caller, noted as acknowledged. After a write that failed, nobody writes any more: what reached the disk is unknown.
+
+use crate::acknowledged::Acknowledged;
+use crate::error::{broken, corrupt, from_io, from_opening, from_rocks, not_ours};
+use crate::lock::Lock;
+use crate::log::Ledger;
+use crate::options::{FsyncPolicy, Options};
+use crate::room::wait_for_room;
+use crate::store::RocksStateStore;
+use crate::version;
+use rocksdb::{BoundColumnFamily, DBWithThreadMode, MultiThreaded, WriteBatch, WriteOptions};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{fs, io};
+use thalweg_core::error::Result;
+use thalweg_core::id::Epoch;
+
+pub(crate) type Db = DBWithThreadMode<MultiThreaded>;
+
+/// The column family of the one job that a directory has of its own.
+const OWN: &str = "default";
+/// The column family of the log.
+const LOG: &str = "log";
+/// How those of other jobs begin.
+const JOB: &str = "job.";
+
+/// A state directory that is open: for the job that it belongs to, for jobs that share it, and for its log. Cheap to clone; the
+/// directory stays locked until all clones, stores and readers are gone.
+#[derive(Clone)]
+pub struct Database(Arc<Opened>);
+
+/// Dropped in this order: the lock goes last.
+struct Opened {
+    db: Db,
+    acknowledged: Mutex<Acknowledged>,
+    ledger: Ledger,
+    options: Options,
+    cache: rocksdb::Cache,
+    failed: AtomicBool,
+    dir: PathBuf,
+    _lock: Lock,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("dir", &self.0.dir).finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Opens the database in `dir`, and makes one where there is none.
+    ///
+    /// # Errors
+    /// `STATE_NOT_OURS` when `dir` is a file or holds something else, and nothing was touched, `STATE_LOCKED` when another process has it
+    /// open, `STATE_VERSION` when another version wrote it, `STATE_CORRUPT` when it is damaged or has lost what was
+    /// acknowledged, `STATE_DISK_FULL` and `STATE_IO` for the disk.
+    pub fn open(dir: impl AsRef<Path>, options: &Options) -> Result<Self> {
+        let dir = dir.as_ref();
+        refuse_foreign(dir)?;
+        fs::create_dir_all(dir).map_err(|e| from_io(dir, &e))?;
+        let lock = Lock::take(dir)?;
+        let cache = options.cache();
+        if version::exists(dir) {
+            version::check(dir)?;
+        } else {
+            create(dir, &options.rocks(&cache))?;
+        }
+        let (acknowledged, least) = Acknowledged::open(dir, options.fsync)?;
+        let db = open_all(dir, &options.rocks(&cache)).map_err(|e| from_opening(dir, &e))?;
+        if db.latest_sequence_number() < least {
+            let what = format!("it has lost the end of its log: write {least} was acknowledged");
+            return Err(corrupt(dir, what));
+        }
+        let ledger = Ledger::load(&db, dir)?;
+        let opened = Opened {
+            db,
+            acknowledged: Mutex::new(acknowledged),
+            ledger,
+            options: options.clone(),
+            cache,
+            failed: AtomicBool::new(false),
+            dir: dir.to_owned(),
+            _lock: lock,
+        };
+        Ok(Self(Arc::new(opened)))
+    }
+
+    /// The store of the job that the directory belongs to.
+    ///
+    /// # Errors
+    /// `STATE_CORRUPT`, and when it has lost an epoch that was acknowledged.
+    pub fn store(&self) -> Result<RocksStateStore> {
+        let store = RocksStateStore::new(self.clone(), None)?;
+        let least = self.acknowledged().epoch();
+        if store.last() < least {
+            let what = format!("it holds epoch {} although epoch {} was committed", store.last().0, least.0);
+            return Err(corrupt(&self.0.dir, what));
+        }
+        Ok(store)
+    }
+
+    /// The store of one of several jobs that share the directory, and so its log.
+    ///
+    /// # Errors
+    /// `STATE_CORRUPT`, `STATE_IO`.
+    pub fn store_of(&self, job: &str) -> Result<RocksStateStore> {
+        let name = format!("{JOB}{job}");
+        if self.0.db.cf_handle(&name).is_none() {
+            self.0.db.create_cf(&name, &self.0.rocks()).map_err(|e| from_rocks(&self.0.dir, &e))?;
+        }
+        RocksStateStore::new(self.clone(), Some(name))
+    }
+
+    /// Whether there is a store of such a job.
+    #[must_use]
+    pub fn has_store_of(&self, job: &str) -> bool {
+        self.0.db.cf_handle(&format!("{JOB}{job}")).is_some()
+    }
+
+    /// Forgets all jobs that share the directory and for which `stays` says no.
+    ///
+    /// # Errors
+    /// `STATE_IO`.
+    pub fn forget(&self, stays: impl Fn(&str) -> bool) -> Result<()> {
+        let names = Db::list_cf(&self.0.rocks(), self.0.dir.join("db"));
+        for name in names.map_err(|e| from_rocks(&self.0.dir, &e))? {
+            if name.strip_prefix(JOB).is_some_and(|job| !stays(job)) {
+                self.0.db.drop_cf(&name).map_err(|e| from_rocks(&self.0.dir, &e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.0.dir
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.0.ledger
+    }
+
+    /// The column family of the log.
+    ///
+    /// # Errors
+    /// `STATE_CORRUPT`; never, as long as it is open.
+    pub(crate) fn log_family(&self) -> Result<Arc<BoundColumnFamily<'_>>> {
+        self.family(LOG)
+    }
+
+    /// A column family.
+    ///
+    /// # Errors
+    /// `STATE_CORRUPT` when it was dropped.
+    pub(crate) fn family(&self, name: &str) -> Result<Arc<BoundColumnFamily<'_>>> {
+        self.0.db.cf_handle(name).ok_or_else(|| corrupt(&self.0.dir, format!("its part {name:?} is missing")))
+    }
+
+    fn acknowledged(&self) -> std::sync::MutexGuard<'_, Acknowledged> {
+        self.0.acknowledged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a batch lasting, all of it or nothing; `epoch` is that of the directory's own job. Waits for room on the disk, as long as the
+    /// options say.
+    ///
+    /// # Errors
+    /// `STATE_DISK_FULL`, `STATE_IO`. Unless it waited for room in vain, it is unknown what reached the disk, and nobody can write any more.
+    pub(crate) fn write(&self, batch: WriteBatch, epoch: Option<Epoch>) -> Result<()> {
+        let Opened { db, options, failed, dir, .. } = self.0.as_ref();
+        if failed.load(Ordering::Acquire) {
+            return Err(broken(dir, "an earlier write failed"));
+        }
+        wait_for_room(dir, batch.size_in_bytes() as u64, options)?;
+        let mut how = WriteOptions::default();
+        how.set_sync(options.fsync == FsyncPolicy::EachEpoch);
+        if let Err(e) = db.write_opt(batch, &how) {
+            failed.store(true, Ordering::Release);
+            return Err(from_rocks(dir, &e));
+        }
+        let mut acknowledged = self.acknowledged();
+        acknowledged.note(epoch, db.latest_sequence_number());
+        Ok(())
+    }
+}
+
+impl Opened {
+    fn rocks(&self) -> rocksdb::Options {
+        self.options.rocks(&self.cache)
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if self.options.fsync == FsyncPolicy::Relaxed {
+            // a clean close loses nothing; a failure leaves what this policy promises
+            let _ = self.db.flush_wal(true);
+        }
+    }
+}
+
+/// Opens all column families there are, and that of the log.
+fn open_all(dir: &Path, each: &rocksdb::Options) -> Result<Db, rocksdb::Error> {
+    let mut rocks = each.clone();
+    rocks.create_missing_column_families(true);
+    let place = dir.join("db");
+    // without that file there is no database yet, or none any more: RocksDB says which
+    let there = place.join("CURRENT").exists();
+    let mut names = if there { Db::list_cf(&rocks, &place)? } else { vec![OWN.to_owned()] };
+    if !names.iter().any(|name| name == LOG) {
+        names.push(LOG.to_owned());
+    }
+    Db::open_cf_with_opts(&rocks, place, names.into_iter().map(|name| (name, each.clone())))
+}
+
+/// Refuses a path that is no directory, and a directory in which others keep their files, before anything is written.
+fn refuse_foreign(dir: &Path) -> Result<()> {
+    // what a store that was never finished may have left
+    const UNFINISHED: [&str; 4] = ["LOCK", "ACKNOWLEDGED", "VERSION.new", "db"];
+    let entries = match fs::read_dir(dir) {
+        Ok(_) if version::exists(dir) => return Ok(()),
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => return Err(not_ours(dir, "it is not a directory")),
+        Err(e) => return Err(from_io(dir, &e)),
+    };
+    for entry in entries {
+        let name = entry.map_err(|e| from_io(dir, &e))?.file_name();
+        if !UNFINISHED.iter().any(|ours| name == *ours) {
+            return Err(not_ours(dir, format!("it holds {}", name.display())));
+        }
+    }
+    Ok(())
+}
+
+/// Makes an empty database. The version file comes last: what has none was never committed to.
+fn create(dir: &Path, options: &rocksdb::Options) -> Result<()> {
+    let mut rocks = options.clone();
+    rocks.create_if_missing(true);
+    if dir.join("db").exists() {
+        let db = open_all(dir, &rocks).map_err(|e| from_rocks(dir, &e))?;
+        if db.latest_sequence_number() != 0 {
+            return Err(corrupt(dir, "its file VERSION is missing"));
+        }
+    }
+    Acknowledged::create(dir)?;
+    open_all(dir, &rocks).map_err(|e| from_rocks(dir, &e))?;
+    version::write(dir)
+}
+
+/// The column family of the directory's own job, in RocksDB's words.
+pub(crate) fn own() -> &'static str {
+    OWN
+}

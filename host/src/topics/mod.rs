@@ -1,0 +1,61 @@
+//! The embedded log from outside of its job: whoever holds the state directory serves its topics at a door, others come through it.
+//!
+//! In: a state directory. Out: a [`Log`]: the directory's own if nobody has it open, or else that of the process that has,
+//! through the Unix socket `log.sock` in the directory. Who may enter the directory may use the door, and nobody else.
+
+mod client;
+mod door;
+mod wire;
+
+pub use door::Door;
+
+use client::DoorLog;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use thalweg_core::error::{Error, Result};
+use thalweg_core::port::log::Log;
+use thalweg_state::{Database, Options, RocksLog};
+
+/// The socket's name.
+const NAME: &str = "log.sock";
+
+/// Topics of a state directory, wherever they are served.
+pub struct Topics {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// Whether it is that of another process.
+    pub served: bool,
+}
+
+impl Topics {
+    /// The topics in `dir`. With `make`, a directory that is not there yet is made.
+    ///
+    /// # Errors
+    /// `STATE_NOT_OURS` when there is no state directory, `STATE_LOCKED` when a process has it that does not serve its log, and what
+    /// opening it says.
+    pub fn open(dir: &Path, make: bool, options: &Options) -> Result<Self> {
+        if !make && !dir.is_dir() {
+            return Err(Error::user("STATE_NOT_OURS", format!("there is no state directory {}", dir.display()))
+                .help("check the path; `thalweg log create` makes a directory with its first topic"));
+        }
+        match Database::open(dir, options) {
+            Ok(database) => Ok(Self { log: Arc::new(RocksLog::new(database)), served: false }),
+            Err(e) if e.code == "STATE_LOCKED" => match DoorLog::connect(dir) {
+                Ok(log) => Ok(Self { log: Arc::new(log), served: true }),
+                Err(_) => Err(e.help(
+                    "the process that has it does not serve its log: it runs a job without topics of the log; stop it first",
+                )),
+            },
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// A path of the socket that is short enough for the system, as long as the folder is held open.
+fn socket(dir: &Path) -> std::io::Result<(std::fs::File, PathBuf)> {
+    let folder = std::fs::File::open(dir)?;
+    // a socket's path has 107 bytes, that of a state directory any length
+    let path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(NAME);
+    Ok((folder, path))
+}

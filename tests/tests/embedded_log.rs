@@ -1,0 +1,156 @@
+//! Topics of the embedded log: written and read by pipelines and by hand, exactly once, without a broker.
+
+use acceptance::child::{Ended, Run, Signal};
+use acceptance::{place, watchdog};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+const SIGABRT: i32 = 6;
+
+/// Reads one topic, adds a field, writes another; for ever, or to the end.
+fn pipeline(dir: &Path, stop: &str) -> Result<PathBuf> {
+    let text = format!(
+        "
+pipeline:
+  type: chain
+  transforms:
+    - type: ReadFromKafka
+      config:
+        topic: in
+        bootstrap_servers: embedded
+        auto_offset_reset_config: earliest
+        stop_at: {stop}
+        format: JSON
+        schema: {{type: object, required: [word, n], properties: {{word: {{type: string}}, n: {{type: integer}}}}}}
+    - type: WriteToKafka
+      config: {{topic: out, bootstrap_servers: embedded, format: JSON}}
+options: {{streaming: true}}
+"
+    );
+    let path = dir.join(format!("{stop}.yaml"));
+    fs::write(&path, text)?;
+    Ok(path)
+}
+
+fn log(state: &Path, what: &[&str]) -> Result<Run> {
+    Ok(Run::thalweg()?.arg("log").args(what).arg("--state-dir").arg(state))
+}
+
+/// Appends lines through a file, as a shell would.
+fn append(dir: &Path, state: &Path, topic: &str, lines: &[String]) -> Result<Ended> {
+    let input = dir.join("lines.txt");
+    fs::File::create(&input)?.write_all(lines.join("\n").as_bytes())?;
+    let command = format!(
+        "{} log append {topic} --state-dir {} < {}",
+        place::binary()?.display(),
+        state.display(),
+        input.display()
+    );
+    Run::new("sh").arg("-c").arg(command).ok()
+}
+
+/// The values of a topic, counted, with the offsets of each partition in a row without a gap.
+fn values(state: &Path, topic: &str) -> Result<BTreeMap<String, u32>> {
+    let ended = log(state, &["tail", topic, "--from", "earliest", "--output", "json"])?.ok()?;
+    let (mut counts, mut next) = (BTreeMap::new(), BTreeMap::new());
+    for line in ended.out.lines() {
+        let record: Value = serde_json::from_str(line)?;
+        let (partition, offset) = (record["partition"].as_u64(), record["offset"].as_u64().context("an offset")?);
+        let expected = next.entry(partition).or_insert(0);
+        ensure!(offset == *expected, "offset {offset} follows {expected}");
+        *expected += 1;
+        *counts.entry(record["value"].as_str().context("a value")?.to_owned()).or_default() += 1;
+    }
+    Ok(counts)
+}
+
+fn lines(range: std::ops::Range<u32>) -> Vec<String> {
+    range.map(|n| format!(r#"{{"word":"w{}","n":{n}}}"#, n % 7)).collect()
+}
+
+fn once(lines: &[String]) -> BTreeMap<String, u32> {
+    lines.iter().map(|line| (line.clone(), 1)).collect()
+}
+
+#[test]
+fn a_pipeline_reads_a_topic_of_its_directory_and_writes_another_once() -> Result<()> {
+    let dir = watchdog::folder("embedded")?;
+    let state = dir.join("state");
+    let made = log(&state, &["create", "in", "--partitions", "3"])?.ok()?;
+    ensure!(made.out.contains("3 partitions"), "{made}");
+    let all = lines(0..2000);
+    let told = append(&dir, &state, "in", &all)?;
+    ensure!(told.out.contains("2,000 records appended to in"), "{told}");
+    let file = pipeline(&dir, "end_offsets")?;
+    let run = || Ok::<_, anyhow::Error>(Run::thalweg()?.arg("run").arg(&file).arg("--state-dir").arg(&state));
+    run()?.args(["--epoch-ms", "20"]).ok()?;
+    ensure!(values(&state, "out")? == once(&all));
+    let again = run()?.ok()?;
+    ensure!(again.out.contains("finished already"), "{again}");
+    ensure!(values(&state, "out")? == once(&all), "a job that is done writes nothing");
+    let listed = log(&state, &["list"])?.ok()?;
+    ensure!(listed.out.lines().count() == 3 && listed.out.contains("2,000"), "{listed}");
+    Ok(())
+}
+
+#[test]
+fn without_a_state_directory_or_a_topic_the_job_is_refused() -> Result<()> {
+    let dir = watchdog::folder("embedded")?;
+    let file = pipeline(&dir, "never")?;
+    let nowhere = Run::thalweg()?.arg("run").arg(&file).end()?;
+    ensure!(nowhere.code == Some(3) && nowhere.err.contains("error[LOG_MISSING]"), "{nowhere}");
+    let state = dir.join("state");
+    let unknown = Run::thalweg()?.arg("run").arg(&file).arg("--state-dir").arg(&state).end()?;
+    ensure!(unknown.code == Some(3) && unknown.err.contains("error[LOG_TOPIC_UNKNOWN]"), "{unknown}");
+    let nothing = log(&dir.join("nothing"), &["list"])?.end()?;
+    ensure!(nothing.code == Some(3) && nothing.err.contains("error[STATE_NOT_OURS]"), "{nothing}");
+    ensure!(!dir.join("nothing").exists(), "to look makes nothing");
+    Ok(())
+}
+
+#[test]
+fn a_crash_around_a_commit_loses_and_doubles_no_record() -> Result<()> {
+    let dir = watchdog::folder("embedded")?;
+    let all = lines(0..20_000);
+    let file = pipeline(&dir, "end_offsets")?;
+    for point in ["before_commit:1", "after_commit:1", "before_commit:2", "after_commit:2"] {
+        let state = dir.join(point);
+        log(&state, &["create", "in", "--partitions", "2"])?.ok()?;
+        append(&dir, &state, "in", &all)?;
+        let run = || Ok::<_, anyhow::Error>(Run::thalweg()?.arg("run").arg(&file).arg("--state-dir").arg(&state));
+        let ended = run()?.args(["--epoch-ms", "1"]).env("THALWEG_FAULT", point).end()?;
+        ensure!(ended.signal == Some(SIGABRT), "the fault point was not reached\n{ended}");
+        run()?.ok()?;
+        ensure!(values(&state, "out")? == once(&all), "after {point}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_job_that_runs_is_fed_and_read_through_its_door() -> Result<()> {
+    let dir = watchdog::folder("embedded")?;
+    // longer than the path of a socket may be
+    let state = dir.join("long".repeat(30)).join("state");
+    log(&state, &["create", "in"])?.ok()?;
+    let file = pipeline(&dir, "never")?;
+    let run = Run::thalweg()?.arg("run").arg(&file).arg("--state-dir").arg(&state).args(["--epoch-ms", "20"]);
+    let mut running = run.start()?;
+    running.until("its door", |_| Ok(state.join("log.sock").exists()))?;
+    for batch in [0..100, 100..250] {
+        append(&dir, &state, "in", &lines(batch))?;
+    }
+    let all = once(&lines(0..250));
+    running.until("all records", |_| Ok(values(&state, "out")? == all))?;
+    let bad = log(&state, &["create", "in"])?.end()?;
+    ensure!(bad.err.contains("LOG_TOPIC_EXISTS"), "the error of the process that has it\n{bad}");
+    running.signal(Signal::Terminate)?;
+    let ended = running.wait()?;
+    ensure!(ended.code == Some(130), "{ended}");
+    ensure!(!state.join("log.sock").exists(), "the door is closed");
+    ensure!(values(&state, "out")? == all);
+    Ok(())
+}
