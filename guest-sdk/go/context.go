@@ -136,6 +136,17 @@ func newContext(h host.Host, d *description) *Context {
 	return c
 }
 
+// page reads a page of a list from the host.
+func (c *Context) page(token []byte) (elements, next []byte, err error) {
+	found := c.host.Iterable(token)
+	var rows frame.Input
+	if err := rows.Parse(found.Rows); err != nil || rows.Rows != 1 {
+		return nil, nil, coder.Malformed("a page of a list")
+	}
+	_, elements, err = rows.Element(0)
+	return elements, found.Next, err
+}
+
 func (c *Context) begin(input []byte) error {
 	if err := c.in.Parse(input); err != nil {
 		return host.BadFrame("input frame")

@@ -45,6 +45,7 @@ func DoFnOf[In any, F DoFn[In]](name string, function F) host.Function {
 	in, d := coder.Of[In](), bind(fresh(function), nil)
 	rest := `"kind":"dofn","input":` + in.JSON + list("outputs", d.outputs)
 	rest += list("slots", d.slots) + list("timers", d.timers) + list("side_inputs", d.sides) + list("tables", d.tables)
+	rest += `,"pages":["values"]`
 	if _, is := any(function).(Expirer); is {
 		rest += `,"on_window_expiration":true`
 	}
@@ -177,6 +178,11 @@ func (r *dofn[In]) row(row int, key, value []byte) error {
 	case 0:
 		if err := coder.Read(r.coder, key, value, &r.element); err != nil {
 			return decodeFailure(err)
+		}
+		if token := r.ctx.in.RestOf(row); token != nil {
+			if err := coder.Extend(r.coder, &r.element, coder.Rest{Token: token, Read: r.ctx.page}); err != nil {
+				return decodeFailure(err)
+			}
 		}
 		return r.function.Process(r.ctx, r.element)
 	case frame.Expires:

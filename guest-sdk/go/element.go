@@ -16,8 +16,12 @@ type KV[K, V any] = coder.KV[K, V]
 // JSON is a value that travels as the text that encoding/json makes of it: `beam:coder:string_utf8:v1`.
 type JSON[T any] = coder.JSON[T]
 
-// Iter is any number of values that are decoded one by one: grouped values, `beam:coder:iterable:v1`.
+// Iter is any number of values that are decoded one by one: grouped values, `beam:coder:iterable:v1`. Where there are many, they come by page while
+// [coder.Iter.All] goes over them, as often as one likes, and memory holds one page. A slice of them, in contrast, is read whole.
 type Iter[T any] = coder.Iter[T]
+
+// IterOf is these values, for an output or a test.
+func IterOf[T any](values ...T) Iter[T] { return coder.IterOf(values...) }
 
 // EventTime is when something happened, in milliseconds since 1970-01-01T00:00:00Z.
 type EventTime int64

@@ -82,6 +82,7 @@ func (nobody) Read(uint32, []uint32) []byte                   { return nil }
 func (nobody) Lookup(uint32, []byte) []byte                   { return nil }
 func (nobody) Scan(uint32, uint32, []byte, []byte) host.Page  { return host.Page{} }
 func (nobody) Side(uint32, uint32, *[]byte, []byte) host.Page { return host.Page{} }
+func (nobody) Iterable([]byte) host.Page                      { return host.Page{} }
 func (nobody) SideKeys(uint32, uint32, []byte) host.Page      { return host.Page{} }
 func (nobody) Table(uint32, []byte) []byte                    { return nil }
 func (nobody) Moment(int64, uint64)                           {}

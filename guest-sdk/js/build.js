@@ -13,7 +13,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const INTERFACES = { log: 'log', outputs: 'outputs', state: 'state', sides: 'side-inputs', tables: 'tables' };
+const INTERFACES = { log: 'log', outputs: 'outputs', lists: 'iterables', state: 'state', sides: 'side-inputs', tables: 'tables' };
 
 /** The version of the contract in a folder of WIT files. */
 async function versionOf(wit) {
@@ -33,6 +33,7 @@ import { functions } from ${JSON.stringify(module)};
 export const guest = connect(functions, {
   log: log.write,
   emit: outputs.emit,
+  iterablesRead: lists.read,
   stateRead: state.read,
   stateLookup: state.lookup,
   stateScan: state.scan,

@@ -12,6 +12,7 @@ thalweg_udf::export!(
     "buffer" => timers::Buffer,
     "lookups" => lookups::Lookups,
     "total" => shapes::Total,
+    "walks" => shapes::Walks,
     combinefn "top" => shapes::Top,
     windowfn "sessions" => shapes::Sessions,
     windowfn "spans" => shapes::Spans,

@@ -1,7 +1,8 @@
 //! The kinds of functions that are no DoFns, and a DoFn of grouped values.
 
 use thalweg_udf::{
-    CombineFn, Context, DoFn, EventTime, Failure, Interval, KeySelector, Kv, Many, Output, OutputSpec, Values, WindowFn,
+    CombineFn, Context, DoFn, EventTime, Failure, Interval, KeySelector, Kv, Many, Output, OutputSpec, SlotSpec,
+    ValueSlot, Values, WindowFn,
 };
 
 /// The totals.
@@ -20,6 +21,47 @@ impl DoFn for Total {
 
     fn process(&mut self, (key, values): (&str, Values<'_, i64>), ctx: &mut Context) -> Result<(), Failure> {
         ctx.emit(&TOTALS, (key, values.sum::<Result<i64, _>>()?));
+        Ok(())
+    }
+}
+
+/// What a walk found.
+pub const WALKED: Output<Kv<String, String>> = Output::new(0, "walked");
+/// How many values were seen.
+pub const SEEN: ValueSlot<i64> = ValueSlot::eager(0, "seen");
+
+/// Goes over the grouped values of a key: to the first, to the last, and once more. It keeps how many it saw.
+pub struct Walks;
+
+impl DoFn for Walks {
+    type In = Kv<String, Many<Vec<u8>>>;
+    const OUTPUTS: &'static [&'static dyn OutputSpec] = &[&WALKED];
+    const SLOTS: &'static [&'static dyn SlotSpec] = &[&SEEN];
+
+    fn open(_config: &str) -> Result<Self, Failure> {
+        Ok(Self)
+    }
+
+    /// Tells what it found. The key "bad" fails behind the last value.
+    fn process(&mut self, (key, mut values): (&str, Values<'_, Vec<u8>>), ctx: &mut Context) -> Result<(), Failure> {
+        let first = values.again().next().transpose()?.map_or(0, <[u8]>::len);
+        let (mut count, mut bytes) = (0, 0);
+        while let Some(value) = values.next() {
+            bytes += value?.len();
+            count += 1;
+        }
+        let (mut walk, mut again) = (values.again(), 0);
+        while let Some(value) = walk.next() {
+            value?;
+            again += 1;
+        }
+        if key == "bad" {
+            return Err(Failure::new("BAD", "the key is bad"));
+        }
+        let seen = ctx.get(&SEEN)?.unwrap_or_default() + count;
+        ctx.set(&SEEN, seen);
+        let text = format!("{count} of {bytes} bytes, the first of {first}, {again} again, {seen} seen");
+        ctx.emit(&WALKED, (key, &text));
         Ok(())
     }
 }
@@ -116,7 +158,32 @@ impl KeySelector for FirstWord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use thalweg_udf::testing::{CombineKit, KeyKit, WindowKit};
+    use thalweg_udf::testing::{CombineKit, KeyKit, Kit, WindowKit};
+    use thalweg_udf::{Element, Malformed};
+
+    #[test]
+    fn grouped_values_come_by_page_and_may_be_walked_over_again() -> Result<(), Box<dyn std::error::Error>> {
+        let values: Vec<&[u8]> = [&b"abc"[..], b"", b"de"].repeat(7);
+        let [long, short, none] = [&values[..], &[b"abcdef"], &[]].map(|v| Many::<Vec<u8>>::encoded(v.iter().copied()));
+        let of = |bytes| Many::<Vec<u8>>::decode(bytes).map_err(|Malformed(what)| what);
+        let rows = [("a", of(&long)?), ("b", of(&short)?), ("a", of(&none)?), ("bad", of(&long)?)];
+        let mut kit = Kit::<Walks>::open("")?;
+        kit.page_bytes(8);
+        let outcome = kit.run(rows.map(|(key, values)| (EventTime(0), (key, values))))?;
+        let texts: Vec<_> = outcome.elements(&WALKED)?.into_iter().map(|(_, (_, text))| text).collect();
+        let expected = [
+            "21 of 35 bytes, the first of 3, 21 again, 21 seen",
+            "0 of 0 bytes, the first of 0, 0 again, 21 seen",
+            "1 of 6 bytes, the first of 6, 1 again, 1 seen",
+        ];
+        assert_eq!((texts.as_slice(), outcome.failures().len()), (&expected[..], 1));
+        let numbers = Many::<i64>::encoded([1, 300, 5]);
+        let mut kit = Kit::<Total>::open("")?;
+        kit.page_bytes(1);
+        let outcome = kit.run([(EventTime(0), ("a", Many::<i64>::decode(&numbers).map_err(|e| e.0)?))])?;
+        assert_eq!(outcome.elements(&TOTALS)?, [(EventTime(0), ("a", 306))]);
+        Ok(())
+    }
 
     #[test]
     fn the_largest_are_the_same_in_whatever_parts_they_come() -> Result<(), Failure> {

@@ -10,6 +10,7 @@ func init() {
 	thalweg.RegisterDoFn("buffer", &Buffer{})
 	thalweg.RegisterDoFn("lookups", &Lookups{})
 	thalweg.RegisterDoFn("total", &Total{})
+	thalweg.RegisterDoFn("walks", &Walks{})
 	thalweg.RegisterCombineFn("top", &Top{N: 3})
 	thalweg.RegisterWindowFn("sessions", &Sessions{})
 	thalweg.RegisterElementWindowFn("spans", &Spans{})

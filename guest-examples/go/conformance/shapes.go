@@ -60,6 +60,39 @@ func (t *Total) Process(ctx *thalweg.Context, element thalweg.KV[string, thalweg
 	return nil
 }
 
+// Walks goes over the grouped values of a key: to the first, to the last, and once more. It keeps how many it saw.
+type Walks struct {
+	Walked thalweg.Output[thalweg.KV[string, string]]
+	Seen   thalweg.Value[int64]
+}
+
+// Process tells what it found. The key "bad" fails behind the last value.
+func (w *Walks) Process(ctx *thalweg.Context, element thalweg.KV[string, thalweg.Iter[[]byte]]) error {
+	var first, count, bytes, again int64
+	for value := range element.Value.All() {
+		first = int64(len(value))
+		break
+	}
+	for value, err := range element.Value.All() {
+		if err != nil {
+			return err
+		}
+		count++
+		bytes += int64(len(value))
+	}
+	for range element.Value.All() {
+		again++
+	}
+	if element.Key == "bad" {
+		return thalweg.Fail("BAD", "the key is bad")
+	}
+	seen, _ := w.Seen.Get()
+	w.Seen.Set(seen + count)
+	text := fmt.Sprintf("%d of %d bytes, the first of %d, %d again, %d seen", count, bytes, first, again, seen+count)
+	w.Walked.Emit(thalweg.KV[string, string]{Key: element.Key, Value: text})
+	return nil
+}
+
 // Top gives the largest numbers, the largest first.
 type Top struct {
 	// How many.

@@ -5,7 +5,7 @@ import { component } from 'thalweg-udf';
 import { Ledger } from './ledger.js';
 import { Lookups } from './lookups.js';
 import { run } from './runtime.js';
-import { Sessions, Spans, Top, firstWord, total } from './shapes.js';
+import { Sessions, Spans, Top, Walks, firstWord, total } from './shapes.js';
 import { Buffer, Timers } from './timers.js';
 
 export const functions = component({
@@ -14,6 +14,7 @@ export const functions = component({
   buffer: Buffer,
   lookups: Lookups,
   total,
+  walks: Walks,
   top: Top,
   sessions: Sessions,
   spans: Spans,

@@ -1,14 +1,41 @@
 // The kinds of functions that are no DoFns, and a DoFn of grouped values.
 
-import { CombineFn, Failure, IntervalWindow, WindowFn, dofn, keySelector, mergeOverlapping, t } from 'thalweg-udf';
+import { CombineFn, DoFn, Failure, IntervalWindow, WindowFn, dofn, keySelector, mergeOverlapping, state, t } from 'thalweg-udf';
 
 /** Sums up the grouped values of a key. */
 export const total = dofn(
-  { input: t.kv(t.string, t.list(t.integer)), outputs: { totals: t.kv(t.string, t.integer) } },
+  { input: t.kv(t.string, t.values(t.integer)), outputs: { totals: t.kv(t.string, t.integer) } },
   function* ([key, values]) {
-    yield [key, values.reduce((sum, value) => sum + value, 0)];
+    let sum = 0;
+    for (const value of values) sum += value;
+    yield [key, sum];
   },
 );
+
+/** Goes over the grouped values of a key: to the first, to the last, and once more. It keeps how many it saw. */
+export class Walks extends DoFn {
+  static input = t.kv(t.string, t.values(t.bytes));
+  static outputs = { walked: t.kv(t.string, t.string) };
+  static state = { seen: state.value(t.integer) };
+
+  /** Tells what it found. The key "bad" fails behind the last value. */
+  *process([key, values], { state }) {
+    let [first, count, size, again] = [0, 0, 0, 0];
+    for (const value of values) {
+      first = value.length;
+      break;
+    }
+    for (const value of values) {
+      count += 1;
+      size += value.length;
+    }
+    for (const value of values) again += value ? 1 : 0;
+    if (key === 'bad') throw new Failure('BAD', 'the key is bad');
+    const total = (state.seen.read() ?? 0) + count;
+    state.seen.write(total);
+    yield [key, `${count} of ${size} bytes, the first of ${first}, ${again} again, ${total} seen`];
+  }
+}
 
 /** The largest numbers, the largest first. Configuration: how many, alone or as `n`; 3 without one. */
 export class Top extends CombineFn {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
-import { GlobalWindow, IntervalWindow } from 'thalweg-udf';
+import { GlobalWindow, IntervalWindow, dofn, t } from 'thalweg-udf';
 import { CombineKit, KeyKit, Kit, WindowKit } from 'thalweg-udf/testing';
 import { functions } from '../conformance/index.js';
 
@@ -120,4 +120,25 @@ test('elements get their keys', () => {
   const kit = new KeyKit(classOf('first_word'));
   assert.deepEqual(kit.keys(['to be', 'or']), ['to', 'or']);
   assert.throws(() => kit.keys(['x', ' ']), { code: 'EMPTY' });
+});
+
+test('grouped values come by page and may be walked over again', () => {
+  const kit = new Kit(classOf('walks'));
+  kit.pageBytes(8);
+  const bytes = (...lengths) => lengths.map((length) => new Uint8Array(length));
+  const values = bytes(...Array(7).fill([3, 0, 2]).flat());
+  const outcome = kit.run([['a', values], ['b', bytes(6)], ['a', []], ['bad', values]]);
+  assert.deepEqual(outcome.elements(), [
+    ['a', '21 of 35 bytes, the first of 3, 21 again, 21 seen'],
+    ['a', '0 of 0 bytes, the first of 0, 0 again, 21 seen'],
+    ['b', '1 of 6 bytes, the first of 6, 1 again, 1 seen'],
+  ]);
+  assert.equal(outcome.failures.length, 1);
+});
+
+test('a list is an array however long it is', () => {
+  const Count = dofn({ input: t.list(t.string), outputs: { counts: t.integer } }, (values) => [values.filter((value) => value).length]);
+  const kit = new Kit(Count);
+  kit.pageBytes(4);
+  assert.deepEqual(kit.run([['a', 'bcd', 'e', 'fgh']]).elements(), [4]);
 });

@@ -9,6 +9,7 @@ from .runtime import run
 from .shapes import Sessions
 from .shapes import Spans
 from .shapes import Top
+from .shapes import Walks
 from .shapes import first_word
 from .shapes import total
 from .timers import Buffer
@@ -20,6 +21,7 @@ Guest = export(
     buffer=Buffer,
     lookups=Lookups,
     total=total,
+    walks=Walks,
     top=Top,
     sessions=Sessions,
     spans=Spans,

@@ -3,8 +3,10 @@ from typing import Iterable
 from typing import Iterator
 
 from thalweg_udf import CombineFn
+from thalweg_udf import DoFn
 from thalweg_udf import Failure
 from thalweg_udf import IntervalWindow
+from thalweg_udf import ReadModifyWriteStateSpec
 from thalweg_udf import WindowFn
 from thalweg_udf import dofn
 from thalweg_udf import key_selector
@@ -16,6 +18,26 @@ def total(element: tuple[str, Iterable[int]]) -> Iterator[tuple[str, int]]:
     """Sums up the grouped values of a key."""
     key, values = element
     yield key, sum(values)
+
+
+class Walks(DoFn):
+    """Goes over the grouped values of a key: to the first, to the last, and once more. It keeps how many it saw."""
+    SEEN = ReadModifyWriteStateSpec('seen', int)
+
+    def process(self, element: tuple[str, Iterable[bytes]], seen=DoFn.StateParam(SEEN)) -> Iterator[tuple[str, str]]:
+        """Tells what it found. The key "bad" fails behind the last value."""
+        key, values = element
+        first = len(next(iter(values), b''))
+        count = size = 0
+        for value in values:
+            count += 1
+            size += len(value)
+        again = sum(1 for _ in values)
+        if key == 'bad':
+            raise Failure('BAD', 'the key is bad')
+        total = (seen.read() or 0) + count
+        seen.write(total)
+        yield key, f'{count} of {size} bytes, the first of {first}, {again} again, {total} seen'
 
 
 class Top(CombineFn):

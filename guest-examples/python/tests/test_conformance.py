@@ -3,6 +3,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Iterator
 
 import pytest
 
@@ -16,6 +17,7 @@ from conformance.lookups import Lookups
 from conformance.shapes import Sessions
 from conformance.shapes import Spans
 from conformance.shapes import Top
+from conformance.shapes import Walks
 from conformance.shapes import first_word
 from conformance.shapes import total
 from conformance.timers import Buffer
@@ -23,6 +25,7 @@ from conformance.timers import Timers
 from thalweg_udf import Failure
 from thalweg_udf import GlobalWindow
 from thalweg_udf import IntervalWindow
+from thalweg_udf import dofn
 from thalweg_udf.testing import CombineKit
 from thalweg_udf.testing import KeyKit
 from thalweg_udf.testing import Kit
@@ -141,4 +144,30 @@ def test_elements_get_their_keys():
 def test_the_component_describes_all_of_them():
     described = json.loads(Guest().describe())
     names = [function['name'] for function in described['functions']]
-    assert names == ['ledger', 'timers', 'buffer', 'lookups', 'total', 'top', 'sessions', 'spans', 'first_word', 'run']
+    assert names == ['ledger', 'timers', 'buffer', 'lookups', 'total', 'walks', 'top', 'sessions', 'spans', 'first_word', 'run']
+
+
+def test_grouped_values_come_by_page_and_may_be_walked_over_again():
+    kit = Kit(Walks)
+    kit.page_bytes(8)
+    values = [b'abc', b'', b'de'] * 7
+    outcome = kit.run([('a', values), ('b', [b'abcdef']), ('a', []), ('bad', values)])
+    texts = [text for _, text in outcome.elements()]
+    assert texts == ['21 of 35 bytes, the first of 3, 21 again, 21 seen', '0 of 0 bytes, the first of 0, 0 again, 21 seen',
+                     '1 of 6 bytes, the first of 6, 1 again, 1 seen']
+    assert len(outcome.failures) == 1
+    kit = Kit(total)
+    kit.page_bytes(1)
+    assert kit.run([('a', [1, 300, 5])]).elements() == [('a', 306)]
+
+
+def test_a_list_is_a_list_however_long_it_is():
+
+    @dofn
+    def longest(values: list[str]) -> Iterator[int]:
+        assert isinstance(values, list)
+        yield len(values)
+
+    kit = Kit(longest)
+    kit.page_bytes(4)
+    assert kit.run([['a', 'bcd', 'e', 'fgh']]).elements() == [4]

@@ -1,16 +1,20 @@
 package thalwegtest
 
 import (
+	"cmp"
 	"encoding/binary"
 
+	"thalweg/internal/coder"
 	"thalweg/internal/frame"
+	"thalweg/internal/host"
 )
 
 // columns are those of a frame that a kit makes.
 type columns struct {
 	kind, time, group, fire, key, value, windows []byte
 	groups, sets, setBytes, arena                []byte
-	groupCount, setCount                         uint32
+	groupCount, setCount, largeCount             uint32
+	large, tokens                                []byte
 	timers                                       bool
 }
 
@@ -52,12 +56,19 @@ func (c *columns) add(one row, newGroup bool) {
 func (k *Kit[T]) frame(rows []row) []byte {
 	var c columns
 	k.world.groups = nil
-	for _, row := range rows {
+	for i, row := range rows {
 		id := groupOf(row)
 		last := len(k.world.groups) - 1
 		begins := last < 0 || k.world.groups[last] != id
 		if begins {
 			k.world.groups = append(k.world.groups, id)
+		}
+		if head, token := k.cut(row); token != nil {
+			start := len(c.tokens)
+			c.tokens = append(c.tokens, token...)
+			c.large = frame.Range(frame.Pair(c.large, uint32(i), 0), start, c.tokens)
+			c.largeCount++
+			row.value = head
 		}
 		c.add(row, begins)
 	}
@@ -65,6 +76,9 @@ func (k *Kit[T]) frame(rows []row) []byte {
 	if c.timers {
 		w.Section(frame.Kind, c.kind)
 		w.Section(frame.Fire, c.fire)
+	}
+	if c.largeCount > 0 {
+		w.Entries(frame.Large, c.largeCount, 0, c.large, c.tokens)
 	}
 	w.Section(frame.Time, c.time)
 	w.Section(frame.Value, c.value)
@@ -98,6 +112,23 @@ func (k *Kit[T]) frame(rows []row) []byte {
 		}
 	}
 	return w.Bytes()
+}
+
+// cut gives the beginning of a list that is longer than a page, and the token of the rest.
+func (k *Kit[T]) cut(one row) (head, token []byte) {
+	most := cmp.Or(k.world.pageBytes, host.PageBytes)
+	if one.kind != 0 || len(one.value) <= most {
+		return nil, nil
+	}
+	parts := coder.Parts(k.coder, one.value, most)
+	if len(parts) < 2 {
+		return nil, nil
+	}
+	token = binary.LittleEndian.AppendUint64(nil, uint64(len(k.world.pages)))
+	for i, part := range parts[1:] {
+		k.world.pages = append(k.world.pages, listPage{part, i+2 < len(parts)})
+	}
+	return parts[0], token
 }
 
 // answers adds what a table of bytes has for some keys.

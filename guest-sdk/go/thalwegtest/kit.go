@@ -93,6 +93,9 @@ func TryDoFn[T any, F thalweg.DoFn[T]](t testing.TB, function F, config string) 
 	return kit, nil
 }
 
+// PageBytes says how many bytes of grouped values arrive with their element; what follows comes by page, as from the runner. 256 KiB without it.
+func (k *Kit[T]) PageBytes(bytes int) { k.world.pageBytes = max(bytes, 1) }
+
 // FillList fills a side input that is a list.
 func FillList[T, V any](kit *Kit[T], name string, values ...V) {
 	kit.t.Helper()
@@ -242,6 +245,7 @@ func (k *Kit[T]) StateCalls() int { return k.world.calls }
 
 func (k *Kit[T]) call(op uint32, rows []row, result *Result) {
 	k.t.Helper()
+	k.world.pages = nil
 	output, err := k.instance.Call(op, k.frame(rows))
 	made := ran{frames: k.world.emitted, rows: rows}
 	result.logs = append(result.logs, k.world.logs...)

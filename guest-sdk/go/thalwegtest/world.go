@@ -64,8 +64,17 @@ type world struct {
 	groups  []group
 	emitted [][]byte
 	logs    []Log
-	calls   int
-	now     int64
+	// The pages of its lists.
+	pages     []listPage
+	pageBytes int
+	calls     int
+	now       int64
+}
+
+// listPage is elements of a list, and whether it goes on behind them.
+type listPage struct {
+	elements []byte
+	more     bool
 }
 
 func newWorld() *world {
@@ -334,6 +343,15 @@ func part(rows []row, start []byte) host.Page {
 	found := host.Page{Rows: page(rows[from:end])}
 	if end < len(rows) {
 		found.Next = binary.LittleEndian.AppendUint64(nil, uint64(end))
+	}
+	return found
+}
+
+func (w *world) Iterable(token []byte) host.Page {
+	at := int(binary.LittleEndian.Uint64(token))
+	found := host.Page{Rows: page([]row{{value: w.pages[at].elements}})}
+	if w.pages[at].more {
+		found.Next = binary.LittleEndian.AppendUint64(nil, uint64(at)+1)
 	}
 	return found
 }

@@ -10,6 +10,7 @@
 // | `t.bool` | `boolean` | `beam:coder:bool:v1` |
 // | `t.kv(k, v)` | `[key, value]` | `beam:coder:kv:v1` |
 // | `t.list(x)` | an array, or another iterable | `beam:coder:iterable:v1` |
+// | `t.values(x)` | in an input an iterable that is read by page, else as `t.list(x)` | `beam:coder:iterable:v1` |
 // | `t.nullable(x)` | the value or `null` | `beam:coder:nullable:v1` |
 // | `t.window` | `IntervalWindow` | `beam:coder:interval_window:v1` |
 // | `t.row({a: t.string})` | an object with these fields | `beam:coder:row:v1` |
@@ -214,10 +215,12 @@ class KvCoder extends Coder {
   }
 }
 
-class ListCoder extends Coder {
-  constructor(element) {
+export class ListCoder extends Coder {
+  constructor(element, byPage = false) {
     super('beam:coder:iterable:v1', [element]);
     this.element = element;
+    /** Whether elements that are such a list are read by page, as `Values`. */
+    this.byPage = byPage;
   }
 
   nested(values, out) {
@@ -263,6 +266,7 @@ export const t = Object.freeze({
   float,
   kv: (key, value) => new KvCoder(key, value),
   list: (element) => new ListCoder(element),
+  values: (element) => new ListCoder(element, true),
   nullable: (value) => new NullableCoder(value),
   row: (fields) => new RowCoder(fields),
 });

@@ -19,6 +19,7 @@ export const section = Object.freeze({
   OUTPUT: 10,
   SOURCE: 11,
   FIRE: 12,
+  LARGE: 13,
   TARGET: 14,
   WINDOW_SETS: 16,
   PANES: 17,
@@ -147,6 +148,13 @@ export function subcells(frame) {
   return payload === undefined ? undefined : answers(payload, 0, 'SUBCELLS')[1];
 }
 
+/** By row, the token of what follows in its value. */
+function large(payload) {
+  const { numbers, data } = entries(payload, 0, 4, 'LARGE');
+  const tokens = new Pieces(numbers, data, 'LARGE', 4, 2);
+  return new Map(Array.from({ length: tokens.length }, (_, i) => [numbers[i * 4], tokens.get(i)]));
+}
+
 /** An input frame. */
 export class Input {
   constructor(frame) {
@@ -167,6 +175,8 @@ export class Input {
     /** Number of rows. */
     this.rows = rows;
     this.columns(known);
+    /** By row, the token of what follows in its value; undefined if all values are whole. */
+    this.large = known.has(section.LARGE) ? large(known.get(section.LARGE)) : undefined;
     this.checkIndexes();
     /** Text of the configuration, in the plan of an open call. */
     this.config = known.get(section.CONFIG) ?? EMPTY;

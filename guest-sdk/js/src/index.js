@@ -8,5 +8,6 @@ export { Failure } from './failure.js';
 export { KeySelector, keySelector } from './select.js';
 export { side, table } from './side.js';
 export { state } from './slots.js';
+export { Values } from './values.js';
 export { WindowFn, mergeOverlapping } from './windowfn.js';
 export { GlobalWindow, IntervalWindow, PaneInfo, UnknownWindow } from './windows.js';

@@ -2,6 +2,7 @@
 
 import { Cursor } from './bytes.js';
 import { Coder } from './coder.js';
+import { ListCoder } from './coders.js';
 import { To } from './dofn.js';
 import { BadFrame, Failure, failureOf } from './failure.js';
 import { EXPIRES, Input, NONE } from './frame.js';
@@ -11,6 +12,7 @@ import { Rows } from './outputs.js';
 import { Reads, readerOf, tableReaderOf } from './side.js';
 import { State } from './state.js';
 import { Timer, Timers } from './timers.js';
+import { listOf } from './values.js';
 import { GlobalWindow, PaneInfo, decodeSet } from './windows.js';
 
 /** Outputs leave before the call ends when they are this large. */
@@ -31,7 +33,19 @@ export function elementOf(input, row, coder, cursor) {
 }
 
 /** What reads the elements of a frame, which are asked for in their order. */
-function elements(input, coder, cursor) {
+function elements(input, coder, cursor, read) {
+  const element = plainElements(input, coder, cursor);
+  if (coder instanceof ListCoder) return (row) => listOf(coder, element(row), input.large?.get(row), read);
+  if (!(coder.value instanceof ListCoder)) return element;
+  return (row) => {
+    const pair = element(row);
+    pair[1] = listOf(coder.value, pair[1], input.large?.get(row), read);
+    return pair;
+  };
+}
+
+/** The same, with lists as far as they are in the frame. */
+function plainElements(input, coder, cursor) {
   const words = (pieces) => pieces?.numbers ?? new Uint32Array(input.rows * 2);
   const values = words(input.values);
   if (!coder.keyed) {
@@ -87,6 +101,7 @@ export class Shape {
     list('timers', this.timers, ([name, domain]) => ({ name, domain }));
     list('side_inputs', this.sides, ([name, spec]) => spec.describe(name));
     list('tables', this.tables, ([name, spec]) => spec.describe(name));
+    described.pages = ['values'];
     if (this.expires) described.on_window_expiration = true;
     if (this.bundles) described.bundles = true;
     return described;
@@ -209,7 +224,7 @@ export class Runner {
 
   process(input) {
     const { fn, context, rows, reads, timers, shape } = this;
-    const element = elements(input, shape.input, this.cursor);
+    const element = elements(input, shape.input, this.cursor, (token, bytes) => this.host.iterablesRead(token, bytes));
     for (let row = 0; row < input.rows; row++) {
       this.row = row;
       moment.row = row;

@@ -36,6 +36,8 @@ export declare const t: {
   kv<K, V>(key: Coder<K>, value: Coder<V>): Coder<[K, V]>;
   /** Grouped values, accumulators that are lists. */
   list<T>(element: Coder<T>): Coder<T[]>;
+  /** Grouped values that are read by page, as they are walked over; for those that may be many. */
+  values<T>(element: Coder<T>): Coder<Iterable<T>>;
   nullable<T>(value: Coder<T>): Coder<T | null>;
   /** An object with these fields. */
   row<F extends Fields>(fields: F): Coder<{ [K in keyof F]: TypeOf<F[K]> }>;
@@ -359,3 +361,9 @@ export interface NamedFunction {
 
 /** The functions that a module exports under `functions`. */
 export declare function component(functions: Record<string, FunctionClass>): NamedFunction[];
+
+/** Grouped values that are read by page: what a function gets for `t.values(x)`. They may be walked over again, and have no length. */
+export declare class Values<T> implements Iterable<T> {
+  private constructor();
+  [Symbol.iterator](): Iterator<T>;
+}

@@ -27,6 +27,8 @@ export declare class Kit {
   constructor(fn: Class, config?: unknown);
   side(name: string, elements: Iterable<unknown>): void;
   table(name: string, entries: Iterable<[unknown, unknown]>): void;
+  /** Grouped values of more than so many bytes come by page, as they do from the runner; 256 KiB without it. */
+  pageBytes(bytes: number): void;
   run(elements: Iterable<unknown>, options?: { time?: number; window?: Window }): Outcome;
   advanceWatermark(to: number): Outcome;
   advanceClock(to: number): Outcome;

@@ -30,6 +30,7 @@ from .slots import ReadModifyWriteStateSpec
 from .slots import SetStateSpec
 from .timers import TimeDomain
 from .timers import TimerSpec
+from .values import Values
 from .windowfn import WindowFn
 from .windowfn import merge_overlapping
 from .windows import GlobalWindow

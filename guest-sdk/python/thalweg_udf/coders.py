@@ -266,9 +266,11 @@ class IterableCoder(Coder):
     """``list[T]`` and other iterables"""
     urn = 'beam:coder:iterable:v1'
 
-    def __init__(self, element: Coder):
+    def __init__(self, element: Coder, by_page: bool = False):
         self.components = (element, )
         self.element = element
+        #: Whether elements that are such a list are read by page, as :class:`~thalweg_udf.Values`.
+        self.by_page = by_page
 
     def nested(self, value):
         if isinstance(value, (str, bytes)) or not isinstance(value, collections.abc.Iterable):
@@ -338,6 +340,8 @@ _PLAIN: dict[Any, Coder] = {
 }
 
 _LISTS = (list, collections.abc.Iterable, collections.abc.Sequence, collections.abc.Iterator, collections.abc.Collection)
+#: Of these nobody asks more than to be walked over.
+_BY_PAGE = (collections.abc.Iterable, collections.abc.Iterator)
 
 
 def coder_of(hint: Any) -> Coder:
@@ -354,7 +358,7 @@ def coder_of(hint: Any) -> Coder:
     if origin is tuple and len(parts) == 2 and parts[1] is not Ellipsis:
         return KvCoder(coder_of(parts[0]), coder_of(parts[1]))
     if origin in _LISTS and len(parts) == 1:
-        return IterableCoder(coder_of(parts[0]))
+        return IterableCoder(coder_of(parts[0]), origin in _BY_PAGE)
     if origin in (typing.Union, types.UnionType) and len(parts) == 2 and type(None) in parts:
         return NullableCoder(coder_of(parts[0] if parts[1] is type(None) else parts[1]))
     if isinstance(hint, type) and hasattr(hint, '__thalweg_coder__'):

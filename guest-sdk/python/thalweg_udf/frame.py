@@ -26,6 +26,7 @@ ARENA = 9
 OUTPUT = 10
 SOURCE = 11
 FIRE = 12
+LARGE = 13
 TARGET = 14
 WINDOW_SETS = 16
 PANES = 17
@@ -137,6 +138,12 @@ def answers(payload: bytes, count_at: int, name: str) -> tuple[int, list[Optiona
     return head, [entry if there else None for there, entry in zip(numbers[::4], found)]
 
 
+def large(payload: bytes) -> dict[int, bytes]:
+    """By row, the token of what follows in its value."""
+    _, numbers, data = _entries(payload, 0, 4, 'LARGE')
+    return dict(zip(numbers[::4], cut(list(chain.from_iterable(zip(numbers[2::4], numbers[3::4]))), data, 'LARGE')))
+
+
 class Input:
     """An input frame. Columns that are absent stand here with what their absence means.
 
@@ -150,13 +157,14 @@ class Input:
       window_sets, panes: dictionaries.
       cells: by slot, the cells of the groups.
       tables: by table, what it has for each row.
+      large: by row, the token of what follows in its value.
       now: processing time of the call in milliseconds.
       seed: of pseudo-random numbers.
       config: text of the configuration, in the plan of an open call.
     """
 
     __slots__ = ('rows', 'kind', 'group', 'windows', 'pane', 'time', 'fire', 'keys', 'values', 'groups', 'window_sets', 'panes',
-                 'cells', 'tables', 'now', 'seed', 'config')
+                 'cells', 'tables', 'large', 'now', 'seed', 'config')
 
     def __init__(self, frame: bytes):
         known: dict[int, bytes] = {}
@@ -178,6 +186,7 @@ class Input:
         if layout != LAYOUT:
             raise BadFrame(f'layout {layout} is not known')
         self._rows(known)
+        self.large = large(known[LARGE]) if LARGE in known else {}
         self.config = known.get(CONFIG, b'')
         self.now = self._number(known, CLOCK, '<q')
         self.seed = self._number(known, SEED, '<Q')

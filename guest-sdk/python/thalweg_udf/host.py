@@ -17,6 +17,7 @@ def imports() -> Any:
     """The imports of the component; a host that is not there outside of one. The modules exist while a component is built, and
     in it."""
     try:
+        from wit_world.imports import iterables
         from wit_world.imports import log
         from wit_world.imports import outputs
         from wit_world.imports import side_inputs
@@ -35,6 +36,7 @@ def imports() -> Any:
     return SimpleNamespace(
         log=log.write,
         emit=outputs.emit,
+        iterables_read=pages(iterables.read),
         state_read=state.read,
         state_lookup=state.lookup,
         state_scan=pages(state.scan),

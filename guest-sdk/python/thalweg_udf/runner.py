@@ -8,6 +8,7 @@ from . import failure as failures
 from . import metrics
 from . import moment
 from . import outputs
+from .coders import IterableCoder
 from .dofn import Param
 from .dofn import TaggedOutput
 from .dofn import TimestampedValue
@@ -30,6 +31,7 @@ from .slots import StateSpec
 from .state import State
 from .timers import Timer
 from .timers import Timers
+from .values import of_row
 from .windows import GlobalWindow
 from .windows import PaneInfo
 from .windows import decode_set
@@ -161,6 +163,8 @@ class Runner:
     def _element(self, input: Input) -> Callable[[int], Any]:
         """What reads the element of a row."""
         coder, keys, values = self._shape.input, input.keys, input.values
+        if isinstance(coder, IterableCoder):
+            return lambda row: self._values(coder, row)
         if not coder.keyed:
             decode = coder.fast()[1]
 
@@ -171,7 +175,7 @@ class Runner:
                     return coder.decode(values[row])
 
             return alone
-        read_key, read_value = coder.key.decode, coder.value.decode
+        read_key, read_value, lists = coder.key.decode, coder.value.decode, isinstance(coder.value, IterableCoder)
         # the rows of a key stand together, mostly
         last: list[Any] = [None, None]
 
@@ -179,9 +183,16 @@ class Runner:
             data = keys[row]
             if data is not last[0]:
                 last[:] = data, read_key(data)
+            if lists:
+                return last[1], self._values(coder.value, row)
             return last[1], read_value(values[row])
 
         return pair
+
+    def _values(self, coder: IterableCoder, row: int) -> Any:
+        """The list of a row."""
+        token = self._input.large.get(row)
+        return of_row(coder, self._input.values[row], token, self._host.iterables_read if token is not None else None)
 
     def _due(self, kind: int) -> Any:
         """A timer, or the end of a window."""

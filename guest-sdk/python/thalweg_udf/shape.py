@@ -130,6 +130,7 @@ class Shape:
         }
         lists = {'slots': self.slots, 'timers': self.timers, 'side_inputs': self.sides, 'tables': self.tables}
         described.update((name, [spec.describe() for spec in specs]) for name, specs in lists.items() if specs)
+        described['pages'] = ['values']
         if self.expires:
             described['on_window_expiration'] = True
         if self.bundles:

@@ -8,6 +8,7 @@ use crate::dofn::{DoFn, EventTime, Failure, Output, OutputSpec, is_keyed};
 use crate::element::{Element, View};
 use crate::frame::{Answers, FrameWriter, Input, NONE, Table as Dictionary, pack, section};
 use crate::host::{Host, Level};
+use crate::many::Rest;
 use crate::metric::{Counter, Distribution, Metrics};
 use crate::owned::Owned;
 use crate::rows::{Place, Rows};
@@ -323,6 +324,10 @@ impl Context {
 
     pub(crate) fn log_bundle(&mut self, level: Level, message: &str) {
         self.host.log(level, None, message);
+    }
+
+    pub(crate) fn rest(&self, token: &[u8]) -> Rest {
+        Rest::new(token, &self.host)
     }
 
     pub(crate) fn begin(&mut self, input: &Input<'_>) {

@@ -7,9 +7,11 @@
 //! | `i64` | `i64` | `beam:coder:varint:v1` |
 //! | `f64` | `f64` | `beam:coder:double:v1` |
 //! | `bool` | `bool` | `beam:coder:bool:v1` |
+//! | [`Many<T>`](crate::Many) | [`Values<T>`](crate::Values) | `beam:coder:iterable:v1` |
 //! | `Kv<K, V>` | `(K's view, V's view)` | `beam:coder:kv:v1` |
 //! | a [`Row`](crate::Row) | its own view | `beam:coder:row:v1` |
 
+use crate::many::Rest;
 use crate::wire::{self, Malformed};
 use std::marker::PhantomData;
 
@@ -46,6 +48,20 @@ pub trait Element: 'static {
     #[inline]
     fn decode_columns<'a>(_key: &'a [u8], value: &'a [u8]) -> Result<Self::View<'a>, Malformed> {
         Self::decode(value)
+    }
+
+    /// Tells a value where it goes on whose beginning alone stands in the frame. False for what is no list.
+    fn attach(view: &mut Self::View<'_>, rest: Rest) -> bool {
+        let _ = (view, rest);
+        false
+    }
+
+    /// An encoded list in parts of about `bytes` bytes, the first with the count: for the test kit. None for what is no list.
+    #[doc(hidden)]
+    #[cfg(not(target_arch = "wasm32"))]
+    fn pages(encoded: &[u8], bytes: usize) -> Vec<Vec<u8>> {
+        let _ = (encoded, bytes);
+        Vec::new()
     }
 
     /// Appends key and value; gives the position where the value begins.
@@ -224,6 +240,13 @@ impl<K: Element, V: Element> Element for Kv<K, V> {
         let start = out.len();
         V::encode(&view.1, out);
         start
+    }
+    fn attach(view: &mut Self::View<'_>, rest: Rest) -> bool {
+        V::attach(&mut view.1, rest)
+    }
+    #[cfg(not(target_arch = "wasm32"))]
+    fn pages(encoded: &[u8], bytes: usize) -> Vec<Vec<u8>> {
+        V::pages(encoded, bytes)
     }
 }
 

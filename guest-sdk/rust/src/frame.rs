@@ -29,6 +29,8 @@ pub mod section {
     pub const SOURCE: u32 = 11;
     /// When each timer was to fire.
     pub const FIRE: u32 = 12;
+    /// Rows whose value goes on elsewhere.
+    pub const LARGE: u32 = 13;
     /// What became of each window of a merge.
     pub const TARGET: u32 = 14;
     /// Dictionary of window sets.
@@ -180,6 +182,14 @@ impl<'a> Answers<'a> {
         found.and_then(|(_, payload)| Self::of(payload, 0))
     }
 
+    /// The entry whose first number this is.
+    #[must_use]
+    pub fn named(&self, name: u32) -> Option<&'a [u8]> {
+        let entry = self.entries.iter().find(|entry| entry.first_chunk() == Some(&name.to_le_bytes()))?;
+        let (start, end) = range(*entry.last_chunk()?);
+        self.bytes.get(start..end)
+    }
+
     /// An entry, if it is there.
     #[must_use]
     pub fn get(&self, i: usize) -> Option<&'a [u8]> {
@@ -219,6 +229,8 @@ pub struct Input<'a> {
     pub cells: Vec<Table<'a>>,
     /// What tables have for each row.
     pub tables: Vec<Answers<'a>>,
+    /// Rows whose value goes on elsewhere, in the form of answers: row and token.
+    large: Answers<'a>,
     /// Processing time of the call.
     pub now: i64,
     /// Seed of pseudo-random numbers.
@@ -257,6 +269,7 @@ impl<'a> Input<'a> {
                 section::GROUPS => input.groups = payload.get(8..).ok_or(BAD)?.as_chunks().0,
                 section::CELLS => input.cells.push(Table::cells(payload).ok_or(BAD)?),
                 section::TABLE_CELLS => input.tables.push(Answers::of(payload, 4).ok_or(BAD)?),
+                section::LARGE => input.large = Answers::of(payload, 0).ok_or(BAD)?,
                 section::SEED => input.seed = u64::from_le_bytes(payload.try_into().map_err(|_| BAD)?),
                 section::CLOCK => input.now = i64::from_le_bytes(payload.try_into().map_err(|_| BAD)?),
                 _ => {}
@@ -276,6 +289,13 @@ impl<'a> Input<'a> {
     #[must_use]
     pub fn fire(&self, row: usize) -> i64 {
         self.fire.get(row).map_or(0, |t| i64::from_le_bytes(*t))
+    }
+
+    /// The token of what follows in a row's value, if its beginning alone stands here.
+    #[must_use]
+    #[inline]
+    pub fn rest(&self, row: usize) -> Option<&'a [u8]> {
+        self.large.named(row as u32)
     }
 
     /// The group of a row; the first without groups.

@@ -27,6 +27,7 @@ mod entries;
 mod frame;
 mod host;
 pub mod instance;
+mod many;
 mod metric;
 mod owned;
 mod row;
@@ -67,8 +68,9 @@ pub use element::{Element, Kv, View};
 pub use host::Level;
 #[cfg(not(target_arch = "wasm32"))]
 pub use host::{Host, Imports, Page};
+pub use many::{Many, Rest, Values};
 pub use metric::{Counter, Distribution};
-pub use owned::{Many, Owned, Values};
+pub use owned::Owned;
 pub use row::{Field, FieldType, Row, RowReader, RowWriter};
 pub use select::KeySelector;
 pub use side::{Side, SideList, SideMultimap, SideSpec, Table, TableSpec};

@@ -1,5 +1,4 @@
-//! Types that a CombineFn keeps and gives: values that own what they hold, and the Beam coders they travel by. And [`Many`], the
-//! element type of grouped values.
+//! Types that a CombineFn keeps and gives: values that own what they hold, and the Beam coders they travel by.
 //!
 //! | type | coder |
 //! |---|---|
@@ -8,9 +7,8 @@
 //! | `Vec<T>` | `beam:coder:iterable:v1` |
 //! | `Option<T>` | `beam:coder:nullable:v1` |
 
-use crate::element::{Element, View};
+use crate::element::Element;
 use crate::wire::{self, Malformed};
-use std::marker::PhantomData;
 
 /// A value with a Beam coder that owns what it holds. [`Element`] is for what is borrowed from a batch.
 ///
@@ -139,14 +137,14 @@ impl<A: Owned, B: Owned> Owned for (A, B) {
     }
 }
 
-fn iterable(json: &mut String, element: impl FnOnce(&mut String)) {
+pub(crate) fn iterable(json: &mut String, element: impl FnOnce(&mut String)) {
     json.push_str(r#"{"urn":"beam:coder:iterable:v1","components":["#);
     element(json);
     json.push_str("]}");
 }
 
 /// The count in front of an iterable; none if its elements come in blocks.
-fn count(input: &mut &[u8]) -> Result<Option<usize>, Malformed> {
+pub(crate) fn count(input: &mut &[u8]) -> Result<Option<usize>, Malformed> {
     let (count, rest) = input.split_first_chunk::<4>().ok_or(Malformed("an iterable"))?;
     *input = rest;
     Ok(usize::try_from(i32::from_be_bytes(*count)).ok())
@@ -211,87 +209,6 @@ impl<T: Owned> Owned for Option<T> {
     }
 }
 
-/// Grouped values, `beam:coder:iterable:v1`. Never constructed: `process` sees an iterator, an output takes one.
-pub struct Many<T>(PhantomData<fn() -> T>);
-
-/// The values of a [`Many`], in their order.
-pub struct Values<'a, T> {
-    rest: &'a [u8],
-    left: u64,
-    blocks: bool,
-    value: PhantomData<fn() -> T>,
-}
-
-impl<T> Clone for Values<'_, T> {
-    fn clone(&self) -> Self {
-        Self { rest: self.rest, left: self.left, blocks: self.blocks, value: PhantomData }
-    }
-}
-
-impl<'a, T: Element> Values<'a, T> {
-    fn read(input: &mut &'a [u8]) -> Result<Self, Malformed> {
-        let count = count(input)?;
-        let (left, blocks) = (count.unwrap_or_default() as u64, count.is_none());
-        Ok(Self { rest: input, left, blocks, value: PhantomData })
-    }
-
-    fn step(&mut self) -> Result<Option<View<'a, T>>, Malformed> {
-        if self.left == 0 && self.blocks {
-            self.left = wire::get_varint(&mut self.rest)?;
-            self.blocks = self.left != 0;
-        }
-        if self.left == 0 {
-            return Ok(None);
-        }
-        self.left -= 1;
-        T::decode_nested(&mut self.rest).map(Some)
-    }
-}
-
-impl<'a, T: Element> Iterator for Values<'a, T> {
-    type Item = Result<View<'a, T>, Malformed>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let step = self.step();
-        if step.is_err() {
-            (self.left, self.blocks) = (0, false);
-        }
-        step.transpose()
-    }
-}
-
-impl<T: Element> Element for Many<T> {
-    type View<'a> = Values<'a, T>;
-
-    fn coder(json: &mut String) {
-        iterable(json, T::coder);
-    }
-    fn decode(mut bytes: &[u8]) -> Result<Values<'_, T>, Malformed> {
-        Values::read(&mut bytes)
-    }
-    fn decode_nested<'a>(input: &mut &'a [u8]) -> Result<Values<'a, T>, Malformed> {
-        let values = Values::<T>::read(input)?;
-        let mut walk = values.clone();
-        while walk.step()?.is_some() {}
-        *input = walk.rest;
-        Ok(values)
-    }
-    fn encode(view: &Values<'_, T>, out: &mut Vec<u8>) {
-        let start = out.len();
-        out.extend([0; 4]);
-        let mut count = 0i32;
-        // what cannot be read ends the list
-        for value in view.clone().flatten() {
-            T::encode_nested(&value, out);
-            count += 1;
-        }
-        out[start..start + 4].copy_from_slice(&count.to_be_bytes());
-    }
-    fn encode_nested(view: &Values<'_, T>, out: &mut Vec<u8>) {
-        Self::encode(view, out);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,23 +239,5 @@ mod tests {
         assert_eq!(Owned::decode(&outer(&value)), Ok(value));
         assert_eq!(<Vec<i64> as Owned>::decode(&[0, 0, 0, 1, 3, 9]), Err(Malformed("the end of a value")));
         assert!(<Option<i64> as Owned>::decode(&[2]).is_err());
-    }
-
-    #[test]
-    fn grouped_values_are_read_with_a_count_and_in_blocks() {
-        let counted = Many::<i64>::decode(&[0, 0, 0, 2, 1, 2]).map(|values| values.collect::<Result<Vec<_>, _>>());
-        assert_eq!(counted, Ok(Ok(vec![1, 2])));
-        let bytes = [255, 255, 255, 255, 2, 1, 2, 1, 3, 0];
-        let blocks = Many::<i64>::decode(&bytes).map(|values| values.collect::<Result<Vec<_>, _>>());
-        assert_eq!(blocks, Ok(Ok(vec![1, 2, 3])));
-        assert_eq!(<Vec<i64> as Owned>::decode(&bytes), Ok(vec![1, 2, 3]));
-        let mut rest = [&bytes[..], &[9]].concat();
-        let mut input = rest.as_mut_slice() as &[u8];
-        assert!(Many::<i64>::decode_nested(&mut input).is_ok());
-        assert_eq!(input, [9]);
-        assert_eq!(
-            Many::<i64>::decode(&[0, 0, 0, 2, 1]).map(|mut v| (v.next(), v.next().map(|r| r.is_err()))),
-            Ok((Some(Ok(1)), Some(true)))
-        );
     }
 }

@@ -78,6 +78,7 @@ pub fn describe<D: DoFn>(json: &mut String) {
         },
     );
     describe_reads::<D>(json);
+    json.push_str(r#","pages":["values"]"#);
     for (wanted, text) in [(D::EXPIRES, r#","on_window_expiration":true"#), (D::BUNDLES, r#","bundles":true"#)] {
         if wanted {
             json.push_str(text);
@@ -132,7 +133,14 @@ impl<D: DoFn> Runner<D> {
         let (key, value) = input.element(row).map_err(|_| bad_frame("input frame"))?;
         Ok(match input.kind.get(row) {
             None | Some(0) => match D::In::decode_columns(key, value) {
-                Ok(element) => self.dofn.process(element, &mut self.ctx),
+                Ok(mut element) => {
+                    if let Some(token) = input.rest(row)
+                        && !D::In::attach(&mut element, self.ctx.rest(token))
+                    {
+                        return Err(bad_frame("list that goes on"));
+                    }
+                    self.dofn.process(element, &mut self.ctx)
+                }
                 Err(malformed) => Err(malformed.into()),
             },
             Some(kind) => self.due(*kind, key, value, input.fire(row)),

@@ -81,6 +81,9 @@ impl Imports for Nobody {
     fn scan(&mut self, _: u32, _: u32, _: &[u8], _: Option<&[u8]>, _: u32) -> Page {
         (Vec::new(), None)
     }
+    fn iterable(&mut self, _: &[u8], _: u32) -> Page {
+        (Vec::new(), None)
+    }
     fn side(&mut self, _: u32, _: u32, _: Option<&[u8]>, _: Option<&[u8]>, _: u32) -> Page {
         (Vec::new(), None)
     }
@@ -101,7 +104,7 @@ fn golden(name: &str) -> Vec<u8> {
 }
 
 fn opened() -> Result<Box<dyn Instance>, Failure> {
-    Function::open(&[Function::of::<Golden>("golden")], "golden", &golden("plan.frame"), Host(Box::new(Nobody)))
+    Function::open(&[Function::of::<Golden>("golden")], "golden", &golden("plan.frame"), Host::new(Nobody))
 }
 
 #[test]

@@ -127,7 +127,8 @@ impl Node {
         let edges: Vec<StateId> = apart.plan.exchanges.iter().map(|e| e.state).collect();
         topics.check(&config.client, partitions, &edges)?;
         let harnesses = Harnesses::start(server, &translation, &apart.plan, &job, &sizes)?;
-        Arc::make_mut(&mut apart.plan).read_in_pieces(harnesses.pieces());
+        let pieces = &apart.local.pieces() | harnesses.pieces();
+        Arc::make_mut(&mut apart.plan).read_in_pieces(&pieces);
         let reader = LogReader::new(&config.client)?;
         let shared = Arc::new(Shared {
             dir: config.state_dir.join(&run.state),

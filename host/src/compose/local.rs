@@ -8,7 +8,7 @@ use super::side::sides;
 use crate::native::{NativeStage, NativeStep, NativeWorker, Port, Registry, Setup, Target};
 use crate::runtime::{Waker, WorkerSet};
 use crate::table::Tables;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use thalweg_beam::translate::{EnvironmentKind, Role, TransformInfo, Translation};
 use thalweg_beam::urn::transform as urn;
@@ -248,6 +248,17 @@ impl LocalWorkers {
 
     fn wasm_stage(&self, wasm: &Wasm) -> Result<StagePlan> {
         Ok(StagePlan::new(self.wasm_steps(wasm)?)?)
+    }
+
+    /// The stages that take large grouped values piece by piece.
+    pub fn pieces(&self) -> BTreeSet<StageId> {
+        let reads = |wasm: &&Wasm| match wasm.tasks.first() {
+            Some(Task::Process) => {
+                wasm.component.function(&wasm.call.function).is_ok_and(|function| function.reads_pages())
+            }
+            task => task == Some(&Task::Combine),
+        };
+        self.wasm.iter().filter(reads).map(|wasm| wasm.stage).collect()
     }
 
     /// The steps of a stage, their instances not opened yet.

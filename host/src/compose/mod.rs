@@ -206,7 +206,7 @@ impl Composer {
         if let Some(store) = &existing {
             deploy::restore(translation, &self.components, store.reader().as_ref())?;
         }
-        let plan = Arc::new(self.plan(translation)?);
+        let mut plan = self.plan(translation)?;
         // sources and sinks of the embedded log are made of the store, so it is opened before them
         let uses_log = embedded::any(translation)?;
         let store = match existing {
@@ -236,6 +236,8 @@ impl Composer {
         let mut registry = self.registry.clone();
         register_joins(&mut registry, &tables);
         let local = Arc::new(LocalWorkers::new(translation, &plan, registry, Arc::clone(&self.components), &tables)?);
+        plan.read_in_pieces(&local.pieces());
+        let plan = Arc::new(plan);
         let deployments = Deployments::new(Arc::clone(&local), Arc::clone(&self.components));
         Ok(Composed { plan, sources, sinks, local, deployments, store, reports, rows, log })
     }

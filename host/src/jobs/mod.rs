@@ -125,7 +125,8 @@ impl JobRunner for Jobs {
         let composer = self.composer.clone().with_state_dir(dir.as_ref().map(|dir| dir.path.clone()));
         let mut composed = composer.compose(&mut translation, name)?;
         let harnesses = Harnesses::start(&self.workers, &translation, &composed.plan, &job, &sizes)?;
-        Arc::make_mut(&mut composed.plan).read_in_pieces(harnesses.pieces());
+        let pieces = &composed.local.pieces() | harnesses.pieces();
+        Arc::make_mut(&mut composed.plan).read_in_pieces(&pieces);
         reporter.message(Importance::Detailed, format!("{} stages", composed.plan.stages.len()));
         running::start(Start {
             config: sizes.config,

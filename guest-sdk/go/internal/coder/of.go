@@ -223,6 +223,8 @@ func iterable(t reflect.Type) *Coder {
 	inner := of(t.Elem())
 	return &Coder{
 		JSON: composed("iterable", inner),
+		more: moreOfSlice(t, inner),
+		skip: func(in []byte) ([]byte, error) { return inner.decode(in, reflect.New(t.Elem()).UnsafePointer(), false) },
 		encode: func(out []byte, at unsafe.Pointer, _ bool) []byte {
 			all := reflect.NewAt(t, at).Elem()
 			out = binary.BigEndian.AppendUint32(out, uint32(all.Len()))

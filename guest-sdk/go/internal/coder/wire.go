@@ -55,6 +55,10 @@ type Coder struct {
 	field  string
 	encode func(out []byte, at unsafe.Pointer, outer bool) []byte
 	decode func(in []byte, at unsafe.Pointer, outer bool) ([]byte, error)
+	// more adds what follows in a list; nil for what is none.
+	more func(at unsafe.Pointer, rest Rest) error
+	// skip gives what is behind an element of a list; nil for what is none.
+	skip func(in []byte) ([]byte, error)
 	// Of a KV.
 	key, value     *Coder
 	keyAt, valueAt uintptr

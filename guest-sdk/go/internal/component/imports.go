@@ -45,6 +45,10 @@ func stateLookup(slot uint32, at unsafe.Pointer, length uint32, result unsafe.Po
 //go:noescape
 func stateScan(slot, group uint32, start unsafe.Pointer, startLength, hasEnd uint32, end unsafe.Pointer, endLength, maxBytes uint32, result unsafe.Pointer)
 
+//go:wasmimport thalweg:udf/iterables@0.10.0 read
+//go:noescape
+func iterablesRead(token unsafe.Pointer, length, maxBytes uint32, result unsafe.Pointer)
+
 //go:wasmimport thalweg:udf/side-inputs@0.10.0 read
 //go:noescape
 func sideRead(input, windows, hasKey uint32, key unsafe.Pointer, keyLength, hasStart uint32, start unsafe.Pointer, startLength, maxBytes uint32, result unsafe.Pointer)
@@ -126,6 +130,12 @@ func (imports) Scan(slot, group uint32, start, end []byte) host.Page {
 	startAt, startLength := address(start)
 	endAt, endLength := address(end)
 	stateScan(slot, group, startAt, startLength, option(end != nil), endAt, endLength, host.PageBytes, unsafe.Pointer(&answer))
+	return page()
+}
+
+func (imports) Iterable(token []byte) host.Page {
+	at, length := address(token)
+	iterablesRead(at, length, host.PageBytes, unsafe.Pointer(&answer))
 	return page()
 }
 

@@ -17,6 +17,7 @@ type Input struct {
 	// Config is the configuration of an open call.
 	Config []byte
 
+	large                                        Table
 	kind                                         []byte
 	group, time, windows, pane, key, value, fire column
 	output, source                               column
@@ -79,6 +80,8 @@ func (in *Input) take(id uint32, payload []byte) (err error) {
 			return ErrBroken
 		}
 		in.groups = payload[8:]
+	case Large:
+		in.large, err = Answers(payload)
 	case Cells:
 		return add(&in.Cells, payload, CellTable)
 	case TableCells:
@@ -114,6 +117,16 @@ func (in *Input) KindOf(row int) byte {
 		return in.kind[row]
 	}
 	return 0
+}
+
+// RestOf is the token of what follows in a row's value, whose beginning alone is here; nil if all of it is.
+func (in *Input) RestOf(row int) []byte {
+	for i := range in.large.Len() {
+		if in.large.Number(i, 0) == uint32(row) {
+			return in.large.Get(i)
+		}
+	}
+	return nil
 }
 
 // TimeOf is the event time of a row.

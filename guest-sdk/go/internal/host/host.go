@@ -17,6 +17,8 @@ type Host interface {
 	Lookup(slot uint32, subkeys []byte) []byte
 	// Scan gives entries of a group from a subkey to before another, which is nil if there is none: state.scan.
 	Scan(slot, group uint32, start, end []byte) Page
+	// Iterable gives elements of a list from a token on: iterables.read.
+	Iterable(token []byte) Page
 	// Side gives elements of a side input; those of a key, if there is one: side-inputs.read.
 	Side(input, windows uint32, key *[]byte, start []byte) Page
 	// SideKeys gives the keys of a side input: side-inputs.keys.

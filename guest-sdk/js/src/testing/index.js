@@ -44,6 +44,11 @@ export class Kit {
     this.instance = named.open(plan(config), this.world);
   }
 
+  /** Grouped values of more than so many bytes come by page, as they do from the runner; 256 KiB without it. */
+  pageBytes(bytes) {
+    this.world.pageBytes = bytes;
+  }
+
   /** Fills a side input by its name: with its elements, or with pairs of key and value. */
   side(name, elements) {
     const index = this.shape.sides.findIndex(([found]) => found === name);
@@ -153,10 +158,18 @@ export class Kit {
   frame(rows) {
     const writer = new Writer(rows.length);
     const [groups, group, times, fires, values, keys] = [[], new Column(), new Column(), new Column(), new Column(), new Column()];
-    const data = [];
+    const [data, tokens, large] = [[], [], new Column()];
     let at = 0;
     let last;
-    for (const row of rows) {
+    this.world.pages = [];
+    for (const [i, row] of rows.entries()) {
+      const cut = row.kind ? undefined : this.world.cut(this.shape.input.value ?? this.shape.input, row.value);
+      const value = cut?.head ?? row.value;
+      if (cut) {
+        const start = tokens.reduce((sum, token) => sum + token.length, 0);
+        [i, 0, start, start + cut.token.length].forEach((word) => large.push(word));
+        tokens.push(cut.token);
+      }
       const name = groupName(row);
       if (name !== last) groups.push({ key: row.key, window: row.window, start: at });
       last = name;
@@ -166,13 +179,14 @@ export class Kit {
       keys.push(at);
       keys.push((at += row.key.length));
       values.push(at);
-      values.push((at += row.value.length));
-      data.push(row.key, row.value);
+      values.push((at += value.length));
+      data.push(row.key, value);
     }
     if (rows.some(({ kind }) => kind)) {
       writer.section(section.KIND, Uint8Array.from(rows, ({ kind }) => kind));
       writer.section(section.FIRE, fires.bytes);
     }
+    if (tokens.length) writer.table(section.LARGE, [tokens.length, 0], large.bytes, ...tokens);
     writer.section(section.TIME, times.bytes);
     writer.section(section.VALUE, values.bytes);
     writer.section(section.ARENA, ...data);

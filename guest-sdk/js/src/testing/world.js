@@ -1,6 +1,8 @@
 // What the runner would keep and do, in memory: state, timers, side inputs, tables; and the imports over it.
 
 import { binary, unbinary } from '../bytes.js';
+import { ListCoder } from '../coders.js';
+import { PAGE_BYTES } from '../entries.js';
 import { BadFrame } from '../failure.js';
 import { find, section, sections, words } from '../frame.js';
 import { Column, Writer } from '../writer.js';
@@ -77,7 +79,30 @@ export class World {
     this.logs = [];
     /** Questions about state so far. */
     this.calls = 0;
+    /** How long a list may be that comes whole. */
+    this.pageBytes = PAGE_BYTES;
+    /** Pages of the lists of the running call: elements, and whether there are more. */
+    this.pages = [];
     this.now = 0;
+  }
+
+  /** The beginning of a list that is longer than a page, and the token of the rest. */
+  cut(coder, value) {
+    if (!(coder instanceof ListCoder) || value.length <= this.pageBytes) return undefined;
+    const [parts, bytes] = [[[]], [0]];
+    for (const element of coder.fromBytes(value)) {
+      if (bytes.at(-1) >= this.pageBytes) {
+        parts.push([]);
+        bytes.push(0);
+      }
+      parts.at(-1).push(element);
+      bytes[bytes.length - 1] += coder.element.toNested(element).length;
+    }
+    if (parts.length < 2) return undefined;
+    const token = unbinary(String(this.pages.length));
+    const nested = (part) => coder.toBytes(part).slice(4);
+    this.pages.push(...parts.slice(1).map((part, i) => ({ elements: nested(part), more: i + 2 < parts.length })));
+    return { head: coder.toBytes(parts[0]), token };
   }
 
   /** What a group keeps: cells and entries by slot. */
@@ -199,6 +224,12 @@ export class World {
     const keys = [...all.keys()].filter((key) => key >= first && (behind === undefined || key < behind)).sort();
     const rows = keys.slice(0, PAGE_ROWS).map((key) => [unbinary(key), all.get(key)]);
     return { rows: page(rows), next: keys.length > PAGE_ROWS ? unbinary(keys[PAGE_ROWS]) : undefined };
+  }
+
+  iterablesRead(token) {
+    const at = Number(binary(token));
+    const { elements, more } = this.pages[at];
+    return { rows: page([[EMPTY, elements]]), next: more ? unbinary(String(at + 1)) : undefined };
   }
 
   sideRead(index, windows, key, start) {

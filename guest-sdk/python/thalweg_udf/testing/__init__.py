@@ -63,6 +63,10 @@ class Kit:
         self._world = World()
         self._instance = self._function.open(plan(config), self._world)
 
+    def page_bytes(self, size: int) -> None:
+        """Grouped values of more than so many bytes come by page, as they do from the runner; 256 KiB without it."""
+        self._world.page_bytes = size
+
     def side(self, spec: Any, elements: Iterable[Any]) -> None:
         """Fills a side input: with its elements, or with pairs of key and value."""
         coder = spec.coder
@@ -174,13 +178,21 @@ class Kit:
             if not groups or groups[-1] != (row.key, row.window):
                 groups.append((row.key, row.window))
             group.append(len(groups) - 1)
-        data = [row.value for row in rows] + [key for key, _ in groups]
+        self._world.begin()
+        coder = self._shape.input.value if self._shape.input.keyed else self._shape.input
+        heads = [None if row.kind else self._world.cut(coder, row.value) for row in rows]
+        data = [head[0] if head else row.value for row, head in zip(rows, heads)] + [key for key, _ in groups]
         places = frame.ranges(data)
         keys = [places[2 * (len(rows) + i):2 * (len(rows) + i) + 2] for i in range(len(groups))]
         writer = Writer(len(rows))
         if any(row.kind for row in rows):
             writer.section(frame.KIND, frame.numbers('B', [row.kind for row in rows]))
             writer.section(frame.FIRE, frame.numbers('q', [row.fire for row in rows]))
+        tokens = [(i, head[1]) for i, head in enumerate(heads) if head]
+        if tokens:
+            ends = frame.ranges([token for _, token in tokens])
+            entries = [number for i, (row, _) in enumerate(tokens) for number in (row, 0, ends[2 * i], ends[2 * i + 1])]
+            writer.table(frame.LARGE, (len(tokens), 0), frame.numbers('I', entries), [token for _, token in tokens])
         writer.section(frame.TIME, frame.numbers('q', [row.time for row in rows]))
         writer.section(frame.VALUE, frame.numbers('I', places[:2 * len(rows)]))
         writer.section(frame.ARENA, b''.join(data))

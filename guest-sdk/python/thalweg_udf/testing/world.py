@@ -1,5 +1,6 @@
 """What the runner would keep and do, in memory: state, timers, side inputs, tables; and the imports over it."""
 from struct import Struct
+from struct import pack
 from struct import unpack_from
 from typing import Any
 from typing import Callable
@@ -7,6 +8,8 @@ from typing import Iterable
 from typing import Optional
 
 from .. import frame
+from ..coders import IterableCoder
+from ..entries import PAGE_BYTES
 from ..frame import INHERIT
 from ..frame import BadFrame
 from ..frame import Writer
@@ -58,6 +61,7 @@ class World:
       logs: level and text of the lines of the log.
       calls: questions about state so far.
       now: the clock, in milliseconds since 1970.
+      page_bytes: how long a list may be that comes whole.
     """
 
     def __init__(self):
@@ -70,6 +74,30 @@ class World:
         self.emitted: list[bytes] = []
         self.logs: list[tuple[int, str]] = []
         self.calls = self.now = 0
+        self.page_bytes = PAGE_BYTES
+        self._pages: list[tuple[bytes, bool]] = []
+
+    def begin(self) -> None:
+        """Begins a call."""
+        self._pages = []
+
+    def cut(self, coder: Any, value: bytes) -> Optional[tuple[bytes, bytes]]:
+        """The beginning of a list that is longer than a page, and the token of the rest."""
+        if not isinstance(coder, IterableCoder) or len(value) <= self.page_bytes:
+            return None
+        count, at, start, parts, first = 0, 4, 4, [], 0
+        whole = coder.nested(coder.decode(value))  # with a count in front
+        while at < len(whole):
+            _, at = coder.element.read(whole, at)
+            count += 1
+            if at - start >= self.page_bytes or at == len(whole):
+                parts.append(whole[start:at])
+                first, start = first or count, at
+        if len(parts) < 2:
+            return None
+        token = str(len(self._pages)).encode()
+        self._pages += [(part, part is not parts[-1]) for part in parts[1:]]
+        return pack('>i', first) + parts[0], token
 
     def cells(self, writer: Writer, slot: int, groups: Iterable[int]) -> None:
         """Adds the cells of a slot for some groups of the call."""
@@ -173,6 +201,11 @@ class World:
         entries = self._entries.get((self.groups[group], slot), {})
         rows = sorted((key, cell) for key, cell in entries.items() if key >= start and (end is None or key < end))
         return page(rows[:PAGE_ROWS]), rows[PAGE_ROWS][0] if len(rows) > PAGE_ROWS else None
+
+    def iterables_read(self, token: bytes, max_bytes: int) -> tuple:
+        """``iterables.read``"""
+        elements, more = self._pages[int(token)]
+        return page([(b'', elements)]), str(int(token) + 1).encode() if more else None
 
     def side_read(self, index: int, windows: int, key: Optional[bytes], start: Optional[bytes], max_bytes: int) -> tuple:
         """``side-inputs.read``"""

@@ -86,9 +86,14 @@ impl<D: DoFn> Kit<D> {
     /// What the function's `open` says.
     pub fn open(config: &str) -> Result<Self, Failure> {
         let world = Shared(Arc::new(Mutex::new(World::default())));
-        let host = Host(Box::new(Shared(Arc::clone(&world.0))));
+        let host = Host::new(Shared(Arc::clone(&world.0)));
         let instance = Function::open(&[Function::of::<D>("it")], "it", &plan(config), host)?;
         Ok(Self { instance, world, dofn: PhantomData })
+    }
+
+    /// Grouped values of more than so many bytes come by page, as they do from the runner; 256 KiB without it.
+    pub fn page_bytes(&mut self, bytes: usize) {
+        self.world.with(|world| world.page_bytes = bytes.max(1));
     }
 
     /// Fills a side input that is a list.
@@ -244,6 +249,7 @@ impl<D: DoFn> Kit<D> {
     }
 
     fn call(&mut self, op: u32, rows: &[Row], outcome: &mut Outcome) -> Result<(), Failure> {
+        self.world.with(|world| world.pages.clear());
         let input = self.frame(rows);
         let result = self.instance.call(op, &input);
         self.world.with(|world| {
@@ -265,7 +271,8 @@ impl<D: DoFn> Kit<D> {
         let (mut arena, mut time, mut group, mut fire) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut key, mut value, mut groups, mut keys) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut windows, mut sets, mut set_bytes) = (Vec::new(), Vec::new(), Vec::new());
-        for row in rows {
+        let (mut large, mut tokens) = (Vec::new(), Vec::new());
+        for (at, row) in rows.iter().enumerate() {
             let start = arena.len();
             arena.extend_from_slice(&row.key);
             key.push(pack(start, arena.len()));
@@ -280,7 +287,15 @@ impl<D: DoFn> Kit<D> {
             group.push((keys.len() as u32 - 1).to_le_bytes());
             windows.push((sets.len() as u32 - 1).to_le_bytes());
             let start = arena.len();
-            arena.extend_from_slice(&row.value);
+            let rest = if row.kind == 0 { self.world.with(|world| world.cut::<D::In>(&row.value)) } else { None };
+            if let Some((head, token)) = rest {
+                arena.extend_from_slice(&head);
+                let start = tokens.len();
+                tokens.extend(token);
+                large.extend([pack(at, 0), pack(start, tokens.len())]);
+            } else {
+                arena.extend_from_slice(&row.value);
+            }
             value.push(pack(start, arena.len()));
             time.push(row.time.0.to_le_bytes());
             fire.push(row.fire.to_le_bytes());
@@ -290,6 +305,9 @@ impl<D: DoFn> Kit<D> {
         if kinds.iter().any(|kind| *kind != 0) {
             frame.section(section::KIND, &[&kinds]);
             frame.section(section::FIRE, &[fire.as_flattened()]);
+        }
+        if !large.is_empty() {
+            frame.table(section::LARGE, [large.len() as u32 / 2, 0], large.as_flattened(), &tokens);
         }
         frame.section(section::TIME, &[time.as_flattened()]);
         frame.section(section::VALUE, &[value.as_flattened()]);

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 type Bytes = Vec<u8>;
 
 fn open(function: Function, config: &str) -> Result<Box<dyn Instance>, Failure> {
-    let host = Host(Box::new(Shared(Arc::new(Mutex::new(World::default())))));
+    let host = Host::new(Shared(Arc::new(Mutex::new(World::default()))));
     Function::open(&[function], "it", &plan(config), host)
 }
 

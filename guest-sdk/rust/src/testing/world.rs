@@ -1,8 +1,9 @@
 //! What the runner would keep and do, in memory: state, timers, side inputs, tables; and the imports over it.
 
 use crate::dofn::EventTime;
+use crate::element::Element;
 use crate::frame::{FrameWriter, INHERIT, Sections, pack, section};
-use crate::host::{Imports, Level, Page};
+use crate::host::{Imports, Level, PAGE_BYTES, Page};
 use crate::window::Window;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +35,10 @@ pub struct World {
     pub calls: usize,
     /// The clock.
     pub now: i64,
+    /// Bytes of a page of grouped values; none is as much as the runner's.
+    pub page_bytes: usize,
+    /// The pages of the running call, each with whether its list goes on.
+    pub pages: Vec<(Bytes, bool)>,
 }
 
 /// Entries of an op section.
@@ -66,6 +71,20 @@ impl<'a, const N: usize> Ops<'a, N> {
 impl World {
     fn group(&self, group: u32) -> Option<&Group> {
         self.groups.get(group as usize)
+    }
+
+    /// The beginning of a list that is longer than a page, and the token of the rest.
+    pub fn cut<T: Element>(&mut self, encoded: &[u8]) -> Option<(Bytes, [u8; 8])> {
+        let most = if self.page_bytes == 0 { PAGE_BYTES as usize } else { self.page_bytes };
+        if encoded.len() <= most {
+            return None;
+        }
+        let mut parts = T::pages(encoded, most).into_iter();
+        let (head, rest): (Bytes, Vec<Bytes>) = (parts.next()?, parts.collect());
+        let token = (self.pages.len() as u64).to_le_bytes();
+        let last = rest.len().checked_sub(1)?;
+        self.pages.extend(rest.into_iter().enumerate().map(|(i, page)| (page, i < last)));
+        Some((head, token))
     }
 
     /// Adds the cells of a slot for some groups of the call.
@@ -275,6 +294,14 @@ impl Imports for Shared {
             let rows: Vec<(&[u8], &[u8])> = rows.map(|(key, cell)| (key.as_slice(), cell.as_slice())).collect();
             let next = rows.get(PAGE_ROWS).map(|(key, _)| key.to_vec());
             (page(rows.into_iter().take(PAGE_ROWS)), next)
+        })
+    }
+
+    fn iterable(&mut self, token: &[u8], _max_bytes: u32) -> Page {
+        self.with(|world| {
+            let at = long(token, 0).unwrap_or(i64::MAX) as usize;
+            let Some((elements, more)) = world.pages.get(at) else { return (Bytes::new(), None) };
+            (page([(&[][..], elements.as_slice())].into_iter()), more.then(|| (at as u64 + 1).to_le_bytes().to_vec()))
         })
     }
 

@@ -42,6 +42,9 @@ impl Imports for Served {
     fn scan(&mut self, slot: u32, group: u32, start: &[u8], end: Option<&[u8]>, max_bytes: u32) -> Page {
         self.0.scan(slot, group, start, end, max_bytes)
     }
+    fn iterable(&mut self, token: &[u8], max_bytes: u32) -> Page {
+        self.0.read_iterable(token, max_bytes)
+    }
     fn side(&mut self, input: u32, windows: u32, key: Option<&[u8]>, start: Option<&[u8]>, max_bytes: u32) -> Page {
         self.0.read_side(input, windows, key, start, max_bytes)
     }
@@ -56,7 +59,7 @@ impl Imports for Served {
 fn native(name: &str) -> Fallible<Callee> {
     let functions = bench_udfs::FUNCTIONS;
     let function = NativeFunction::new(&Function::describe(functions), name, Limits::default(), |calls| {
-        let opened = Function::open(functions, name, &[], Host(Box::new(Served(calls))));
+        let opened = Function::open(functions, name, &[], Host::new(Served(calls)));
         let mut instance = opened.map_err(|f| (f.code.into_owned(), f.message.into_owned()))?;
         Ok(Box::new(move |op, input: &[u8]| {
             instance.call(op, input).map_err(|f| (f.code.into_owned(), f.message.into_owned()))

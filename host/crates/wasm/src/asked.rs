@@ -38,6 +38,9 @@ pub struct AskedLimits {
     /// [`Limits::frame_bytes`], at most 16 MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame_bytes: Option<u64>,
+    /// [`Limits::page_bytes`], at most 16 MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_bytes: Option<u64>,
     /// [`Limits::frame_rows`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame_rows: Option<u64>,
@@ -77,6 +80,9 @@ impl AskedLimits {
         }
         if let Some(bytes) = checked("frame_bytes", self.frame_bytes, 16 << 20)? {
             limits.frame_bytes = size(bytes);
+        }
+        if let Some(bytes) = checked("page_bytes", self.page_bytes, 16 << 20)? {
+            limits.page_bytes = size(bytes);
         }
         if let Some(rows) = checked("frame_rows", self.frame_rows, u64::from(u32::MAX))? {
             limits.frame_rows = size(rows);

@@ -17,6 +17,7 @@ mod error;
 pub mod frame;
 mod grant;
 mod instance;
+mod iterables;
 mod limits;
 mod native;
 mod pool;

@@ -37,6 +37,9 @@ pub struct Limits {
     pub frame_bytes: usize,
     /// Rows of one input frame. What a CombineFn merges has two at least. Default: as many as the bytes allow.
     pub frame_rows: usize,
+    /// Bytes of a grouped value that reach the guest at a time, if its description says that it reads such values by page: a longer one
+    /// has its beginning in the frame, and one element may be larger. Default 256 KiB.
+    pub page_bytes: usize,
     /// Calls after which an instance is replaced, so that a slow leak ends. Default 100,000.
     pub recycle_calls: u64,
     /// Memory at which an instance is replaced after a call, in bytes: what once was needed is not kept for ever.
@@ -57,6 +60,7 @@ impl Default for Limits {
             log_line_bytes: 4096,
             frame_bytes: 256 << 10,
             frame_rows: usize::MAX,
+            page_bytes: 256 << 10,
             recycle_calls: 100_000,
             recycle_bytes: 64 << 20,
         }
@@ -138,6 +142,13 @@ impl Limits {
     #[must_use]
     pub fn frame_rows(mut self, rows: usize) -> Self {
         self.frame_rows = rows;
+        self
+    }
+
+    /// Sets [`Limits::page_bytes`].
+    #[must_use]
+    pub fn page_bytes(mut self, bytes: usize) -> Self {
+        self.page_bytes = bytes;
         self
     }
 

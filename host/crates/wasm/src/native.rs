@@ -60,6 +60,12 @@ impl HostCalls {
         self.served(|store| store.write_changes(ops));
     }
 
+    /// `iterables.read`
+    #[must_use]
+    pub fn read_iterable(&self, token: &[u8], max_bytes: u32) -> Page {
+        self.served(|store| store.read_iterable(token, max_bytes))
+    }
+
     /// `side-inputs.read`
     #[must_use]
     pub fn read_side(

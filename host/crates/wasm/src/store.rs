@@ -7,6 +7,7 @@ use crate::bindings::thalweg::udf::{iterables, log, outputs, side_inputs, state,
 use crate::clock;
 use crate::error::Error;
 use crate::frame::{Moment, OutputFrame};
+use crate::iterables::Iterables;
 use crate::limits::Limits;
 use crate::side::{SideAccess, Table};
 use crate::state::{StateAccess, Walk};
@@ -22,6 +23,8 @@ pub struct Loan {
     pub state: Option<StateAccess>,
     /// Side inputs.
     pub sides: Option<SideAccess>,
+    /// Values that are read by page.
+    pub iterables: Option<Iterables>,
     /// Tables by their index in the description.
     pub tables: Arc<[Arc<dyn Table>]>,
 }
@@ -276,10 +279,9 @@ impl outputs::Host for GuestStore {
 }
 
 impl iterables::Host for GuestStore {
-    fn read(&mut self, _token: Vec<u8>, _max_bytes: u32) -> wasmtime::Result<Page> {
-        // frames hold their values whole, so no token is one of ours
-        let what = "it forged the token of an iterable".to_owned();
-        Err(self.end(Error::StateDenied { function: self.function.to_string(), what }))
+    fn read(&mut self, token: Vec<u8>, max_bytes: u32) -> wasmtime::Result<Page> {
+        let page = self.read_iterable(&token, max_bytes);
+        page.map(|(rows, next)| Page { rows, next }).map_err(|e| self.end(e))
     }
 }
 

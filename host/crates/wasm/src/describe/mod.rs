@@ -14,6 +14,9 @@ const DEPTH_MAX: usize = 32;
 /// Timer families of one function: a row's kind is one byte, and the last values of it mean other things.
 const TIMERS_MAX: usize = 249;
 
+/// Among its pages: the grouped values of an input whose elements are pairs of key and list, or lists.
+const VALUES: &str = "values";
+
 /// A component's description.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
@@ -62,6 +65,9 @@ pub struct Function {
     /// Whether it looks at the elements whose windows it assigns. WindowFns only.
     #[serde(default)]
     pub element: bool,
+    /// Which large things it reads by page where it would else get them whole: `values` (the lists of its input) is all that this host knows.
+    #[serde(default)]
+    pub pages: Vec<String>,
     /// What of the machine it wants to be granted: the names of [`Capability`].
     #[serde(default)]
     pub capabilities: Vec<String>,
@@ -306,6 +312,12 @@ impl Function {
         let tables = self.tables.iter().flat_map(|t| [&t.key, &t.value]);
         let sides = self.side_inputs.iter().map(|s| &s.coder);
         outputs.chain(slots).chain(tables).chain(sides).chain(&self.accumulator).chain([&self.input])
+    }
+
+    /// Whether it reads grouped values by page.
+    #[must_use]
+    pub fn reads_pages(&self) -> bool {
+        self.pages.iter().any(|what| what == VALUES)
     }
 
     /// Whether elements of a key have to meet: it keeps state or sets timers.

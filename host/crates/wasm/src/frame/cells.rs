@@ -77,3 +77,24 @@ pub fn page<'a>(rows: &[(&'a [u8], &'a [u8])]) -> Frame {
     encoder.page(rows);
     encoder.into_frame()
 }
+
+/// A LARGE section: rows whose value goes on elsewhere, each with the token of the rest. No rows, no section.
+pub fn large<const N: usize>(rows: &[(u32, [u8; N])], frame: &mut Vec<u8>) {
+    if rows.is_empty() {
+        return;
+    }
+    frame.extend(pack(section::LARGE, (8 + rows.len() * (16 + N)) as u32));
+    frame.extend(pack(rows.len() as u32, 0));
+    for (i, (row, _)) in rows.iter().enumerate() {
+        frame.extend(pack(*row, 0));
+        frame.extend(pack((i * N) as u32, ((i + 1) * N) as u32));
+    }
+    rows.iter().for_each(|(_, token)| frame.extend_from_slice(token));
+    frame.resize(frame.len().next_multiple_of(8), 0);
+}
+
+/// Elements of an iterable, nested, one after the other: a frame of one row with that value.
+#[must_use]
+pub fn elements(bytes: &[u8]) -> Frame {
+    page(&[(&[], bytes)])
+}

@@ -8,7 +8,7 @@ mod changes;
 mod decode;
 mod encode;
 
-pub use cells::{cells, page, sub_cells};
+pub use cells::{cells, elements, large, page, sub_cells};
 pub use changes::{Change, Op, SubOp, TimerOp, changes, subkeys};
 pub(crate) use decode::interval;
 pub use decode::{FailedRow, MetricDelta, OutputFrame, RowSet, Rows, Shape};

@@ -4,8 +4,9 @@ use super::collect::{Outcome, Sources};
 use super::deploy::Parts;
 use super::elements::elements;
 use super::keyed::{Rows, keyed};
+use super::large::{Cut, whole};
 use super::{ADD, Callee, FINISH_BUNDLE, Failures, MERGE, START_BUNDLE, Scratch, Step, Target, Task};
-use super::{combine, large, select, windows};
+use super::{combine, select, windows};
 use crate::error::{Error, Result};
 use crate::frame::{MetricDelta, Moment};
 use crate::side::SideAccess;
@@ -149,7 +150,7 @@ impl Run {
         }
         match input {
             Some(Input::Keyed { groups, batches, items }) => {
-                let batches = batches.iter().map(|batch| large::whole(step, batch)).collect::<Result<Vec<_>>>()?;
+                let batches = batches.iter().map(|batch| Cut::of(step, batch)).collect::<Result<Vec<_>>>()?;
                 let rows = Rows { groups: &groups, batches: &batches, items: &items };
                 *view = Some(keyed(step, &rows, view.take(), &self.sides, moment, scratch, out)?);
             }
@@ -177,8 +178,8 @@ impl Run {
         out: &mut Outcome,
     ) -> Result<()> {
         let made;
-        let batch = if batch.has_large() && matches!(step.task, Task::Process | Task::Select | Task::Assign) {
-            made = large::whole(step, batch)?;
+        let batch = if batch.has_large() && matches!(step.task, Task::Select | Task::Assign) {
+            made = whole(step, batch)?;
             &made
         } else {
             batch
@@ -259,7 +260,14 @@ fn edge_of_bundle(step: &mut Step, op: u32, moment: Moment, scratch: &mut Scratc
     let frame = scratch.encoder.bare(moment);
     let loan = Loan { tables: Arc::clone(&step.tables), ..Loan::default() };
     let returned = Callee::call(&mut step.callee, op, frame, loan).0?;
-    let nothing = Sources { rows: &[], windows: &[], panes: &[], kinds: &[], element: |_| (&[][..], &[][..]) };
+    let nothing = Sources {
+        rows: &[],
+        windows: &[],
+        panes: &[],
+        kinds: &[],
+        element: |_| (&[][..], &[][..]),
+        whole: &|_| Ok(None),
+    };
     out.take(step, returned, &nothing).map(drop)
 }
 

@@ -49,8 +49,10 @@ pub struct Sources<'a, B> {
     pub panes: &'a [Pane],
     /// What each row is; empty if all are elements.
     pub kinds: &'a [u8],
-    /// Key and value of a row.
+    /// Key and value of a row, as they stand in the frame.
     pub element: B,
+    /// The value of a row whose beginning alone stands there.
+    pub whole: &'a dyn Fn(usize) -> Result<Option<Vec<u8>>>,
 }
 
 impl Outcome {
@@ -105,6 +107,7 @@ impl Outcome {
             let (key, value) = (sources.element)(row.row as usize);
             return Err(row_failed(step, row, if step.keyed { key } else { value }));
         }
+        let letters = failed.iter().map(|row| (sources.whole)(row.row as usize)).collect::<Result<Vec<_>>>()?;
         let skip = RowSet::of(&failed);
         let mut made = Vec::new();
         for frame in &frames {
@@ -126,24 +129,43 @@ impl Outcome {
                 list.push(batch);
             }
         }
-        for row in &failed {
+        for (row, whole) in failed.iter().zip(letters) {
             let message = format!("{}: {}", row.code, row.message);
-            self.bury(step, sources, row.row as usize, &message, "");
+            self.letter(step, sources, (row.row as usize, whole), &message, "");
         }
         self.metrics.extend(metrics);
         let last = if returned.last_changes { frames.into_iter().next_back() } else { None };
         Ok(Changes { written: returned.changes, returned: last })
     }
 
-    /// Makes a dead letter of a row, in the row's windows and pane and at its time.
-    pub fn bury<'a, B>(&mut self, step: &Step, sources: &Sources<'a, B>, row: usize, message: &str, trace: &str)
+    /// Makes a dead letter of the first row, in the row's windows and pane and at its time.
+    ///
+    /// # Errors
+    /// [`Error::MemoryLimit`] if its value is larger than what a letter may have.
+    pub fn bury<'a, B>(&mut self, step: &Step, sources: &Sources<'a, B>, message: &str, trace: &str) -> Result<()>
     where
+        B: Fn(usize) -> (&'a [u8], &'a [u8]),
+    {
+        let whole = (sources.whole)(0)?;
+        self.letter(step, sources, (0, whole), message, trace);
+        Ok(())
+    }
+
+    fn letter<'a, B>(
+        &mut self,
+        step: &Step,
+        sources: &Sources<'a, B>,
+        (row, whole): (usize, Option<Vec<u8>>),
+        message: &str,
+        trace: &str,
+    ) where
         B: Fn(usize) -> (&'a [u8], &'a [u8]),
     {
         let Some(from) = sources.rows.get(row) else { return };
         let windows = sources.windows.get(from.windows as usize).map_or(&[][..], |set| set.as_slice());
         let pane = sources.panes.get(from.pane as usize).copied().unwrap_or(Pane::NO_FIRING);
         let (key, value) = (sources.element)(row);
+        let value = whole.as_deref().unwrap_or(value);
         self.letters.push_with(&[], 0, from.time, windows, pane, |out| {
             out.extend([3, 0]); // three fields, none of them null
             match &step.input_coder {

@@ -2,6 +2,7 @@
 
 use super::collect::{Outcome, Sources};
 use super::drive::{Calls, drive, frames};
+use super::large::{Cut, iterable, lend};
 use super::{Callee, PROCESS, ROW_BYTES, Scratch, Step};
 use crate::error::{Error, Result};
 use crate::frame::Moment;
@@ -13,7 +14,7 @@ use thalweg_core::batch::{Batch, Row};
 
 struct ElementCalls<'a> {
     step: &'a mut Step,
-    batch: &'a Batch,
+    cut: &'a Cut,
     sides: Option<&'a SideAccess>,
     moment: Moment,
     scratch: &'a mut Scratch,
@@ -31,13 +32,18 @@ pub fn elements(
 ) -> Result<()> {
     let isolate = step.isolates();
     let size = |row: &Row| row.key.len() + row.value.len() + ROW_BYTES;
-    let mut calls = ElementCalls { step, batch, sides, moment, scratch, out };
-    frames(calls.step.frame, batch.rows().iter().map(size))
+    let cut = Cut::of(step, batch)?;
+    let mut calls = ElementCalls { step, cut: &cut, sides, moment, scratch, out };
+    frames(calls.step.frame, cut.batch.rows().iter().map(size))
         .into_iter()
         .try_for_each(|rows| drive(&mut calls, rows, isolate))
 }
 
-fn sources<'a>(batch: &'a Batch, rows: Range<usize>) -> Sources<'a, impl Fn(usize) -> (&'a [u8], &'a [u8])> {
+fn sources<'a>(
+    batch: &'a Batch,
+    rows: Range<usize>,
+    whole: &'a dyn Fn(usize) -> Result<Option<Vec<u8>>>,
+) -> Sources<'a, impl Fn(usize) -> (&'a [u8], &'a [u8])> {
     let rows = batch.rows().get(rows).unwrap_or_default();
     Sources {
         rows,
@@ -45,23 +51,35 @@ fn sources<'a>(batch: &'a Batch, rows: Range<usize>) -> Sources<'a, impl Fn(usiz
         panes: batch.panes(),
         kinds: &[],
         element: move |i: usize| rows.get(i).map_or((&[][..], &[][..]), |row| (batch.key(row), batch.value(row))),
+        whole,
     }
+}
+
+/// The value of a row whose beginning alone stands in the batch.
+fn whole(step: &Step, cut: &Cut, row: usize) -> Result<Option<Vec<u8>>> {
+    cut.tail(row as u32).map(|tail| iterable(step, &tail.value)).transpose()
 }
 
 impl Calls for ElementCalls<'_> {
     fn attempt(&mut self, rows: Range<usize>) -> Result<()> {
         let Scratch { encoder, sections } = self.scratch;
         sections.clear();
-        let keys = self.batch.rows().get(rows.clone()).unwrap_or_default().iter().map(|row| self.batch.key(row));
+        let batch = &self.cut.batch;
+        let keys = batch.rows().get(rows.clone()).unwrap_or_default().iter().map(|row| batch.key(row));
         self.step.look_up(keys, sections);
-        let frame = encoder.elements(self.batch, rows.clone(), self.step.keyed, sections, self.moment);
-        let loan = Loan { state: None, sides: self.sides.cloned(), tables: Arc::clone(&self.step.tables) };
-        let returned = Callee::call(&mut self.step.callee, PROCESS, frame, loan).0?;
-        self.out.take(self.step, returned, &sources(self.batch, rows)).map(drop)
+        let iterables = lend(self.step, self.cut.within(&rows), sections);
+        let frame = encoder.elements(batch, rows.clone(), self.step.keyed, sections, self.moment);
+        let (sides, tables) = (self.sides.cloned(), Arc::clone(&self.step.tables));
+        let returned =
+            Callee::call(&mut self.step.callee, PROCESS, frame, Loan { state: None, sides, iterables, tables }).0?;
+        let (step, start) = (&*self.step, rows.start);
+        let whole = |row| whole(step, self.cut, start + row);
+        self.out.take(step, returned, &sources(batch, rows, &whole)).map(drop)
     }
 
     fn bury(&mut self, row: usize, error: &Error) -> Result<()> {
-        self.out.bury(self.step, &sources(self.batch, row..row + 1), 0, &error.to_string(), error.trace());
-        Ok(())
+        let step = &*self.step;
+        let whole = |_| whole(step, self.cut, row);
+        self.out.bury(step, &sources(&self.cut.batch, row..row + 1, &whole), &error.to_string(), error.trace())
     }
 }

@@ -3,15 +3,17 @@
 
 use super::collect::{Changes, Outcome, Sources};
 use super::drive::{Calls, drive, frames};
+use super::large::{Cut, Tail, iterable, lend};
 use super::{Callee, Family, PROCESS, ROW_BYTES, Scratch, Step};
 use crate::error::{Error, Result};
 use crate::frame::{self, EXPIRES, Frame, Keyed, Moment, TimerOp};
+use crate::iterables::Iterables;
 use crate::side::SideAccess;
 use crate::state::StateAccess;
 use crate::store::Loan;
 use std::ops::Range;
 use std::sync::Arc;
-use thalweg_core::batch::{Batch, Pane, Row, Span};
+use thalweg_core::batch::{Pane, Row, Span};
 use thalweg_core::port::worker::{DueTimer, Group, Item, TimerSet, TimerUpdate};
 use thalweg_core::state::{SideView, StateView};
 use thalweg_core::time::EventTime;
@@ -22,7 +24,7 @@ pub struct Rows<'a> {
     /// Keys and windows.
     pub groups: &'a [Group],
     /// What items point into.
-    pub batches: &'a [Batch],
+    pub batches: &'a [Cut],
     /// The rows in the order to run, groups contiguous.
     pub items: &'a [Item],
 }
@@ -31,6 +33,8 @@ pub struct Rows<'a> {
 struct Found<'a> {
     group: u32,
     value: &'a [u8],
+    /// What is left out of the value.
+    tail: Option<&'a Tail>,
     time: EventTime,
     pane: Pane,
     kind: u8,
@@ -80,10 +84,11 @@ fn resolve<'a>(step: &Step, input: &Rows<'a>) -> Result<Vec<Found<'a>>> {
     let missing = || Error::Engine { why: "a bundle names a row that it does not have".into() };
     let find = |item: &'a Item| match item {
         Item::Row { group, batch, row } => {
-            let batch = input.batches.get(*batch as usize).ok_or_else(missing)?;
+            let cut = input.batches.get(*batch as usize).ok_or_else(missing)?;
+            let (tail, batch) = (cut.tail(*row), &cut.batch);
             let row = batch.rows().get(*row as usize).ok_or_else(missing)?;
             let (value, pane) = (batch.value(row), batch.pane(row));
-            Ok(Some(Found { group: *group, value, time: row.time, pane, kind: 0, fire: 0 }))
+            Ok(Some(Found { group: *group, value, tail, time: row.time, pane, kind: 0, fire: 0 }))
         }
         // a timer of a family that only a version had which was rolled back is nobody's
         Item::Timer { group, timer } => {
@@ -98,12 +103,14 @@ fn due<'a>(group: u32, timer: &'a DueTimer, family: &Family) -> Found<'a> {
         Family::Timers { index, .. } => ((*index + 1) as u8, timer.tag.as_ref()),
         Family::Expiration => (EXPIRES, &[][..]),
     };
-    Found { group, value, time: timer.hold, pane: timer.pane, kind, fire: timer.fire }
+    Found { group, value, tail: None, time: timer.hold, pane: timer.pane, kind, fire: timer.fire }
 }
 
 /// The rows of one frame with their dictionaries.
 struct Chunk<'a> {
     values: Vec<&'a [u8]>,
+    /// What is left out of values, by row.
+    tails: Vec<(u32, &'a Tail)>,
     /// Empty if all rows are elements.
     kinds: Vec<u8>,
     fires: Vec<i64>,
@@ -121,6 +128,7 @@ impl<'a> Chunk<'a> {
     fn of(groups: &'a [Group], rows: &[Found<'a>]) -> Self {
         let mut this = Self {
             values: Vec::with_capacity(rows.len()),
+            tails: Vec::new(),
             kinds: Vec::new(),
             fires: Vec::new(),
             group_of: Vec::with_capacity(rows.len()),
@@ -141,6 +149,7 @@ impl<'a> Chunk<'a> {
             }
             let pane = index_of(&mut this.panes, found.pane);
             let windows = this.window_of.last().copied().unwrap_or_default();
+            this.tails.extend(found.tail.map(|tail| (this.values.len() as u32, tail)));
             this.values.push(found.value);
             this.group_of.push(this.groups.len().saturating_sub(1) as u32);
             let (key, value) = (Span::default(), Span::default());
@@ -164,13 +173,23 @@ impl<'a> Chunk<'a> {
         self.group_of.get(row).and_then(|g| self.groups.get(*g as usize)).map_or(&[], |g| &g.key)
     }
 
-    fn sources(&self) -> Sources<'_, impl Fn(usize) -> (&'a [u8], &'a [u8])> {
+    /// The value of a row whose beginning alone stands in the frame.
+    fn whole(&self, step: &Step, row: usize) -> Result<Option<Vec<u8>>> {
+        let tail = self.tails.iter().find(|(at, _)| *at as usize == row);
+        tail.map(|(_, tail)| iterable(step, &tail.value)).transpose()
+    }
+
+    fn sources<'s>(
+        &'s self,
+        whole: &'s dyn Fn(usize) -> Result<Option<Vec<u8>>>,
+    ) -> Sources<'s, impl Fn(usize) -> (&'s [u8], &'s [u8])> {
         Sources {
             rows: &self.sources,
             windows: &self.window_sets,
             panes: &self.panes,
             kinds: &self.kinds,
             element: |i: usize| (self.key(i), self.values.get(i).copied().unwrap_or_default()),
+            whole,
         }
     }
 
@@ -180,7 +199,7 @@ impl<'a> Chunk<'a> {
         access: &mut StateAccess,
         scratch: &'f mut Scratch,
         moment: Moment,
-    ) -> Result<&'f Frame> {
+    ) -> Result<(&'f Frame, Option<Iterables>)> {
         let Scratch { encoder, sections } = scratch;
         sections.clear();
         let slots = Arc::clone(&access.slots);
@@ -189,6 +208,7 @@ impl<'a> Chunk<'a> {
                 .map_err(Error::State)?;
         }
         step.look_up((0..self.values.len()).map(|i| self.key(i)), sections);
+        let iterables = lend(step, self.tails.iter().copied(), sections);
         let input = Keyed {
             values: &self.values,
             sources: &self.sources,
@@ -201,7 +221,7 @@ impl<'a> Chunk<'a> {
             panes: &self.panes,
             sections,
         };
-        Ok(encoder.keyed(&input, moment))
+        Ok((encoder.keyed(&input, moment), iterables))
     }
 
     /// What an op of a guest means for the engine.
@@ -237,8 +257,8 @@ impl Calls for KeyedCalls<'_> {
         let slots = Arc::clone(&self.step.slots);
         let timers = self.step.timer_families;
         let mut access = StateAccess { view, slots, timers, groups: chunk.bundle_group.clone() };
-        let frame = match chunk.encode(self.step, &mut access, self.scratch, self.moment) {
-            Ok(frame) => frame,
+        let (frame, iterables) = match chunk.encode(self.step, &mut access, self.scratch, self.moment) {
+            Ok(made) => made,
             Err(e) => {
                 self.view = Some(access.view);
                 return Err(e);
@@ -249,10 +269,12 @@ impl Calls for KeyedCalls<'_> {
             views: Arc::clone(self.sides),
             windows: chunk.window_sets.clone(),
         });
-        let loan = Loan { state: Some(access), sides, tables: Arc::clone(&self.step.tables) };
+        let loan = Loan { state: Some(access), sides, iterables, tables: Arc::clone(&self.step.tables) };
         let (result, loan) = Callee::call(&mut self.step.callee, PROCESS, frame, loan);
         let mut access = loan.state.ok_or_else(lost_view)?;
-        let taken = result.and_then(|returned| self.out.take(self.step, returned, &chunk.sources()));
+        let step = &*self.step;
+        let whole = |row| chunk.whole(step, row);
+        let taken = result.and_then(|returned| self.out.take(step, returned, &chunk.sources(&whole)));
         let done = taken.and_then(|changes| chunk.apply(self.step, &mut access, &changes, self.out));
         self.view = Some(access.view);
         done
@@ -264,8 +286,9 @@ impl Calls for KeyedCalls<'_> {
             return Err(error.clone()); // a timer is no element that could be put aside
         }
         let chunk = Chunk::of(self.groups, rows);
-        self.out.bury(self.step, &chunk.sources(), 0, &error.to_string(), error.trace());
-        Ok(())
+        let step = &*self.step;
+        let whole = |row| chunk.whole(step, row);
+        self.out.bury(step, &chunk.sources(&whole), &error.to_string(), error.trace())
     }
 }
 

@@ -148,6 +148,8 @@ pub struct Step {
     /// How large its frames are made.
     pub(super) frame: FrameSize,
     pub(super) input_coder: Coder,
+    /// Whether it reads grouped values by page.
+    pub(super) pages: bool,
     /// Coder of what a merge finds in each element: accumulators, or values.
     pub(super) element_coder: Coder,
     /// Another version of the function, beside this one.
@@ -211,6 +213,7 @@ impl Step {
             outputs,
             failures,
             frame: FrameSize::from(callee.limits()),
+            pages: task == Task::Process && grouped(&input_coder).is_some() && function.reads_pages(),
             input_coder,
             element_coder,
             next: None,
@@ -252,6 +255,14 @@ impl Step {
                 declared(*index, table.as_ref(), keys.clone(), sections);
             }
         }
+    }
+}
+
+/// Coder of the elements of grouped values, if the elements are such: lists, or pairs of key and list.
+pub(super) fn grouped(input: &Coder) -> Option<&Coder> {
+    match input.kv().map_or(input, |(_, value)| value) {
+        Coder::Iterable(element) => Some(element),
+        _ => None,
     }
 }
 

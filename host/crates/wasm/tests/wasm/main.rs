@@ -16,6 +16,7 @@ mod interpreters;
 mod json;
 mod kinds;
 mod lines;
+mod pages;
 mod poison;
 mod splits;
 mod stage;
