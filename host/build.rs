@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 /// Directories inside an SDK that are made by tools, or that only its own development needs.
-const LEFT_OUT: [&str; 9] =
-    ["target", "node_modules", "__pycache__", "build", "dist", "tests", "test", "testdata", "golden"];
+const LEFT_OUT: [&str; 10] =
+    ["target", "node_modules", "__pycache__", "build", "dist", "tests", "test", "testdata", "golden", "released"];
 
 fn main() -> io::Result<()> {
     let host = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define EXPORT(name) __attribute__((export_name(name)))
-#define IMPORT(interface, name) __attribute__((import_module("thalweg:udf/" interface "@0.10.0"), import_name(name)))
+#define IMPORT(interface, name) __attribute__((import_module("thalweg:udf/" interface "@1.0.0"), import_name(name)))
 
 enum { HEADER = 1, TIME = 4, KEY = 7, VALUE = 8, ARENA = 9, SOURCE = 11, FAILED = 24, METRICS = 25 };
 enum { TRACE, DEBUG, INFO, WARN, ERROR };
@@ -166,13 +166,13 @@ static void *refuse(const char *code, const char *message) {
   return returned;
 }
 
-EXPORT("thalweg:udf/guest@0.10.0#describe") void *guest_describe(void) {
+EXPORT("thalweg:udf/guest@1.0.0#describe") void *guest_describe(void) {
   returned[0] = (uint32_t)describe_json, returned[1] = text_length(describe_json);
   return returned;
 }
 
 /* There is one function and no configuration: every instance is the same. */
-EXPORT("thalweg:udf/guest@0.10.0#open")
+EXPORT("thalweg:udf/guest@1.0.0#open")
 void *guest_open(const uint8_t *name, uint32_t name_length, const uint8_t *plan, uint32_t plan_length) {
   (void)name, (void)name_length, (void)plan, (void)plan_length;
   returned[0] = returned[1] = 0;
@@ -181,7 +181,7 @@ void *guest_open(const uint8_t *name, uint32_t name_length, const uint8_t *plan,
 
 extern const char counter_name[];
 
-EXPORT("thalweg:udf/guest@0.10.0#call")
+EXPORT("thalweg:udf/guest@1.0.0#call")
 void *guest_call(uint32_t instance, uint32_t op, const uint8_t *frame, uint32_t length) {
   (void)instance;
   input in = {0};
@@ -198,9 +198,9 @@ void *guest_call(uint32_t instance, uint32_t op, const uint8_t *frame, uint32_t 
   return returned;
 }
 
-EXPORT("thalweg:udf/guest@0.10.0#close") void guest_close(uint32_t instance) { (void)instance; }
+EXPORT("thalweg:udf/guest@1.0.0#close") void guest_close(uint32_t instance) { (void)instance; }
 
 /* The host has read the result: the heap is empty again. */
 static void done(void) { heap_next = &__heap_base; }
-EXPORT("cabi_post_thalweg:udf/guest@0.10.0#open") void open_done(void *result) { (void)result, done(); }
-EXPORT("cabi_post_thalweg:udf/guest@0.10.0#call") void call_done(void *result) { (void)result, done(); }
+EXPORT("cabi_post_thalweg:udf/guest@1.0.0#open") void open_done(void *result) { (void)result, done(); }
+EXPORT("cabi_post_thalweg:udf/guest@1.0.0#call") void call_done(void *result) { (void)result, done(); }

@@ -2,6 +2,6 @@ module guests
 
 go 1.26
 
-require thalweg v0.10.0
+require thalweg v1.0.0
 
 replace thalweg => ../../guest-sdk/go

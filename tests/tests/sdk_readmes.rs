@@ -46,7 +46,7 @@ fn the_first_function_in_go_is_tested_built_and_run() -> Result<()> {
     let go = || Run::new("go").dir(&folder);
     go().args(["mod", "init", "words"]).ok()?;
     let sdk = format!("thalweg={}", place::file("guest-sdk/go").display());
-    go().args(["mod", "edit", "-require", "thalweg@v0.10.0", "-replace", &sdk]).ok()?;
+    go().args(["mod", "edit", "-require", "thalweg@v1.0.0", "-replace", &sdk]).ok()?;
     go().args(["test", "./..."]).ok()?;
     let build = go().env("GOOS", "wasip1").env("GOARCH", "wasm").limit(300);
     build.args(["build", "-trimpath", "-buildmode=c-shared", "-o", "words.module.wasm", "."]).ok()?;

@@ -58,7 +58,7 @@ pub fn module(file: &str) -> String {
     let _ = writeln!(text, "(global $description_bytes i32 (i32.const {}))", DESCRIPTION.len());
     for (name, kind, body) in EXPORTS {
         let export =
-            if name == "realloc" { "cabi_realloc".to_owned() } else { format!("thalweg:udf/guest@0.10.0#{name}") };
+            if name == "realloc" { "cabi_realloc".to_owned() } else { format!("thalweg:udf/guest@1.0.0#{name}") };
         if !file.contains(&format!("(func ${name} ")) {
             let _ = writeln!(text, "(func ${name} {kind} {body})");
         }

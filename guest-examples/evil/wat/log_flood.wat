@@ -1,5 +1,5 @@
 ;; Writes a hundred thousand lines and then returns: the rate bounds what is kept, and nothing is wrong.
-(import "thalweg:udf/log@0.10.0" "write" (func $log (param i32 i32 i32 i32 i32)))
+(import "thalweg:udf/log@1.0.0" "write" (func $log (param i32 i32 i32 i32 i32)))
 (func $call (param i32 i32 i32 i32) (result i32)
   (local i32)
   (loop

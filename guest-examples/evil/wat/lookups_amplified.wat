@@ -1,7 +1,7 @@
 ;; Writes fifty thousand entries and then asks for a hundred thousand at once: if every answer goes over every change, the host is busy for
 ;; minutes in one call.
-(import "thalweg:udf/state@0.10.0" "write" (func $write (param i32 i32)))
-(import "thalweg:udf/state@0.10.0" "lookup" (func $lookup (param i32 i32 i32 i32)))
+(import "thalweg:udf/state@1.0.0" "write" (func $write (param i32 i32)))
+(import "thalweg:udf/state@1.0.0" "lookup" (func $lookup (param i32 i32 i32 i32)))
 (data (i32.const 131072)
   (i32 26 1200008  2 50000))  ;; SUBCELL_OPS: slot 2, 50,000 times group 0, put, an empty key and an empty value
 (data (i32.const 1572864)

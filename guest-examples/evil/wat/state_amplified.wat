@@ -1,5 +1,5 @@
 ;; Appends the same million bytes a thousand times with one small frame.
-(import "thalweg:udf/state@0.10.0" "write" (func $write (param i32 i32)))
+(import "thalweg:udf/state@1.0.0" "write" (func $write (param i32 i32)))
 (data (i32.const 20480)
   (i32 20 1016008  1 1000))  ;; CELL_OPS: slot 1, 1000 ops; the bytes are those of the memory behind them
 (func $call (param i32 i32 i32 i32) (result i32)

@@ -101,3 +101,6 @@ func (b *Buffer) FinishBundle(ctx *thalweg.Context) error {
 	}
 	return nil
 }
+
+// Close tells that it is closed.
+func (b *Buffer) Close() { fmt.Println("the buffer is closed") }

@@ -64,4 +64,8 @@ export class Buffer extends DoFn {
     yield to('sums', this.#sum, { time: 5, windows: [new GlobalWindow()] });
     this.#sum = undefined;
   }
+
+  teardown() {
+    console.log('the buffer is closed');
+  }
 }

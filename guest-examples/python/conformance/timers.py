@@ -78,3 +78,6 @@ class Buffer(DoFn):
     def finish_bundle(self):
         yield WindowedValue(self._sum, 5, (GlobalWindow(), ))
         self._sum = None
+
+    def teardown(self):
+        print('the buffer is closed')

@@ -11,7 +11,7 @@ import { Runner, Shape } from './runner.js';
 import { KeyRunner, KeySelector, describeKeys } from './select.js';
 import { WindowFn, WindowRunner, describeWindows } from './windowfn.js';
 
-const VERSION = '0.10.0';
+const VERSION = '1.0.0';
 
 /** A function under the name that pipelines use. */
 export class NamedFunction {

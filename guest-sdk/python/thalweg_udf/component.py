@@ -24,7 +24,7 @@ from .frame import BadFrame
 from .frame import Input
 from .shape import Shape
 
-VERSION = '0.10.0'
+VERSION = '1.0.0'
 
 
 class Function:

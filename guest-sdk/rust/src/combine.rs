@@ -1,6 +1,7 @@
 //! CombineFns: values of a key become an accumulator, accumulators become one, and that one an output. One call has the values
 //! of many keys.
 
+use crate::capability::{self, Capability};
 use crate::context::failed_section;
 use crate::dofn::Failure;
 use crate::element::{Element, View};
@@ -52,6 +53,9 @@ pub trait CombineFn: Sized + Send + 'static {
     /// The result.
     type Out: Owned;
 
+    /// What of the machine it wants to see; nothing without it.
+    const CAPABILITIES: &'static [Capability] = &[];
+
     /// Makes an instance. `config` is the JSON text of `config:` in the pipeline, empty if there is none.
     fn open(config: &str) -> Result<Self, Failure>;
 
@@ -89,6 +93,7 @@ pub fn describe<C: CombineFn>(json: &mut String) {
     json.push_str(r#","outputs":[{"name":"main","coder":"#);
     C::Out::coder(json);
     json.push_str("}]");
+    capability::describe(C::CAPABILITIES, json);
 }
 
 /// A CombineFn that is open.

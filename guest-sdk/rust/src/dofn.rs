@@ -1,6 +1,7 @@
 //! What a user writes: a [`DoFn`], and the constants that name its outputs.
 
 use crate::bundle::BundleContext;
+use crate::capability::Capability;
 use crate::context::Context;
 use crate::element::{Element, View};
 use crate::timer::{Expired, Fired, Timer};
@@ -102,6 +103,9 @@ pub trait DoFn: Sized + Send + 'static {
 
     /// Whether [`on_window_expiration`](Self::on_window_expiration) is called. Needs a keyed input.
     const EXPIRES: bool = false;
+
+    /// What of the machine it wants to see; nothing without it.
+    const CAPABILITIES: &'static [Capability] = &[];
 
     /// Makes an instance: Beam's setup. `config` is the JSON text of `config:` in the pipeline, empty if there is none.
     fn open(config: &str) -> Result<Self, Failure>;

@@ -18,6 +18,7 @@
 //! Not here: the layout of frames (`wit/LAYOUT.md`), and how a pipeline names a component (the runner's manual).
 
 mod bundle;
+mod capability;
 mod collections;
 mod combine;
 mod context;
@@ -52,7 +53,7 @@ pub mod guest;
 #[doc(hidden)]
 pub mod bindings {
     wit_bindgen::generate!({
-        world: "thalweg:udf/full@0.10.0",
+        world: "thalweg:udf/full@1.0.0",
         path: "../../wit",
         pub_export_macro: true,
         default_bindings_module: "thalweg_udf::bindings",
@@ -60,6 +61,7 @@ pub mod bindings {
 }
 
 pub use bundle::BundleContext;
+pub use capability::Capability;
 pub use collections::{Groups, MapState, MultimapState, OrderedListState, Pairs, SetState, Timed};
 pub use combine::CombineFn;
 pub use context::Context;

@@ -1,6 +1,7 @@
 //! A DoFn at work: its description, and the loop that runs it over the rows of a frame.
 
 use crate::bundle::BundleContext;
+use crate::capability;
 use crate::context::Context;
 use crate::dofn::{DoFn, Failure};
 use crate::element::Element;
@@ -84,6 +85,7 @@ pub fn describe<D: DoFn>(json: &mut String) {
             json.push_str(text);
         }
     }
+    capability::describe(D::CAPABILITIES, json);
 }
 
 /// The side inputs and tables.

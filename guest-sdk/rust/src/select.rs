@@ -1,5 +1,6 @@
 //! Key selectors: every element gets a key.
 
+use crate::capability::{self, Capability};
 use crate::context::failed_section;
 use crate::dofn::Failure;
 use crate::element::{Element, View};
@@ -36,6 +37,9 @@ pub trait KeySelector: Sized + Send + 'static {
     /// The keys.
     type Key: Element;
 
+    /// What of the machine it wants to see; nothing without it.
+    const CAPABILITIES: &'static [Capability] = &[];
+
     /// Makes an instance. `config` is the JSON text of `config:` in the pipeline, empty if there is none.
     fn open(config: &str) -> Result<Self, Failure>;
 
@@ -52,6 +56,7 @@ pub fn describe<S: KeySelector>(json: &mut String) {
     json.push_str(r#","outputs":[{"name":"key","coder":"#);
     S::Key::coder(json);
     json.push_str("}]");
+    capability::describe(S::CAPABILITIES, json);
 }
 
 /// A key selector that is open.

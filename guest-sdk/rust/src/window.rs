@@ -1,5 +1,6 @@
 //! Windows, and WindowFns: which windows an element gets, and how the windows of a key merge.
 
+use crate::capability::{self, Capability};
 use crate::context::failed_section;
 use crate::dofn::{EventTime, Failure};
 use crate::element::{Element, View};
@@ -115,6 +116,9 @@ pub trait WindowFn: Sized + Send + 'static {
     /// Whether the windows of a key merge.
     const MERGES: bool = false;
 
+    /// What of the machine it wants to see; nothing without it.
+    const CAPABILITIES: &'static [Capability] = &[];
+
     /// Makes an instance. `config` is the JSON text of `config:` in the pipeline, empty if there is none.
     fn open(config: &str) -> Result<Self, Failure>;
 
@@ -167,6 +171,7 @@ pub fn describe<W: WindowFn>(json: &mut String) {
             json.push_str(text);
         }
     }
+    capability::describe(W::CAPABILITIES, json);
 }
 
 /// A WindowFn that is open.

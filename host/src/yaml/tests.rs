@@ -9,7 +9,7 @@ use thalweg_core::error::{Error, Result};
 use thalweg_wasm::describe::Description;
 
 /// The description of the flights example, and of a function with a key.
-const DESCRIPTION: &str = r#"{"sdk":"rust 0.10.0","functions":[
+const DESCRIPTION: &str = r#"{"sdk":"rust 1.0.0","functions":[
     {"name":"parse","kind":"dofn",
      "input":{"urn":"beam:coder:row:v1","fields":[{"name":"line","type":"string"},{"name":"row","type":"int64"}]},
      "outputs":[

@@ -85,7 +85,7 @@ func refuse(err error) {
 	result[7] = option(failure.Again)
 }
 
-//go:wasmexport thalweg:udf/guest@0.10.0#describe
+//go:wasmexport thalweg:udf/guest@1.0.0#describe
 func describe() unsafe.Pointer {
 	if described == "" {
 		described = host.Describe(host.Functions)
@@ -94,7 +94,7 @@ func describe() unsafe.Pointer {
 	return unsafe.Pointer(&result)
 }
 
-//go:wasmexport thalweg:udf/guest@0.10.0#open
+//go:wasmexport thalweg:udf/guest@1.0.0#open
 func open(name, nameLength, plan, planLength uint32) unsafe.Pointer {
 	instance, err := opened(string(taken(name, nameLength)), taken(plan, planLength))
 	if err != nil {
@@ -130,7 +130,7 @@ func opened(name string, plan []byte) (host.Instance, error) {
 	return function.Open(in.Config, imports{})
 }
 
-//go:wasmexport thalweg:udf/guest@0.10.0#call
+//go:wasmexport thalweg:udf/guest@1.0.0#call
 func call(instance, op, input, inputLength uint32) unsafe.Pointer {
 	if int(instance) >= len(instances) || instances[instance] == nil {
 		refuse(&host.Failure{Code: "NO_INSTANCE", Message: fmt.Sprintf("instance %d is not open", instance)})
@@ -148,7 +148,7 @@ func call(instance, op, input, inputLength uint32) unsafe.Pointer {
 	return unsafe.Pointer(&result)
 }
 
-//go:wasmexport thalweg:udf/guest@0.10.0#close
+//go:wasmexport thalweg:udf/guest@1.0.0#close
 func closeInstance(instance uint32) {
 	if int(instance) < len(instances) && instances[instance] != nil {
 		instances[instance].Close()
@@ -157,11 +157,11 @@ func closeInstance(instance uint32) {
 	flush()
 }
 
-//go:wasmexport cabi_post_thalweg:udf/guest@0.10.0#describe
+//go:wasmexport cabi_post_thalweg:udf/guest@1.0.0#describe
 func describeDone(unsafe.Pointer) { done() }
 
-//go:wasmexport cabi_post_thalweg:udf/guest@0.10.0#open
+//go:wasmexport cabi_post_thalweg:udf/guest@1.0.0#open
 func openDone(unsafe.Pointer) { done() }
 
-//go:wasmexport cabi_post_thalweg:udf/guest@0.10.0#call
+//go:wasmexport cabi_post_thalweg:udf/guest@1.0.0#call
 func callDone(unsafe.Pointer) { done() }

@@ -25,39 +25,39 @@ func lines(at unsafe.Pointer, bytes uint32)
 //go:noescape
 func flush()
 
-//go:wasmimport thalweg:udf/log@0.10.0 write
+//go:wasmimport thalweg:udf/log@1.0.0 write
 //go:noescape
 func logWrite(level, hasRow, row uint32, at unsafe.Pointer, length uint32)
 
-//go:wasmimport thalweg:udf/outputs@0.10.0 emit
+//go:wasmimport thalweg:udf/outputs@1.0.0 emit
 //go:noescape
 func outputsEmit(at unsafe.Pointer, length uint32)
 
-//go:wasmimport thalweg:udf/state@0.10.0 read
+//go:wasmimport thalweg:udf/state@1.0.0 read
 //go:noescape
 func stateRead(slot uint32, groups unsafe.Pointer, count uint32, result unsafe.Pointer)
 
-//go:wasmimport thalweg:udf/state@0.10.0 lookup
+//go:wasmimport thalweg:udf/state@1.0.0 lookup
 //go:noescape
 func stateLookup(slot uint32, at unsafe.Pointer, length uint32, result unsafe.Pointer)
 
-//go:wasmimport thalweg:udf/state@0.10.0 scan
+//go:wasmimport thalweg:udf/state@1.0.0 scan
 //go:noescape
 func stateScan(slot, group uint32, start unsafe.Pointer, startLength, hasEnd uint32, end unsafe.Pointer, endLength, maxBytes uint32, result unsafe.Pointer)
 
-//go:wasmimport thalweg:udf/iterables@0.10.0 read
+//go:wasmimport thalweg:udf/iterables@1.0.0 read
 //go:noescape
 func iterablesRead(token unsafe.Pointer, length, maxBytes uint32, result unsafe.Pointer)
 
-//go:wasmimport thalweg:udf/side-inputs@0.10.0 read
+//go:wasmimport thalweg:udf/side-inputs@1.0.0 read
 //go:noescape
 func sideRead(input, windows, hasKey uint32, key unsafe.Pointer, keyLength, hasStart uint32, start unsafe.Pointer, startLength, maxBytes uint32, result unsafe.Pointer)
 
-//go:wasmimport thalweg:udf/side-inputs@0.10.0 keys
+//go:wasmimport thalweg:udf/side-inputs@1.0.0 keys
 //go:noescape
 func sideKeys(input, windows, hasStart uint32, start unsafe.Pointer, startLength, maxBytes uint32, result unsafe.Pointer)
 
-//go:wasmimport thalweg:udf/tables@0.10.0 lookup
+//go:wasmimport thalweg:udf/tables@1.0.0 lookup
 //go:noescape
 func tablesLookup(table uint32, at unsafe.Pointer, length uint32, result unsafe.Pointer)
 

@@ -62,7 +62,7 @@ func Find(functions []Function, name string) (Function, error) {
 }
 
 // Version is that of the SDK.
-const Version = "0.10.0"
+const Version = "1.0.0"
 
 // Describe gives the description of a component with these functions.
 func Describe(functions []Function) string {

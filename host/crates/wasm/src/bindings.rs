@@ -2,7 +2,7 @@
 
 wasmtime::component::bindgen!({
     path: "../../../wit",
-    world: "thalweg:udf/full@0.10.0",
+    world: "thalweg:udf/full@1.0.0",
     imports: { default: trappable },
 });
 

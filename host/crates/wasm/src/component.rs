@@ -18,8 +18,8 @@ use wasmtime::component::{Component as Compiled, HasSelf, Linker};
 const PACKAGE: &str = "thalweg:udf/";
 /// Its interfaces that this host offers. `types` has no functions; every importer of another one names it too.
 const OFFERED: [&str; 7] = ["types", "log", "outputs", "state", "iterables", "side-inputs", "tables"];
-/// The versions that this host offers: all of 0.10.
-const VERSIONS: &str = "0.10.";
+/// What the versions that this host runs begin with: all of 1. A later one of them may import what this host lacks, and is refused by that.
+const VERSIONS: &str = "1.";
 
 /// A component that can be run.
 #[derive(Clone)]
@@ -177,18 +177,27 @@ fn compile(engine: &Engine, name: &str, bytes: &[u8], digest: &Digest, cache: Op
 fn check_world(engine: &Engine, name: &str, compiled: &Compiled) -> Result<Vec<String>> {
     let world = compiled.component_type();
     let imports: Vec<String> = world.imports(engine.wasmtime()).map(|(name, _)| name.to_owned()).collect();
+    let exports: Vec<&str> = world.exports(engine.wasmtime()).map(|(name, _)| name).collect();
+    let ours = imports.iter().map(String::as_str).chain(exports.iter().copied()).filter_map(version_of);
+    if let Some(other) = ours.into_iter().find(|version| !version.starts_with(VERSIONS)) {
+        let why = format!("it was built for thalweg:udf {other}, and {VERSIONS}x is run here");
+        return Err(Error::WrongWorld { name: name.to_owned(), why });
+    }
     let forbidden: Vec<String> = imports.iter().filter(|import| !is_offered(import)).cloned().collect();
     if !forbidden.is_empty() {
         return Err(Error::ForbiddenImport { name: name.to_owned(), imports: forbidden });
     }
-    let exports: Vec<&str> = world.exports(engine.wasmtime()).map(|(name, _)| name).collect();
-    let is_guest = |export: &&str| export.strip_prefix("thalweg:udf/guest@").is_some_and(|v| v.starts_with(VERSIONS));
-    if exports.iter().any(is_guest) {
+    if exports.iter().any(|export| export.starts_with("thalweg:udf/guest@")) {
         return Ok(imports);
     }
     let found = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
     let why = format!("it does not export thalweg:udf/guest@{VERSIONS}x; it exports {found}");
     Err(Error::WrongWorld { name: name.to_owned(), why })
+}
+
+/// The version of the contract that a name is of, if it is one of its names.
+fn version_of(name: &str) -> Option<&str> {
+    name.strip_prefix(PACKAGE)?.split_once('@').map(|(_, version)| version)
 }
 
 fn is_offered(import: &str) -> bool {

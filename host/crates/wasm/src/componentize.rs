@@ -28,7 +28,7 @@ const CONTRACT: [&str; 4] = [
 const PREVIEW1: &str = "wasi_snapshot_preview1";
 /// The adapter in text form, and its world.
 const ADAPTER: &str = include_str!("componentize/preview1.wat");
-const ADAPTER_WORLD: &str = "package thalweg:adapter; world preview1 { import thalweg:udf/log@0.10.0; }";
+const ADAPTER_WORLD: &str = "package thalweg:adapter; world preview1 { import thalweg:udf/log@1.0.0; }";
 
 /// Makes a component of a core module.
 ///

@@ -40,7 +40,7 @@ pub enum Error {
         /// The imports, in the component's order.
         imports: Vec<String>,
     },
-    /// The component was built for another world.
+    /// The component was built for another world, or for another version of the contract.
     #[error("{name} is a component of another world: {why}")]
     WrongWorld {
         /// The component.
@@ -327,10 +327,10 @@ impl Error {
             Self::ForbiddenImport { .. } => {
                 "build the function without them: a component may import thalweg:udf and WASI 0.2"
             }
-            Self::WrongWorld { .. } => "build the function with an SDK for thalweg:udf 0.10",
+            Self::WrongWorld { .. } => "build the function with an SDK for thalweg:udf 1",
             Self::Invalid { .. } => "build the component again; it is damaged or uses a feature that is switched off",
             Self::CompileLimit { .. } => "build a smaller component; a usual one compiles in seconds",
-            Self::Componentize { .. } => "build the module with an SDK for thalweg:udf 0.10",
+            Self::Componentize { .. } => "build the module with an SDK for thalweg:udf 1",
             Self::Description { .. } => "build the component again with a released SDK",
             Self::NoFunction { .. } => "name one of the functions it has under `function:`",
             Self::Unsupported { .. } => "use a later version of Thalweg, or a function that does without",

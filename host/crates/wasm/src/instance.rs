@@ -10,10 +10,13 @@ use crate::grant::Grants;
 use crate::limits::Limits;
 use crate::store::{CODE_BYTES, GuestStore, Loan, MESSAGE_BYTES, Returned, cut_text};
 use std::sync::Arc;
+use std::time::Duration;
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 /// Component handles that one store may hold: a guest of this contract needs none.
 const HANDLES_MAX: usize = 1000;
+/// How long a function may take to close, in CPU time and in wall time, if its limits are not shorter: a job's end waits for it.
+const CLOSING: Duration = Duration::from_secs(1);
 /// Lines of a guest's stack that are kept for the error.
 const TRACE_LINES: usize = 32;
 /// Longest trace that a guest makes itself, in bytes.
@@ -28,6 +31,8 @@ pub struct Instance {
     guest: Full,
     handle: u32,
     calls: u64,
+    /// When its last call took place.
+    moment: Moment,
 }
 
 /// Makes a store and instantiates the component in it.
@@ -81,7 +86,7 @@ impl Instance {
         let opened = guest.thalweg_udf_guest().call_open(&mut store, function, frame::plan(config).as_vec());
         drop(running);
         match opened {
-            Ok(Ok(handle)) => Ok(Self { engine, store, guest, handle, calls: 0 }),
+            Ok(Ok(handle)) => Ok(Self { engine, store, guest, handle, calls: 0, moment: Moment::default() }),
             Ok(Err(failure)) => Err(refused(function, failure)),
             Err(e) => Err(explain(&mut store, &e)),
         }
@@ -90,6 +95,7 @@ impl Instance {
     /// Runs an operation on a frame. What it was lent comes back changed if the call returned ok, else as it was.
     pub fn call(&mut self, op: u32, input: &Frame, loan: Loan) -> (Result<Returned>, Loan) {
         self.calls += 1;
+        self.moment = input.moment();
         self.store.data_mut().begin(input.moment(), loan);
         self.store.set_epoch_deadline(1);
         let running = self.engine.running();
@@ -102,6 +108,28 @@ impl Instance {
         };
         self.store.data_mut().end_lines();
         (result, std::mem::take(&mut self.store.data_mut().call.loan))
+    }
+
+    /// Lets the function end in order and drops it. It has no element, state or output any more, and [`CLOSING`] at most; what goes wrong is
+    /// told in the log and harms nobody.
+    pub fn close(mut self) {
+        self.store.data_mut().begin(self.moment, Loan::default());
+        self.store.data_mut().hurry(CLOSING);
+        self.store.set_epoch_deadline(1);
+        let running = self.engine.running();
+        let closed = self.guest.thalweg_udf_guest().call_close(&mut self.store, self.handle);
+        drop(running);
+        self.store.data_mut().end_lines();
+        if let Err(error) = closed {
+            let why = match explain(&mut self.store, &error) {
+                Error::CpuLimit { .. } | Error::WallLimit { .. } => {
+                    format!("it takes more than {} ms", CLOSING.as_millis())
+                }
+                error => error.to_string(),
+            };
+            let GuestStore { transform, function, .. } = self.store.data();
+            tracing::warn!(target: "thalweg::udf", transform = &**transform, function = &**function, "it did not close: {why}");
+        }
     }
 
     /// Whether it has served its time: so many calls, or so much memory.

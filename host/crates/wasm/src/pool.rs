@@ -1,5 +1,5 @@
 //! Instances of one function, ready for calls. A pool belongs to one shard of one job, so an instance never serves two. It
-//! keeps an instance until that fails a call, has made its number of calls, or has grown too large.
+//! keeps an instance until that fails a call, has made its number of calls, or has grown too large. One that did not fail is closed.
 
 use crate::component::Component;
 use crate::describe::Function;
@@ -26,6 +26,14 @@ pub struct Pool {
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pool").field("function", &self.function).field("opened", &self.opened).finish()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if let Some(instance) = self.idle.take() {
+            instance.close();
+        }
     }
 }
 
@@ -110,8 +118,10 @@ impl Pool {
         };
         let (result, loan) = instance.call(op, input, loan);
         let spoiled = result.as_ref().err().is_some_and(crate::Error::spoils_instance);
-        if !spoiled && !instance.worn() {
-            self.idle = Some(instance);
+        match (spoiled, instance.worn()) {
+            (true, _) => drop(instance), // what is left of it is not asked anything
+            (false, true) => instance.close(),
+            (false, false) => self.idle = Some(instance),
         }
         (result, loan)
     }

@@ -144,6 +144,14 @@ impl GuestStore {
         };
     }
 
+    /// Gives the running call no more time than this.
+    pub fn hurry(&mut self, time: std::time::Duration) {
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let Deadline { wall, cpu } = &mut self.call.deadline;
+        *wall = (*wall).min(clock::monotonic().saturating_add(time));
+        *cpu = (*cpu).min(clock::thread_cpu().saturating_add(time));
+    }
+
     /// Waits for something outside; the time is not the guest's.
     pub fn suspended<T>(&mut self, wait: impl FnOnce() -> T) -> T {
         let before = (clock::monotonic(), clock::thread_cpu());

@@ -80,9 +80,7 @@ mod tests {
         assert_eq!(world(&format!(r#""input":BYTES,{side}"#)), World::Full);
         let list = r#""input":{"urn":"beam:coder:iterable:v1","components":[BYTES]}"#;
         assert_eq!(world(list), World::Full);
-        assert!(
-            World::Stateless.lacks("thalweg:udf/state@0.10.0") && !World::Stateful.lacks("thalweg:udf/state@0.10.0")
-        );
-        assert!(!World::Stateless.lacks("thalweg:udf/log@0.10.0") && !World::Stateless.lacks("wasi:io/poll@0.2.0"));
+        assert!(World::Stateless.lacks("thalweg:udf/state@1.0.0") && !World::Stateful.lacks("thalweg:udf/state@1.0.0"));
+        assert!(!World::Stateless.lacks("thalweg:udf/log@1.0.0") && !World::Stateless.lacks("wasi:io/poll@0.2.0"));
     }
 }

@@ -72,13 +72,13 @@ mod tests {
     #[test]
     fn what_a_world_lacks_is_stood_in_for_and_nothing_else() {
         let module = r#"(module
-            (import "thalweg:udf/state@0.10.0" "read" (func (param i32 i64) (result f64)))
-            (import "thalweg:udf/state@0.10.0" "write" (func (param i32)))
-            (import "thalweg:udf/log@0.10.0" "write" (func)))"#;
+            (import "thalweg:udf/state@1.0.0" "read" (func (param i32 i64) (result f64)))
+            (import "thalweg:udf/state@1.0.0" "write" (func (param i32)))
+            (import "thalweg:udf/log@1.0.0" "write" (func)))"#;
         let module = wat::parse_str(module).unwrap();
         let stubs = lacking(&module, World::Stateless).unwrap();
         let [(name, stub)] = stubs.as_slice() else { panic!("{stubs:?}") };
-        assert_eq!(name, "thalweg:udf/state@0.10.0");
+        assert_eq!(name, "thalweg:udf/state@1.0.0");
         assert!(stub.windows(5).any(|w| w == b"write") && stub.windows(4).any(|w| w == b"read"));
         assert!(lacking(&module, World::Stateful).unwrap().is_empty());
     }

@@ -9,7 +9,7 @@
 (module
   (import "env" "memory" (memory 0))
   ;; level, whether there is a row, row, message
-  (import "thalweg:udf/log@0.10.0" "write" (func $log (param i32 i32 i32 i32 i32)))
+  (import "thalweg:udf/log@1.0.0" "write" (func $log (param i32 i32 i32 i32 i32)))
 
   ;; The processing time of the call, in milliseconds since 1970.
   (global $now (mut i64) (i64.const 0))

@@ -20,7 +20,7 @@ const VALUES: &str = "values";
 /// A component's description.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
-    /// The SDK it was built with, e.g. `rust 0.10.0`.
+    /// The SDK it was built with, e.g. `rust 1.0.0`.
     #[serde(default)]
     pub sdk: String,
     /// Its functions.
@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_whole_description_is_read() -> Result<()> {
-        let json = r#"{"sdk":"rust 0.10.0","functions":[{"name":"f","kind":"dofn",
+        let json = r#"{"sdk":"rust 1.0.0","functions":[{"name":"f","kind":"dofn",
             "input":{"urn":"beam:coder:kv:v1","components":[{"urn":"beam:coder:bytes:v1"},{"urn":"beam:coder:varint:v1"}]},
             "outputs":[{"name":"main","coder":{"urn":"beam:coder:row:v1","fields":[{"name":"a","type":"int64"}]}}],
             "slots":[{"name":"n","kind":"value","coder":{"urn":"beam:coder:varint:v1"},"eager":true}],

@@ -41,10 +41,42 @@ fn a_component_of_another_world_names_what_it_exports() {
     let text = r#"(component (instance $i) (export "wasi:cli/run@0.2.0" (instance $i)))"#;
     let error = refusal(&component(text));
     assert!(error.to_string().contains("wasi:cli/run@0.2.0"), "{error}");
-    let text = r#"(component (instance $i) (export "thalweg:udf/guest@0.10.0" (instance $i)))"#;
+    let text = r#"(component (instance $i) (export "thalweg:udf/guest@1.0.0" (instance $i)))"#;
     assert_eq!(refusal(&component(text)).code(), "WASM_WRONG_WORLD");
-    let text = r#"(component (instance $i) (export "thalweg:udf/guest@2.0.0" (instance $i)))"#;
-    assert_eq!(refusal(&component(text)).code(), "WASM_WRONG_WORLD");
+}
+
+/// A guest with another version in the place of 1.0.0, which is as long.
+fn built_for(version: &str) -> Vec<u8> {
+    let logs = r#"(import "thalweg:udf/log@1.0.0" "write" (func $log (param i32 i32 i32 i32 i32)))"#;
+    let mut bytes = Guest { imports: logs, ..Guest::default() }.build();
+    let (from, to) = (b"@1.0.0", format!("@{version}").into_bytes());
+    let places: Vec<usize> = bytes.windows(from.len()).enumerate().filter(|(_, w)| w == from).map(|(i, _)| i).collect();
+    assert!(places.len() > 2);
+    places.into_iter().for_each(|at| bytes[at..at + from.len()].copy_from_slice(&to));
+    bytes
+}
+
+#[test]
+fn components_of_version_1_are_run_and_those_of_others_refused_by_it() {
+    for version in ["1.0.0", "1.0.9", "1.7.0"] {
+        let loaded = Component::from_bytes(engine(), "it.wasm", &built_for(version), None);
+        assert!(loaded.is_ok_and(|component| component.function("f").is_ok()), "{version}");
+    }
+    for version in ["0.9.0", "2.0.0", "3.1.4"] {
+        let error = refusal(&built_for(version));
+        assert_eq!(error.code(), "WASM_WRONG_WORLD");
+        assert!(error.to_string().contains(&format!("built for thalweg:udf {version}, and 1.x is run")), "{error}");
+    }
+}
+
+#[test]
+fn the_components_of_released_versions_are_there_and_load() -> Result<(), Error> {
+    // the other tests run them where they run the guests of today
+    for name in ["conformance", "words"] {
+        let released = Component::load(engine(), &guest(&format!("released/1.0.0/{name}")), None)?;
+        assert!(!released.description().functions.is_empty());
+    }
+    Ok(())
 }
 
 #[test]
@@ -54,11 +86,11 @@ fn imports_outside_the_contract_are_refused_by_name() {
         (import "wasi:filesystem/types@0.3.0" (instance))
         (import "wasi:nn/graph@0.2.0" (instance))
         (import "my:own/thing" (instance))
-        (import "thalweg:udf/log@0.10.0" (instance))
-        (import "thalweg:udf/timers@0.10.0" (instance)))"#;
+        (import "thalweg:udf/log@1.0.0" (instance))
+        (import "thalweg:udf/timers@1.0.0" (instance)))"#;
     let error = refusal(&component(text));
     assert_eq!(error.code(), "WASM_FORBIDDEN_IMPORT");
-    let imports = ["wasi:filesystem/types@0.3.0", "wasi:nn/graph@0.2.0", "my:own/thing", "thalweg:udf/timers@0.10.0"];
+    let imports = ["wasi:filesystem/types@0.3.0", "wasi:nn/graph@0.2.0", "my:own/thing", "thalweg:udf/timers@1.0.0"];
     let imports = imports.map(String::from).to_vec();
     assert_eq!(error, Error::ForbiddenImport { name: "it.wasm".into(), imports });
 }
@@ -117,7 +149,7 @@ fn what_cannot_become_a_component_says_why() {
     let why = |module: &[u8]| thalweg_wasm::componentize(module).expect_err("a refusal").to_string();
     assert!(why(b"no module").contains("magic"), "{}", why(b"no module"));
     let empty = component("(module)");
-    assert!(why(&empty).contains("thalweg:udf/guest@0.10.0"), "{}", why(&empty));
+    assert!(why(&empty).contains("thalweg:udf/guest@1.0.0"), "{}", why(&empty));
     let foreign = component(r#"(module (import "env" "call" (func)))"#);
     assert!(why(&foreign).contains("env"), "{}", why(&foreign));
     // a function of preview1 that the adapter does not have

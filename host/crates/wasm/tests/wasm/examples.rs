@@ -205,10 +205,12 @@ fn lines_become_words() -> Fallible {
 #[test]
 fn lines_become_words_in_c_too() -> Fallible {
     let script = Script::of("words");
-    for size in [1, 2, 1000] {
-        Player::of("examples_c", &script)?.play(&script, size)?;
+    for guest in ["examples_c", "released/1.0.0/words"] {
+        for size in [1, 2, 1000] {
+            Player::of(guest, &script)?.play(&script, size)?;
+        }
+        assert_eq!(component(guest).imports(), ["thalweg:udf/types@1.0.0"]);
     }
-    assert_eq!(component("examples_c").imports(), ["thalweg:udf/types@0.10.0"]);
     Ok(())
 }
 

@@ -17,7 +17,7 @@ pub const DESCRIPTION: &str = r#"{"functions":[{"name":"f","kind":"dofn",
         {"name":"bag","kind":"bag","coder":{"urn":"beam:coder:bytes:v1"}}]}]}"#;
 
 /// The parts of a hand-made guest in text form. `describe`, `open` and `call` are bodies of functions that return where
-/// their result stands.
+/// their result stands; `close` returns nothing.
 pub struct Guest {
     /// Imports of interface functions.
     pub imports: &'static str,
@@ -31,6 +31,8 @@ pub struct Guest {
     pub open: &'static str,
     /// Body of `call`.
     pub call: &'static str,
+    /// Body of `close`.
+    pub close: &'static str,
     /// What `call` returns or writes, if its body says so.
     pub frame: Vec<u8>,
     /// What `describe` returns, if its body says so.
@@ -57,6 +59,7 @@ impl Default for Guest {
                 (i32.const 8)",
             open: "(i32.store8 (i32.const 8) (i32.const 0)) (i32.store (i32.const 12) (i32.const 0)) (i32.const 8)",
             call: OK,
+            close: "",
             frame: frame(&[header(0)]),
             description: DESCRIPTION,
             wasi: None,
@@ -69,7 +72,7 @@ impl Guest {
     /// The component.
     pub fn build(&self) -> Vec<u8> {
         let escape = |bytes: &[u8]| bytes.iter().map(|b| format!("\\{b:02x}")).collect::<String>();
-        let Self { imports, extra, realloc, describe, open, call, .. } = self;
+        let Self { imports, extra, realloc, describe, open, call, close, .. } = self;
         let text = format!(
             r#"(module {imports}
             (memory (export "memory") 64)
@@ -79,10 +82,10 @@ impl Guest {
             (data (i32.const {FRAME_AT}) "{frame}")
             {extra}
             (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) {realloc})
-            (func (export "thalweg:udf/guest@0.10.0#describe") (result i32) {describe})
-            (func (export "thalweg:udf/guest@0.10.0#open") (param i32 i32 i32 i32) (result i32) {open})
-            (func (export "thalweg:udf/guest@0.10.0#call") (param i32 i32 i32 i32) (result i32) {call})
-            (func (export "thalweg:udf/guest@0.10.0#close") (param i32)))"#,
+            (func (export "thalweg:udf/guest@1.0.0#describe") (result i32) {describe})
+            (func (export "thalweg:udf/guest@1.0.0#open") (param i32 i32 i32 i32) (result i32) {open})
+            (func (export "thalweg:udf/guest@1.0.0#call") (param i32 i32 i32 i32) (result i32) {call})
+            (func (export "thalweg:udf/guest@1.0.0#close") (param i32) {close}))"#,
             frame_bytes = self.frame.len(),
             description_bytes = self.description.len(),
             description = escape(self.description.as_bytes()),

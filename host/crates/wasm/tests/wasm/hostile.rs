@@ -11,10 +11,10 @@ use thalweg_core::port::worker::{BundleResult, Command, Event, Worker};
 use thalweg_core::state::StateView;
 use thalweg_wasm::{Binding, Callee, Failures, Limits, Pool, StagePlan, Step, Target, Task, WasmWorker};
 
-const WRITE_STATE: &str = r#"(import "thalweg:udf/state@0.10.0" "write" (func $write (param i32 i32)))"#;
-const READ_STATE: &str = r#"(import "thalweg:udf/state@0.10.0" "read" (func $read (param i32 i32 i32 i32)))"#;
-const EMIT: &str = r#"(import "thalweg:udf/outputs@0.10.0" "emit" (func $emit (param i32 i32)))"#;
-const LOG: &str = r#"(import "thalweg:udf/log@0.10.0" "write" (func $log (param i32 i32 i32 i32 i32)))"#;
+const WRITE_STATE: &str = r#"(import "thalweg:udf/state@1.0.0" "write" (func $write (param i32 i32)))"#;
+const READ_STATE: &str = r#"(import "thalweg:udf/state@1.0.0" "read" (func $read (param i32 i32 i32 i32)))"#;
+const EMIT: &str = r#"(import "thalweg:udf/outputs@1.0.0" "emit" (func $emit (param i32 i32)))"#;
+const LOG: &str = r#"(import "thalweg:udf/log@1.0.0" "write" (func $log (param i32 i32 i32 i32 i32)))"#;
 
 /// Runs two rows of two keys; gives what the bundle did or why it failed.
 pub fn run(guest: &Guest, limits: Limits) -> Result<BundleResult, CoreError> {

@@ -2,6 +2,7 @@
 //! cache.
 
 mod cache;
+mod closing;
 mod components;
 mod conformance;
 mod evil;

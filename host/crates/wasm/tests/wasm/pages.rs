@@ -207,7 +207,7 @@ fn a_function_that_does_not_say_that_it_reads_pages_gets_its_values_whole() -> F
 fn forger(token: [u8; 12]) -> Guest {
     let token: String = token.iter().map(|byte| format!("\\{byte:02x}")).collect();
     Guest {
-        imports: r#"(import "thalweg:udf/iterables@0.10.0" "read" (func $read (param i32 i32 i32 i32)))"#,
+        imports: r#"(import "thalweg:udf/iterables@1.0.0" "read" (func $read (param i32 i32 i32 i32)))"#,
         extra: Box::leak(format!(r#"(data (i32.const 512) "{token}")"#).into_boxed_str()),
         call: Box::leak(
             format!(

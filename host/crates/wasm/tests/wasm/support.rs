@@ -17,21 +17,31 @@ use thalweg_wasm::{Cache, Component, Engine, EngineLimits};
 /// The languages whose guests pass the same tests, by the endings of their components' names.
 const LANGUAGES: [&str; 4] = ["", "_go", "_python", "_js"];
 
+/// Where the components of released versions stand in `wit/`, and those versions.
+const RELEASES: &str = "released/";
+const RELEASED: [&str; 1] = ["1.0.0"];
+
 /// The root of the repository.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
 }
 
-/// The component of a guest, by the name of its crate with underscores: `flights_parse`, `bench_udfs`, `evil`.
+/// The component of a guest, by the name of its crate with underscores: `flights_parse`, `bench_udfs`, `evil`; or of one that was released:
+/// `released/1.0.0/conformance`.
 pub fn guest(name: &str) -> PathBuf {
+    if name.starts_with(RELEASES) {
+        return root().join("wit").join(format!("{name}.wasm"));
+    }
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(build).join(format!("{name}.wasm"))
 }
 
-/// Runs a test over a guest in every language: over `examples` and `examples_go` of `examples`.
+/// Runs a test over a guest in every language: over `examples` and `examples_go` of `examples`; and over those of the versions of the
+/// contract that were released, which this host has to run for ever.
 pub fn in_every_language<E>(guest: &str, test: impl Fn(&str) -> Result<(), E>) -> Result<(), E> {
-    LANGUAGES.iter().try_for_each(|language| {
-        let guest = format!("{guest}{language}");
+    let released = RELEASED.iter().map(|version| format!("{RELEASES}{version}/{guest}"));
+    let released = released.filter(|name| self::guest(name).exists());
+    LANGUAGES.iter().map(|language| format!("{guest}{language}")).chain(released).try_for_each(|guest| {
         println!("{guest}"); // the last one is the one that failed
         test(&guest)
     })

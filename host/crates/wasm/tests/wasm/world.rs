@@ -32,7 +32,7 @@ fn world_with_wasi(resolve: &mut Resolve, version: &str) -> Result<WorldId, Box<
     let http = format!("package wasi:http@{version}; interface outgoing-handler {{ handle: func() -> u64; }}");
     resolve.push_str("http.wit", &http)?;
     let both = format!(
-        "package test:both; world both {{ include thalweg:udf/full@0.10.0; include thalweg:wasi/served;
+        "package test:both; world both {{ include thalweg:udf/full@1.0.0; include thalweg:wasi/served;
             import wasi:http/outgoing-handler@{version}; }}"
     );
     let package = resolve.push_str("both.wit", &both)?;

@@ -1,0 +1,2 @@
+;; Traps when it is closed.
+(func $close (param i32) (unreachable))
