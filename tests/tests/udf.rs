@@ -112,6 +112,62 @@ fn keyed_elements_and_failures(workshop: &Workshop, component: &Path) -> Result<
 }
 
 #[test]
+fn side_inputs_and_tables_are_given_as_files_and_windows_are_shown() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let write = |name: &str, text: &str| -> Result<PathBuf> {
+        let path = folder.path().join(name);
+        fs::write(&path, text)?;
+        Ok(path)
+    };
+    let pairs = write("pairs.jsonl", "[\"a\", \"z\"]\n[\"c\", \"y\"]\n")?;
+    let numbers = write("numbers.jsonl", "1\n2\n\n300\n")?;
+    let names = write("names.jsonl", "[\"a\", \"Ann\"]\n[\"a\", \"Ada\"]\n[\"b\", \"Bea\"]\n")?;
+    let own = write("own.csv", "k,v\na,A\n")?;
+    let other = write("other.csv", "k,v\nz,26\n")?;
+    let table = |path: &Path, value: &str| {
+        let fields = serde_json::json!([{"name": "k", "type": "string"}, {"name": "v", "type": value}]);
+        serde_json::json!({"source": {"file": {"path": path, "format": "csv"}}, "schema": fields, "key": "k", "value": "v"})
+    };
+    let tables = serde_json::json!({"own": table(&own, "string"), "other": table(&other, "int64")}).to_string();
+    let run = |function: &str, elements: &Path| -> Result<Run> {
+        let run = Run::thalweg()?
+            .args(["udf", "test"])
+            .arg(elements)
+            .arg("--component")
+            .arg(place::component("conformance")?);
+        Ok(run.args(["--function", function]))
+    };
+    let side = |name: &str, path: &Path| format!("{name}={}", path.display());
+    let found =
+        run("lookups", &pairs)?.arg("--side").arg(side("numbers", &numbers)).arg("--side").arg(side("names", &names));
+    let found = found.arg("--tables").arg(&tables).ok()?;
+    for text in
+        ["a: sum 303, names Ann+Ada of 2, own A, other Some(26)", "c: sum 303, names  of 2, own none, other None"]
+    {
+        ensure!(found.out.contains(text), "{found}");
+    }
+    let refused = run("lookups", &pairs)?.arg("--side").arg(side("numbers", &numbers)).end()?;
+    diagnosis::sole_with(&refused, 3, "UDF_TEST", &["names", "--side names=FILE"])?;
+    let refused = run("lookups", &pairs)?
+        .arg("--side")
+        .arg(side("numbers", &names))
+        .arg("--side")
+        .arg(side("names", &names))
+        .end()?;
+    diagnosis::sole_with(&refused, 3, "UDF_TEST", &["line 1", "`numbers`", "a whole number"])?;
+    let spans = write("spans.jsonl", "{\"element\": [\"k\", 4], \"time\": 1000}\n")?;
+    let shown: Value = serde_json::from_str(run("spans", &spans)?.ok()?.out.trim())?;
+    ensure!(
+        shown["element"].to_string() == "[\"k\",4]" && shown["windows"].as_array().map(Vec::len) == Some(2),
+        "{shown}"
+    );
+    let sessions = write("sessions.jsonl", "{\"element\": \"x\", \"time\": 1000}\n")?;
+    let shown: Value = serde_json::from_str(run("sessions", &sessions)?.ok()?.out.trim())?;
+    ensure!(shown["window"] == serde_json::json!(["1970-01-01T00:00:01Z", "1970-01-01T00:00:01.01Z"]), "{shown}");
+    Ok(())
+}
+
+#[test]
 fn new_projects_in_the_other_languages_build_and_test_at_once() -> Result<()> {
     let workshop = Workshop::new()?;
     for language in ["go", "python", "js"] {

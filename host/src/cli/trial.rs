@@ -22,7 +22,10 @@ pub fn test(args: &TestArgs) -> Result<ExitCode, Failed> {
         None => make(&args.dir, None)?.path,
     };
     let function = args.function.as_deref();
-    let trial = Trial { component: &component, function, config: args.config.clone(), windows, lines: &lines };
+    let sides = args.sides.iter().map(|(name, file)| Ok((name.clone(), read(file)?)));
+    let sides = sides.collect::<Result<Vec<_>>>()?;
+    let (config, tables, grant) = (args.config.clone(), args.tables.clone(), args.grant.clone());
+    let trial = Trial { component: &component, function, config, windows, lines: &lines, sides, tables, grant };
     let tried = udf::run(&trial)?;
     match expected {
         None => Ok(shown(&tried)),

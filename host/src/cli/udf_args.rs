@@ -60,6 +60,15 @@ pub struct TestArgs {
     /// Windows of the elements: fixed:SIZE, sliding:SIZE:PERIOD, sessions:GAP, with SIZE as 90s, 5m or 1h
     #[arg(long, value_name = "WINDOWS", requires = "elements")]
     pub windows: Option<String>,
+    /// A side input: its name, and a file of its elements, one JSON value a line; of a multimap pairs of key and value
+    #[arg(long = "side", value_name = "NAME=FILE", value_parser = named, requires = "elements")]
+    pub sides: Vec<(String, PathBuf)>,
+    /// The tables that the function looks up, as JSON: {"NAME": {"source": {"file": {"path": .., "format": "csv"}}, "schema": .., "key": ..}}
+    #[arg(long, value_name = "JSON", value_parser = json, requires = "elements")]
+    pub tables: Option<serde_json::Value>,
+    /// What of the machine the function may see, as JSON: {"clock": true, "env": {"REGION": "eu"}}
+    #[arg(long, value_name = "JSON", value_parser = json, requires = "elements")]
+    pub grant: Option<serde_json::Value>,
     /// What must come out, as this command prints it, in any order; the exit code is 1 if it does not
     #[arg(long, value_name = "FILE", requires = "elements")]
     pub expect: Option<PathBuf>,
@@ -132,6 +141,12 @@ pub struct DoctorArgs {
 
 fn json(text: &str) -> Result<serde_json::Value, String> {
     serde_json::from_str(text).map_err(|e| format!("it is no JSON: {e}"))
+}
+
+/// `NAME=FILE`.
+fn named(text: &str) -> Result<(String, PathBuf), String> {
+    let parts = text.split_once('=').filter(|(name, file)| !name.is_empty() && !file.is_empty());
+    parts.map(|(name, file)| (name.to_owned(), PathBuf::from(file))).ok_or_else(|| "write NAME=FILE".to_owned())
 }
 
 /// `0.1` or `10%`.

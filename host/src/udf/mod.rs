@@ -15,6 +15,7 @@ mod new;
 mod python;
 mod report;
 mod rust;
+mod script;
 mod tool;
 mod trial;
 

@@ -4,9 +4,10 @@
 //!
 //! A line is an element, as [`elements`] writes it, or `{"element": .., "time": .., "key": ..}` with an event time
 //! in milliseconds or RFC 3339 and, for CombineFns, a key; or `{"watermark": time}`, or `{"clock_ms": n}`, which
-//! moves processing time on. At the end the watermark goes to the end of time.
+//! moves processing time on. At the end the watermark goes to the end of time. A line of a side input is an element of it.
 
 use super::elements;
+use super::script::{MAIN, script, side_tag, wrong};
 use crate::compose::{Composer, Connectors, Settings};
 use crate::native::Registry;
 use crate::pipeline::{Collection, Element, PipelineBuilder, Windows, urn};
@@ -26,14 +27,7 @@ use thalweg_core::metric::{MetricValue, Metrics};
 use thalweg_core::port::sink::{Prepared, Sink};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::Window;
-use thalweg_proto::pipeline::{
-    TestStreamPayload,
-    test_stream_payload::{
-        Event, TimestampedElement,
-        event::{AddElements, AdvanceProcessingTime, AdvanceWatermark, Event as Kind},
-    },
-};
-use thalweg_wasm::describe::{Coder, Function, Kind as FunctionKind};
+use thalweg_wasm::describe::{Coder, Function, Kind as FunctionKind, SideInput};
 
 /// The tag of failed rows: no function gives it to an output of its own.
 const FAILED: &str = "\0failed";
@@ -54,6 +48,12 @@ pub struct Trial<'a> {
     pub windows: Windows,
     /// The lines.
     pub lines: &'a str,
+    /// What side inputs have: name and lines.
+    pub sides: Vec<(String, String)>,
+    /// Tables by the names in the function's description, in the form of a pipeline's payload.
+    pub tables: Option<Value>,
+    /// What of the machine the function may see, in that form too.
+    pub grant: Option<Value>,
 }
 
 /// What came out.
@@ -102,10 +102,6 @@ pub fn run(trial: &Trial<'_>) -> Result<Tried> {
     Ok(Tried { rows, metrics: metrics(&finished.committed) })
 }
 
-fn wrong(message: impl Into<String>, help: &str) -> Error {
-    Error::user("UDF_TEST", message).help(help)
-}
-
 /// The function that is meant.
 fn chosen<'a>(trial: &Trial<'_>, functions: &'a [Function]) -> Result<&'a Function> {
     let names = || functions.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -121,11 +117,25 @@ fn chosen<'a>(trial: &Trial<'_>, functions: &'a [Function]) -> Result<&'a Functi
         };
         wrong(message, &format!("choose one by --function: {}", names()))
     })?;
-    if function.kind == FunctionKind::WindowFn {
-        let message = format!("`{}` is a WindowFn, which a file of elements alone does not try", function.name);
-        return Err(wrong(message, "use the test kit of the language, or the function in a pipeline"));
-    }
     Ok(function)
+}
+
+/// The side inputs with their lines, in the order of the description.
+fn sides<'a>(trial: &'a Trial<'_>, function: &'a Function) -> Result<Vec<(&'a SideInput, &'a str)>> {
+    if let Some((name, _)) = trial.sides.iter().find(|(name, _)| !function.side_inputs.iter().any(|s| s.name == *name))
+    {
+        let message = format!("`{}` reads no side input `{name}`", function.name);
+        return Err(wrong(message, "`thalweg udf inspect` shows what the function reads"));
+    }
+    let found = |side: &'a SideInput| {
+        let lines = trial.sides.iter().find(|(name, _)| *name == side.name);
+        let lines = lines.ok_or_else(|| {
+            let message = format!("`{}` reads a side input `{}`, which nobody gives", function.name, side.name);
+            wrong(message, &format!("give a file of its elements: --side {}=FILE", side.name))
+        });
+        lines.map(|(_, lines)| (side, lines.as_str()))
+    };
+    function.side_inputs.iter().map(found).collect()
 }
 
 fn pipeline(trial: &Trial<'_>, function: &Function) -> Result<thalweg_proto::pipeline::Pipeline> {
@@ -140,8 +150,19 @@ fn pipeline(trial: &Trial<'_>, function: &Function) -> Result<thalweg_proto::pip
     let keyed = |element| if combines { Element::kv(Element::String, element) } else { element };
     let mut build = PipelineBuilder::new();
     let input = build.collection("Elements.output", keyed(of(&function.input)?), Windows::Global, true);
-    let script = script(trial.lines, function)?;
-    build.transform("Elements", TEST_STREAM, script.encode_to_vec(), &[], &[("output", &input)]);
+    let sides = sides(trial, function)?;
+    let script = script(trial.lines, &sides, function)?;
+    let mut inputs = Vec::new();
+    for (side, _) in &sides {
+        let collection = build.collection(&format!("Elements.{}", side.name), of(&side.coder)?, Windows::Global, true);
+        inputs.push((side.name.as_str(), side_tag(&side.name), collection));
+    }
+    let scripted: Vec<(&str, &Collection)> =
+        [(MAIN, &input)].into_iter().chain(inputs.iter().map(|(_, tag, c)| (tag.as_str(), c))).collect();
+    build.transform("Elements", TEST_STREAM, script.encode_to_vec(), &[], &scripted);
+    if function.kind == FunctionKind::WindowFn {
+        return Ok(assigned(build, &input, trial, function));
+    }
     let input = windowed(&mut build, input, trial.windows);
     let mut outputs = Vec::new();
     for output in &function.outputs {
@@ -162,13 +183,36 @@ fn pipeline(trial: &Trial<'_>, function: &Function) -> Result<thalweg_proto::pip
         "function": function.name,
         "config": trial.config,
         "errors": dofn.then_some(FAILED),
+        "tables": trial.tables.clone().unwrap_or_else(|| json!({})),
+        "grant": trial.grant.clone().unwrap_or_else(|| json!({})),
     });
     let tagged: Vec<(&str, &Collection)> = outputs.iter().map(|(tag, c, _)| (tag.as_str(), c)).collect();
-    build.native(NAME, urn::WASM, &call, &[("input", &input)], &tagged);
+    let read: Vec<(&str, &Collection)> =
+        [("input", &input)].into_iter().chain(inputs.iter().map(|(name, _, c)| (*name, c))).collect();
+    build.native(NAME, urn::WASM, &call, &read, &tagged);
     for (tag, collection, shape) in &outputs {
         build.native(&format!("Keep {}", tag.trim_start_matches('\0')), SINK, shape, &[("input", collection)], &[]);
     }
     Ok(build.finish())
+}
+
+/// The elements in the windows that a WindowFn gives them. What it merges shows behind a grouping only, and is for its test kit.
+fn assigned(
+    mut build: PipelineBuilder,
+    input: &Collection,
+    trial: &Trial<'_>,
+    function: &Function,
+) -> thalweg_proto::pipeline::Pipeline {
+    let call = json!({ "component": trial.component, "function": function.name, "config": trial.config });
+    let windows = build.component_windows(call.to_string().into_bytes(), function.merges);
+    let output = build.collection("udf.windows", input.element.clone(), windows, true);
+    build.window_into(NAME, input, &output);
+    let shape = match function.input.components.as_slice() {
+        [key, value] if function.input.is_kv() => json!({ "output": "windows", "key": key, "value": value }),
+        _ => json!({ "output": "windows", "key": null, "value": function.input }),
+    };
+    build.native("Keep windows", SINK, &shape, &[("input", &output)], &[]);
+    build.finish()
 }
 
 /// How the rows of an output are read: its name and the coders of key and value.
@@ -190,80 +234,6 @@ fn windowed(build: &mut PipelineBuilder, input: Collection, windows: Windows) ->
     let output = build.collection("Windows.output", input.element.clone(), windows, true);
     build.transform("Windows", urn::WINDOW_INTO, windows.payload(), &[("input", &input)], &[("output", &output)]);
     output
-}
-
-/// The lines as events.
-fn script(lines: &str, function: &Function) -> Result<TestStreamPayload> {
-    let mut events: Vec<Event> = Vec::new();
-    let mut push = |kind| events.push(Event { event: Some(kind) });
-    let tag = "output".to_owned();
-    let mut waiting = Vec::new();
-    for (i, line) in lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let at = |why: String| {
-            wrong(format!("line {}: {why}", i + 1), "`thalweg udf inspect` shows what the function takes")
-        };
-        let value: Value = serde_json::from_str(line).map_err(|e| at(format!("it is no JSON: {e}")))?;
-        match Line::read(&value, function).map_err(at)? {
-            Line::Element(element) => waiting.push(element),
-            other => {
-                push(Kind::ElementEvent(AddElements { elements: std::mem::take(&mut waiting), tag: tag.clone() }));
-                push(match other {
-                    Line::Watermark(to) => {
-                        Kind::WatermarkEvent(AdvanceWatermark { new_watermark: to, tag: tag.clone() })
-                    }
-                    Line::Clock(by) => Kind::ProcessingTimeEvent(AdvanceProcessingTime { advance_duration: by }),
-                    Line::Element(_) => continue,
-                });
-            }
-        }
-    }
-    push(Kind::ElementEvent(AddElements { elements: waiting, tag: tag.clone() }));
-    push(Kind::WatermarkEvent(AdvanceWatermark { new_watermark: EventTime::MAX.0, tag }));
-    Ok(TestStreamPayload { events, ..TestStreamPayload::default() })
-}
-
-enum Line {
-    Element(TimestampedElement),
-    Watermark(i64),
-    Clock(i64),
-}
-
-impl Line {
-    fn read(value: &Value, function: &Function) -> std::result::Result<Self, String> {
-        if let Some([(name, value)]) = value.as_object().map(|o| o.iter().collect::<Vec<_>>()).as_deref() {
-            match name.as_str() {
-                "watermark" => return time(value).map(Self::Watermark),
-                "clock_ms" => return value.as_i64().map(Self::Clock).ok_or_else(|| "clock_ms is a number".to_owned()),
-                _ => {}
-            }
-        }
-        let envelope = value.as_object().filter(|o| is_envelope(o));
-        let element = envelope.and_then(|o| o.get("element")).unwrap_or(value);
-        let timestamp = envelope.and_then(|o| o.get("time")).map_or(Ok(EventTime::MIN.0), time)?;
-        let mut bytes = Vec::new();
-        if function.kind == FunctionKind::CombineFn {
-            let key = envelope.and_then(|o| o.get("key")).and_then(Value::as_str).unwrap_or_default();
-            let text = Coder { urn: "beam:coder:string_utf8:v1".to_owned(), components: vec![], fields: vec![] };
-            elements::encode(&text, &json!(key), true, &mut bytes)?;
-        }
-        elements::encode(&function.input, element, false, &mut bytes)?;
-        Ok(Self::Element(TimestampedElement { encoded_element: bytes.into(), timestamp }))
-    }
-}
-
-/// Whether an object is an element with its time and key, and not the element itself.
-fn is_envelope(object: &Map<String, Value>) -> bool {
-    object.contains_key("element") && object.keys().all(|key| ["element", "time", "key"].contains(&key.as_str()))
-}
-
-/// Milliseconds since 1970.
-fn time(value: &Value) -> std::result::Result<i64, String> {
-    let wrong = || format!("{value} is no time: write milliseconds since 1970, or RFC 3339");
-    match value {
-        Value::Number(n) => n.as_i64().ok_or_else(wrong),
-        Value::String(text) => text.parse::<jiff::Timestamp>().map(|t| t.as_millisecond()).map_err(|_| wrong()),
-        _ => Err(wrong()),
-    }
 }
 
 /// Rows of all outputs.
@@ -316,8 +286,15 @@ impl Shape {
         if row.time != EventTime::MIN {
             json.insert("time".to_owned(), shown(row.time));
         }
-        if let [Window::Interval { start, end }] = batch.windows(row) {
-            json.insert("window".to_owned(), json!([shown(*start), shown(*end)]));
+        let interval = |window: &Window| match window {
+            Window::Interval { start, end } => Some(json!([shown(*start), shown(*end)])),
+            _ => None,
+        };
+        let mut windows: Vec<Value> = batch.windows(row).iter().filter_map(interval).collect();
+        match windows.len() {
+            0 => {}
+            1 => drop(json.insert("window".to_owned(), windows.pop().unwrap_or_default())),
+            _ => drop(json.insert("windows".to_owned(), Value::Array(windows))),
         }
         Ok(TrialRow { json: Value::Object(json), stack, failed: matches!(self, Self::Failed(_)) })
     }
