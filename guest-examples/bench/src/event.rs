@@ -1,6 +1,6 @@
 //! W2: a line `key<TAB>milliseconds<TAB>value` in, the pair of key and value with its event time out.
 
-use thalweg_udf::{Context, DoFn, EventTime, Failure, Kv, Output, OutputSpec};
+use thalweg_udf::{Context, DoFn, EventTime, Failure, Kv, Output, OutputSpec, text};
 
 /// The events.
 pub const EVENTS: Output<Kv<String, i64>> = Output::new(0, "events");
@@ -17,7 +17,7 @@ impl DoFn for Event {
     }
 
     fn process(&mut self, line: &str, ctx: &mut Context) -> Result<(), Failure> {
-        let mut columns = line.split('\t');
+        let mut columns = text::split(line, b'\t');
         let (Some(key), Some(time), Some(value), None) =
             (columns.next(), columns.next(), columns.next(), columns.next())
         else {

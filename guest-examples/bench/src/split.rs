@@ -1,6 +1,6 @@
 //! W1: a line of words in, one element per word out.
 
-use thalweg_udf::{Context, DoFn, Failure, Output, OutputSpec};
+use thalweg_udf::{Context, DoFn, Failure, Output, OutputSpec, text};
 
 /// The words.
 pub const WORDS: Output<String> = Output::new(0, "words");
@@ -17,7 +17,7 @@ impl DoFn for Split {
     }
 
     fn process(&mut self, line: &str, ctx: &mut Context) -> Result<(), Failure> {
-        for word in line.split(' ').filter(|word| !word.is_empty()) {
+        for word in text::split(line, b' ').filter(|word| !word.is_empty()) {
             ctx.emit(&WORDS, word);
         }
         Ok(())

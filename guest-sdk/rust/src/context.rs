@@ -73,7 +73,7 @@ impl Context {
 
     /// The element's event time.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn time(&self) -> EventTime {
         self.time
     }
@@ -118,13 +118,13 @@ impl Context {
     }
 
     /// Puts an element out, with time and windows of the element that is being processed.
-    #[inline]
+    #[inline(always)]
     pub fn emit<T: Element>(&mut self, output: &Output<T>, element: View<'_, T>) {
         self.push(output, Place { source: self.row, time: None, windows: &[] }, &element);
     }
 
     /// Puts an element out with an event time of its own.
-    #[inline]
+    #[inline(always)]
     pub fn emit_at<T: Element>(&mut self, output: &Output<T>, time: EventTime, element: View<'_, T>) {
         self.push(output, Place { source: self.row, time: Some(time), windows: &[] }, &element);
     }
@@ -152,7 +152,7 @@ impl Context {
         self.push(output, Place { source: NONE, time: Some(time), windows }, element);
     }
 
-    #[inline]
+    #[inline(always)]
     fn push<T: Element>(&mut self, output: &Output<T>, place: Place<'_>, element: &View<'_, T>) {
         self.rows.push::<T>(output.index(), place, element);
         if self.rows.size() >= FLUSH_BYTES {
@@ -171,19 +171,19 @@ impl Context {
     ///
     /// # Errors
     /// If what is stored is not a value of the slot's type: the element fails.
-    #[inline]
+    #[inline(always)]
     pub fn get<T: Element>(&mut self, slot: &ValueSlot<T>) -> Result<Option<View<'_, T>>, Failure> {
         self.state.get(slot, &mut self.host).map_err(Failure::from)
     }
 
     /// Replaces the value of a slot.
-    #[inline]
+    #[inline(always)]
     pub fn set<T: Element>(&mut self, slot: &ValueSlot<T>, value: View<'_, T>) {
         self.state.set(self.row, slot, &value);
     }
 
     /// Adds a value to a bag.
-    #[inline]
+    #[inline(always)]
     pub fn add<T: Element>(&mut self, slot: &BagSlot<T>, value: View<'_, T>) {
         self.state.add(self.row, slot, &value);
     }
@@ -343,7 +343,7 @@ impl Context {
         self.show(&input.window_sets, 0, &input.panes, 0);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn enter<D: DoFn>(&mut self, row: usize, input: &Input<'_>) {
         self.row = row as u32;
         self.metrics.enter(row as u32);

@@ -45,7 +45,7 @@ pub trait Element: 'static {
     fn encode_nested(view: &Self::View<'_>, out: &mut Vec<u8>);
 
     /// Reads an element from its two columns.
-    #[inline]
+    #[inline(always)]
     fn decode_columns<'a>(_key: &'a [u8], value: &'a [u8]) -> Result<Self::View<'a>, Malformed> {
         Self::decode(value)
     }
@@ -65,7 +65,7 @@ pub trait Element: 'static {
     }
 
     /// Appends key and value; gives the position where the value begins.
-    #[inline]
+    #[inline(always)]
     fn encode_columns(view: &Self::View<'_>, out: &mut Vec<u8>) -> usize {
         let start = out.len();
         Self::encode(view, out);
@@ -79,19 +79,19 @@ impl Element for Vec<u8> {
     fn coder(json: &mut String) {
         json.push_str(r#"{"urn":"beam:coder:bytes:v1"}"#);
     }
-    #[inline]
+    #[inline(always)]
     fn decode(bytes: &[u8]) -> Result<&[u8], Malformed> {
         Ok(bytes)
     }
-    #[inline]
+    #[inline(always)]
     fn decode_nested<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
         wire::get_prefixed(input)
     }
-    #[inline]
+    #[inline(always)]
     fn encode(view: &&[u8], out: &mut Vec<u8>) {
         wire::put_short(view, out);
     }
-    #[inline]
+    #[inline(always)]
     fn encode_nested(view: &&[u8], out: &mut Vec<u8>) {
         wire::put_prefixed(view, out);
     }
@@ -103,19 +103,19 @@ impl Element for String {
     fn coder(json: &mut String) {
         json.push_str(r#"{"urn":"beam:coder:string_utf8:v1"}"#);
     }
-    #[inline]
+    #[inline(always)]
     fn decode(bytes: &[u8]) -> Result<&str, Malformed> {
         std::str::from_utf8(bytes).map_err(|_| Malformed("UTF-8"))
     }
-    #[inline]
+    #[inline(always)]
     fn decode_nested<'a>(input: &mut &'a [u8]) -> Result<&'a str, Malformed> {
         Self::decode(wire::get_prefixed(input)?)
     }
-    #[inline]
+    #[inline(always)]
     fn encode(view: &&str, out: &mut Vec<u8>) {
         wire::put_short(view.as_bytes(), out);
     }
-    #[inline]
+    #[inline(always)]
     fn encode_nested(view: &&str, out: &mut Vec<u8>) {
         wire::put_prefixed(view.as_bytes(), out);
     }
@@ -127,20 +127,20 @@ impl Element for i64 {
     fn coder(json: &mut String) {
         json.push_str(r#"{"urn":"beam:coder:varint:v1"}"#);
     }
-    #[inline]
+    #[inline(always)]
     fn decode(mut bytes: &[u8]) -> Result<Self, Malformed> {
         let value = Self::decode_nested(&mut bytes)?;
         if bytes.is_empty() { Ok(value) } else { Err(Malformed("a varint alone")) }
     }
-    #[inline]
+    #[inline(always)]
     fn decode_nested(input: &mut &[u8]) -> Result<Self, Malformed> {
         Ok(wire::get_varint(input)?.cast_signed())
     }
-    #[inline]
+    #[inline(always)]
     fn encode(view: &Self, out: &mut Vec<u8>) {
         wire::put_varint(view.cast_unsigned(), out);
     }
-    #[inline]
+    #[inline(always)]
     fn encode_nested(view: &Self, out: &mut Vec<u8>) {
         wire::put_varint(view.cast_unsigned(), out);
     }
@@ -152,19 +152,19 @@ impl Element for f64 {
     fn coder(json: &mut String) {
         json.push_str(r#"{"urn":"beam:coder:double:v1"}"#);
     }
-    #[inline]
+    #[inline(always)]
     fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         Ok(Self::from_be_bytes(bytes.try_into().map_err(|_| Malformed("a double of 8 bytes"))?))
     }
-    #[inline]
+    #[inline(always)]
     fn decode_nested(input: &mut &[u8]) -> Result<Self, Malformed> {
         Self::decode(wire::get_bytes(8, input)?)
     }
-    #[inline]
+    #[inline(always)]
     fn encode(view: &Self, out: &mut Vec<u8>) {
         out.extend(view.to_be_bytes());
     }
-    #[inline]
+    #[inline(always)]
     fn encode_nested(view: &Self, out: &mut Vec<u8>) {
         out.extend(view.to_be_bytes());
     }
@@ -176,7 +176,7 @@ impl Element for bool {
     fn coder(json: &mut String) {
         json.push_str(r#"{"urn":"beam:coder:bool:v1"}"#);
     }
-    #[inline]
+    #[inline(always)]
     fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         match bytes {
             [0] => Ok(false),
@@ -184,15 +184,15 @@ impl Element for bool {
             _ => Err(Malformed("a bool")),
         }
     }
-    #[inline]
+    #[inline(always)]
     fn decode_nested(input: &mut &[u8]) -> Result<Self, Malformed> {
         Self::decode(wire::get_bytes(1, input)?)
     }
-    #[inline]
+    #[inline(always)]
     fn encode(view: &Self, out: &mut Vec<u8>) {
         out.push(u8::from(*view));
     }
-    #[inline]
+    #[inline(always)]
     fn encode_nested(view: &Self, out: &mut Vec<u8>) {
         out.push(u8::from(*view));
     }
@@ -212,29 +212,29 @@ impl<K: Element, V: Element> Element for Kv<K, V> {
         V::coder(json);
         json.push_str("]}");
     }
-    #[inline]
+    #[inline(always)]
     fn decode(mut bytes: &[u8]) -> Result<Self::View<'_>, Malformed> {
         Ok((K::decode_nested(&mut bytes)?, V::decode(bytes)?))
     }
-    #[inline]
+    #[inline(always)]
     fn decode_nested<'a>(input: &mut &'a [u8]) -> Result<Self::View<'a>, Malformed> {
         Ok((K::decode_nested(input)?, V::decode_nested(input)?))
     }
-    #[inline]
+    #[inline(always)]
     fn encode(view: &Self::View<'_>, out: &mut Vec<u8>) {
         K::encode_nested(&view.0, out);
         V::encode(&view.1, out);
     }
-    #[inline]
+    #[inline(always)]
     fn encode_nested(view: &Self::View<'_>, out: &mut Vec<u8>) {
         K::encode_nested(&view.0, out);
         V::encode_nested(&view.1, out);
     }
-    #[inline]
+    #[inline(always)]
     fn decode_columns<'a>(key: &'a [u8], value: &'a [u8]) -> Result<Self::View<'a>, Malformed> {
         Ok((K::decode(key)?, V::decode(value)?))
     }
-    #[inline]
+    #[inline(always)]
     fn encode_columns(view: &Self::View<'_>, out: &mut Vec<u8>) -> usize {
         K::encode(&view.0, out);
         let start = out.len();

@@ -153,7 +153,7 @@ impl<'a> Table<'a> {
 
     /// The bytes of an entry; none outside the table.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, i: usize) -> &'a [u8] {
         cut(self.ranges, i, self.bytes)
     }
@@ -201,7 +201,7 @@ impl<'a> Answers<'a> {
 
 /// The bytes of entry `i` of a column of ranges; none if there is no such entry.
 #[must_use]
-#[inline]
+#[inline(always)]
 pub fn cut<'a>(ranges: &[[u8; 8]], i: usize, bytes: &'a [u8]) -> &'a [u8] {
     let entry = ranges.get(i).and_then(|pair| {
         let (start, end) = range(*pair);
@@ -279,7 +279,7 @@ impl<'a> Input<'a> {
     }
 
     /// Event time of a row in milliseconds.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn time(&self, row: usize) -> i64 {
         self.time.get(row).map_or(0, |t| i64::from_le_bytes(*t))
@@ -300,7 +300,7 @@ impl<'a> Input<'a> {
 
     /// The group of a row; the first without groups.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn group_of(&self, row: usize) -> u32 {
         self.group.get(row).map_or(0, |group| u32::from_le_bytes(*group))
     }
@@ -312,7 +312,7 @@ impl<'a> Input<'a> {
     }
 
     /// Key and value of a row.
-    #[inline]
+    #[inline(always)]
     pub fn element(&self, row: usize) -> Result<(&'a [u8], &'a [u8]), Malformed> {
         let value = match self.value.get(row) {
             Some(pair) => self.bytes(*pair)?,
@@ -325,14 +325,14 @@ impl<'a> Input<'a> {
         Ok((key, value))
     }
 
-    #[inline]
+    #[inline(always)]
     fn group_key(&self, row: usize) -> Result<&'a [u8], Malformed> {
         let Some(group) = self.group.get(row) else { return Ok(&[]) };
         let entry = self.groups.get(u32::from_le_bytes(*group) as usize).ok_or(BAD)?;
         self.bytes(*entry.first_chunk::<8>().ok_or(BAD)?)
     }
 
-    #[inline]
+    #[inline(always)]
     fn bytes(&self, pair: [u8; 8]) -> Result<&'a [u8], Malformed> {
         let (start, end) = range(pair);
         self.arena.get(start..end).ok_or(BAD)
@@ -340,7 +340,7 @@ impl<'a> Input<'a> {
 }
 
 /// Start and end of a range as they stand in a column: one store instead of two.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn pack(start: usize, end: usize) -> [u8; 8] {
     (start as u64 | (end as u64) << 32).to_le_bytes()

@@ -130,7 +130,7 @@ impl<D: DoFn> Runner<D> {
         Ok(Self { dofn: D::open(config)?, ctx: Context::new(host, D::SLOTS) })
     }
 
-    #[inline]
+    #[inline(always)]
     fn row(&mut self, row: usize, input: &Input<'_>) -> Result<Result<(), Failure>, Failure> {
         let (key, value) = input.element(row).map_err(|_| bad_frame("input frame"))?;
         Ok(match input.kind.get(row) {

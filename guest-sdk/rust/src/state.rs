@@ -9,7 +9,7 @@ use crate::entries::{At, Entries};
 use crate::frame::{FrameWriter, Input, Sections, Table, pack, section};
 use crate::host::Host;
 use crate::slot::{BagSlot, SlotSpec, ValueSlot};
-use crate::wire::Malformed;
+use crate::wire::{self, Malformed};
 use std::marker::PhantomData;
 
 /// Groups whose cells are read together when a slot that is not eager is first used.
@@ -66,7 +66,7 @@ impl Cell {
         self.new.clear();
     }
 
-    #[inline]
+    #[inline(always)]
     fn touch(&mut self, row: u32) {
         if self.row != Some(row) {
             (self.row, self.kept, self.was_over) = (Some(row), self.new.len(), self.over);
@@ -76,7 +76,7 @@ impl Cell {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn replace(&mut self, row: u32) -> &mut Vec<u8> {
         self.touch(row);
         if self.saved.is_none() {
@@ -126,7 +126,7 @@ impl Slot {
             (false, true) => return,
         };
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&cell.new);
+        wire::put_short(&cell.new, &mut self.bytes);
         let mut entry = [0; 16];
         entry[..8].copy_from_slice(&pack(group as usize, op as usize));
         entry[8..].copy_from_slice(&pack(start, self.bytes.len()));
@@ -186,7 +186,7 @@ impl State {
     }
 
     /// Moves on to the group of the next row.
-    #[inline]
+    #[inline(always)]
     pub fn enter(&mut self, group: u32, input: &Input<'_>) {
         if self.group == Some(group) {
             return;
@@ -195,7 +195,7 @@ impl State {
         self.group = Some(group);
         for (index, slot) in self.slots.iter_mut().enumerate().filter(|(_, slot)| slot.eager) {
             if let Some(table) = input.cells.iter().find(|table| table.head == index as u32) {
-                slot.cell.base.extend_from_slice(table.get(group as usize));
+                wire::put_short(table.get(group as usize), &mut slot.cell.base);
                 slot.cell.loaded = true;
             }
         }
@@ -238,7 +238,7 @@ impl State {
     }
 
     /// The bytes of a slot with one value; empty if it has none, or the function does not list it.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&mut self, slot: u32, host: &mut Host) -> &[u8] {
         let (group, groups) = (self.group.unwrap_or_default(), self.groups);
         let Some(state) = self.slots.get_mut(slot as usize) else { return &[] };
@@ -250,20 +250,20 @@ impl State {
     }
 
     /// Where the new bytes of a slot with one value go.
-    #[inline]
+    #[inline(always)]
     pub fn replace(&mut self, row: u32, slot: u32) -> Option<&mut Vec<u8>> {
         self.slots.get_mut(slot as usize).map(|state| state.cell.replace(row))
     }
 
     /// The value of a slot, if it has one. `None` too for a slot that the function does not list.
-    #[inline]
+    #[inline(always)]
     pub fn get<T: Element>(&mut self, slot: &ValueSlot<T>, host: &mut Host) -> Result<Option<View<'_, T>>, Malformed> {
         let mut bytes = self.bytes(slot.index, host);
         if bytes.is_empty() { Ok(None) } else { T::decode_nested(&mut bytes).map(Some) }
     }
 
     /// Replaces the value of a slot.
-    #[inline]
+    #[inline(always)]
     pub fn set<T: Element>(&mut self, row: u32, slot: &ValueSlot<T>, value: &View<'_, T>) {
         if let Some(place) = self.replace(row, slot.index) {
             T::encode_nested(value, place);
@@ -271,7 +271,7 @@ impl State {
     }
 
     /// Adds to a bag.
-    #[inline]
+    #[inline(always)]
     pub fn add<T: Element>(&mut self, row: u32, slot: &BagSlot<T>, value: &View<'_, T>) {
         if let Some(state) = self.slots.get_mut(slot.index as usize) {
             state.cell.touch(row);

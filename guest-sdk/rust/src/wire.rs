@@ -19,8 +19,16 @@ impl fmt::Display for Malformed {
 }
 
 /// Appends a variable-length integer: seven bits a byte, the lowest first.
-#[inline]
+#[inline(always)]
 pub fn put_varint(value: u64, out: &mut Vec<u8>) {
+    if value < 0x80 {
+        out.push(value as u8);
+    } else {
+        put_long_varint(value, out);
+    }
+}
+
+fn put_long_varint(value: u64, out: &mut Vec<u8>) {
     let mut rest = value;
     while rest >= 0x80 {
         out.push(rest as u8 | 0x80);
@@ -30,8 +38,18 @@ pub fn put_varint(value: u64, out: &mut Vec<u8>) {
 }
 
 /// Takes a variable-length integer off the front of `input`.
-#[inline]
+#[inline(always)]
 pub fn get_varint(input: &mut &[u8]) -> Result<u64, Malformed> {
+    if let Some((&byte, rest)) = input.split_first()
+        && byte < 0x80
+    {
+        *input = rest;
+        return Ok(u64::from(byte));
+    }
+    get_long_varint(input)
+}
+
+fn get_long_varint(input: &mut &[u8]) -> Result<u64, Malformed> {
     let mut value = 0u64;
     for (i, &byte) in input.iter().enumerate().take(10) {
         value |= u64::from(byte & 0x7f) << (7 * i);
@@ -44,7 +62,7 @@ pub fn get_varint(input: &mut &[u8]) -> Result<u64, Malformed> {
 }
 
 /// Takes `n` bytes off the front of `input`.
-#[inline]
+#[inline(always)]
 pub fn get_bytes<'a>(n: usize, input: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     let (head, tail) = input.split_at_checked(n).ok_or(Malformed("long enough"))?;
     *input = tail;
@@ -52,49 +70,47 @@ pub fn get_bytes<'a>(n: usize, input: &mut &'a [u8]) -> Result<&'a [u8], Malform
 }
 
 /// Takes a length and that many bytes off the front of `input`.
-#[inline]
+#[inline(always)]
 pub fn get_prefixed<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
     let length = get_varint(input)?;
     get_bytes(usize::try_from(length).map_err(|_| Malformed("long enough"))?, input)
 }
 
 /// Appends a length and the bytes.
-#[inline]
+#[inline(always)]
 pub fn put_prefixed(bytes: &[u8], out: &mut Vec<u8>) {
     put_varint(bytes.len() as u64, out);
     put_short(bytes, out);
 }
 
 /// Appends bytes that are mostly few. A copy by the memory instruction costs a call out of the guest's code, which for
-/// a word is dearer than the word.
-#[inline]
+/// a word is dearer than the word; and a loop asks at every turn whether the call may go on.
+#[inline(always)]
 pub fn put_short(bytes: &[u8], out: &mut Vec<u8>) {
-    if bytes.len() > 32 {
+    // whole words are written and what is too much of them taken back: one look at the capacity instead of one a byte
+    if bytes.len() <= 8 {
+        out.extend(word_of(bytes).to_le_bytes());
+        out.truncate(out.len() + bytes.len() - 8);
+    } else if let (true, Some(first), Some(last)) = (bytes.len() <= 16, bytes.first_chunk(), bytes.last_chunk()) {
+        let tail = u64::from_le_bytes(*last) >> (8 * (16 - bytes.len()));
+        let both = u128::from(u64::from_le_bytes(*first)) | u128::from(tail) << 64;
+        out.extend(both.to_le_bytes());
+        out.truncate(out.len() + bytes.len() - 16);
+    } else {
         out.extend_from_slice(bytes);
-        return;
-    }
-    let (words, rest) = bytes.as_chunks::<8>();
-    for word in words {
-        out.extend(*word);
-    }
-    if !rest.is_empty() {
-        // a whole word is written and what is too much of it taken back: one look at the capacity instead of one a byte
-        out.extend(rest_word(bytes, rest).to_le_bytes());
-        out.truncate(out.len() + rest.len() - 8);
     }
 }
 
-/// The last bytes, fewer than 8, as the low ones of a word.
-#[inline]
-fn rest_word(bytes: &[u8], rest: &[u8]) -> u64 {
-    let n = rest.len();
-    if let Some(last) = bytes.last_chunk::<8>() {
-        return u64::from_le_bytes(*last) >> (8 * (8 - n));
-    }
-    if let (Some(low), Some(high)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+/// At most 8 bytes as the low ones of a word.
+#[inline(always)]
+pub(crate) fn word_of(bytes: &[u8]) -> u64 {
+    let n = bytes.len();
+    if let (Some(low), Some(high)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         return u64::from(u32::from_le_bytes(*low)) | u64::from(u32::from_le_bytes(*high)) << (8 * (n - 4));
     }
-    rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+    // one to three bytes: the first, the middle and the last, which may be the same
+    let (Some(first), Some(middle), Some(last)) = (bytes.first(), bytes.get(n / 2), bytes.last()) else { return 0 };
+    u64::from(*first) | u64::from(*middle) << (8 * (n / 2)) | u64::from(*last) << (8 * (n - 1))
 }
 
 /// Appends a text as a JSON string.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
+use thalweg_udf::text;
 
 const COLUMNS: usize = 19;
 const DEP_TIME: usize = 3;
@@ -35,7 +36,7 @@ impl<'a> Columns<'a> {
     pub fn of(line: &'a str) -> Result<Self, Flaw> {
         let mut columns = [""; COLUMNS];
         let mut found = 0;
-        for text in line.split(',') {
+        for text in text::split(line, b',') {
             if let Some(column) = columns.get_mut(found) {
                 *column = text;
             }
