@@ -23,6 +23,8 @@ build_rust() {
     export RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc
     flags=(-Zbuild-std=std,panic_abort)
   fi
+  # inlined as `thalweg udf build` does it
+  flags+=(--config "target.wasm32-unknown-unknown.rustflags=['-Cllvm-args=--inline-threshold=2000']")
   (cd guest-examples && cargo build --release --locked --target wasm32-unknown-unknown --target-dir "$guests" "${flags[@]}")
   unset RUSTC_BOOTSTRAP RUSTC
   componentize "$guests"/wasm32-unknown-unknown/release/*.wasm guest-examples/evil/wat/*.wat
