@@ -1,4 +1,4 @@
-//! What a function costs per event through the worker, limits on, as Wasm and as native code from the same source; inputs
+//! What a function costs per event through the worker, limits on, as Wasm and as native code from the same source, side by side; inputs
 //! are made as `bench/gen.py` makes them. Usage: `frames [w1|w2|w3|w4|same|all] [EVENTS_PER_BUNDLE] [COMPONENT]` after
 //! `scripts/build-guests.sh`; the component is `bench_udfs`, or `bench_udfs_python` and the like.
 //!
@@ -21,6 +21,7 @@ use thalweg_wasm::{
 };
 
 const EVENTS: u64 = 1_000_000;
+const ROUNDS: u64 = 5;
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// The imports of a native function, served by the host.
@@ -160,40 +161,80 @@ fn cpu_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Runs all bundles; gives events in, elements out, and CPU nanoseconds in the worker.
-fn run(worker: &mut WasmWorker, workload: &str, size: u64) -> Fallible<(u64, u64, u64)> {
-    let (mut random, mut events) = (SplitMix(if workload == "w1" { 1 } else { 2 }), Vec::new());
-    let (mut elements, mut spent) = (0, 0);
-    for bundle in 0..EVENTS / size {
-        let lines = lines(&mut random, workload, bundle * size..(bundle + 1) * size);
-        let input = if workload == "w4" { keyed(&lines) } else { unkeyed(&lines) };
-        let groups: Arc<[Group]> =
-            if let Input::Keyed { groups, .. } = &input { Arc::clone(groups) } else { [].into() };
-        let base = vec![None; groups.len()];
-        let start = BundleStart {
-            bundle: BundleId(bundle),
-            stage: StageId(0),
-            input,
-            state: StateView::new(BundleId(bundle), groups, base, Arc::new(NullStore::default())),
-            sides: Vec::new(),
-            cache_token: CacheToken(0),
-            watermark: EventTime::MIN,
-            now: ProcessingTime(0),
-            truncate: false,
-        };
-        let before = cpu_ns();
-        worker.submit(Command::Start(Box::new(start)))?;
-        spent += cpu_ns() - before;
-        worker.poll(&mut events);
-        for event in events.drain(..) {
-            match event {
-                Event::Output { batch, .. } => elements += batch.len() as u64,
-                Event::Failed { error, .. } => return Err(error.into()),
-                _ => {}
-            }
+/// Runs a bundle; gives elements out and CPU nanoseconds in the worker.
+fn run(worker: &mut WasmWorker, bundle: u64, input: Input) -> Fallible<(u64, u64)> {
+    let groups: Arc<[Group]> = if let Input::Keyed { groups, .. } = &input { Arc::clone(groups) } else { [].into() };
+    let base = vec![None; groups.len()];
+    let start = BundleStart {
+        bundle: BundleId(bundle),
+        stage: StageId(0),
+        input,
+        state: StateView::new(BundleId(bundle), groups, base, Arc::new(NullStore::default())),
+        sides: Vec::new(),
+        cache_token: CacheToken(0),
+        watermark: EventTime::MIN,
+        now: ProcessingTime(0),
+        truncate: false,
+    };
+    let before = cpu_ns();
+    worker.submit(Command::Start(Box::new(start)))?;
+    let spent = cpu_ns() - before;
+    let (mut events, mut elements) = (Vec::new(), 0);
+    worker.poll(&mut events);
+    for event in events {
+        match event {
+            Event::Output { batch, .. } => elements += batch.len() as u64,
+            Event::Failed { error, .. } => return Err(error.into()),
+            _ => {}
         }
     }
-    Ok((EVENTS / size * size, elements, spent))
+    Ok((elements, spent))
+}
+
+fn worker(callee: Callee) -> Fallible<WasmWorker> {
+    let states = [("n", StateId::derive("bench", "n"))];
+    let binding = Binding { states: &states, ..Binding::default() };
+    let outputs = vec![vec![Target::Output(0)]];
+    let step = Step::new("bench", callee, Task::Process, binding, outputs, Failures::FailBundle)?;
+    Ok(WasmWorker::new([(StageId(0), StagePlan::new(vec![step])?)]))
+}
+
+/// Runs all bundles through both workers, bundle after bundle, so that a busy machine is unfair to neither; prints microseconds each, per
+/// element out of `w1` and per event of the others, in the median of the rounds.
+fn compare(workload: &str, size: u64, wasm: Callee, native: Callee) -> Fallible<()> {
+    let mut workers = [worker(wasm)?, worker(native)?];
+    let mut random = SplitMix(if workload == "w1" { 1 } else { 2 });
+    let (mut costs, mut ratios): ([Vec<f64>; 2], Vec<f64>) = Default::default();
+    for round in 0..ROUNDS {
+        let (mut counted, mut spent) = (0, [0u64; 2]);
+        for i in 0..(EVENTS / ROUNDS / size).max(1) {
+            let bundle = round * (EVENTS / ROUNDS / size) + i;
+            let lines = lines(&mut random, workload, bundle * size..(bundle + 1) * size);
+            let mut elements = [0; 2];
+            for ((worker, elements), spent) in workers.iter_mut().zip(&mut elements).zip(&mut spent) {
+                let input = if workload == "w4" { keyed(&lines) } else { unkeyed(&lines) };
+                let (out, ns) = run(worker, bundle, input)?;
+                (*elements, *spent) = (out, *spent + ns);
+            }
+            if elements[0] != elements[1] {
+                return Err(format!("{workload}: the two give different numbers of elements: {elements:?}").into());
+            }
+            counted += if workload == "w1" { elements[0] } else { size };
+        }
+        for (costs, spent) in costs.iter_mut().zip(spent) {
+            costs.push(spent as f64 / counted as f64 / 1000.0);
+        }
+        ratios.push(spent[1] as f64 / spent[0] as f64 * 100.0);
+    }
+    let [wasm, native] = costs.map(median);
+    let ratio = median(ratios);
+    println!("{workload:4} wasm {wasm:.4} us each, native {native:.4} us each: {ratio:.0} % of native's speed");
+    Ok(())
+}
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
 }
 
 fn main() -> Fallible<()> {
@@ -202,7 +243,7 @@ fn main() -> Fallible<()> {
     let chosen = args.next().unwrap_or("all".into());
     let size: u64 = args.next().map_or(Ok(10_000), |n| n.parse())?;
     let guest = args.next().unwrap_or("bench_udfs".into());
-    let file = format!("{root}/target/guests/components/{guest}.wasm");
+    let file = if guest.contains("/") { guest } else { format!("{root}/target/guests/components/{guest}.wasm") };
     let directory = tempfile::tempdir()?;
     let cache = Cache::open(&directory.path().join("cache"))?;
     let started = Instant::now();
@@ -221,25 +262,8 @@ fn main() -> Fallible<()> {
         if chosen != "all" && chosen != workload {
             continue;
         }
-        for kind in ["wasm", "native"] {
-            let callee = match kind {
-                "wasm" => Callee::Wasm(Pool::new(&component, function, "bench", "", Limits::default())?),
-                _ => native(function)?,
-            };
-            let states = [("n", StateId::derive("bench", "n"))];
-            let step = Step::new(
-                "bench",
-                callee,
-                Task::Process,
-                Binding { states: &states, ..Binding::default() },
-                vec![vec![Target::Output(0)]],
-                Failures::FailBundle,
-            )?;
-            let mut worker = WasmWorker::new([(StageId(0), StagePlan::new(vec![step])?)]);
-            let (events, elements, ns) = run(&mut worker, workload, size)?;
-            let of = if workload == "w1" { elements } else { events };
-            println!("{workload} {kind:6} {events} in {elements} out {:.4} us each", ns as f64 / of as f64 / 1000.0);
-        }
+        let pool = Pool::new(&component, function, "bench", "", Limits::default())?;
+        compare(workload, size, Callee::Wasm(pool), native(function)?)?;
     }
     Ok(())
 }
