@@ -131,6 +131,8 @@ impl Batch {
     pub fn from_parts(arena: Bytes, rows: Vec<Row>, windows: Vec<WindowSet>, panes: Vec<Pane>) -> Result<Self> {
         let size = arena.len() as u64;
         let inside = |s: Span| s.start <= s.end && u64::from(s.end) <= size;
+        // checked and summed in one walk: rows of a large batch are read from far away
+        let (mut min_time, mut bytes) = (EventTime::MAX, 0);
         for row in &rows {
             if !inside(row.key)
                 || !inside(row.value)
@@ -139,12 +141,23 @@ impl Batch {
             {
                 return Err(Error::internal("BATCH_INVALID", "a row points outside its batch"));
             }
+            (min_time, bytes) = (min_time.min(row.time), bytes + weight(row));
         }
-        Ok(Self::trusted(arena, rows, Arc::new(windows), Arc::new(panes)))
+        Ok(Self::summed(arena, rows, Arc::new(windows), Arc::new(panes), (min_time, bytes)))
     }
 
     fn trusted(arena: Bytes, rows: Vec<Row>, windows: Arc<Vec<WindowSet>>, panes: Arc<Vec<Pane>>) -> Self {
-        let (min_time, bytes) = sums(&rows);
+        let sums = sums(&rows);
+        Self::summed(arena, rows, windows, panes, sums)
+    }
+
+    fn summed(
+        arena: Bytes,
+        rows: Vec<Row>,
+        windows: Arc<Vec<WindowSet>>,
+        panes: Arc<Vec<Pane>>,
+        (min_time, bytes): (EventTime, usize),
+    ) -> Self {
         let part = 0..rows.len();
         Self { arena, rows: Arc::new(rows), part, windows, panes, large: Arc::default(), min_time, bytes }
     }
@@ -283,8 +296,12 @@ impl Batch {
 
 /// The earliest time of rows, and the bytes they stand for.
 fn sums(rows: &[Row]) -> (EventTime, usize) {
-    let bytes = |row: &Row| row.key.len() + row.value.len() + size_of::<Row>();
-    rows.iter().fold((EventTime::MAX, 0), |(time, sum), row| (time.min(row.time), sum + bytes(row)))
+    rows.iter().fold((EventTime::MAX, 0), |(time, sum), row| (time.min(row.time), sum + weight(row)))
+}
+
+/// The bytes that a row stands for.
+fn weight(row: &Row) -> usize {
+    row.key.len() + row.value.len() + size_of::<Row>()
 }
 
 /// Builds a batch row by row, copying bytes into a fresh arena.

@@ -1,10 +1,9 @@
 //! Output frames into rows of batches.
 
-use super::{FrameError, INHERIT, LAYOUT, NONE, Sections, bad, cut, range, section, u32_at};
+use super::{FrameError, LAYOUT, Sections, bad, cut, range, section, u32_at};
 use crate::store::{CODE_BYTES, MESSAGE_BYTES};
 use thalweg_core::batch::{Row, Span};
 use thalweg_core::coder::read_varint;
-use thalweg_core::id::key_hash;
 use thalweg_core::time::EventTime;
 use thalweg_core::window::{Window, WindowSet};
 
@@ -85,7 +84,12 @@ impl RowSet {
         set
     }
 
-    fn contains(&self, row: u32) -> bool {
+    /// Whether it has none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn contains(&self, row: u32) -> bool {
         self.0.get(row as usize).copied().unwrap_or(false)
     }
 }
@@ -93,17 +97,17 @@ impl RowSet {
 /// An output frame whose sections have been found; columns are checked as they are used.
 #[derive(Debug)]
 pub struct OutputFrame<'a> {
-    rows: usize,
-    time: Option<&'a [[u8; 8]]>,
-    key: Option<&'a [[u8; 8]]>,
-    value: Option<&'a [[u8; 8]]>,
-    output: Option<&'a [[u8; 4]]>,
-    source: Option<&'a [[u8; 4]]>,
-    windows: Option<&'a [[u8; 4]]>,
+    pub(super) rows: usize,
+    pub(super) time: Option<&'a [[u8; 8]]>,
+    pub(super) key: Option<&'a [[u8; 8]]>,
+    pub(super) value: Option<&'a [[u8; 8]]>,
+    pub(super) output: Option<&'a [[u8; 4]]>,
+    pub(super) source: Option<&'a [[u8; 4]]>,
+    pub(super) windows: Option<&'a [[u8; 4]]>,
     window_sets: Option<&'a [u8]>,
     target: Option<&'a [u8]>,
     changes: bool,
-    arena: &'a [u8],
+    pub(super) arena: &'a [u8],
     failed: Option<&'a [u8]>,
     metrics: Option<&'a [u8]>,
 }
@@ -178,68 +182,17 @@ impl<'a> OutputFrame<'a> {
     pub fn logical_bytes(&self) -> usize {
         let length = |pair: &[u8; 8]| {
             let (start, end) = range(*pair);
-            end.saturating_sub(start) as usize
+            u64::from(end.saturating_sub(start))
         };
-        let columns = [self.key, self.value].into_iter().flatten();
-        columns.flatten().fold(0, |all: usize, pair| all.saturating_add(length(pair)))
+        // a frame has fewer than 2^28 entries of less than 2^32 bytes
+        let sum = |column: Option<&[[u8; 8]]>| column.unwrap_or_default().iter().map(length).sum::<u64>();
+        usize::try_from(sum(self.key) + sum(self.value)).unwrap_or(usize::MAX)
     }
 
     /// Whether it changes state or timers.
     #[must_use]
     pub fn has_changes(&self) -> bool {
         self.changes
-    }
-
-    /// The rows by output, leaving out those that come from a failed row.
-    ///
-    /// # Errors
-    /// If a source, output, range, window or time is not one.
-    pub fn rows(&self, shape: &Shape<'_>, failed: &RowSet) -> Result<Rows, FrameError> {
-        let window_sets = self.own_windows()?;
-        let mut outputs = vec![Vec::new(); shape.outputs.len()];
-        let skip = !failed.0.is_empty();
-        if let ([only], None) = (outputs.as_mut_slice(), self.output) {
-            only.reserve(self.rows);
-        }
-        for i in 0..self.rows {
-            let output = number(self.output, i).unwrap_or(0) as usize;
-            let keyed = *shape.outputs.get(output).ok_or(bad("OUTPUT", "names an output that is not described"))?;
-            let source = number(self.source, i).unwrap_or(i as u32);
-            let own = number(self.windows, i).filter(|own| *own != NONE);
-            if own.is_some_and(|own| own as usize >= window_sets.len()) {
-                return Err(bad("WINDOWS", "names a window set that is not in the frame"));
-            }
-            let mut row = match shape.sources.get(source as usize) {
-                Some(from) => Row { time: self.time(i, Some(from.time))?, ..*from },
-                None if source == NONE && own.is_some() => Row {
-                    key: Span::default(),
-                    value: Span::default(),
-                    time: self.time(i, None)?,
-                    hash: 0,
-                    windows: 0,
-                    pane: shape.pane,
-                },
-                None if source == NONE => return Err(bad("WINDOWS", "a row that comes from no row has none")),
-                None => return Err(bad("SOURCE", "names a row that is not in the input")),
-            };
-            if skip && failed.contains(source) {
-                continue;
-            }
-            if let Some(own) = own {
-                row.windows = shape.window_sets + own;
-            }
-            row.value = self.span(self.value, i).ok_or(bad("VALUE", "a range lies outside of the arena"))?;
-            (row.key, row.hash) = if keyed {
-                let key = self.span(self.key, i).ok_or(bad("KEY", "a range lies outside of the arena"))?;
-                (key, key_hash(self.arena.get(key.start as usize..key.end as usize).unwrap_or_default()))
-            } else {
-                (Span::default(), 0)
-            };
-            if let Some(list) = outputs.get_mut(output) {
-                list.push(row);
-            }
-        }
-        Ok(Rows { outputs, window_sets })
     }
 
     /// Number of rows.
@@ -324,19 +277,16 @@ impl<'a> OutputFrame<'a> {
         ranges.iter().map(set).collect()
     }
 
-    fn time(&self, i: usize, inherited: Option<EventTime>) -> Result<EventTime, FrameError> {
-        match (self.time.and_then(|column| column.get(i)), inherited) {
-            (None, Some(inherited)) => Ok(inherited),
-            (Some(own), Some(inherited)) if i64::from_le_bytes(*own) == INHERIT => Ok(inherited),
-            (Some(own), _) => own_time(*own),
-            (None, None) => Err(bad("TIME", "a row that comes from no row has none")),
-        }
+    #[inline]
+    pub(super) fn span(&self, column: Option<&[[u8; 8]]>, i: usize) -> Option<Span> {
+        let Some(column) = column else { return Some(Span::default()) };
+        self.inside(*column.get(i)?)
     }
 
+    /// A range that lies in the arena and does not fall.
     #[inline]
-    fn span(&self, column: Option<&[[u8; 8]]>, i: usize) -> Option<Span> {
-        let Some(column) = column else { return Some(Span::default()) };
-        let (start, end) = range(*column.get(i)?);
+    pub(super) fn inside(&self, pair: [u8; 8]) -> Option<Span> {
+        let (start, end) = range(pair);
         (start <= end && end as usize <= self.arena.len()).then_some(Span { start, end })
     }
 
@@ -393,7 +343,7 @@ impl<'a> OutputFrame<'a> {
     }
 }
 
-fn own_time(own: [u8; 8]) -> Result<EventTime, FrameError> {
+pub(super) fn own_time(own: [u8; 8]) -> Result<EventTime, FrameError> {
     let time = EventTime(i64::from_le_bytes(own));
     if time < EventTime::MIN || time > EventTime::MAX {
         return Err(bad("TIME", "a time lies outside of Beam's range"));
@@ -415,7 +365,7 @@ pub(crate) fn interval(bytes: &[u8]) -> Option<Window> {
 }
 
 #[inline]
-fn number(column: Option<&[[u8; 4]]>, i: usize) -> Option<u32> {
+pub(super) fn number(column: Option<&[[u8; 4]]>, i: usize) -> Option<u32> {
     column?.get(i).map(|bytes| u32::from_le_bytes(*bytes))
 }
 

@@ -7,6 +7,7 @@ mod cells;
 mod changes;
 mod decode;
 mod encode;
+mod rows;
 
 pub use cells::{cells, elements, large, page, sub_cells};
 pub use changes::{Change, Op, SubOp, TimerOp, changes, subkeys};

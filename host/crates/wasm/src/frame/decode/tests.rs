@@ -1,7 +1,8 @@
 //! Hostile output frames, one attack per case, and honest ones beside them.
 
-use super::super::pack;
+use super::super::{INHERIT, NONE, pack};
 use super::*;
+use thalweg_core::id::key_hash;
 
 fn section(id: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = pack(id, payload.len() as u32).to_vec();
@@ -53,6 +54,40 @@ fn an_honest_frame_gives_its_rows() -> Result<(), FrameError> {
     assert_eq!(rows[1].len(), 1);
     assert_eq!((rows[1][0].time.0, rows[1][0].windows, rows[1][0].hash), (5, 12, key_hash(b"key")));
     Ok(())
+}
+
+/// Decodes for a function with one output, whose elements have no keys.
+fn decode_plain(frame: &[u8]) -> Result<Vec<Row>, FrameError> {
+    let sources = [source(10), source(11), source(12)];
+    let shape = Shape { sources: &sources, outputs: &[false], window_sets: 20, pane: 3 };
+    let parsed = OutputFrame::parse(frame)?;
+    parsed.rows(&shape, &RowSet::of(&parsed.failed(&shape)?)).map(|rows| rows.outputs.concat())
+}
+
+#[test]
+fn rows_that_inherit_everything_are_the_same_whether_their_columns_say_so_or_are_absent() {
+    let frame = |from: [u32; 2], values: [[u8; 8]; 2], more: &[u8]| {
+        let from = section(11, &from.map(u32::to_le_bytes).concat());
+        [&header(2), &section(9, b"abc"), &from, &section(8, &values.concat()), more].concat()
+    };
+    let values = [pack(0, 2), pack(2, 3)];
+    let columns = [section(10, &[0; 8]), section(4, &INHERIT.to_le_bytes().repeat(2)), section(5, &[255; 8])];
+    let spans = [Span { start: 0, end: 2 }, Span { start: 2, end: 3 }];
+    for more in [&[], columns[0].as_slice(), &columns[1], &columns[2], &columns.concat()] {
+        let rows = decode_plain(&frame([2, 0], values, more));
+        assert_eq!(rows, Ok(vec![Row { value: spans[0], ..source(12) }, Row { value: spans[1], ..source(10) }]));
+        for (from, wrong) in [(3, "SOURCE"), (NONE, "WINDOWS")] {
+            assert_eq!(decode_plain(&frame([0, from], values, more)).map_err(|e| e.section), Err(wrong));
+        }
+        for wrong in [pack(2, 4), pack(2, 1)] {
+            let refused = decode_plain(&frame([0, 1], [values[0], wrong], more));
+            assert_eq!(refused.map_err(|e| e.section), Err("VALUE"));
+        }
+    }
+    // a row that failed takes what it put out with it
+    let failed = [pack(1, 0), pack(2, 0), pack(0, 0), pack(0, 0)].concat();
+    let rows = decode_plain(&frame([2, 0], values, &section(24, &failed)));
+    assert_eq!(rows.map(|rows| rows.iter().map(|row| row.time.0).collect::<Vec<_>>()), Ok(vec![10]));
 }
 
 #[test]
