@@ -154,3 +154,37 @@ fn a_job_that_runs_is_fed_and_read_through_its_door() -> Result<()> {
     ensure!(values(&state, "out")? == all);
     Ok(())
 }
+
+#[test]
+fn a_savepoint_of_a_running_job_goes_on_from_its_moment_on_other_shards() -> Result<()> {
+    let dir = watchdog::folder("embedded")?;
+    let (state, saved) = (dir.join("state"), dir.join("saved"));
+    log(&state, &["create", "in", "--partitions", "3"])?.ok()?;
+    let file = pipeline(&dir, "never")?;
+    let run = |state: &Path, shards: &str| {
+        let run = Run::thalweg()?.arg("run").arg(&file).arg("--state-dir").arg(state);
+        run.args(["--epoch-ms", "20", "--shards", shards]).start()
+    };
+    let mut running = run(&state, "1")?;
+    running.until("its door", |_| Ok(state.join("log.sock").exists()))?;
+    append(&dir, &state, "in", &lines(0..300))?;
+    running.until("all records", |_| Ok(values(&state, "out")?.len() == 300))?;
+    let savepoint = || {
+        Ok::<_, anyhow::Error>(Run::thalweg()?.arg("savepoint").arg("--state-dir").arg(&state).arg("--to").arg(&saved))
+    };
+    savepoint()?.ok()?;
+    let twice = savepoint()?.end()?;
+    ensure!(twice.code == Some(3) && twice.err.contains("STATE_NOT_OURS"), "{twice}");
+    append(&dir, &state, "in", &lines(300..400))?;
+    running.until("all records", |_| Ok(values(&state, "out")?.len() == 400))?;
+    running.kill()?;
+    ensure!(values(&saved, "out")? == once(&lines(0..300)), "the savepoint is of its moment");
+    let mut running = run(&saved, "4")?;
+    running.until("its door", |_| Ok(saved.join("log.sock").exists()))?;
+    append(&dir, &saved, "in", &lines(300..350))?;
+    let wanted = once(&lines(0..350));
+    running.until("what is new", |_| Ok(values(&saved, "out")? == wanted))?;
+    running.kill()?;
+    ensure!(values(&state, "out")? == once(&lines(0..400)), "the first directory is as it was");
+    Ok(())
+}

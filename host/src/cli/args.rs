@@ -2,6 +2,7 @@
 
 use super::log_args::LogCommand;
 use super::logs::LogKind;
+use super::store_args::StoreArgs;
 use super::udf_args::{DoctorArgs, UdfCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::collections::BTreeMap;
@@ -38,6 +39,8 @@ pub enum Command {
         #[command(subcommand)]
         command: UdfCommand,
     },
+    /// Copy a state directory, whether its job runs or not; a job started with the copy goes on from there
+    Savepoint(SavepointArgs),
     /// Make, fill and look at topics of the embedded log
     Log {
         /// What to do.
@@ -129,6 +132,9 @@ pub struct RunArgs {
     /// Keep the job's state here: run again, it goes on where it was; without it the job lives in memory
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// The store in that directory.
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Threads that run the pipeline, at most 64 [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub shards: Option<u16>,
@@ -144,6 +150,17 @@ pub struct RunArgs {
     /// Logging.
     #[command(flatten)]
     pub logs: LogArgs,
+}
+
+/// `thalweg savepoint`.
+#[derive(Debug, Args)]
+pub struct SavepointArgs {
+    /// The state directory
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: PathBuf,
+    /// Where the copy goes: a directory that does not exist yet. On the same disk it costs next to nothing
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
 }
 
 /// `thalweg plan`.
@@ -169,6 +186,9 @@ pub struct ServeArgs {
     /// Keep the state of running jobs on disk, each in a directory of its own below this one; without it in memory
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// The stores in those directories.
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Jobs that may run at once
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs_max: u16,

@@ -1,4 +1,4 @@
-//! The command line: `thalweg run`, `serve`, `plan`, `udf`, `log`, `doctor`, `bench`, and Prism's own flags.
+//! The command line: `thalweg run`, `serve`, `plan`, `udf`, `log`, `savepoint`, `doctor`, `bench`, and Prism's own flags.
 //!
 //! In: arguments, signals. Out: output for people, errors as `error[CODE]: sentence` with what to do, and exit codes: 0 ok,
 //! 1 the job failed, 2 usage, 3 configuration, 130 interrupted. Nothing here knows how jobs work.
@@ -20,6 +20,7 @@ mod run;
 mod serve;
 mod signals;
 mod staging;
+mod store_args;
 mod table;
 mod trial;
 mod udf;
@@ -75,6 +76,14 @@ fn command(arguments: Arguments, ignored: &[String]) -> Result<ExitCode, Failed>
         Command::Serve(serve) => serve::serve(&serve, ignored),
         Command::Bench(bench) => bench::bench(&bench),
         Command::Udf { command } => udf::udf(&command),
+        Command::Savepoint(args) => {
+            crate::topics::savepoint(&args.state_dir, &args.to, &thalweg_state::Options::default())?;
+            exit::print(&format!(
+                "{}\ntry next\n  thalweg run FILE --state-dir {0}   # goes on from there\n",
+                args.to.display()
+            ));
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Log { command } => log::log(&command),
         Command::Doctor(languages) => doctor::doctor(&languages),
     }

@@ -37,10 +37,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failed> {
         tracing::warn!("-X sets a property of Kafka clients, and this pipeline has none: it has no effect");
     }
     let composed = composer.compose(&mut translation, &name)?;
-    let door = match (&args.state_dir, &composed.log) {
-        (Some(dir), Some(log)) => Some(Door::open(dir, Arc::clone(log))?),
-        _ => None,
-    };
+    let door = composed.database.clone().and_then(Door::try_open);
     let (sinks, rows) = (composed.reports.clone(), composed.rows.filter(|n| *n > 0));
     let spec = composer.job(&name, composed);
     let began = Instant::now();
@@ -79,6 +76,7 @@ fn settings(args: &RunArgs) -> Settings {
         shards: args.shards.unwrap_or(default.shards),
         epoch_ms: args.epoch_ms.unwrap_or(default.epoch_ms),
         state_dir: args.state_dir.clone(),
+        store: args.store.options(args.state_dir.as_deref()),
         cache_dir: ComponentStore::default_cache_dir(),
         compiler: super::compiler(),
         kafka: args.kafka.iter().cloned().collect(),

@@ -99,6 +99,7 @@ fn options(args: &ServeArgs, staging: &StagingDir) -> Result<ServeOptions> {
         staging_dir: staging.path().to_owned(),
         settings: Settings {
             cache_dir: ComponentStore::default_cache_dir(),
+            store: args.store.options(args.state_dir.as_deref()),
             shards: args.shards.unwrap_or(default.shards),
             epoch_ms: args.epoch_ms.unwrap_or(default.epoch_ms),
             compiler: super::compiler(),

@@ -15,6 +15,7 @@ mod mirror;
 pub mod payload;
 mod payload_of;
 mod shape;
+mod shared;
 mod side;
 mod sinks;
 mod sources;
@@ -27,6 +28,7 @@ pub use components::ComponentStore;
 pub use connectors::Connectors;
 pub use deploy::Deployments;
 pub use local::LocalWorkers;
+pub use shared::SharedLog;
 pub use sinks::{Place, SinkReport};
 
 use crate::native::urn::TABLE_JOIN;
@@ -36,15 +38,16 @@ use crate::table::{Join, Tables};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use store::Opened;
 use thalweg_beam::translate::{NativeSpec, Translation};
 use thalweg_core::engine::Config;
 use thalweg_core::error::Result;
 use thalweg_core::graph::{Plan, fuse};
 use thalweg_core::id::ShardId;
-use thalweg_core::port::log::Log;
 use thalweg_core::port::sink::Sink;
 use thalweg_core::port::store::StateStore;
 use thalweg_io::kafka::KafkaClientConfig;
+use thalweg_state::Database;
 
 /// How jobs are run.
 #[derive(Clone, Debug)]
@@ -55,6 +58,8 @@ pub struct Settings {
     pub epoch_ms: i64,
     /// Where state lives; in memory without it. One directory holds one job.
     pub state_dir: Option<PathBuf>,
+    /// What the store in that directory may use, and how careful it is.
+    pub store: thalweg_state::Options,
     /// Where compiled components are kept; nowhere without it.
     pub cache_dir: Option<PathBuf>,
     /// Kafka properties given on the command line; they win over the pipeline's.
@@ -76,6 +81,7 @@ impl Default for Settings {
             shards: u16::try_from(cores).unwrap_or(64).min(64),
             epoch_ms: 500,
             state_dir: None,
+            store: thalweg_state::Options::default(),
             cache_dir: None,
             kafka: BTreeMap::new(),
             wasm: thalweg_wasm::Limits::default(),
@@ -102,6 +108,7 @@ pub struct Composer {
     registry: Registry,
     connectors: Connectors,
     components: Arc<ComponentStore>,
+    shared: Option<Arc<SharedLog>>,
 }
 
 /// A job without its Fn API workers.
@@ -122,8 +129,8 @@ pub struct Composed {
     pub reports: Vec<SinkReport>,
     /// Rows that the sources will give, if all of them know.
     pub rows: Option<u64>,
-    /// The embedded log, where the job reads or writes topics of it.
-    pub log: Option<Arc<dyn Log>>,
+    /// The database behind the store, where there is one.
+    pub database: Option<Database>,
 }
 
 /// Only native functions and components: no Fn API.
@@ -152,7 +159,7 @@ impl Composer {
         let components = ComponentStore::new(settings.cache_dir.as_deref(), settings.wasm.clone());
         let components = components.allowing(settings.allowed.clone()).compiled_by(settings.compiler.clone());
         let components = Arc::new(components);
-        Ok(Self { settings, registry, connectors: Connectors::default(), components })
+        Ok(Self { settings, registry, connectors: Connectors::default(), components, shared: None })
     }
 
     /// Adds sources and sinks.
@@ -166,6 +173,13 @@ impl Composer {
     #[must_use]
     pub fn with_state_dir(mut self, dir: Option<PathBuf>) -> Self {
         self.settings.state_dir = dir;
+        self
+    }
+
+    /// The same with a directory for all jobs that read or write topics of the embedded log: they share that log, and keep their state beside it.
+    #[must_use]
+    pub fn with_shared_log(mut self, shared: Option<Arc<SharedLog>>) -> Self {
+        self.shared = shared;
         self
     }
 
@@ -202,18 +216,18 @@ impl Composer {
     pub fn compose(&self, translation: &mut Translation, name: &str) -> Result<Composed> {
         // only a directory that is there can hold what was deployed
         let dir = self.settings.state_dir.as_deref();
-        let existing = dir.filter(|dir| dir.is_dir()).map(|dir| store::open(Some(dir))).transpose()?;
-        if let Some(store) = &existing {
+        let options = &self.settings.store;
+        let uses_log = embedded::any(translation)?;
+        let mut store = store::existing(dir, self.shared.as_deref(), uses_log, options)?;
+        if let Some(Opened { store, .. }) = &store {
             deploy::restore(translation, &self.components, store.reader().as_ref())?;
         }
         let mut plan = self.plan(translation)?;
         // sources and sinks of the embedded log are made of the store, so it is opened before them
-        let uses_log = embedded::any(translation)?;
-        let store = match existing {
-            None if uses_log => Some(store::open(dir)?),
-            existing => existing,
-        };
-        let log = store.as_ref().filter(|_| uses_log).and_then(|store| store.log());
+        if uses_log && store.is_none() {
+            store = Some(store::open(dir, options)?);
+        }
+        let log = store.as_ref().filter(|_| uses_log).and_then(|opened| opened.store.log());
         // sinks make topics that sources of the same job may read
         let made = translation.sinks.iter();
         let made = made.map(|spec| sinks::sink(spec, &self.settings, &self.connectors, name, log.as_ref()));
@@ -230,7 +244,7 @@ impl Composer {
             sources.push(found.spec);
         }
         reports.iter().try_for_each(|report| sinks::refuse_own_input(report, &read))?;
-        let store = store.map_or_else(|| store::open(dir), Ok)?;
+        let Opened { store, database } = store.map_or_else(|| store::open(dir, options), Ok)?;
         let store = mirror::mirrored(store, mirrors);
         let tables = Arc::new(Tables::new(self.settings.kafka.clone()));
         let mut registry = self.registry.clone();
@@ -239,7 +253,7 @@ impl Composer {
         plan.read_in_pieces(&local.pieces());
         let plan = Arc::new(plan);
         let deployments = Deployments::new(Arc::clone(&local), Arc::clone(&self.components));
-        Ok(Composed { plan, sources, sinks, local, deployments, store, reports, rows, log })
+        Ok(Composed { plan, sources, sinks, local, deployments, store, reports, rows, database })
     }
 
     /// Sizes of a job.

@@ -85,13 +85,14 @@ pub async fn serve(
         Error::external("LISTEN_FAILED", format!("cannot listen on {}: {e}", options.listen))
             .help("choose another port, or end the process that has it")
     };
-    let states = options.state_dir.as_deref().map(JobStates::open).transpose()?;
+    let mut states = options.state_dir.as_deref().map(JobStates::open).transpose()?;
     let listener = tokio::net::TcpListener::bind(options.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let endpoint = format!("localhost:{}", address.port());
     let runtime = tokio::runtime::Handle::current();
     let workers = FnApiServer::unbound(&runtime, options.workers.config(endpoint.clone()), worker_logs());
-    let composer = Composer::new(options.settings, Registry::standard())?;
+    let shared = states.as_mut().map(|states| states.share_log(&options.settings.store));
+    let composer = Composer::new(options.settings, Registry::standard())?.with_shared_log(shared);
     let offers = Offers::new(Arc::clone(composer.components()));
     let running = JobsLimits { states, running_max: Some(options.jobs_max), bundle_retries: options.bundle_retries };
     let jobs = Jobs::new(composer.clone(), running, Arc::clone(&workers), runtime.clone());

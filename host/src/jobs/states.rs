@@ -2,12 +2,15 @@
 //!
 //! In: the directory a server was given, and jobs. Out: a directory per job. A job whose options name its state (`state_name`)
 //! gets that one again when it is submitted again, and goes on where it was; nobody could find the directory of any
-//! other job again, so it goes with the job, or with the next server if this one is killed.
+//! other job again, so it goes with the job, or with the next server if this one is killed. Jobs that use the embedded log share it and keep their
+//! state beside it.
 
+use crate::compose::SharedLog;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use thalweg_beam::job::PreparedJob;
 use thalweg_core::error::{Error, Result};
@@ -18,6 +21,8 @@ const MARK_TEXT: &str = "thalweg jobs 1\n";
 /// How the directories of jobs begin: those that go with their job, and those that stay.
 const PASSING: &str = "job-";
 const NAMED: &str = "named-";
+/// The directory of the log that jobs share.
+const LOG: &str = "log";
 /// The lock of the store in a directory; a directory without one may be about to get it, for so long.
 const LOCK: &str = "LOCK";
 const YOUNG: Duration = Duration::from_secs(60);
@@ -28,6 +33,8 @@ const NAME_MAX: usize = 100;
 #[derive(Clone, Debug)]
 pub struct JobStates {
     dir: PathBuf,
+    /// The log that jobs share.
+    log: Option<Arc<SharedLog>>,
 }
 
 /// The directory of one job.
@@ -38,6 +45,7 @@ pub struct JobDir {
     /// What names the job among others: the name of its state, or its id.
     pub name: String,
     stays: bool,
+    log: Option<Arc<SharedLog>>,
 }
 
 impl Drop for JobDir {
@@ -45,6 +53,9 @@ impl Drop for JobDir {
         if !self.stays {
             // what cannot be removed now is removed by the next server
             let _ = fs::remove_dir_all(&self.path);
+            if let (Some(log), Some(name)) = (&self.log, self.path.file_name()) {
+                let _ = log.forget(&name.to_string_lossy());
+            }
         }
     }
 }
@@ -73,7 +84,14 @@ impl JobStates {
         let written = fs::write(&new, MARK_TEXT).and_then(|()| fs::rename(&new, dir.join(MARK)));
         written.map_err(|e| broken(dir, &e))?;
         sweep(dir);
-        Ok(Self { dir: dir.to_owned() })
+        Ok(Self { dir: dir.to_owned(), log: None })
+    }
+
+    /// Has jobs share a log, with the state of those that use it.
+    pub fn share_log(&mut self, options: &thalweg_state::Options) -> Arc<SharedLog> {
+        let log = Arc::new(SharedLog::new(self.dir.join(LOG), options.clone(), NAMED));
+        self.log = Some(Arc::clone(&log));
+        log
     }
 
     /// The directory of a job.
@@ -81,12 +99,9 @@ impl JobStates {
     /// # Errors
     /// `OPTION_INVALID` when the job names its state by something that is no name.
     pub fn of(&self, job: &PreparedJob) -> Result<JobDir> {
-        match state_name(job)? {
-            Some(name) => Ok(JobDir { path: self.dir.join(format!("{NAMED}{name}")), name, stays: true }),
-            None => {
-                Ok(JobDir { path: self.dir.join(format!("{PASSING}{}", job.id)), name: job.id.clone(), stays: false })
-            }
-        }
+        let (name, stays) = state_name(job)?.map_or_else(|| (job.id.clone(), false), |name| (name, true));
+        let path = self.dir.join(format!("{}{name}", if stays { NAMED } else { PASSING }));
+        Ok(JobDir { path, name, stays, log: self.log.clone() })
     }
 }
 
@@ -143,7 +158,6 @@ fn broken(dir: &Path, error: &io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use thalweg_beam::job::JobOptions;
 
     fn job(id: &str, state_name: Option<&str>) -> PreparedJob {

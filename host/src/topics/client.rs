@@ -49,6 +49,14 @@ impl DoorLog {
         }
     }
 
+    /// Has the process make a savepoint at an absolute path.
+    ///
+    /// # Errors
+    /// `LOG_REFUSED` with what that process says.
+    pub fn savepoint(&self, to: &Path) -> Result<()> {
+        self.ask(&Ask::Savepoint { to: to.to_string_lossy().into_owned() }).map(drop)
+    }
+
     fn all(&self) -> Vec<WireTopic> {
         match self.ask(&Ask::Topics) {
             Ok(Answer::Topics(topics)) => topics,

@@ -7,8 +7,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::port::log::Log;
+use thalweg_state::{Database, RocksLog};
 
 /// Callers at once; more are sent away.
 const CALLERS_MAX: usize = 32;
@@ -20,14 +22,24 @@ const ANSWER_BYTES_MAX: usize = 4 << 20;
 pub struct Door {
     path: PathBuf,
     closed: Arc<AtomicBool>,
+    listener: Option<JoinHandle<()>>,
 }
 
 impl Door {
-    /// Opens the door of a state directory, whose lock this process holds. The socket is its owner's alone.
+    /// As [`Door::open`]; a job can do without a door, so that one that cannot be had is a warning.
+    #[must_use]
+    pub fn try_open(database: Database) -> Option<Self> {
+        Self::open(database)
+            .inspect_err(|e| tracing::warn!(target: "state", "{e}: nobody can come in while the job runs"))
+            .ok()
+    }
+
+    /// Opens the door of a database of this process. The socket is its owner's alone.
     ///
     /// # Errors
     /// `LOG_DOOR` when the system does not give a socket.
-    pub fn open(dir: &Path, log: Arc<dyn Log>) -> Result<Self> {
+    pub fn open(database: Database) -> Result<Self> {
+        let dir = database.dir().to_owned();
         let failed = |e: std::io::Error| {
             Error::external("LOG_DOOR", format!("cannot serve the log of {}: {e}", dir.display()))
                 .help("use a state directory on a file system that has sockets")
@@ -35,7 +47,7 @@ impl Door {
         let path = dir.join(NAME);
         // whoever made it is dead: the lock is ours
         let _ = std::fs::remove_file(&path);
-        let (folder, short) = socket(dir).map_err(failed)?;
+        let (folder, short) = socket(&dir).map_err(failed)?;
         let listener = UnixListener::bind(short).map_err(failed)?;
         drop(folder);
         let owners_alone = std::os::unix::fs::PermissionsExt::from_mode(0o600);
@@ -52,9 +64,9 @@ impl Door {
                     callers.fetch_sub(1, Ordering::SeqCst);
                     continue;
                 }
-                let (log, left) = (Arc::clone(&log), Arc::clone(&callers));
+                let (database, left) = (database.clone(), Arc::clone(&callers));
                 let serve = move || {
-                    serve(&caller, log.as_ref());
+                    serve(&caller, &database);
                     left.fetch_sub(1, Ordering::SeqCst);
                 };
                 if std::thread::Builder::new().name("log-caller".to_owned()).spawn(serve).is_err() {
@@ -62,24 +74,30 @@ impl Door {
                 }
             }
         };
-        std::thread::Builder::new().name("log-door".to_owned()).spawn(listen).map_err(failed)?;
-        Ok(Self { path, closed })
+        let listener = std::thread::Builder::new().name("log-door".to_owned()).spawn(listen).map_err(failed)?;
+        Ok(Self { path, closed, listener: Some(listener) })
     }
 }
 
 impl Drop for Door {
     fn drop(&mut self) {
         self.closed.store(true, Ordering::SeqCst);
-        // its own call ends the wait for callers, so that the log is let go of
-        if let Some(Ok((_folder, short))) = self.path.parent().map(socket) {
-            let _ = UnixStream::connect(short);
+        // its own call ends the wait for callers, so that the directory is let go of
+        let called = self
+            .path
+            .parent()
+            .map(socket)
+            .is_some_and(|found| found.is_ok_and(|(_folder, short)| UnixStream::connect(short).is_ok()));
+        if let Some(listener) = self.listener.take().filter(|_| called) {
+            listener.join().unwrap_or_default();
         }
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
 /// Answers one caller until it goes.
-fn serve(caller: &UnixStream, log: &dyn Log) {
+fn serve(caller: &UnixStream, database: &Database) {
+    let log = RocksLog::new(database.clone());
     let mut lines = BufReader::new(caller);
     loop {
         let mut line = Vec::new();
@@ -88,7 +106,10 @@ fn serve(caller: &UnixStream, log: &dyn Log) {
             _ => return,
         }
         let answer = match serde_json::from_slice(&line) {
-            Ok(ask) => answer(log, ask).unwrap_or_else(|e| Answer::error(&e)),
+            Ok(Ask::Savepoint { to }) => {
+                database.savepoint(Path::new(&to)).map_or_else(|e| Answer::error(&e), |()| Answer::Done)
+            }
+            Ok(ask) => answer(&log, ask).unwrap_or_else(|e| Answer::error(&e)),
             Err(_) => Answer::error(&Error::user("LOG_DOOR", "the question is not one of this version")),
         };
         let Ok(mut text) = serde_json::to_vec(&answer) else { return };
@@ -102,6 +123,7 @@ fn serve(caller: &UnixStream, log: &dyn Log) {
 
 fn answer(log: &dyn Log, ask: Ask) -> Result<Answer> {
     Ok(match ask {
+        Ask::Savepoint { .. } => Answer::Done,
         Ask::Topics => Answer::Topics(log.topics().iter().map(|(name, config)| WireTopic::new(name, config)).collect()),
         Ask::Create(topic) => log.create(&topic.name, &topic.config()).map(|()| Answer::Done)?,
         Ask::Bounds { topic, partition } => Answer::bounds(&log.bounds(&topic, partition)?),

@@ -1,6 +1,6 @@
-//! The embedded log from outside of its job: whoever holds the state directory serves its topics at a door, others come through it.
+//! A state directory from outside of its job: whoever holds it serves its log at a door, others come through it.
 //!
-//! In: a state directory. Out: a [`Log`]: the directory's own if nobody has it open, or else that of the process that has,
+//! In: a state directory. Out: a [`Log`], or a savepoint: of the directory's own if nobody has it open, or else that of the process that has,
 //! through the Unix socket `log.sock` in the directory. Who may enter the directory may use the door, and nobody else.
 
 mod client;
@@ -35,21 +35,45 @@ impl Topics {
     /// `STATE_NOT_OURS` when there is no state directory, `STATE_LOCKED` when a process has it that does not serve its log, and what
     /// opening it says.
     pub fn open(dir: &Path, make: bool, options: &Options) -> Result<Self> {
-        if !make && !dir.is_dir() {
-            return Err(Error::user("STATE_NOT_OURS", format!("there is no state directory {}", dir.display()))
-                .help("check the path; `thalweg log create` makes a directory with its first topic"));
+        if !make {
+            no_directory(dir)?;
         }
         match Database::open(dir, options) {
             Ok(database) => Ok(Self { log: Arc::new(RocksLog::new(database)), served: false }),
             Err(e) if e.code == "STATE_LOCKED" => match DoorLog::connect(dir) {
                 Ok(log) => Ok(Self { log: Arc::new(log), served: true }),
-                Err(_) => Err(e.help(
-                    "the process that has it does not serve its log: it runs a job without topics of the log; stop it first",
-                )),
+                Err(_) => {
+                    Err(e.help("the process that has it does not answer at its door: see what it is, or stop it first"))
+                }
             },
             Err(e) => Err(e),
         }
     }
+}
+
+/// Makes a savepoint of a state directory, whether a job runs in it or not.
+///
+/// # Errors
+/// As for [`Topics::open`] and [`Database::savepoint`].
+pub fn savepoint(dir: &Path, to: &Path, options: &Options) -> Result<()> {
+    let to = std::path::absolute(to).unwrap_or_else(|_| to.to_owned());
+    no_directory(dir)?;
+    match Database::open(dir, options) {
+        Ok(database) => database.savepoint(&to),
+        Err(e) if e.code == "STATE_LOCKED" => match DoorLog::connect(dir) {
+            Ok(door) => door.savepoint(&to),
+            Err(_) => Err(e),
+        },
+        Err(e) => Err(e),
+    }
+}
+
+fn no_directory(dir: &Path) -> Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    Err(Error::user("STATE_NOT_OURS", format!("there is no state directory {}", dir.display()))
+        .help("check the path; `thalweg log create` makes a directory with its first topic"))
 }
 
 /// A path of the socket that is short enough for the system, as long as the folder is held open.

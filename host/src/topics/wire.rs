@@ -17,6 +17,7 @@ pub enum Ask {
     Create(WireTopic),
     Bounds { topic: String, partition: u32 },
     Append(Vec<WireRecord>),
+    Savepoint { to: String },
     Read { topic: String, partition: u32, from: u64, bytes: usize },
 }
 
