@@ -2,10 +2,12 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-kafka build guests demo demo-kafka test bench newcomer clean
+.PHONY: help setup setup-kafka build guests demo demo-kafka test torture bench newcomer clean
 
 DATA ?= january
 ROUNDS ?= 3
+KILLS ?= 100
+SEEDS ?= 2000
 
 help:
 	@echo 'make build          build the thalweg binary alone; its path is the last line'
@@ -13,6 +15,7 @@ help:
 	@echo 'make demo           real flights through Wasm, windows and a Python worker; DATA=full for the whole year'
 	@echo 'make demo-kafka     the same through a real Kafka broker (no Docker)'
 	@echo 'make test           everything: lints, unit tests, Beam suite, the demos against their oracle'
+	@echo 'make torture        100 random kills and 2,000 seeds of the simulation; adds a line to RELIABILITY.md; KILLS=100 SEEDS=2000'
 	@echo 'make bench          CPU per event beside the plain Rust limit and timely dataflow; ROUNDS=3'
 	@echo 'make newcomer       what a new function waits for in each language: new, tests, build, run; cold and warm'
 	@echo 'make clean          delete what the commands above made, but not what they fetched'
@@ -39,6 +42,9 @@ demo-kafka:
 
 test:
 	@scripts/test.sh
+
+torture:
+	@scripts/torture.sh $(KILLS) $(SEEDS)
 
 bench:
 	@scripts/bench.sh $(ROUNDS)

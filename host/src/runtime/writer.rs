@@ -89,7 +89,9 @@ impl Writer {
             if !sink.reach(to) && list.is_empty() {
                 continue;
             }
+            fault("before_prepare");
             let mut prepared = sink.prepare(epoch, list)?;
+            fault("after_prepare");
             records.append(&mut prepared.records);
             writes.extend(prepared.mark.map(|mark| (mark_key(*id), Some(mark))));
             if let Some(outbox) = prepared.outbox {
@@ -102,9 +104,11 @@ impl Writer {
         self.store.commit(epoch, &writes, &records)?;
         fault("after_commit");
         for (i, key, outbox) in outboxes {
+            fault("before_deliver");
             if let Some((_, sink)) = self.sinks.get_mut(i) {
                 sink.deliver(epoch, &outbox)?;
             }
+            fault("after_deliver");
             self.delivered.push(key);
         }
         job.send(ToJob::Committed(epoch)).unwrap_or_default();
@@ -136,7 +140,8 @@ fn outboxes(reader: &dyn StateRead, sink: StateId) -> Result<Vec<(Bytes, Epoch, 
     if whole { Ok(found) } else { Err(Error::external("STATE_CORRUPT", "a stored outbox cannot be read")) }
 }
 
-/// A named point at which a test may kill the process: `THALWEG_FAULT=<name>:<n>` aborts at its nth passing.
+/// A named point at which a test may kill the process: `THALWEG_FAULT=<name>:<n>` aborts at its nth passing. They stand before and after each
+/// lasting write: that of a sink's own file, the commit with its cells, records, marks and deleted outboxes, a delivery.
 fn fault(name: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};
     static PASSED: AtomicU64 = AtomicU64::new(0);
