@@ -158,7 +158,7 @@ fn side_inputs_and_tables_are_given_as_files_and_windows_are_shown() -> Result<(
     let spans = write("spans.jsonl", "{\"element\": [\"k\", 4], \"time\": 1000}\n")?;
     let shown: Value = serde_json::from_str(run("spans", &spans)?.ok()?.out.trim())?;
     ensure!(
-        shown["element"].to_string() == "[\"k\",4]" && shown["windows"].as_array().map(Vec::len) == Some(2),
+        shown["element"] == serde_json::json!(["k", 4]) && shown["windows"].as_array().map(Vec::len) == Some(2),
         "{shown}"
     );
     let sessions = write("sessions.jsonl", "{\"element\": \"x\", \"time\": 1000}\n")?;

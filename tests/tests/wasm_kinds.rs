@@ -3,6 +3,7 @@
 
 use acceptance::place;
 use acceptance::python::{answer, as_prism, program};
+use acceptance::server::Server;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
@@ -82,4 +83,19 @@ fn sessions_of_every_language_follow_the_watermark_of_a_script() -> Result<()> {
 #[test]
 fn alerts_of_every_language_follow_the_watermark_of_a_script() -> Result<()> {
     example("alerts")
+}
+
+#[test]
+fn a_list_larger_than_the_memory_of_function_and_server_is_walked_over() -> Result<()> {
+    let (megabytes, most) = (400_u64, 250_u64);
+    let server = Server::start(&["serve"])?;
+    let run = program("large_list.py")?.arg(place::component("conformance")?).arg(megabytes.to_string());
+    let endpoint = format!("--job_endpoint={}", server.endpoint());
+    let ended = run.args(["--runner=PortableRunner", &endpoint, "--environment_type=LOOPBACK"]).limit(300).ok()?;
+    let (count, bytes) = (megabytes * 16, megabytes << 20);
+    let said = format!("{count} of {bytes} bytes, the first of 65536, {count} again, {count} seen");
+    ensure!(answer(&ended.out)? == json!([["k", said]]), "{ended}");
+    let peak = server.peak_mib()?;
+    ensure!(peak < most, "it took {peak} MiB to hand on a list of {megabytes} MiB");
+    Ok(())
 }
