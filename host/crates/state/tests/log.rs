@@ -4,6 +4,7 @@ use bytes::Bytes;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use thalweg_core::error::Result;
 use thalweg_core::id::Epoch;
 use thalweg_core::port::log::{Log, LogRecord, TopicConfig};
@@ -147,7 +148,7 @@ fn records_go_by_the_time_they_were_appended_whatever_their_own() {
     log.append(&[record("t", 0, "a", None), record("t", 0, "b", None)]).expect("appended");
     log.append(&[record("t", 0, "c", None)]).expect("appended");
     assert_eq!(offsets(&log, "t", 0), [0, 1, 2]);
-    std::thread::sleep(std::time::Duration::from_millis(600));
+    std::thread::sleep(Duration::from_millis(600));
     log.append(&[record("t", 0, "d", None)]).expect("appended");
     assert_eq!(offsets(&log, "t", 3), [3]);
     assert_eq!(log.bounds("t", 0).map(|b| b.start), Ok(3));
@@ -169,8 +170,9 @@ fn readers_beside_writers_see_every_offset_once_and_in_order() {
             })
         })
         .collect();
-    let mut seen = Vec::new();
+    let (mut seen, end) = (Vec::new(), Instant::now() + Duration::from_secs(60));
     while seen.len() < 2000 {
+        assert!(Instant::now() < end, "{} of 2000 records were seen", seen.len());
         seen.extend(offsets(log.as_ref(), "t", seen.len() as u64));
     }
     assert_eq!(seen, (0..2000).collect::<Vec<u64>>());
