@@ -53,9 +53,10 @@ struct Slow(Arc<AtomicU64>);
 
 impl Sink for Slow {
     fn prepare(&mut self, _: Epoch, batches: &[Batch]) -> CoreResult<Prepared> {
-        let rows: usize = batches.iter().map(Batch::len).sum();
-        sleep(Duration::from_millis((rows * ROW) as u64 * 1000 / BYTES_PER_SECOND));
-        self.0.fetch_add(rows as u64, Ordering::SeqCst);
+        for rows in batches.iter().map(Batch::len) {
+            sleep(Duration::from_millis((rows * ROW) as u64 * 1000 / BYTES_PER_SECOND));
+            self.0.fetch_add(rows as u64, Ordering::SeqCst);
+        }
         Ok(Prepared::default())
     }
 

@@ -18,10 +18,15 @@ pub struct Translated {
 const KNOWN: [&str; 7] =
     ["job_port", "log_level", "log_kind", "serve_http", "web_port", "idle_shutdown_timeout", "worker_pool_port"];
 /// Flags of `thalweg serve` that may stand beside them, and whether they take a value.
-const OURS: [(&str, bool); 16] = [
+const OURS: [(&str, bool); 21] = [
     ("shards", true),
     ("epoch-ms", true),
     ("state-dir", true),
+    ("fsync", true),
+    ("state-cache-mib", true),
+    ("state-buffer-mib", true),
+    ("disk-reserve-mib", true),
+    ("disk-wait-seconds", true),
     ("allow-capability", true),
     ("jobs-max", true),
     ("bundle-retries", true),
