@@ -112,4 +112,6 @@ fi
 
 say "" "Summary ($SECONDS s)"
 printf '%s\n' "${summary[@]}"
+# Where only the end of the output is kept, it says what failed.
+sed -n 's/^test \(.*\) \.\.\. FAILED$/FAILED  \1/p' "$logs/rust-tests.log" 2> /dev/null | cut -c -150 | head -n 15
 exit "$failed"
