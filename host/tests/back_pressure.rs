@@ -59,18 +59,6 @@ impl Sink for Slow {
         }
         Ok(Prepared::default())
     }
-
-    fn deliver(&mut self, _: Epoch, _: &[u8]) -> CoreResult<()> {
-        Ok(())
-    }
-
-    fn recover(&mut self, _: Option<&[u8]>) -> CoreResult<Option<Epoch>> {
-        Ok(None)
-    }
-
-    fn finish(&mut self) -> CoreResult<()> {
-        Ok(())
-    }
 }
 
 /// Bytes of memory that this process has.

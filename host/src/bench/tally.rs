@@ -42,16 +42,4 @@ impl Sink for Tally {
         self.check.fetch_add(check, Ordering::SeqCst);
         Ok(Prepared::default())
     }
-
-    fn deliver(&mut self, _: Epoch, _: &[u8]) -> Result<()> {
-        Ok(())
-    }
-
-    fn recover(&mut self, _: Option<&[u8]>) -> Result<Option<Epoch>> {
-        Ok(None)
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        Ok(())
-    }
 }

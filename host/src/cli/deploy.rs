@@ -9,10 +9,7 @@ use thalweg_core::error::{Error, Result};
 
 /// Deploys, rolls back, or shows what runs.
 pub fn deploy(args: &DeployArgs) -> Result<ExitCode, Failed> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
-        Error::external("THREAD_START", format!("cannot set up a connection: {e}")).help("raise the process's limits")
-    })?;
-    let text = runtime.block_on(ask(args))?;
+    let text = super::asked(ask(args))?;
     print(&text);
     Ok(ExitCode::SUCCESS)
 }

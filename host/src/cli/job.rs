@@ -8,20 +8,17 @@ use crate::native::Registry;
 use crate::yaml;
 use std::process::ExitCode;
 use thalweg_beam::job::JobClient;
-use thalweg_core::error::{Error, Result};
+use thalweg_core::error::Result;
 use thalweg_proto::pipeline::Pipeline;
 
 /// Submits, lists, follows, drains or cancels.
 pub fn job(command: &JobCommand) -> Result<ExitCode, Failed> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
-        Error::external("THREAD_START", format!("cannot set up a connection: {e}")).help("raise the process's limits")
-    })?;
     // read before anybody is asked
     let pipeline = match command {
         JobCommand::Submit(args) => Some(load(args)?),
         _ => None,
     };
-    let ended = runtime.block_on(ask(command, pipeline))?;
+    let ended = super::asked(ask(command, pipeline))?;
     Ok(if ended == Some("FAILED") { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

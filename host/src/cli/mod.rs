@@ -33,6 +33,7 @@ use args::{Arguments, Command};
 use clap::Parser as _;
 use exit::Failed;
 use std::process::ExitCode;
+use thalweg_core::error::{Error, Result};
 use thalweg_wasm::Compiler;
 
 /// What makes this program a compiler of components and nothing else. People have no use for it.
@@ -44,6 +45,14 @@ fn compiler() -> Compiler {
         tracing::warn!("components are compiled in this process, for it is not known which program it is: {e}");
         Compiler::Here
     })
+}
+
+/// What a server answers, waited for on this thread.
+fn asked<T>(question: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
+        Error::external("THREAD_START", format!("cannot set up a connection: {e}")).help("raise the process's limits")
+    })?;
+    runtime.block_on(question)
 }
 
 /// Runs the program with the process's arguments.

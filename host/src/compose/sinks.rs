@@ -161,18 +161,6 @@ impl Sink for Discard {
     fn prepare(&mut self, _epoch: Epoch, _batches: &[Batch]) -> Result<Prepared> {
         Ok(Prepared::default())
     }
-
-    fn deliver(&mut self, _epoch: Epoch, _outbox: &[u8]) -> Result<()> {
-        Ok(())
-    }
-
-    fn recover(&mut self, _mark: Option<&[u8]>) -> Result<Option<Epoch>> {
-        Ok(None)
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        Ok(())
-    }
 }
 
 /// Counts what goes into a sink, and puts its name to what it complains about.

@@ -91,18 +91,6 @@ impl Sink for Keep {
         }
         Ok(Prepared::default())
     }
-
-    fn deliver(&mut self, _: Epoch, _: &[u8]) -> Result<()> {
-        Ok(())
-    }
-
-    fn recover(&mut self, _: Option<&[u8]>) -> Result<Option<Epoch>> {
-        Ok(None)
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        Ok(())
-    }
 }
 
 fn composer(kept: &Kept) -> Result<Composer> {

@@ -320,18 +320,6 @@ impl Sink for Keep {
         }
         Ok(Prepared::default())
     }
-
-    fn deliver(&mut self, _epoch: Epoch, _outbox: &[u8]) -> Result<()> {
-        Ok(())
-    }
-
-    fn recover(&mut self, _mark: Option<&[u8]>) -> Result<Option<Epoch>> {
-        Ok(None)
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        Ok(())
-    }
 }
 
 /// What the function itself counted.

@@ -84,18 +84,6 @@ impl Sink for Kept {
         }
         Ok(Prepared::default())
     }
-
-    fn deliver(&mut self, _: Epoch, _: &[u8]) -> CoreResult<()> {
-        Ok(())
-    }
-
-    fn recover(&mut self, _: Option<&[u8]>) -> CoreResult<Option<Epoch>> {
-        Ok(None)
-    }
-
-    fn finish(&mut self) -> CoreResult<()> {
-        Ok(())
-    }
 }
 
 /// A job that counts per key.

@@ -15,11 +15,7 @@ use thalweg_core::error::{Error, Result};
 use thalweg_core::id::Epoch;
 use thalweg_core::port::log::{Log, LogRecord};
 use thalweg_core::port::store::{CellWrite, StateRead, StateStore};
-
-/// First key that no cell has: behind the job's group (0xffff), kinds never reach 0xff.
-const RESERVED: &[u8] = &[0xff, 0xff, 0xff];
-/// Where the number of the last epoch stands: eight bytes, big end.
-const EPOCH: &[u8] = b"\xff\xff\xffepoch";
+use thalweg_core::state::layout::{EPOCH, RESERVED};
 
 /// Reads of a job's cells.
 #[derive(Clone)]

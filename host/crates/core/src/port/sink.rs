@@ -9,7 +9,7 @@
 //! - *With the commit* (a topic of the commit authority's own log): `prepare` returns records, which are part of the commit.
 
 use crate::batch::Batch;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::Epoch;
 use crate::port::log::LogRecord;
 use crate::time::EventTime;
@@ -40,22 +40,29 @@ pub trait Sink: Send {
     /// When the sink is full or gone: the epoch is not committed and the job stops; nothing committed is lost.
     fn prepare(&mut self, epoch: Epoch, batches: &[Batch]) -> Result<Prepared>;
 
-    /// Brings out a committed outbox. Called in epoch order, again after a crash if [`Sink::recover`] asked for it.
+    /// Brings out a committed outbox. Called in epoch order, again after a crash if [`Sink::recover`] asked for it; never for a sink
+    /// that prepares none, which leaves it as it is.
     ///
     /// # Errors
-    /// As for [`Sink::prepare`]; the outbox stays stored.
-    fn deliver(&mut self, epoch: Epoch, outbox: &[u8]) -> Result<()>;
+    /// As for [`Sink::prepare`]; the outbox stays stored. `SINK_OUTBOX` where a sink prepares one and cannot bring it out.
+    fn deliver(&mut self, _epoch: Epoch, _outbox: &[u8]) -> Result<()> {
+        Err(Error::internal("SINK_OUTBOX", "a sink has prepared an outbox that it does not bring out"))
+    }
 
     /// Called once before the first epoch of a run with the last committed mark. Returns the epoch up to which the
-    /// sink already holds outboxes.
+    /// sink already holds outboxes. A sink without marks and outboxes leaves it as it is.
     ///
     /// # Errors
     /// When the sink holds less than the mark says: something else changed it.
-    fn recover(&mut self, mark: Option<&[u8]>) -> Result<Option<Epoch>>;
+    fn recover(&mut self, _mark: Option<&[u8]>) -> Result<Option<Epoch>> {
+        Ok(None)
+    }
 
     /// Called once when a run ends in order, after its last commit and delivery; also after a cancel.
     ///
     /// # Errors
     /// When the last step (a rename, a close) fails.
-    fn finish(&mut self) -> Result<()>;
+    fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
 }

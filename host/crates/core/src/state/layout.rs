@@ -15,6 +15,11 @@ pub const LAYOUT_VERSION: u32 = 1;
 /// The group of cells that belong to the whole job.
 pub const JOB_GROUP: KeyGroup = KeyGroup(0xffff);
 
+/// First key that no cell has: behind the job's group, kinds never reach 0xff.
+pub const RESERVED: &[u8] = &[0xff, 0xff, 0xff];
+/// Where a store keeps the number of its last epoch: eight bytes, big end.
+pub const EPOCH: &[u8] = b"\xff\xff\xffepoch";
+
 /// Kinds of cells.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]

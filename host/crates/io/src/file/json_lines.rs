@@ -119,10 +119,6 @@ impl Sink for JsonLinesSink {
         Ok(Prepared { mark: Some(Bytes::from(mark)), ..Prepared::default() })
     }
 
-    fn deliver(&mut self, _epoch: Epoch, _outbox: &[u8]) -> Result<()> {
-        Ok(()) // there is never an outbox
-    }
-
     fn recover(&mut self, mark: Option<&[u8]>) -> Result<Option<Epoch>> {
         let len = match mark {
             None => 0,

@@ -148,6 +148,15 @@ impl Reports {
     }
 }
 
+/// Sets what whoever runs or wrote the pipeline has not set.
+pub(super) fn unless_given(settings: &mut ClientConfig, usual: &[(&str, &str)]) {
+    for (name, value) in usual {
+        if settings.get(name).is_none() {
+            settings.set(*name, *value);
+        }
+    }
+}
+
 /// Takes in what a consumer that is not read has to say.
 pub(super) fn listen(consumer: &BaseConsumer<Reports>) {
     while let Some(said) = consumer.poll(Duration::ZERO) {

@@ -8,6 +8,7 @@ use super::client::{KafkaClientConfig, Reports, made, partitions};
 use super::merged;
 use super::position::{Position, partition_id};
 use super::splits::KafkaSplits;
+use super::thread::spawn;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
@@ -42,11 +43,7 @@ impl GroupOffsets {
         settings.set("enable.auto.commit", "false");
         let consumer: BaseConsumer<Reports> = made(settings.create_with_context(Reports::default()))?;
         let (positions, waiting) = sync_channel(WAITING);
-        let thread = std::thread::Builder::new().name("kafka-offsets".to_owned());
-        let thread = thread.spawn(move || run(&consumer, &client, Known::new(&splits), &waiting)).map_err(|e| {
-            Error::external("THREAD_START", format!("cannot start a thread: {e}"))
-                .help("raise the process's limit of threads")
-        })?;
+        let thread = spawn("kafka-offsets", move || run(&consumer, &client, Known::new(&splits), &waiting))?;
         Ok(Self { positions: Some(positions), thread: Some(thread) })
     }
 

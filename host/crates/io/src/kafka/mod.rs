@@ -24,6 +24,7 @@ mod send;
 mod sink;
 mod source;
 mod splits;
+mod thread;
 mod transaction;
 mod watermark;
 

@@ -4,8 +4,11 @@
 //! byte of bits; key, value and topic are `length + 1 (varint), bytes`, or 0 for null; numbers are varints; headers are their
 //! count and for each its name and value. Format 1, of earlier versions, is `key | value` per record alone.
 
+use bytes::Bytes;
+use std::sync::Arc;
 use thalweg_core::coder::{read_varint, take, write_varint};
 use thalweg_core::error::{Error, Result};
+use thalweg_core::port::log::LogRecord;
 
 const FORMAT: u8 = 2;
 const FORMAT_PLAIN: u8 = 1;
@@ -31,6 +34,21 @@ pub(super) struct OutRecord<'a> {
     /// Milliseconds; the client's clock without it.
     pub timestamp: Option<i64>,
     pub headers: Vec<(Text<'a>, Option<&'a [u8]>)>,
+}
+
+impl OutRecord<'_> {
+    /// A record of its own, for a place of the commit authority's log.
+    pub(super) fn owned(&self, topic: Arc<str>, partition: u32) -> LogRecord {
+        let copy = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
+        LogRecord {
+            topic,
+            partition,
+            key: copy(self.key),
+            value: copy(self.value),
+            headers: self.headers.iter().map(|(name, value)| (Arc::from(*name), copy(*value))).collect(),
+            timestamp_ms: self.timestamp,
+        }
+    }
 }
 
 /// Gathers records.

@@ -22,19 +22,9 @@ impl Plain {
     /// # Errors
     /// `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`.
     pub(super) fn new(target: &Target) -> Result<Self> {
-        let mut settings = target.client.client()?;
+        let mut settings = target.producer()?;
         let millis = target.timeout.as_millis().to_string();
         settings.set("enable.idempotence", "true").set("message.timeout.ms", &millis);
-        for (name, value) in [
-            ("partitioner", "murmur2_random"), // as Java's producer
-            ("linger.ms", "5"),
-            ("queue.buffering.max.kbytes", "65536"),
-        ] {
-            if settings.get(name).is_none() {
-                settings.set(name, value);
-            }
-        }
-        settings.remove("group.id");
         let producer = made(settings.create_with_context(Reports::default()))?;
         Ok(Self { producer, target: target.clone() })
     }

@@ -3,6 +3,7 @@
 //! `format (1) = 1 | hash of topic and partition (8) | next offset (8) | end offset, or -1 (8)`, numbers big end first. The end is the
 //! one seen when the job first started: a job that is started again ends where it would have ended.
 
+use thalweg_core::error::{Error, Result};
 use thalweg_core::id::StateId;
 
 const FORMAT: u8 = 1;
@@ -31,6 +32,19 @@ impl Position {
         bytes.extend_from_slice(&self.next.to_be_bytes());
         bytes.extend_from_slice(&self.end.unwrap_or(-1).to_be_bytes());
         bytes
+    }
+
+    /// Reads the stored position of a partition.
+    ///
+    /// # Errors
+    /// `KAFKA_POSITION` when it is of another one.
+    pub(super) fn stored(bytes: &[u8], topic: &str, partition: i32) -> Result<Self> {
+        let id = partition_id(topic, partition);
+        Self::decode(bytes).filter(|at| at.partition == id).ok_or_else(|| {
+            let what = format!("the stored position of {topic:?} {partition} is of another partition");
+            Error::user("KAFKA_POSITION", what)
+                .help("keep the list of topics as it was, or start the job anew with an empty state directory")
+        })
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {

@@ -21,13 +21,30 @@ pub(super) fn queue(
     let mut record = BaseRecord::<[u8], [u8]>::to(given.topic.unwrap_or(topic));
     (record.key, record.payload) = (given.key, given.value);
     (record.partition, record.timestamp) = (given.partition, given.timestamp);
-    if !given.headers.is_empty() {
-        let mut headers = OwnedHeaders::new_with_capacity(given.headers.len());
-        for (key, value) in &given.headers {
-            headers = headers.insert(Header { key, value: *value });
-        }
-        record = record.headers(headers);
+    push(producer, with_headers(record, given.headers.iter().copied()), end)
+}
+
+/// A record with headers; without any it stays as it is.
+pub(super) fn with_headers<'a, 'h>(
+    record: BaseRecord<'a, [u8], [u8]>,
+    headers: impl ExactSizeIterator<Item = (&'h str, Option<&'h [u8]>)>,
+) -> BaseRecord<'a, [u8], [u8]> {
+    if headers.len() == 0 {
+        return record;
     }
+    let all = OwnedHeaders::new_with_capacity(headers.len());
+    record.headers(headers.fold(all, |all, (key, value)| all.insert(Header { key, value })))
+}
+
+/// Queues a record as it is, waiting while the queue is full.
+///
+/// # Errors
+/// As for [`queue`].
+pub(super) fn push(
+    producer: &BaseProducer<Reports>,
+    mut record: BaseRecord<'_, [u8], [u8]>,
+    end: Instant,
+) -> Result<(), KafkaError> {
     loop {
         record = match producer.send(record) {
             Ok(()) => return Ok(()),

@@ -3,7 +3,7 @@
 //! In: partitions assigned by hand to one consumer per shard, each with a queue of its own. Out: batches; a position is the
 //! offset of the next record. Nothing is polled that is not asked for: librdkafka stops fetching when its queue is full.
 
-use super::client::{KafkaClientConfig, Reports, made};
+use super::client::{KafkaClientConfig, Reports, made, unless_given};
 use super::discovery::Discovery;
 use super::element::{Elements, SourceElement};
 use super::error;
@@ -26,7 +26,7 @@ use thalweg_core::port::source::{Read, Source};
 use thalweg_core::time::EventTime;
 
 /// Bytes after which a poll stops gathering.
-const BATCH_BYTES: usize = 1 << 20;
+pub(super) const BATCH_BYTES: usize = 1 << 20;
 /// Kilobytes that all of a source's queues may hold together, unless that were less than 1 MiB for each. Back-pressure is not polling.
 const QUEUES_KB: usize = 64 << 10;
 /// An idle partition's watermark is reported when it moved by so many milliseconds.
@@ -156,16 +156,13 @@ impl KafkaSource {
             settings.set(name, value);
         }
         let queue_kb = (QUEUES_KB / splits.count().max(1)).clamp(1024, 16384).to_string();
-        for (name, value) in [
+        let usual = [
             ("group.id", "thalweg"), // librdkafka wants a name; the group is never joined
             ("queued.max.messages.kbytes", queue_kb.as_str()),
             ("queued.min.messages", "50000"),
             ("fetch.wait.max.ms", "100"),
-        ] {
-            if settings.get(name).is_none() {
-                settings.set(name, value);
-            }
-        }
+        ];
+        unless_given(&mut settings, &usual);
         let consumer = Arc::new(made(settings.create_with_context(Reports::default()))?);
         let elements = Elements::new(&config.element)?;
         let discovery = Discovery::new(config.discover_ms.filter(|_| !config.bounded));
@@ -235,12 +232,7 @@ impl Source for KafkaSource {
         let id = partition_id(&found.topic, found.partition);
         let (position, from) = match position {
             Some(bytes) => {
-                let at = Position::decode(bytes).filter(|at| at.partition == id).ok_or_else(|| {
-                    let what =
-                        format!("the stored position of {:?} {} is of another partition", found.topic, found.partition);
-                    Error::user("KAFKA_POSITION", what)
-                        .help("keep the list of topics as it was, or start the job anew with an empty state directory")
-                })?;
+                let at = Position::stored(bytes, &found.topic, found.partition)?;
                 (at, Offset::Offset(at.next))
             }
             None => {
@@ -294,7 +286,7 @@ impl Source for KafkaSource {
             at.watermark.idle(now);
         }
         let watermark = if at.finished { EventTime::MAX } else { at.watermark.now() };
-        let moved = at.reported.is_none_or(|r| at.finished || watermark.0.saturating_sub(r.0) >= IDLE_STEP_MS);
+        let moved = at.finished || worth_telling(at.reported, watermark);
         if before == at.position.next && self.elements.len() == 0 && !moved {
             return Ok(None);
         }
@@ -310,6 +302,11 @@ impl Source for KafkaSource {
         let found = self.discovery.look(&self.config, &self.splits);
         Ok(found.map_or_else(Vec::new, |found| self.extend(&found)))
     }
+}
+
+/// Whether a watermark is worth telling by itself: the first one is, and then what moved by a step.
+pub(super) fn worth_telling(reported: Option<EventTime>, watermark: EventTime) -> bool {
+    reported.is_none_or(|reported| watermark.0.saturating_sub(reported.0) >= IDLE_STEP_MS)
 }
 
 /// Why a poll failed.

@@ -4,11 +4,12 @@
 //! tried again on the same producer. It is thrown away; a new one under the same transactional id fences the old one and ends
 //! its transaction; then the mark says how that ended.
 
-use super::client::{KafkaClientConfig, Reports, listen, made, partitions};
+use super::client::{KafkaClientConfig, Reports, listen, made, partitions, unless_given};
 use super::error;
 use super::mark::Held;
 use super::outbox::OutRecord;
 use super::send;
+use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, Producer};
@@ -28,6 +29,19 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// Settings of a producer, as far as all kinds of it have the same.
+    pub(super) fn producer(&self) -> Result<ClientConfig> {
+        let mut settings = self.client.client()?;
+        let usual = [
+            ("partitioner", "murmur2_random"), // as Java's producer
+            ("linger.ms", "5"),
+            ("queue.buffering.max.kbytes", "65536"),
+        ];
+        unless_given(&mut settings, &usual);
+        settings.remove("group.id");
+        Ok(settings)
+    }
+
     pub(super) fn failed(&self, e: &KafkaError, reports: &Reports) -> Error {
         error::talking(e, &format!("write the topic {:?}", self.topic), &self.client.bootstrap, &reports.reason())
     }
@@ -64,19 +78,9 @@ impl Transactions {
     /// # Errors
     /// `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`.
     pub(super) fn new(target: &Target) -> Result<Self> {
-        let mut settings = target.client.client()?;
+        let mut settings = target.producer()?;
         let millis = target.timeout.as_millis().to_string();
         settings.set("transactional.id", &target.id).set("transaction.timeout.ms", &millis);
-        for (name, value) in [
-            ("partitioner", "murmur2_random"), // as Java's producer
-            ("linger.ms", "5"),
-            ("queue.buffering.max.kbytes", "65536"),
-        ] {
-            if settings.get(name).is_none() {
-                settings.set(name, value);
-            }
-        }
-        settings.remove("group.id");
         let producer = made(settings.create_with_context(Reports::default()))?;
         let mut settings = target.client.client()?;
         settings.set("group.id", &target.id).set("enable.auto.commit", "false");

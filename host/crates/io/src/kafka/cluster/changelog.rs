@@ -15,9 +15,8 @@ use std::time::{Duration, Instant};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::Epoch;
 use thalweg_core::port::store::CellWrite;
+use thalweg_core::state::layout::EPOCH;
 
-/// Key of the epoch's number: behind all that the layout of cells can make.
-pub(super) const EPOCH: &[u8] = b"\xff\xff\xffepoch";
 /// Writes that are handed on together, in bytes.
 const CHUNK_BYTES: usize = 4 << 20;
 /// How long an open transaction of an owner that is gone may hold up the end of the changelog: somewhat more than the transactions' own limit.
@@ -70,7 +69,7 @@ impl Changelog {
         apply: &mut dyn FnMut(Vec<CellWrite>) -> Result<()>,
     ) -> Result<Option<Restored>> {
         // of a reader of committed records the end is the stable one: behind it a transaction may still be open
-        let (low, high) = self.reader.end(&self.topic, self.partition)?;
+        let (low, high) = self.reader.bounds(&self.topic, self.partition)?;
         if have.next > high || (have.next > 0 && have.next < low) {
             return Ok(None);
         }

@@ -8,16 +8,15 @@
 //! A transaction that was aborted is sent again with what the group says then. One whose end is unknown is never: the producer is thrown
 //! away, another one under the same id ends what is open, and the commit records say which parts were committed.
 
-use super::super::client::{KafkaClientConfig, Reports, listen, made};
+use super::super::client::{KafkaClientConfig, Reports, listen, made, unless_given};
 use super::super::error;
-use super::changelog::EPOCH;
+use super::super::send;
+use super::super::thread::spawn;
 use super::members::{Group, Members};
 use super::reader::LogReader;
 use super::topics::RECORD_BYTES_MAX;
-use bytes::Bytes;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode as Code;
@@ -29,6 +28,7 @@ use thalweg_core::error::{Error, Result};
 use thalweg_core::id::Epoch;
 use thalweg_core::port::log::LogRecord;
 use thalweg_core::port::store::CellWrite;
+use thalweg_core::state::layout::EPOCH;
 
 /// Parts that may wait; a partition waits for its own before it sends another.
 const WAITING: usize = 4096;
@@ -100,10 +100,7 @@ impl Epochs {
         let (asked, waiting) = sync_channel(WAITING);
         let name = format!("{}-epochs", config.group);
         let transactions = Transactions { config, group: members.group(), reader, records, producer: None, count: 0 };
-        std::thread::Builder::new().name(name).spawn(move || transactions.run(&waiting)).map_err(|e| {
-            Error::external("THREAD_START", format!("cannot start a thread: {e}"))
-                .help("raise the process's limit of threads")
-        })?;
+        spawn(&name, move || transactions.run(&waiting))?;
         Ok(Self { asked, records: theirs })
     }
 
@@ -285,17 +282,14 @@ impl Transactions {
         settings.remove("group.id");
         let millis = self.config.timeout.as_millis().to_string();
         settings.set("transactional.id", &self.config.id).set("transaction.timeout.ms", &millis);
-        for (name, value) in [
+        let usual = [
             ("partitioner", "murmur2_random"), // as Java's producer
             ("linger.ms", "2"),
             ("queue.buffering.max.kbytes", "131072"),
             ("message.max.bytes", RECORD_BYTES_MAX),
             ("compression.type", "lz4"),
-        ] {
-            if settings.get(name).is_none() {
-                settings.set(name, value);
-            }
-        }
+        ];
+        unless_given(&mut settings, &usual);
         let context = Reports::watching(&self.config.changelog);
         let producer: BaseProducer<Reports> = made(settings.create_with_context(context))?;
         producer.init_transactions(self.config.timeout).map_err(|e| {
@@ -311,7 +305,7 @@ impl Transactions {
         let is = |part: &EpochPart| committed.get(&part.partition) == Some(&part.epoch);
         let mut ends = BTreeMap::new();
         for asked in parts.iter().filter(|asked| is(&asked.part)) {
-            let (_, end) = self.reader.end(&self.config.changelog, asked.part.partition)?;
+            let (_, end) = self.reader.bounds(&self.config.changelog, asked.part.partition)?;
             ends.insert(asked.part.partition, end);
         }
         let (done, open): (Vec<_>, Vec<_>) = std::mem::take(parts).into_iter().partition(|asked| is(&asked.part));
@@ -355,16 +349,7 @@ impl Transaction<'_> {
         // offsets go while the records are under way
         let sent = self.producer.send_offsets_to_transaction(&offsets, group, self.config.timeout);
         sent.map_err(|e| self.judged(e))?;
-        // the client's own flush would sleep 100 ms at a time
-        while self.producer.in_flight_count() > 0 {
-            self.producer.poll(Duration::from_millis(1));
-            if Instant::now() > end {
-                return Err(self.judged(KafkaError::Flush(Code::OperationTimedOut)));
-            }
-        }
-        if let Some(e) = self.producer.context().take_undelivered() {
-            return Err(self.judged(e));
-        }
+        send::settle(self.producer, end).map_err(|e| self.judged(e))?;
         self.producer.commit_transaction(self.config.timeout).map_err(|e| self.judged(e))?;
         let delivered = self.producer.context().delivered();
         Ok(delivered.into_iter().map(|(partition, last)| (partition as u16, last + 1)).collect())
@@ -381,28 +366,12 @@ impl Transaction<'_> {
         (record.key, record.payload) = (given.key.as_deref(), given.value.as_deref());
         record.partition = i32::try_from(given.partition).ok(); // [`BY_KEY`] is none
         record.timestamp = given.timestamp_ms;
-        if !given.headers.is_empty() {
-            let mut headers = OwnedHeaders::new_with_capacity(given.headers.len());
-            for (key, value) in &given.headers {
-                headers = headers.insert(Header { key, value: value.as_ref().map(Bytes::as_ref) });
-            }
-            record = record.headers(headers);
-        }
-        self.queue(record, end)
+        let headers = given.headers.iter().map(|(key, value)| (key.as_ref(), value.as_deref()));
+        self.queue(send::with_headers(record, headers), end)
     }
 
-    /// Queues a record, waiting while the queue is full.
-    fn queue(&self, mut record: BaseRecord<'_, [u8], [u8]>, end: Instant) -> Result<(), Trouble> {
-        loop {
-            record = match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((e, _)) if e.rdkafka_error_code() != Some(Code::QueueFull) || Instant::now() > end => {
-                    return Err(self.judged(e));
-                }
-                Err((_, back)) => back,
-            };
-            self.producer.poll(Duration::from_millis(1));
-        }
+    fn queue(&self, record: BaseRecord<'_, [u8], [u8]>, end: Instant) -> Result<(), Trouble> {
+        send::push(self.producer, record, end).map_err(|e| self.judged(e))
     }
 
     /// What an error means. A transaction that can be ended is ended at once, so that readers need not wait for its timeout.

@@ -151,18 +151,6 @@ impl Sink for ExchangeSink {
         self.told = self.reached;
         Ok(Prepared { records, ..Prepared::default() })
     }
-
-    fn deliver(&mut self, _epoch: Epoch, _outbox: &[u8]) -> Result<()> {
-        Ok(()) // there is never an outbox
-    }
-
-    fn recover(&mut self, _mark: Option<&[u8]>) -> Result<Option<Epoch>> {
-        Ok(None)
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        Ok(())
-    }
 }
 
 /// Reads an exchange for one partition. The split is the partition.

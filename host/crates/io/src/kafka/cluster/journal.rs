@@ -5,6 +5,8 @@
 
 use super::super::client::{KafkaClientConfig, Reports, made};
 use super::super::error;
+use super::super::send;
+use super::super::thread::spawn;
 use super::reader::{LogReader, passes};
 use super::topics::{RECORD_BYTES_MAX, create_journal};
 use bytes::Bytes;
@@ -12,12 +14,11 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::types::RDKafkaErrorCode as Code;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use thalweg_core::error::{Error, Result};
+use thalweg_core::error::Result;
 
 /// How long an entry may take to be written.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
@@ -40,8 +41,6 @@ pub struct Entry {
     pub key: String,
     /// What it says; of results, nothing takes a key back.
     pub value: Option<Bytes>,
-    /// When it was written, in milliseconds since 1970 UTC.
-    pub time_ms: i64,
 }
 
 /// What a listener hears.
@@ -91,14 +90,10 @@ impl Journal {
         let producer: BaseProducer<Reports> = made(settings.create_with_context(Reports::default()))?;
         let reader = LogReader::new(client)?;
         let pages = [(Page::Orders, reader.open(&orders, 0, 0)?), (Page::Results, reader.open(&results, 0, 0)?)];
-        let known = [reader.end(&orders, 0)?.1, reader.end(&results, 0)?.1];
+        let known = [reader.bounds(&orders, 0)?.1, reader.bounds(&results, 0)?.1];
         let stop = Arc::new(AtomicBool::new(false));
         let reading = Reading { reader, pages, known, listener: Box::new(listener), stop: Arc::clone(&stop) };
-        let thread = std::thread::Builder::new().name(format!("{cluster}-journal")).spawn(move || reading.run());
-        let thread = thread.map_err(|e| {
-            Error::external("THREAD_START", format!("cannot start a thread: {e}"))
-                .help("raise the process's limit of threads")
-        })?;
+        let thread = spawn(&format!("{cluster}-journal"), move || reading.run())?;
         Ok(Self { client: client.clone(), orders, results, producer: Mutex::new(producer), stop, thread: Some(thread) })
     }
 
@@ -119,14 +114,7 @@ impl Journal {
         let mut record = BaseRecord::<str, [u8]>::to(topic).key(key).partition(0);
         record.payload = value;
         producer.send(record).map_err(|(e, _)| fail(&e))?;
-        let end = Instant::now() + WRITTEN_WITHIN;
-        while producer.in_flight_count() > 0 {
-            producer.poll(Duration::from_millis(5));
-            if Instant::now() > end {
-                return Err(fail(&KafkaError::Flush(Code::OperationTimedOut)));
-            }
-        }
-        producer.context().take_undelivered().map_or(Ok(()), |e| Err(fail(&e)))
+        send::settle(&producer, Instant::now() + WRITTEN_WITHIN).map_err(|e| fail(&e))
     }
 }
 
@@ -195,6 +183,5 @@ fn entry(page: Page, record: &impl Message) -> Entry {
         page,
         key: String::from_utf8_lossy(record.key().unwrap_or_default()).into_owned(),
         value: record.payload().map(Bytes::copy_from_slice),
-        time_ms: record.timestamp().to_millis().unwrap_or_default(),
     }
 }

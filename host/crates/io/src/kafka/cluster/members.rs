@@ -8,6 +8,7 @@
 
 use super::super::client::{KafkaClientConfig, made};
 use super::super::error;
+use super::super::thread::spawn;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, Rebalance};
@@ -191,10 +192,7 @@ impl Members {
                 listener(Ownership::Ended(ended));
             }
         };
-        let thread = std::thread::Builder::new().name(name).spawn(run).map_err(|e| {
-            Error::external("THREAD_START", format!("cannot start a thread: {e}"))
-                .help("raise the process's limit of threads")
-        })?;
+        let thread = spawn(&name, run)?;
         Ok(Self { group, stop, thread: Some(thread) })
     }
 

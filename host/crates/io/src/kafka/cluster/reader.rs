@@ -96,7 +96,7 @@ impl LogReader {
     ///
     /// # Errors
     /// `KAFKA_UNREACHABLE`, `KAFKA_UNKNOWN_TOPIC`.
-    pub(super) fn end(&self, topic: &str, partition: u16) -> Result<(i64, i64)> {
+    pub(super) fn bounds(&self, topic: &str, partition: u16) -> Result<(i64, i64)> {
         let found = self.consumer.fetch_watermarks(topic, i32::from(partition), self.client.connect_timeout());
         found.map_err(|e| self.failed(&e, topic))
     }

@@ -1,12 +1,11 @@
 //! The sink of a topic on the job's own cluster: its records are part of the epoch's transaction.
 
 use super::super::record::{Records, Room, SinkElement};
-use bytes::Bytes;
 use std::sync::Arc;
 use thalweg_core::batch::Batch;
 use thalweg_core::error::Result;
 use thalweg_core::id::Epoch;
-use thalweg_core::port::log::{BY_KEY, LogRecord};
+use thalweg_core::port::log::BY_KEY;
 use thalweg_core::port::sink::{Prepared, Sink};
 
 /// Writes a topic with the commit itself: no outbox, no mark. URN `thalweg:sink:kafka:v1`.
@@ -32,32 +31,11 @@ impl Sink for ClusterSink {
         for batch in batches {
             for row in batch.rows() {
                 let record = self.records.record(batch.key(row), batch.value(row), &mut room)?;
-                records.push(LogRecord {
-                    topic: record.topic.map_or_else(|| Arc::clone(&self.topic), Arc::from),
-                    partition: record.partition.and_then(|p| u32::try_from(p).ok()).unwrap_or(BY_KEY),
-                    key: record.key.map(Bytes::copy_from_slice),
-                    value: record.value.map(Bytes::copy_from_slice),
-                    headers: record
-                        .headers
-                        .iter()
-                        .map(|(k, v)| (Arc::from(*k), v.map(Bytes::copy_from_slice)))
-                        .collect(),
-                    timestamp_ms: record.timestamp,
-                });
+                let topic = record.topic.map_or_else(|| Arc::clone(&self.topic), Arc::from);
+                let partition = record.partition.and_then(|p| u32::try_from(p).ok()).unwrap_or(BY_KEY);
+                records.push(record.owned(topic, partition));
             }
         }
         Ok(Prepared { records, ..Prepared::default() })
-    }
-
-    fn deliver(&mut self, _epoch: Epoch, _outbox: &[u8]) -> Result<()> {
-        Ok(()) // there is never an outbox
-    }
-
-    fn recover(&mut self, _mark: Option<&[u8]>) -> Result<Option<Epoch>> {
-        Ok(None)
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        Ok(())
     }
 }

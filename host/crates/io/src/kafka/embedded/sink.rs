@@ -5,13 +5,12 @@
 use super::super::outbox::OutRecord;
 use super::super::record::{Records, Room, SinkElement};
 use super::partitioner;
-use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use thalweg_core::batch::Batch;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::Epoch;
-use thalweg_core::port::log::{Log, LogRecord, TopicConfig};
+use thalweg_core::port::log::{Log, TopicConfig};
 use thalweg_core::port::sink::{Prepared, Sink};
 
 /// Options of a [`LogSink`].
@@ -106,7 +105,7 @@ impl Sink for LogSink {
             for row in batch.rows() {
                 let out = self.records.record(batch.key(row), batch.value(row), &mut room)?;
                 let (topic, partition) = self.places.of(&out, &self.config.topic, &mut turn)?;
-                let record = LogRecord { topic, partition, ..owned(&out) };
+                let record = out.owned(topic, partition);
                 bytes += record.weight();
                 if bytes > self.config.epoch_bytes_max {
                     let what = format!(
@@ -121,30 +120,5 @@ impl Sink for LogSink {
             }
         }
         Ok(Prepared { records, ..Prepared::default() })
-    }
-
-    fn deliver(&mut self, _epoch: Epoch, _outbox: &[u8]) -> Result<()> {
-        Ok(())
-    }
-
-    fn recover(&mut self, _mark: Option<&[u8]>) -> Result<Option<Epoch>> {
-        Ok(None)
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// A record of its own, without its place.
-fn owned(out: &OutRecord<'_>) -> LogRecord {
-    let copy = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
-    LogRecord {
-        topic: Arc::from(""),
-        partition: 0,
-        key: copy(out.key),
-        value: copy(out.value),
-        headers: out.headers.iter().map(|(name, value)| (Arc::from(*name), copy(*value))).collect(),
-        timestamp_ms: out.timestamp,
     }
 }

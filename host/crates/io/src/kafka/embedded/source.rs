@@ -5,7 +5,7 @@
 
 use super::super::element::{Elements, SourceElement};
 use super::super::position::{Position, partition_id};
-use super::super::source::{Start, clock_ms};
+use super::super::source::{BATCH_BYTES, Start, clock_ms, worth_telling};
 use super::super::watermark::{RecordTime, Watermark};
 use bytes::Bytes;
 use rdkafka::message::{Header, OwnedHeaders, OwnedMessage, Timestamp};
@@ -17,10 +17,6 @@ use thalweg_core::port::log::{Log, LogView, LogWaker};
 use thalweg_core::port::source::{Read, Source};
 use thalweg_core::time::EventTime;
 
-/// Bytes after which a poll stops gathering.
-const BATCH_BYTES: usize = 1 << 20;
-/// An idle partition's watermark is reported when it moved by so many milliseconds.
-const IDLE_STEP_MS: i64 = 100;
 /// Partitions per topic that a split's number has room for.
 const PARTITIONS_MAX: u32 = 1 << 16;
 
@@ -180,12 +176,7 @@ impl Source for LogSource {
         let found = self.splits.get(split).ok_or_else(|| no_split(split))?.clone();
         let id = partition_id(&found.topic, found.partition as i32);
         let position = match position {
-            Some(bytes) => Position::decode(bytes).filter(|at| at.partition == id).ok_or_else(|| {
-                let what =
-                    format!("the stored position of {:?} {} is of another partition", found.topic, found.partition);
-                Error::user("KAFKA_POSITION", what)
-                    .help("keep the list of topics as it was, or start the job anew with an empty state directory")
-            })?,
+            Some(bytes) => Position::stored(bytes, &found.topic, found.partition as i32)?,
             None => {
                 let end = self.config.bounded.then_some(found.end as i64);
                 Position { partition: id, next: found.begin as i64, end }
@@ -205,7 +196,7 @@ impl Source for LogSource {
             at.watermark.idle(clock_ms());
         }
         let watermark = if at.finished { EventTime::MAX } else { at.watermark.now() };
-        let moved = at.reported.is_none_or(|r| at.finished || watermark.0.saturating_sub(r.0) >= IDLE_STEP_MS);
+        let moved = at.finished || worth_telling(at.reported, watermark);
         if before == at.position.next && self.elements.len() == 0 && !moved {
             return Ok(None);
         }
