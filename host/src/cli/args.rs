@@ -260,7 +260,8 @@ pub struct BenchArgs {
     /// The workload
     pub workload: Workload,
     /// Directory with text.txt and events.tsv
-    pub data: PathBuf,
+    #[arg(required_unless_present = "kafka")]
+    pub data: Option<PathBuf>,
     /// What runs the user's function
     #[arg(long, value_enum, default_value_t = Udf::Wasm)]
     pub udf: Udf,
@@ -270,6 +271,33 @@ pub struct BenchArgs {
     /// The component with the functions
     #[arg(long, value_name = "FILE", default_value = "target/guests/components/bench_udfs.wasm")]
     pub component: PathBuf,
+    /// Keep the job's state here; without it the job lives in memory
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// The store in it.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Milliseconds between two commits [default: 500]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=3_600_000))]
+    pub epoch_ms: Option<i64>,
+    /// Brokers, for w2, w4 and latency between two topics, whose keys are texts and whose values are longs
+    #[arg(long, value_name = "HOST:PORT", requires_all = ["from", "to"], conflicts_with = "data")]
+    pub kafka: Option<String>,
+    /// The topic that is read
+    #[arg(long, value_name = "TOPIC", requires = "kafka")]
+    pub from: Option<String>,
+    /// The topic that is written
+    #[arg(long, value_name = "TOPIC", requires = "kafka")]
+    pub to: Option<String>,
+    /// Go on at the end of the topic
+    #[arg(long, requires = "kafka")]
+    pub endless: bool,
+    /// A server that is to run it; its job's id is printed
+    #[arg(long, value_name = "HOST:PORT", requires = "kafka")]
+    pub server: Option<String>,
+    /// Name of the job's state on the server
+    #[arg(long, value_name = "NAME", requires = "server")]
+    pub state_name: Option<String>,
 }
 
 /// A workload of the benchmark.
@@ -285,6 +313,8 @@ pub enum Workload {
     W4,
     /// Events, joined with a table
     W5,
+    /// Records counted by key, told at once; between two topics only
+    Latency,
 }
 
 /// What runs the user's function.
