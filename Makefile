@@ -44,7 +44,7 @@ test:
 	@scripts/test.sh
 
 torture:
-	@scripts/torture.sh $(KILLS) $(SEEDS)
+	@scripts/torture.sh $(or $(KILLS),100) $(or $(SEEDS),2000) $(ROUNDS)
 
 bench:
 	@scripts/bench.sh $(or $(ROUNDS),3) $(PARTS)

@@ -29,6 +29,7 @@ fn whatever_is_done_to_processes_and_broker_every_key_counts_on() -> Result<()> 
     let mut up =
         ["one", "two", "three"].into_iter().map(|name| Member::new(&broker, name, &[])).collect::<Result<Vec<_>>>()?;
     up[0].start()?;
+    let mut bounces = 0;
     let mut job = Counting::new(&broker, "count", 40)?;
     let id = job.submit(&up[0])?;
     job.give(2000)?;
@@ -52,6 +53,7 @@ fn whatever_is_done_to_processes_and_broker_every_key_counts_on() -> Result<()> 
         if round % 4 == 1 {
             println!("round {round}: the broker is killed");
             broker.bounce()?;
+            bounces += 1;
         }
         job.settle(SETTLED_WITHIN).with_context(|| format!("after round {round}"))?;
     }
@@ -73,7 +75,11 @@ fn whatever_is_done_to_processes_and_broker_every_key_counts_on() -> Result<()> 
     up[0].job(&["drain", &id])?;
     let ended = up[1].job(&["wait", &id])?;
     ensure!(ended == "DRAINED", "{ended}\n{}", up[1].log());
-    job.check_minutes()
+    job.check_minutes()?;
+    println!(
+        "torture: 3 processes, {rounds} kills, {bounces} bounces of the broker, 1 pause past the session, 1 -> 3 -> 2, 0 violations"
+    );
+    Ok(())
 }
 
 #[test]
@@ -100,6 +106,7 @@ fn python_workers_that_are_killed_in_the_middle_of_a_bundle_lose_and_double_noth
     }
     members[1].job(&["cancel", &id])?;
     ensure!(members[0].job(&["wait", &id])? == "CANCELLED", "{}", members[0].log());
+    println!("torture: 2 processes, {} kills of Python workers, 0 violations", rounds()?);
     Ok(())
 }
 
@@ -129,12 +136,14 @@ fn a_process_that_is_cut_off_is_replaced_and_comes_back_when_the_network_does() 
         ensure!(healed.elapsed() < HEALED_WITHIN, "it has no part again\n{}", there.log());
         sleep(Duration::from_millis(100));
     }
-    println!("healed after {:.1} s", healed.elapsed().as_secs_f64());
+    let healed = healed.elapsed().as_secs_f64();
     job.give(500)?;
     job.settle(SETTLED_WITHIN).context("after the cut")?;
     here.job(&["drain", &id])?;
     ensure!(here.job(&["wait", &id])? == "DRAINED", "{}", here.log());
-    job.check_minutes()
+    job.check_minutes()?;
+    println!("torture: 2 processes, 1 cut of the network, a part again {healed:.1} s after its end, 0 violations");
+    Ok(())
 }
 
 /// Kills all Python programs below a process; how many there were.

@@ -1,6 +1,8 @@
-//! The simulation over many seeds. `THALWEG_SIM_SEED=n` replays one, `THALWEG_SIM_SEEDS=n` says how many.
+//! The simulation over many seeds. `THALWEG_SIM_SEED=n` replays one, `THALWEG_SIM_SEEDS=n` says how many (2,000).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use thalweg_core::testing::{Simulation, Tally};
 
 #[expect(clippy::disallowed_methods, reason = "a test may be told its seeds; the engine may not")]
@@ -27,25 +29,37 @@ fn whatever_happens_the_output_is_the_oracles() {
         assert!(tally.is_some());
         return;
     }
-    let seeds = number("THALWEG_SIM_SEEDS").unwrap_or(300);
-    let mut failed = Vec::new();
-    let mut sum = Tally::default();
-    for seed in 1..=seeds {
-        match run(seed) {
-            Some(t) => {
-                sum.steps += t.steps;
-                sum.failures += t.failures;
-                sum.losses += t.losses;
-                sum.crashes += t.crashes;
-                sum.splits += t.splits;
-                sum.bundles += t.bundles;
-            }
-            None => failed.push(seed),
+    let seeds = number("THALWEG_SIM_SEEDS").unwrap_or(2000);
+    let next = AtomicU64::new(1);
+    let found = Mutex::new((Tally::default(), Vec::new()));
+    let enough = |failed: &[u64]| failed.len() >= 20;
+    let add = |sum: &mut Tally, t: &Tally| {
+        sum.steps += t.steps;
+        sum.failures += t.failures;
+        sum.losses += t.losses;
+        sum.crashes += t.crashes;
+        sum.splits += t.splits;
+        sum.bundles += t.bundles;
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed > seeds || enough(&found.lock().expect("no thread panicked").1) {
+                        return;
+                    }
+                    let tally = run(seed);
+                    let (sum, failed) = &mut *found.lock().expect("no thread panicked");
+                    match tally {
+                        Some(tally) => add(sum, &tally),
+                        None => failed.push(seed),
+                    }
+                }
+            });
         }
-        if failed.len() >= 20 {
-            break;
-        }
-    }
+    });
+    let (sum, failed) = found.into_inner().expect("no thread panicked");
     println!("{seeds} seeds: {sum:?}");
     assert!(failed.is_empty(), "seeds {failed:?} failed");
 }
