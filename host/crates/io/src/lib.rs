@@ -5,9 +5,12 @@
 //!
 //! - [`row`]: Beam's row encoding, to and from JSON.
 //! - [`file`]: lines of text files in, JSON lines out.
+//! - [`format`] (feature `formats`): Avro, Protobuf and JSON to and from rows, schema registries.
 //! - [`kafka`] (feature `kafka`): topics in and out, exactly once.
 
 pub mod file;
+#[cfg(feature = "formats")]
+pub mod format;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod row;

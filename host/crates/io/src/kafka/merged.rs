@@ -7,9 +7,11 @@ use super::discovery::Discovery;
 use super::position::Position;
 use super::source::{KafkaSource, KafkaSourceConfig, clock_ms};
 use super::splits::KafkaSplits;
+use crate::format::SchemaRegistry;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use thalweg_core::batch::BatchBuilder;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::SplitId;
@@ -127,6 +129,13 @@ impl MergedKafkaSource {
             turn: ALL,
             reported: EventTime::MIN,
         })
+    }
+
+    /// As [`KafkaSource::with_schemas`].
+    #[must_use]
+    pub fn with_schemas(mut self, schemas: Option<Arc<SchemaRegistry>>) -> Self {
+        self.inner = self.inner.with_schemas(schemas);
+        self
     }
 
     /// Its splits.

@@ -23,6 +23,9 @@ const OURS: &[&str] = &[
     "transactional.id",
     "transaction.timeout.ms",
     "processing.guarantee",
+    "schema.registry.url",
+    "basic.auth.user.info",
+    "basic.auth.credentials.source",
     "group.instance.id",
 ];
 
@@ -50,7 +53,6 @@ const JAVA_ONLY: &[&str] = &[
     "partitioner.class",
     "partitioner.ignore.keys",
     "reconnect.backoff.jitter",
-    "schema.registry.url",
     "security.providers",
     "socket.connection.setup.timeout.max.ms",
     "specific.avro.reader",

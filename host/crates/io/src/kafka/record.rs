@@ -3,6 +3,7 @@
 use super::datum::Datum;
 use super::metadata::RecordRow;
 use super::outbox::OutRecord;
+use crate::format::{Format, RowEncoder, SchemaRegistry};
 use crate::row::{RowToJson, Schema};
 use serde::{Deserialize, Serialize};
 use thalweg_core::coder::{read_varint, take_prefixed};
@@ -36,6 +37,19 @@ pub enum SinkElement {
         #[serde(default)]
         key: Option<String>,
     },
+    /// A row of this schema: the value is in another format, perhaps in the frame of a schema registry.
+    Encoded {
+        /// Schema of the rows.
+        schema: Schema,
+        /// What values hold.
+        format: Format,
+        /// Whether values are framed. The schema is registered under the subject `<topic>-value` then.
+        #[serde(default)]
+        framed: bool,
+        /// As in `Json`.
+        #[serde(default)]
+        key: Option<String>,
+    },
 }
 
 impl SinkElement {
@@ -57,6 +71,7 @@ pub(super) enum Records {
     Value,
     Payload,
     Json { json: RowToJson, key: Option<String> },
+    Encoded { encoder: Box<RowEncoder>, format: Format, keys: RowToJson, key: Option<String> },
 }
 
 /// Room for a record's key and value.
@@ -77,18 +92,32 @@ impl Records {
             SinkElement::Value => Self::Value,
             SinkElement::Payload => Self::Payload,
             SinkElement::Json { schema, key } => {
-                if let Some(name) = key.as_ref().filter(|name| schema.position(name).is_none()) {
-                    return Err(Error::user("KAFKA_CONFIG", format!("the rows have no field {name:?} to be the key")));
-                }
+                check_key(schema, key.as_deref())?;
                 Self::Json { json: RowToJson::new(schema), key: key.clone() }
             }
+            SinkElement::Encoded { schema, format, framed, key } => {
+                check_key(schema, key.as_deref())?;
+                let encoder = Box::new(RowEncoder::new(format, schema, *framed)?);
+                Self::Encoded { encoder, format: format.clone(), keys: RowToJson::new(schema), key: key.clone() }
+            }
         })
+    }
+
+    /// Has a registry give the schema of values its number, where there is one. Waits for the answer.
+    ///
+    /// # Errors
+    /// `KAFKA_REGISTRY`.
+    pub(super) fn register(&mut self, registry: &SchemaRegistry, topic: &str) -> Result<()> {
+        match self {
+            Self::Encoded { encoder, format, .. } => encoder.register(registry, &format!("{topic}-value"), format),
+            _ => Ok(()),
+        }
     }
 
     /// The record of an element, in its own bytes or in those of `room`.
     ///
     /// # Errors
-    /// `ROW_MALFORMED`, or `KAFKA_ELEMENT` for a key or value that its serializer cannot write.
+    /// `ROW_MALFORMED`, `FORMAT_ELEMENT`, or `KAFKA_ELEMENT` for a key or value that its serializer cannot write.
     pub(super) fn record<'a>(&self, key: &'a [u8], value: &'a [u8], room: &'a mut Room) -> Result<OutRecord<'a>> {
         let of = |key: Option<&'a [u8]>, value: &'a [u8]| OutRecord { key, value: Some(value), ..OutRecord::default() };
         room.key.clear();
@@ -116,7 +145,19 @@ impl Records {
                 let some = name.as_ref().map_or(Ok(false), |name| json.write_field(value, name, &mut room.key))?;
                 of(some.then_some(&room.key), &room.value)
             }
+            Self::Encoded { encoder, keys, key: name, .. } => {
+                encoder.encode(value, &mut room.value)?;
+                let some = name.as_ref().map_or(Ok(false), |name| keys.write_field(value, name, &mut room.key))?;
+                of(some.then_some(&room.key), &room.value)
+            }
         })
+    }
+}
+
+fn check_key(schema: &Schema, key: Option<&str>) -> Result<()> {
+    match key.filter(|name| schema.position(name).is_none()) {
+        Some(name) => Err(Error::user("KAFKA_CONFIG", format!("the rows have no field {name:?} to be the key"))),
+        None => Ok(()),
     }
 }
 

@@ -12,8 +12,10 @@ use super::plain::Plain;
 use super::record::{Records, Room, SinkElement};
 use super::splits::KafkaSplits;
 use super::transaction::{Failure, Target, Transactions};
+use crate::format::SchemaRegistry;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thalweg_core::batch::Batch;
 use thalweg_core::error::{Error, Result};
@@ -103,6 +105,8 @@ pub struct KafkaSink {
     partitions: i32,
     /// Where the next record goes in turn.
     turn: i32,
+    /// Which registry the schema of values is told to.
+    schemas: Option<Arc<SchemaRegistry>>,
     open: Option<Open>,
 }
 
@@ -148,8 +152,16 @@ impl KafkaSink {
             partitioner: config.partitioner,
             partitions: 0,
             turn: 0,
+            schemas: None,
             open: None,
         })
+    }
+
+    /// Names the registry for values that are framed.
+    #[must_use]
+    pub fn with_schemas(mut self, schemas: Option<Arc<SchemaRegistry>>) -> Self {
+        self.schemas = schemas;
+        self
     }
 }
 
@@ -248,6 +260,9 @@ impl Sink for KafkaSink {
     fn recover(&mut self, mark: Option<&[u8]>) -> Result<Option<Epoch>> {
         self.open = None;
         self.find_partitions()?;
+        if let Some(schemas) = &self.schemas {
+            self.records.register(schemas, &self.target.topic)?;
+        }
         if self.guarantee == Guarantee::AtLeastOnce {
             let plain = Plain::new(&self.target)?;
             plain.check()?;

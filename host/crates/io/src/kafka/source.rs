@@ -10,11 +10,12 @@ use super::error;
 use super::position::{Position, partition_id};
 use super::splits::KafkaSplits;
 use super::watermark::{RecordTime, Watermark};
+use crate::format::{SchemaRegistry, framed};
 use bytes::Bytes;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
+use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -113,6 +114,8 @@ pub struct KafkaSource {
     elements: Elements,
     open: BTreeMap<SplitId, Partition>,
     discovery: Discovery,
+    /// Whose schemas must be at hand before a record is given out that names one.
+    schemas: Option<Arc<SchemaRegistry>>,
     consumer: Arc<BaseConsumer<Reports>>,
 }
 
@@ -128,6 +131,8 @@ struct Partition {
     reported: Option<EventTime>,
     /// The broker has nothing behind what was read.
     at_end: bool,
+    /// A record whose schema is being asked for.
+    held: Option<OwnedMessage>,
     /// When it gave something last, or was opened.
     active_ms: i64,
     finished: bool,
@@ -166,7 +171,15 @@ impl KafkaSource {
         let consumer = Arc::new(made(settings.create_with_context(Reports::default()))?);
         let elements = Elements::new(&config.element)?;
         let discovery = Discovery::new(config.discover_ms.filter(|_| !config.bounded));
-        Ok(Self { config, splits, elements, open: BTreeMap::new(), discovery, consumer })
+        Ok(Self { config, splits, elements, open: BTreeMap::new(), discovery, schemas: None, consumer })
+    }
+
+    /// Lets records wait for the schemas that their values name, so that whoever decodes them does not: a shard's thread
+    /// never waits for a registry.
+    #[must_use]
+    pub fn with_schemas(mut self, schemas: Option<Arc<SchemaRegistry>>) -> Self {
+        self.schemas = schemas;
+        self
     }
 
     /// Goes on with more partitions than before; gives the new ones.
@@ -258,6 +271,7 @@ impl Source for KafkaSource {
                 watermark: Watermark::new(self.config.time.clone()),
                 reported: None,
                 at_end: false,
+                held: None,
                 active_ms: clock_ms(),
                 finished,
             },
@@ -269,7 +283,7 @@ impl Source for KafkaSource {
         self.serve()?;
         let at = self.open.get_mut(&split).ok_or_else(|| no_split(split))?;
         let before = at.position.next;
-        if let Err(trouble) = at.gather(&mut self.elements, &self.config.time, rows.max(1)) {
+        if let Err(trouble) = at.gather(&mut self.elements, &self.config.time, self.schemas.as_ref(), rows.max(1)) {
             return Err(match trouble {
                 Trouble::Client(e) => {
                     let topic = Arc::clone(&at.topic);
@@ -317,9 +331,37 @@ enum Trouble {
 
 impl Partition {
     /// Gathers up to `rows` records that are there already.
-    fn gather(&mut self, elements: &mut Elements, times: &RecordTime, rows: usize) -> Result<(), Trouble> {
+    fn gather(
+        &mut self,
+        elements: &mut Elements,
+        times: &RecordTime,
+        schemas: Option<&Arc<SchemaRegistry>>,
+        rows: usize,
+    ) -> Result<(), Trouble> {
         let now = clock_ms();
-        let Some(queue) = &self.queue else { return Ok(()) };
+        if let Some(held) = self.held.take() {
+            if !at_hand(&held, schemas)? {
+                self.held = Some(held);
+                return Ok(());
+            }
+            self.take(&held, elements, times, now)?;
+        }
+        let Some(queue) = self.queue.take() else { return Ok(()) };
+        let gathered = self.empty(&queue, elements, times, schemas, rows, now);
+        self.queue = Some(queue);
+        gathered
+    }
+
+    /// Takes records out of the queue.
+    fn empty(
+        &mut self,
+        queue: &PartitionQueue<Reports>,
+        elements: &mut Elements,
+        times: &RecordTime,
+        schemas: Option<&Arc<SchemaRegistry>>,
+        rows: usize,
+        now: i64,
+    ) -> Result<(), Trouble> {
         while !self.finished && elements.len() < rows && elements.bytes() < BATCH_BYTES {
             match queue.poll(Duration::ZERO) {
                 None => break,
@@ -336,26 +378,50 @@ impl Partition {
                 Some(Err(e)) => return Err(Trouble::Client(e)),
                 Some(Ok(record)) => {
                     self.at_end = false;
-                    let offset = record.offset();
-                    if self.position.end.is_some_and(|end| offset >= end) {
+                    if self.position.end.is_some_and(|end| record.offset() >= end) {
                         self.finished = true;
                         break;
                     }
-                    let time = self.watermark.record(times.of(&record), now);
-                    time.and_then(|time| elements.push(&record, time)).map_err(|why| {
-                        let what = format!("record {offset} of {:?} {} is not readable: {why}", self.topic, self.partition);
-                        Trouble::Record(
-                            Error::user("KAFKA_RECORD_MALFORMED", what)
-                                .help("correct the producer, the deserializer or the schema, or read bytes and parse them in a function"),
-                        )
-                    })?;
-                    // offsets have gaps: compaction takes records away
-                    self.position.next = offset + 1;
-                    self.finished = self.position.end.is_some_and(|end| offset + 1 >= end);
+                    if !at_hand(&record, schemas)? {
+                        self.held = Some(record.detach());
+                        break;
+                    }
+                    self.take(&record, elements, times, now)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Takes one record.
+    fn take(
+        &mut self,
+        record: &impl Message,
+        elements: &mut Elements,
+        times: &RecordTime,
+        now: i64,
+    ) -> Result<(), Trouble> {
+        let offset = record.offset();
+        let time = self.watermark.record(times.of(record), now);
+        time.and_then(|time| elements.push(record, time)).map_err(|why| {
+            let what = format!("record {offset} of {:?} {} is not readable: {why}", self.topic, self.partition);
+            let error = Error::user("KAFKA_RECORD_MALFORMED", what);
+            Trouble::Record(error.help(
+                "correct the producer, the deserializer or the schema, or read bytes and parse them in a function",
+            ))
+        })?;
+        // offsets have gaps: compaction takes records away
+        self.position.next = offset + 1;
+        self.finished = self.position.end.is_some_and(|end| offset + 1 >= end);
+        Ok(())
+    }
+}
+
+/// Whether a record need not wait for the schema that its value names.
+fn at_hand(record: &impl Message, schemas: Option<&Arc<SchemaRegistry>>) -> Result<bool, Trouble> {
+    match schemas.zip(record.payload().and_then(framed)) {
+        Some((schemas, (id, _))) => schemas.ready(id).map_err(Trouble::Record),
+        None => Ok(true),
     }
 }
 

@@ -4,6 +4,8 @@
 //!
 //! Source: `beam:coder:row:v1` and `apache_beam/coders/row_coder.py`.
 
+#[cfg(feature = "formats")]
+mod cells;
 mod cursor;
 mod from_json;
 mod from_json_value;
@@ -11,12 +13,16 @@ mod instant;
 mod schema;
 mod to_json;
 
+#[cfg(feature = "formats")]
+pub(crate) use cells::{Cell, read_row, write_row};
 #[cfg(feature = "kafka")]
 pub(crate) use cursor::{Cursor, null_at};
 pub use from_json::JsonToRow;
 pub use instant::{write_micros, write_millis};
 pub use schema::{Field, FieldType, Schema};
 pub use to_json::RowToJson;
+#[cfg(feature = "formats")]
+pub(crate) use to_json::base64;
 
 use thalweg_core::error::{Domain, Error};
 
