@@ -14,5 +14,6 @@ pub mod network;
 pub mod place;
 pub mod python;
 pub mod random;
+pub mod registry;
 pub mod server;
 pub mod watchdog;

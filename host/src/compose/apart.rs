@@ -1,7 +1,6 @@
 //! A job whose partitions run apart, composed once per process: what all its partitions on this machine share.
 
-use super::sinks;
-use super::{Composer, Connectors, Deployments, LocalWorkers, Settings, register_joins, sources};
+use super::{Composer, Connectors, Deployments, LocalWorkers, Schemas, Settings, register_joins, sinks, sources};
 use crate::runtime::SourceSpec;
 use crate::table::Tables;
 use std::sync::Arc;
@@ -23,6 +22,7 @@ pub struct Apart {
     sinks: Vec<NativeSpec>,
     settings: Settings,
     connectors: Connectors,
+    schemas: Arc<Schemas>,
 }
 
 impl Apart {
@@ -31,8 +31,8 @@ impl Apart {
     /// # Errors
     /// As for [`Composer::compose`].
     pub fn sinks(&self, name: &str) -> Result<Vec<Box<dyn Sink>>> {
-        let made = self.sinks.iter().map(|spec| sinks::sink(spec, &self.settings, &self.connectors, name, None));
-        made.map(|made| made.map(|(sink, _)| sink)).collect()
+        let make = |spec| sinks::sink(spec, &self.settings, &self.connectors, &self.schemas, name, None);
+        self.sinks.iter().map(|spec| make(spec).map(|(sink, _)| sink)).collect()
     }
 }
 
@@ -49,16 +49,18 @@ impl Composer {
                 .in_transform(&stage.name));
         }
         let plan = Arc::new(distribute(&whole)?);
-        let found =
-            translation.sources.iter().map(|spec| sources::source(spec, &self.settings, &self.connectors, None));
-        let sources = found.map(|found| found.map(|found| found.spec)).collect::<Result<Vec<_>>>()?;
+        let find = |spec| sources::source(spec, &self.settings, &self.connectors, &self.schemas, None);
+        let found = translation.sources.iter().map(|spec| find(spec).map(|found| found.spec));
+        let sources = found.collect::<Result<Vec<_>>>()?;
         let tables = Arc::new(Tables::new(self.settings.kafka.clone()));
         let mut registry = self.registry.clone();
         register_joins(&mut registry, &tables);
         let local = Arc::new(LocalWorkers::new(translation, &plan, registry, Arc::clone(&self.components), &tables)?);
         let deployments = Deployments::new(Arc::clone(&local), Arc::clone(&self.components));
-        let (settings, connectors) = (self.settings.clone(), self.connectors.clone());
-        let apart = Apart { plan, sources, local, deployments, sinks: translation.sinks.clone(), settings, connectors };
+        let (settings, connectors, schemas) =
+            (self.settings.clone(), self.connectors.clone(), Arc::clone(&self.schemas));
+        let sinks = translation.sinks.clone();
+        let apart = Apart { plan, sources, local, deployments, sinks, settings, connectors, schemas };
         apart.sinks("check").map(|_| apart)
     }
 }

@@ -4,8 +4,8 @@
 //! own, and no group has offsets.
 
 use super::payload::{KafkaSink, KafkaSource, StopAt};
-use super::payload_of;
 use super::sources::{Found, OUT_OF_ORDER_MS};
+use super::{Schemas, payload_of};
 use crate::pipeline::urn;
 use crate::runtime::{OpenSource, SourceSpec};
 use serde::Deserialize;
@@ -90,7 +90,8 @@ pub fn source(payload: KafkaSource, log: Option<&Arc<dyn Log>>) -> Result<Found>
 }
 
 /// The sink of a payload.
-pub fn sink(payload: KafkaSink, log: Option<&Arc<dyn Log>>) -> Result<Box<dyn Sink>> {
+pub fn sink(payload: KafkaSink, schemas: &Schemas, log: Option<&Arc<dyn Log>>) -> Result<Box<dyn Sink>> {
+    let registry = schemas.of(payload.schema_registry.as_deref())?;
     let config = LogSinkConfig { topic: payload.topic, element: payload.element, epoch_bytes_max: EPOCH_BYTES_MAX };
-    Ok(Box::new(LogSink::new(needed(log)?, config)?))
+    Ok(Box::new(LogSink::new(needed(log)?, config)?.with_schemas(registry)))
 }

@@ -14,6 +14,7 @@ mod local;
 mod mirror;
 pub mod payload;
 mod payload_of;
+mod schemas;
 mod shape;
 mod shared;
 mod side;
@@ -28,11 +29,12 @@ pub use components::ComponentStore;
 pub use connectors::Connectors;
 pub use deploy::Deployments;
 pub use local::LocalWorkers;
+pub use schemas::Schemas;
 pub use shared::SharedLog;
 pub use sinks::{Place, SinkReport};
 
-use crate::native::urn::TABLE_JOIN;
-use crate::native::{Registry, Shape};
+use crate::native::urn::{DECODE_RECORDS, TABLE_JOIN};
+use crate::native::{Decode, Registry, Shape};
 use crate::runtime::{JobSpec, SourceSpec, Waker, WorkerFactory, WorkerSet};
 use crate::table::{Join, Tables};
 use std::collections::BTreeMap;
@@ -109,6 +111,7 @@ pub struct Composer {
     connectors: Connectors,
     components: Arc<ComponentStore>,
     shared: Option<Arc<SharedLog>>,
+    schemas: Arc<Schemas>,
 }
 
 /// A job without its Fn API workers.
@@ -156,10 +159,13 @@ impl Composer {
     pub fn new(settings: Settings, registry: Registry) -> Result<Self> {
         let mut registry = registry;
         register_joins(&mut registry, &Arc::default());
+        let schemas = Arc::new(Schemas::new(&settings.kafka));
+        let known = Arc::clone(&schemas);
+        registry.register(DECODE_RECORDS, Shape::default(), move |setup| Ok(Box::new(Decode::new(setup, &known)?)));
         let components = ComponentStore::new(settings.cache_dir.as_deref(), settings.wasm.clone());
         let components = components.allowing(settings.allowed.clone()).compiled_by(settings.compiler.clone());
         let components = Arc::new(components);
-        Ok(Self { settings, registry, connectors: Connectors::default(), components, shared: None })
+        Ok(Self { settings, registry, connectors: Connectors::default(), components, shared: None, schemas })
     }
 
     /// Adds sources and sinks.
@@ -229,11 +235,11 @@ impl Composer {
         }
         let log = store.as_ref().filter(|_| uses_log).and_then(|opened| opened.store.log());
         // sinks make topics that sources of the same job may read
-        let made = translation.sinks.iter();
-        let made = made.map(|spec| sinks::sink(spec, &self.settings, &self.connectors, name, log.as_ref()));
+        let make = |spec| sinks::sink(spec, &self.settings, &self.connectors, &self.schemas, name, log.as_ref());
+        let made = translation.sinks.iter().map(make);
         let (sinks, reports): (_, Vec<SinkReport>) = made.collect::<Result<Vec<_>>>()?.into_iter().unzip();
-        let found = translation.sources.iter();
-        let found = found.map(|spec| sources::source(spec, &self.settings, &self.connectors, log.as_ref()));
+        let find = |spec| sources::source(spec, &self.settings, &self.connectors, &self.schemas, log.as_ref());
+        let found = translation.sources.iter().map(find);
         let found = found.collect::<Result<Vec<_>>>()?;
         let rows = found.iter().map(|f| f.rows).sum();
         let read: Vec<PathBuf> = found.iter().flat_map(|f| f.files.iter().cloned()).collect();

@@ -58,6 +58,9 @@ pub struct KafkaSource {
     /// What a record becomes.
     #[serde(default)]
     pub element: SourceElement,
+    /// Address of the schema registry whose schemas the values name: records wait until theirs is at hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_registry: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
@@ -86,6 +89,7 @@ impl KafkaSource {
             time: None,
             idle_after_ms: 0,
             element: SourceElement::default(),
+            schema_registry: None,
         }
     }
 
@@ -149,6 +153,9 @@ pub struct KafkaSink {
     /// Which partition a record goes to; without it the property `partitioner.class` of Java's producer counts, or the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitioner: Option<Partitioner>,
+    /// Address of the schema registry in whose frame values stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_registry: Option<String>,
 }
 
 impl KafkaSink {
@@ -161,6 +168,7 @@ impl KafkaSink {
             properties: BTreeMap::new(),
             element,
             partitioner: None,
+            schema_registry: None,
         }
     }
 }

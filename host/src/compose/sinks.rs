@@ -2,7 +2,7 @@
 
 use super::payload::{FileSink, KafkaSink as KafkaPayload, Line};
 use super::sources::unknown;
-use super::{Connectors, Settings, embedded, payload_of};
+use super::{Connectors, Schemas, Settings, embedded, payload_of};
 use crate::pipeline::urn;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -71,6 +71,7 @@ pub fn sink(
     spec: &NativeSpec,
     settings: &Settings,
     connectors: &Connectors,
+    schemas: &Schemas,
     job: &str,
     log: Option<&Arc<dyn Log>>,
 ) -> Result<(Box<dyn Sink>, SinkReport)> {
@@ -78,10 +79,10 @@ pub fn sink(
         urn::SINK_KAFKA if embedded::is_embedded(spec)? => {
             let payload: KafkaPayload = payload_of::json(&spec.payload, &spec.name)?;
             let place = Place::Topic(payload.topic.clone(), payload.bootstrap_servers.clone());
-            embedded::sink(payload, log).map(|sink| (sink, place))
+            embedded::sink(payload, schemas, log).map(|sink| (sink, place))
         }
         urn::SINK_FILE => file(payload_of::json(&spec.payload, &spec.name)?, settings),
-        urn::SINK_KAFKA => kafka(payload_of::json(&spec.payload, &spec.name)?, &spec.name, settings, job),
+        urn::SINK_KAFKA => kafka(payload_of::json(&spec.payload, &spec.name)?, &spec.name, settings, schemas, job),
         urn::SINK_DISCARD => Ok((Box::new(Discard) as Box<dyn Sink>, Place::Other(spec.urn.clone()))),
         other => match connectors.sink(other) {
             Some(make) => make(spec).map(|sink| (sink, Place::Other(other.to_owned()))),
@@ -113,10 +114,18 @@ fn file(payload: FileSink, settings: &Settings) -> Result<(Box<dyn Sink>, Place)
     Ok((Box::new(JsonLinesSink::new(&config)), place))
 }
 
-fn kafka(payload: KafkaPayload, name: &str, settings: &Settings, job: &str) -> Result<(Box<dyn Sink>, Place)> {
+fn kafka(
+    payload: KafkaPayload,
+    name: &str,
+    settings: &Settings,
+    schemas: &Schemas,
+    job: &str,
+) -> Result<(Box<dyn Sink>, Place)> {
     let place = Place::Topic(payload.topic.clone(), payload.bootstrap_servers.clone());
+    let registry = schemas.of(payload.schema_registry.as_deref())?;
     if settings.commits_on.as_deref() == Some(payload.bootstrap_servers.as_str()) {
-        return Ok((Box::new(ClusterSink::new(&payload.topic, &payload.element)?), place));
+        let sink = ClusterSink::new(&payload.topic, &payload.element)?;
+        return Ok((Box::new(sink.with_schemas(registry)), place));
     }
     // parts of a transactional id: letters that every cluster takes
     let clean = |text: &str| text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect::<String>();
@@ -136,7 +145,7 @@ fn kafka(payload: KafkaPayload, name: &str, settings: &Settings, job: &str) -> R
         delivery_timeout_ms: 180_000,
         outbox_bytes_max: 256 << 20,
     };
-    Ok((Box::new(KafkaSink::new(config)?), place))
+    Ok((Box::new(KafkaSink::new(config)?.with_schemas(registry)), place))
 }
 
 /// A guarantee by the word of Kafka Streams.

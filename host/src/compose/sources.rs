@@ -1,7 +1,7 @@
 //! Native sources: from a URN and its payload to something that shards can open.
 
 use super::payload::{KafkaSource as KafkaPayload, StopAt, TextSource as TextPayload};
-use super::{Connectors, Settings, embedded, payload_of};
+use super::{Connectors, Schemas, Settings, embedded, payload_of};
 use crate::pipeline::urn;
 use crate::runtime::{OpenSource, SourceSpec};
 use std::path::PathBuf;
@@ -48,6 +48,7 @@ pub fn source(
     spec: &NativeSpec,
     settings: &Settings,
     connectors: &Connectors,
+    schemas: &Schemas,
     log: Option<&Arc<dyn Log>>,
 ) -> Result<Found> {
     let found = match spec.urn.as_str() {
@@ -55,7 +56,7 @@ pub fn source(
             embedded::source(payload_of::json(&spec.payload, &spec.name)?, log)
         }
         urn::SOURCE_TEXT => text(&payload_of::json(&spec.payload, &spec.name)?),
-        urn::SOURCE_KAFKA => kafka(payload_of::json(&spec.payload, &spec.name)?, settings),
+        urn::SOURCE_KAFKA => kafka(payload_of::json(&spec.payload, &spec.name)?, settings, schemas),
         other => match connectors.source(other) {
             Some(make) => make(spec).map(Found::from),
             None => Err(unknown(spec)),
@@ -89,7 +90,7 @@ fn text(payload: &TextPayload) -> Result<Found> {
     Ok(Found { files: read, ..Found::from(SourceSpec { splits, open }) })
 }
 
-fn kafka(payload: KafkaPayload, settings: &Settings) -> Result<Found> {
+fn kafka(payload: KafkaPayload, settings: &Settings, schemas: &Schemas) -> Result<Found> {
     let ends = payload.bounded();
     let bounded = payload.stop != StopAt::Never;
     let stop_ms = if let StopAt::Timestamp(ms) = payload.stop { Some(ms) } else { None };
@@ -109,17 +110,23 @@ fn kafka(payload: KafkaPayload, settings: &Settings) -> Result<Found> {
         idle_after_ms: payload.idle_after_ms,
         discover_ms: Some(discover_ms),
     };
+    let schemas = schemas.of(payload.schema_registry.as_deref())?;
     let found = KafkaSplits::discover(&config)?;
     let mirror = payload.commit_group.then(|| GroupOffsets::new(&config.client, found.clone())).transpose()?;
     let rows = bounded.then(|| found.records());
     let limit = payload.limit;
     let spec = if !limit.ends() {
         let splits = found.splits();
-        let open: OpenSource = Arc::new(move || Ok(Box::new(KafkaSource::new(config.clone(), found.clone())?)));
+        let open: OpenSource = Arc::new(move || {
+            let source = KafkaSource::new(config.clone(), found.clone())?;
+            Ok(Box::new(source.with_schemas(schemas.clone())))
+        });
         SourceSpec { splits, open }
     } else {
-        let open: OpenSource =
-            Arc::new(move || Ok(Box::new(MergedKafkaSource::new(config.clone(), found.clone(), limit)?)));
+        let open: OpenSource = Arc::new(move || {
+            let source = MergedKafkaSource::new(config.clone(), found.clone(), limit)?;
+            Ok(Box::new(source.with_schemas(schemas.clone())))
+        });
         SourceSpec { splits: MergedKafkaSource::splits(), open }
     };
     Ok(Found { rows: rows.map(|n| n.min(limit.records.unwrap_or(n))), mirror, ..Found::from(spec) })

@@ -4,21 +4,23 @@
 
 use super::{error_handling, error_schema, json, kafka, offer, rows, sole_text_field, take_error_output, text_map};
 use crate::compose::payload::{KafkaSink, KafkaSource};
-use crate::native::payload::{CreateRows, ParseJson, WrapValue};
+use crate::native::payload::{CreateRows, DecodeRecords, WrapValue, dead_record_schema};
 use crate::native::urn as function;
 use crate::pipeline::urn;
 use crate::row::{FieldType, Schema, to_proto};
 use thalweg_beam::expansion::{Expansion, Offer, Options, Request};
 use thalweg_beam::urn::coder;
 use thalweg_core::error::{Error, Result};
-use thalweg_io::kafka::{Limit, RecordTime, SinkElement, SourceElement};
+use thalweg_io::format::Format;
+use thalweg_io::kafka::{Limit, RecordTime, SinkElement, SourceElement, metadata_schema};
 
 /// Reads a topic as rows.
 pub const READ: &str = "beam:schematransform:org.apache.beam:kafka_read:v1";
 /// Writes rows to a topic.
 pub const WRITE: &str = "beam:schematransform:org.apache.beam:kafka_write:v1";
 
-const FORMATS: &str = "choose RAW, STRING or JSON; other formats: read or write RAW and convert in a function";
+const FORMATS: &str =
+    "choose RAW, STRING, JSON, AVRO or PROTO; other formats: read or write RAW and convert in a function";
 
 /// What is discovered.
 pub fn offers() -> Vec<Offer> {
@@ -39,6 +41,7 @@ pub fn offers() -> Vec<Offer> {
     ];
     let write = [
         ("bootstrap_servers", String, true),
+        ("confluent_schema_registry_url", String, false),
         ("error_handling", error_handling(), false),
         ("file_descriptor_path", String, false),
         ("format", String, true),
@@ -48,8 +51,20 @@ pub fn offers() -> Vec<Offer> {
         ("topic", String, true),
     ];
     vec![
-        offer(READ, "Reads a Kafka topic as rows; formats RAW, STRING and JSON.", &read, &[], &["output", "errors"]),
-        offer(WRITE, "Writes rows to a Kafka topic; formats RAW, STRING and JSON.", &write, &["input"], &["errors"]),
+        offer(
+            READ,
+            "Reads a Kafka topic as rows; formats RAW, STRING, JSON, AVRO and PROTO.",
+            &read,
+            &[],
+            &["output", "errors"],
+        ),
+        offer(
+            WRITE,
+            "Writes rows to a Kafka topic; formats RAW, STRING, JSON, AVRO and PROTO.",
+            &write,
+            &["input"],
+            &["errors"],
+        ),
     ]
 }
 
@@ -62,13 +77,61 @@ fn other_format(options: &Options, format: &str) -> Error {
     options.wrong("format", &format!("is {format}, which is not known without a JVM")).help(FORMATS)
 }
 
-/// Options of formats that are not known.
-fn no_other_formats(options: &mut Options) -> Result<()> {
-    options.refuse(
-        &["confluent_schema_registry_subject", "confluent_schema_registry_url", "file_descriptor_path", "message_name"],
-        "belongs to a format that is not known without a JVM",
-        FORMATS,
-    )
+/// What values hold, where it is more than bytes, and the registry in whose frame they stand.
+struct Asked {
+    schema: Option<String>,
+    message: Option<String>,
+    registry: Option<String>,
+}
+
+impl Asked {
+    fn of(options: &mut Options) -> Result<Self> {
+        options.refuse(
+            &["confluent_schema_registry_subject"],
+            "has a schema asked for while the pipeline is made, which does not happen here",
+            "give the fields that are to be read as `schema`; records name the schema they were written with",
+        )?;
+        options.refuse(
+            &["file_descriptor_path"],
+            "names a file, which this service does not read for others",
+            "give the text of the .proto file as `schema`",
+        )?;
+        Ok(Self {
+            schema: options.text("schema")?,
+            message: options.text("message_name")?,
+            registry: options.text("confluent_schema_registry_url")?,
+        })
+    }
+
+    /// Refuses what means nothing with a format that is not taken apart.
+    fn nothing(&self, options: &Options, format: &str) -> Result<()> {
+        let given = [
+            ("schema", &self.schema),
+            ("message_name", &self.message),
+            ("confluent_schema_registry_url", &self.registry),
+        ];
+        match given.into_iter().find(|(_, value)| value.is_some()) {
+            Some((name, _)) => {
+                Err(options.wrong(name, &format!("says nothing about the format {format}")).help("leave it out"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn format(&self, options: &Options, format: &str) -> Result<Format> {
+        let text = self.schema.clone().ok_or_else(|| {
+            options.wrong("schema", &format!("is needed with the format {format}")).help(match format {
+                "AVRO" => "add the Avro schema of a record",
+                "PROTO" => "add the text of a .proto file",
+                _ => "add a JSON schema: {\"type\": \"object\", \"properties\": {\"name\": {\"type\": \"string\"}}}",
+            })
+        })?;
+        match format {
+            "AVRO" => Ok(Format::Avro { schema: text }),
+            "PROTO" => Ok(Format::Proto { schema: text, message: self.message.clone() }),
+            _ => super::json_schema(&text).map(Format::Json).map_err(|why| options.wrong("schema", &why)),
+        }
+    }
 }
 
 /// Reads a topic.
@@ -76,11 +139,10 @@ pub fn read(request: &Request, mut options: Options, out: &mut Expansion) -> Res
     request.no_input()?;
     let format = format(&mut options)?;
     let errors = take_error_output(&mut options)?;
-    no_other_formats(&mut options)?;
+    let asked = Asked::of(&mut options)?;
     let topic = options.need_text("topic")?;
     let reset = options.text("auto_offset_reset_config")?;
     let seconds = options.count("max_read_time_seconds")?;
-    let schema = options.text("schema")?;
     let source = KafkaSource {
         properties: options.map("consumer_config_updates")?,
         start: kafka::reset(&options, "auto_offset_reset_config", reset.as_deref())?,
@@ -89,37 +151,34 @@ pub fn read(request: &Request, mut options: Options, out: &mut Expansion) -> Res
         ..KafkaSource::new(&options.need_text("bootstrap_servers")?, &topic)
     };
     let payload = |kind| Schema::of([("payload", kind)]);
-    match (format.as_str(), schema) {
-        ("RAW", None) => {
+    match format.as_str() {
+        "RAW" => {
+            asked.nothing(&options, &format)?;
             options.finish()?;
             whole(&KafkaSource { element: SourceElement::Payload, ..source }, &payload(FieldType::Bytes), out);
             no_errors(errors.as_deref(), out);
         }
-        ("STRING", None) => {
+        "STRING" => {
+            asked.nothing(&options, &format)?;
             options.finish()?;
-            let wrap = WrapValue { kind: FieldType::String };
-            in_two(&source, &payload(FieldType::String), function::WRAP_VALUE, json(&wrap), None, out);
+            let source = KafkaSource { element: SourceElement::Value, ..source };
+            let wrap = json(&WrapValue { kind: FieldType::String });
+            in_two(&source, None, &payload(FieldType::String), function::WRAP_VALUE, wrap, None, out);
             no_errors(errors.as_deref(), out);
         }
-        ("RAW" | "STRING", Some(_)) => {
-            return Err(options
-                .wrong("schema", &format!("says nothing about the format {format}"))
-                .help("leave it out"));
-        }
-        ("JSON", Some(text)) => {
-            let schema = super::json_schema(&text).map_err(|why| options.wrong("schema", &why))?;
+        "JSON" | "AVRO" | "PROTO" => {
+            let held = asked.format(&options, &format)?;
             options.finish()?;
-            if errors.is_none() {
-                whole(&KafkaSource { element: SourceElement::Json(schema.clone()), ..source }, &schema, out);
-            } else {
-                let parse = ParseJson { output: schema.clone(), from: topic, errors: errors.clone() };
-                in_two(&source, &schema, function::PARSE_JSON, json(&parse), errors.as_deref(), out);
+            let row = held.row()?;
+            if let (Format::Json(_), None, None) = (&held, &errors, &asked.registry) {
+                whole(&KafkaSource { element: SourceElement::Json(row.clone()), ..source }, &row, out);
+                return Ok(());
             }
-        }
-        ("JSON", None) => {
-            return Err(options.wrong("schema", "is needed with the format JSON").help(
-                "add a JSON schema: {\"type\": \"object\", \"properties\": {\"name\": {\"type\": \"string\"}}}",
-            ));
+            let schema_registry = asked.registry.clone().filter(|_| format == "AVRO");
+            let source = KafkaSource { element: SourceElement::Metadata, schema_registry, ..source };
+            let decode = DecodeRecords { format: held, registry: asked.registry, errors: errors.clone() };
+            let records = Some(&metadata_schema());
+            in_two(&source, records, &row, function::DECODE_RECORDS, json(&decode), errors.as_deref(), out);
         }
         _ => return Err(other_format(&options, &format)),
     }
@@ -134,24 +193,27 @@ fn whole(source: &KafkaSource, schema: &Schema, out: &mut Expansion) {
     out.output("output", &rows);
 }
 
-/// A source of bytes, and a function that makes rows of them.
+/// A source of bytes, or of `records`, and a function that makes rows of them.
 fn in_two(
     source: &KafkaSource,
+    records: Option<&Schema>,
     schema: &Schema,
     urn: &str,
     payload: Vec<u8>,
     errors: Option<&str>,
     out: &mut Expansion,
 ) {
-    let bytes = out.coder(coder::BYTES, &[]);
-    let records = out.collection("Read.output", &bytes, source.bounded());
-    let source = KafkaSource { element: SourceElement::Value, ..source.clone() };
-    out.step("Read", urn::SOURCE_KAFKA, json(&source), &[], &[("output", &records)]);
+    let read = match records {
+        Some(schema) => out.row_coder(&to_proto(schema)),
+        None => out.coder(coder::BYTES, &[]),
+    };
+    let records = out.collection("Read.output", &read, source.bounded());
+    out.step("Read", urn::SOURCE_KAFKA, json(source), &[], &[("output", &records)]);
     let coder = out.row_coder(&to_proto(schema));
     let rows = out.collection("Parse.output", &coder, source.bounded());
     let mut outputs = vec![("output".to_owned(), rows)];
     if let Some(tag) = errors {
-        let coder = out.row_coder(&to_proto(&error_schema()));
+        let coder = out.row_coder(&to_proto(&dead_record_schema()));
         outputs.push((tag.to_owned(), out.collection("Parse.errors", &coder, source.bounded())));
     }
     let ends: Vec<(&str, &str)> = outputs.iter().map(|(tag, id)| (tag.as_str(), id.as_str())).collect();
@@ -177,19 +239,31 @@ pub fn write(request: &Request, mut options: Options, out: &mut Expansion) -> Re
     let (_, schema) = rows(request)?;
     let format = format(&mut options)?;
     let errors = take_error_output(&mut options)?;
-    no_other_formats(&mut options)?;
-    options.refuse(&["schema"], "belongs to a format that is not known without a JVM", FORMATS)?;
+    let asked = Asked::of(&mut options)?;
     let element = match format.as_str() {
-        "JSON" => SinkElement::Json { schema, key: None },
         "RAW" | "STRING" => {
+            asked.nothing(&options, &format)?;
             sole_text_field(request, &schema)?;
             SinkElement::Payload
         }
+        "JSON" => {
+            asked.nothing(&options, &format)?;
+            SinkElement::Json { schema, key: None }
+        }
+        "AVRO" | "PROTO" => {
+            let held = match (format.as_str(), &asked.schema) {
+                ("AVRO", None) => Format::avro_of(&schema)?,
+                _ => asked.format(&options, &format)?,
+            };
+            SinkElement::Encoded { schema, format: held, framed: asked.registry.is_some(), key: None }
+        }
         _ => return Err(other_format(&options, &format)),
     };
+    element.check()?;
     let (servers, topic) = (options.need_text("bootstrap_servers")?, options.need_text("topic")?);
     let properties = options.map("producer_config_updates")?;
-    let payload = KafkaSink { properties, ..KafkaSink::new(&servers, &topic, element) };
+    let schema_registry = asked.registry;
+    let payload = KafkaSink { properties, schema_registry, ..KafkaSink::new(&servers, &topic, element) };
     options.finish()?;
     super::sink(request, urn::SINK_KAFKA, &payload, out)?;
     no_errors(errors.as_deref(), out);

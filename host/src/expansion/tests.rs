@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::compose::payload::{FileSink, KafkaSink, KafkaSource, TextSource};
+use crate::native::payload::DecodeRecords;
 use prost::Message;
 use serde::de::DeserializeOwned;
 use thalweg_beam::expansion::expand;
@@ -258,18 +259,52 @@ fn kafka_as_rows_reads_every_format_it_names() -> Result<()> {
     let errors = with(json.clone(), "error_handling", serde_json::json!({"output": "bad"}));
     let answer = read(&errors)?;
     let Engine::Row(bad) = output(&answer, "bad").0 else { return Err(Error::internal("TEST", "no rows")) };
-    assert_eq!(bad.len(), 2);
+    assert_eq!(bad.len(), 8, "with where each record came from");
     let raw = with(config("RAW"), "error_handling", serde_json::json!({"output": "bad"}));
     assert!(output(&read(&raw)?, "bad").1, "what cannot fail has an empty output, which ends");
     for (config, name) in [
-        (config("AVRO"), "`format`"),
+        (config("THRIFT"), "`format`"),
         (config("JSON"), "`schema`"),
+        (config("AVRO"), "`schema`"),
+        (with(config("PROTO"), "file_descriptor_path", "/etc/passwd".into()), "`file_descriptor_path`"),
+        (with(config("AVRO"), "confluent_schema_registry_subject", "s".into()), "`confluent_schema_registry_subject`"),
         (with(config("RAW"), "confluent_schema_registry_url", "http://x".into()), "`confluent_schema_registry_url`"),
         (with(config("RAW"), "auto_offset_reset_config", "noon".into()), "`auto_offset_reset_config`"),
     ] {
         let error = refused(request(kafka_rows::READ, &config));
         assert!(error.contains(name), "{name}: {error}");
     }
+    Ok(())
+}
+
+const AVRO: &str = r#"{"type": "record", "name": "R", "fields": [{"name": "a", "type": "long"}]}"#;
+const PROTO: &str = r#"syntax = "proto3"; message M { int64 a = 1; }"#;
+
+#[test]
+fn kafka_as_rows_knows_avro_protobuf_and_schema_registries() -> Result<()> {
+    let config = |format: &str, schema: &str| {
+        let config = serde_json::json!({"bootstrap_servers": "b:1", "topic": "t", "format": format});
+        with(with(config, "schema", schema.into()), "confluent_schema_registry_url", "http://r:1".into())
+    };
+    let row = || Schema::of([("a", FieldType::Int64)]);
+    for (name, schema, waits) in [("AVRO", AVRO, true), ("PROTO", PROTO, false), ("JSON", JSON, false)] {
+        let answer = expanded(request(kafka_rows::READ, &config(name, schema)))?;
+        let source: KafkaSource = payload(&answer, "Read");
+        assert_eq!(source.element, SourceElement::Metadata);
+        assert_eq!(source.schema_registry.is_some(), waits, "{name}");
+        let decode: DecodeRecords = payload(&answer, "Parse");
+        assert_eq!((decode.format.row()?, decode.registry.as_deref()), (row(), Some("http://r:1")));
+        if name != "JSON" {
+            let answer = expanded(on(request(kafka_rows::WRITE, &config(name, schema)), rows_of(row())))?;
+            let sink: KafkaSink = payload(&answer, "Write");
+            assert_eq!(sink.schema_registry.as_deref(), Some("http://r:1"));
+            assert!(matches!(sink.element, SinkElement::Encoded { framed: true, .. }));
+        }
+    }
+    let error =
+        refused(on(request(kafka_rows::WRITE, &config("AVRO", AVRO)), rows_of(Schema::of([("x", FieldType::Int64)]))));
+    assert!(error.contains("FORMAT_SCHEMA") && error.contains("\"x\""), "{error}");
+    assert!(refused(request(kafka_rows::READ, &config("AVRO", "{"))).contains("FORMAT_SCHEMA"));
     Ok(())
 }
 

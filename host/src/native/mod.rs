@@ -35,6 +35,7 @@ mod registry;
 pub mod urn;
 mod worker;
 
+pub(crate) use functions::Decode;
 pub use functions::Split;
 pub use keyed::{Keyed, Turn};
 pub use outputs::Outputs;

@@ -2,6 +2,8 @@
 
 use crate::row::{Field, FieldType, Schema, is_integer, nullable, required};
 use serde::{Deserialize, Serialize};
+use thalweg_io::format::Format;
+use thalweg_io::kafka::metadata_schema;
 
 /// Rows that stand in the pipeline itself.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -141,6 +143,35 @@ pub enum LogLevel {
     Warn,
     /// Wrong.
     Error,
+}
+
+/// Reads the values of Kafka's records as rows. The input are rows of [`metadata_schema`](thalweg_io::kafka::metadata_schema).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DecodeRecords {
+    /// What values hold.
+    pub format: Format,
+    /// Address of the schema registry in whose frame they stand; without it they are not framed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<String>,
+    /// Tag of the output for records that hold no such row, of [`dead_record_schema`]; without it they fail the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<String>,
+}
+
+/// Fields of records that could not be read: those of Java's error handling, then where each record came from.
+#[must_use]
+pub fn dead_record_schema() -> Schema {
+    let headers = metadata_schema().fields.into_iter().find(|field| field.name == "headers");
+    let fields = [
+        required("failed_row", FieldType::Bytes),
+        required("error_message", FieldType::String),
+        required("topic", FieldType::String),
+        required("partition", FieldType::Int32),
+        required("offset", FieldType::Int64),
+        required("timestamp", FieldType::Int64),
+        nullable("key", FieldType::Bytes),
+    ];
+    Schema { fields: fields.into_iter().chain(headers).collect() }
 }
 
 /// JSON objects to rows.

@@ -14,6 +14,8 @@ pub const MAP_FIELDS: &str = "thalweg:fn:map_fields:v1";
 pub const LOG: &str = "thalweg:fn:log:v1";
 /// JSON text to rows.
 pub const PARSE_JSON: &str = "thalweg:fn:parse_json:v1";
+/// Records of Kafka to the rows their values hold. Payload: [`DecodeRecords`](super::payload::DecodeRecords).
+pub const DECODE_RECORDS: &str = "thalweg:fn:decode_records:v1";
 /// Plain values to rows of one field.
 pub const WRAP_VALUE: &str = "thalweg:fn:wrap_value:v1";
 /// Rows of one field to plain values.

@@ -126,6 +126,89 @@ pipeline:
 }
 
 #[test]
+fn kafka_in_other_formats_reads_as_it_should() -> Result<()> {
+    let text = r#"
+pipeline:
+  transforms:
+    - type: ReadFromKafka
+      name: Read
+      config:
+        topic: words
+        bootstrap_servers: localhost:9092
+        format: AVRO
+        schema: '{"type": "record", "name": "R", "fields": [{"name": "word", "type": "string"}, {"name": "n", "type": ["null", "int"]}]}'
+        confluent_schema_registry_url: http://localhost:8081
+        start_read_time: "2026-01-01T00:00:00Z"
+        stop_read_time: 1767225600001
+        timestamp_policy: {header: at}
+        max_out_of_order: 5s
+        idle_after: 1m
+        dynamic_read_poll_interval_seconds: 10
+        consumer_config: {group.id: g}
+        error_handling: {output: bad}
+    - type: WriteToKafka
+      input: Read
+      config:
+        topic: messages
+        bootstrap_servers: localhost:9092
+        format: PROTO
+        schema: 'syntax = "proto3"; message Other { int32 x = 1; } message M { string word = 1; int32 n = 2; }'
+        message_name: M
+        key: word
+        partitioner: round_robin
+    - type: WriteToKafka
+      name: Bad
+      input: Read.bad
+      config: {topic: bad, bootstrap_servers: 'localhost:9092', format: AVRO, schema_registry_url: 'http://localhost:8081', partitioner: 3}
+    - type: ReadFromKafka
+      name: Records
+      config: {topic: records, bootstrap_servers: 'localhost:9092', format: RECORD, max_num_records: 7, timestamp_policy: LogAppendTime}
+    - type: LogForTesting
+      input: Records
+"#;
+    matches_snapshot("kafka_formats", &loaded(text)?)
+}
+
+#[test]
+fn options_of_kafka_that_cannot_be_are_named_with_their_place() {
+    let read = |options: &str| {
+        let front = "pipeline:\n  type: chain\n  transforms:\n  - type: ReadFromKafka\n    topic: t\n    bootstrap_servers: b\n";
+        problem(loaded(&format!("{front}    {options}\n  - {{type: LogForTesting}}\n")))
+    };
+    for (options, expected) in [
+        ("format: THRIFT", "YAML_FORMAT: p.yaml:7:13"),
+        ("format: AVRO", "`format: AVRO` needs a `schema`"),
+        ("timestamp_policy: CreatTime", "did you mean `CreateTime`"),
+        ("timestamp_policy: {heder: x}", "heder"),
+        ("start_read_time: noon", "expected a point in time, found the text"),
+        ("max_out_of_order: -1s", "YAML_DURATION"),
+        ("error_handling: {output: bad}", "none can fail"),
+        ("confluent_schema_registry_subject: s", "YAML_UNSUPPORTED"),
+        ("message_name: M", "YAML_UNSUPPORTED"),
+    ] {
+        let problem = read(options);
+        assert!(problem.contains(expected), "{options}: {problem}");
+    }
+    let avro = |schema: &str| read(&format!("format: AVRO\n    schema: '{schema}'"));
+    assert!(avro("{").contains("FORMAT_SCHEMA: p.yaml:8:13"), "{}", avro("{"));
+    let union = r#"{"type": "record", "name": "R", "fields": [{"name": "x", "type": ["int", "string"]}]}"#;
+    assert!(avro(union).contains("\"x\" is a union of 2 types"), "{}", avro(union));
+    let write = |options: &str| {
+        problem(chain(&format!("  - type: WriteToKafka\n    topic: t\n    bootstrap_servers: b\n    {options}\n")))
+    };
+    assert!(
+        write("format: JSON\n    key: wrod").contains("did you mean `word`"),
+        "{}",
+        write("format: JSON\n    key: wrod")
+    );
+    assert!(write("format: JSON\n    partitioner: sideways").contains("expected a partitioner"));
+    let other = r#"format: AVRO
+    schema: '{"type": "record", "name": "R", "fields": [{"name": "word", "type": "string"}]}'"#;
+    assert!(write(other).contains("it has no field \"n\""), "{}", write(other));
+    assert!(write("format: JSON\n    schema_registry_url: http://r:1").contains("FORMAT_UNSUPPORTED"));
+}
+
+#[test]
 fn composites_chains_and_flattens_read_as_they_should() -> Result<()> {
     let text = "
 pipeline:

@@ -1,6 +1,7 @@
 //! The host's own functions that take elements one by one.
 
 mod create;
+mod decode;
 mod info;
 mod log;
 mod map;
@@ -9,6 +10,7 @@ mod parse;
 mod value;
 mod window;
 
+pub use decode::Decode;
 pub use pairs::Split;
 
 use super::{Registry, Shape, urn};

@@ -1,96 +1,119 @@
 //! `ReadFromKafka` and `WriteToKafka`, native: no JVM.
 //!
-//! Beyond Beam YAML, ReadFromKafka knows `stop_at: end_offsets`: each partition is read up to its end as seen at the start.
+//! Beyond Beam YAML there is the format RECORD, rows of all Kafka knows of a record; WriteToKafka knows a `key` and a `partitioner`.
 
 use super::super::expand::Leaf;
-use super::super::node::{Fields, Node, Value};
+use super::super::node::{Fields, Node, Place, Value};
 use super::super::outputs::Outputs;
 use super::super::suggest::did_you_mean;
 use super::files::sole_field;
-use super::{check_new, rows, take_error_output};
-use crate::compose::payload::{KafkaSink, KafkaSource, StopAt};
-use crate::native::payload::{ParseJson, WrapValue};
+use super::{check_new, kafka_options, rows, take_error_output};
+use crate::compose::payload::{KafkaSink, KafkaSource};
+use crate::native::payload::{DecodeRecords, WrapValue, dead_record_schema};
 use crate::native::urn;
 use crate::pipeline::{Element, Windows, urn as ends};
 use crate::row::{Field, FieldType, Schema};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use thalweg_core::error::Result;
-use thalweg_io::kafka::{Limit, SinkElement, SourceElement, Start};
+use thalweg_core::error::{Error, Result};
+use thalweg_io::format::Format;
+use thalweg_io::kafka::{Partitioner, SinkElement, SourceElement, metadata_schema};
 
-/// Formats of Beam YAML that do not run here.
-const OTHER_FORMATS: [&str; 2] = ["AVRO", "PROTO"];
+/// Formats of records.
+const FORMATS: [&str; 6] = ["RAW", "STRING", "JSON", "AVRO", "PROTO", "RECORD"];
 
 /// `type: ReadFromKafka`.
 pub fn read(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
     leaf.no_input()?;
-    let topic = leaf.config.need("topic")?.text()?.to_owned();
-    let bootstrap_servers = leaf.config.need("bootstrap_servers")?.text()?.to_owned();
-    let properties = leaf.config.get("consumer_config").map_or(Ok(BTreeMap::new()), properties)?;
-    let start = choice(
-        leaf.config.get("auto_offset_reset_config"),
-        &[("earliest", Start::Earliest), ("latest", Start::Latest)],
-    )?;
-    let stop = choice(leaf.config.get("stop_at"), &[("never", StopAt::Never), ("end_offsets", StopAt::EndOffsets)])?;
-    let stop = stop.unwrap_or(StopAt::Never);
-    let seconds = leaf.config.get("max_read_time_seconds").map(|node| match node.value {
-        Value::Int(n) if n > 0 => Ok(n.unsigned_abs()),
-        _ => Err(node.place.error("YAML_CHOICE", "`max_read_time_seconds` is a whole number of seconds above 0")),
-    });
-    let millis = seconds.transpose()?.map(|s| s.saturating_mul(1000));
-    for key in ["confluent_schema_registry_url", "confluent_schema_registry_subject"] {
-        if let Some(node) = leaf.config.get(key) {
-            return Err(node
-                .place
-                .error("YAML_UNSUPPORTED", format!("`{key}` is not supported"))
-                .help(super::RUN_WITH_BEAM));
-        }
-    }
-    let format = leaf.config.get("format").map_or(Ok("RAW"), Node::text)?.to_uppercase();
+    let source = kafka_options::source(leaf)?;
+    let (name, place) = format_name(leaf)?;
+    let registry = registry(leaf)?;
     let schema = leaf.config.get("schema");
+    let message = leaf.config.get("message_name").map(|node| node.text().map(str::to_owned)).transpose()?;
     let errors = take_error_output(&mut leaf.config)?;
-    let source = KafkaSource {
-        properties,
-        start: start.unwrap_or(Start::Latest),
-        stop,
-        limit: Limit { millis, ..Limit::default() },
-        element: SourceElement::Value,
-        ..KafkaSource::new(&bootstrap_servers, &topic)
-    };
-    match (format.as_str(), errors) {
-        ("RAW", None) => {
-            let payload = Schema::of([("payload", FieldType::Bytes)]);
-            Ok(whole(leaf, KafkaSource { element: SourceElement::Payload, ..source }, payload))
-        }
-        ("STRING", None) => {
-            let row = Schema::of([("payload", FieldType::String)]);
-            Ok(in_two(leaf, &source, row, urn::WRAP_VALUE, &WrapValue { kind: FieldType::String }, None))
-        }
-        ("JSON", errors) => {
-            let schema = schema.ok_or_else(|| {
-                let error = leaf.place.error("YAML_MISSING_KEY", "`format: JSON` needs a `schema`");
-                error.help("add `schema: {type: object, properties: {field: {type: string}}}`")
-            })?;
-            let row = json_schema(schema)?;
-            if errors.is_none() {
-                return Ok(whole(leaf, KafkaSource { element: SourceElement::Json(row.clone()), ..source }, row));
-            }
-            let (from, errors) = (topic, errors.map(str::to_owned));
-            let payload = ParseJson { output: row.clone(), from, errors: errors.clone() };
-            Ok(in_two(leaf, &source, row, urn::PARSE_JSON, &payload, errors.as_deref()))
-        }
-        ("RAW" | "STRING", Some(_)) => {
-            let error = leaf.place.error("YAML_UNSUPPORTED", format!("records of `format: {format}` cannot fail"));
-            Err(error.help("leave `error_handling` out"))
-        }
-        (other, _) => {
-            let unsupported = OTHER_FORMATS.contains(&other);
-            let what = if unsupported { "is not read natively" } else { "is not a format" };
-            let error = leaf.place.error("YAML_FORMAT", format!("`{other}` {what}"));
-            let help = did_you_mean(other, &["RAW", "STRING", "JSON"]);
-            Err(error.help(if unsupported { super::RUN_WITH_BEAM.to_owned() } else { help }))
-        }
+    let plain = ["RAW", "STRING", "RECORD"].contains(&name.as_str());
+    if plain && (errors.is_some() || registry.is_some() || message.is_some()) {
+        let error = place.error(
+            "YAML_UNSUPPORTED",
+            format!("records of `format: {name}` are not read into fields, so that none can fail"),
+        );
+        return Err(error.help("leave `error_handling`, `message_name` and `schema_registry_url` out"));
     }
+    match name.as_str() {
+        "RAW" => {
+            let payload = Schema::of([("payload", FieldType::Bytes)]);
+            return Ok(whole(leaf, KafkaSource { element: SourceElement::Payload, ..source }, payload));
+        }
+        "RECORD" => {
+            return Ok(whole(leaf, KafkaSource { element: SourceElement::Metadata, ..source }, metadata_schema()));
+        }
+        "STRING" => {
+            let source = KafkaSource { element: SourceElement::Value, ..source };
+            let row = Schema::of([("payload", FieldType::String)]);
+            let wrap = WrapValue { kind: FieldType::String };
+            return Ok(in_two(leaf, &source, Element::Bytes, row, urn::WRAP_VALUE, &wrap, None));
+        }
+        _ => {}
+    }
+    let format = format(&name, schema, message, &place)?;
+    let row = format.row().map_err(|e| at(e, schema.map_or(&place, |node| &node.place)))?;
+    if let (Format::Json(schema), None, None) = (&format, errors, &registry) {
+        return Ok(whole(leaf, KafkaSource { element: SourceElement::Json(schema.clone()), ..source }, row));
+    }
+    let element = SourceElement::Metadata;
+    let source = KafkaSource { element, schema_registry: registry.clone().filter(|_| name == "AVRO"), ..source };
+    let decode = DecodeRecords { format, registry, errors: errors.map(str::to_owned) };
+    Ok(in_two(leaf, &source, Element::Row(metadata_schema()), row, urn::DECODE_RECORDS, &decode, errors))
+}
+
+/// The format in capital letters, and where it stands.
+fn format_name(leaf: &mut Leaf<'_, '_>) -> Result<(String, Place)> {
+    let Some(node) = leaf.config.get("format") else { return Ok(("RAW".to_owned(), leaf.place.clone())) };
+    let name = node.text()?.to_uppercase();
+    if FORMATS.contains(&name.as_str()) {
+        return Ok((name, node.place.clone()));
+    }
+    let error = node.place.error("YAML_FORMAT", format!("`{name}` is not a format"));
+    Err(error.help(did_you_mean(&name, &FORMATS)))
+}
+
+/// The address of a schema registry, under our name or Beam's.
+fn registry(leaf: &mut Leaf<'_, '_>) -> Result<Option<String>> {
+    if let Some(node) = leaf.config.get("confluent_schema_registry_subject") {
+        let error = node.place.error("YAML_UNSUPPORTED", "schemas are not asked for when the pipeline is read");
+        return Err(error
+            .help("give the fields that are to be read as `schema`; records name the schema they were written with"));
+    }
+    let ours = leaf.config.get("schema_registry_url");
+    let node = ours.or(leaf.config.get("confluent_schema_registry_url"));
+    node.map(|node| node.text().map(str::to_owned)).transpose()
+}
+
+/// What values hold, where it is more than bytes.
+fn format(name: &str, schema: Option<&Node>, message: Option<String>, place: &Place) -> Result<Format> {
+    if message.is_some() && name != "PROTO" {
+        return Err(place.error("YAML_UNSUPPORTED", format!("`message_name` means nothing with `format: {name}`")));
+    }
+    let schema = schema.ok_or_else(|| {
+        let error = place.error("YAML_MISSING_KEY", format!("`format: {name}` needs a `schema`"));
+        error.help(match name {
+            "AVRO" => "add the Avro schema as a text: `schema: '{\"type\": \"record\", ...}'`",
+            "PROTO" => {
+                "add the text of the .proto file: `schema: 'syntax = \"proto3\"; message M { string word = 1; }'`"
+            }
+            _ => "add `schema: {type: object, properties: {field: {type: string}}}`",
+        })
+    })?;
+    Ok(match name {
+        "AVRO" => Format::Avro { schema: schema.text()?.to_owned() },
+        "PROTO" => Format::Proto { schema: schema.text()?.to_owned(), message },
+        _ => Format::Json(json_schema(schema)?),
+    })
+}
+
+/// An error of a schema, at its place in the file.
+fn at(e: Error, place: &Place) -> Error {
+    place.error(e.code, &e.message).help(e.help)
 }
 
 /// A source that gives the rows itself.
@@ -101,10 +124,11 @@ fn whole(leaf: &mut Leaf<'_, '_>, source: KafkaSource, row: Schema) -> Outputs {
     Outputs::one(output)
 }
 
-/// A source of bytes and a function that makes rows of them.
+/// A source of `records` and a function that makes rows of them.
 fn in_two<P: Serialize>(
     leaf: &mut Leaf<'_, '_>,
     source: &KafkaSource,
+    records: Element,
     row: Schema,
     function: &str,
     payload: &P,
@@ -113,12 +137,11 @@ fn in_two<P: Serialize>(
     let bounded = source.bounded();
     let name = leaf.name.clone();
     leaf.build.open(&name);
-    let records = leaf.build.collection(&format!("{name}/Read.output"), Element::Bytes, Windows::Global, bounded);
+    let records = leaf.build.collection(&format!("{name}/Read.output"), records, Windows::Global, bounded);
     leaf.build.native(&format!("{name}/Read"), ends::SOURCE_KAFKA, source, &[], &[("output", &records)]);
     let mut outputs = Outputs::one(leaf.output("output", Element::Row(row), &records));
     if let Some(tag) = errors {
-        let row = Schema::of([("failed_row", FieldType::Bytes), ("error_message", FieldType::String)]);
-        outputs.named.push((tag.to_owned(), leaf.output(tag, Element::Row(row), &records)));
+        outputs.named.push((tag.to_owned(), leaf.output(tag, Element::Row(dead_record_schema()), &records)));
     }
     let ends: Vec<_> = outputs.named.iter().map(|(tag, c)| (tag.as_str(), c)).collect();
     leaf.build.native(&format!("{name}/Parse"), function, payload, &[("input", &records)], &ends);
@@ -126,31 +149,68 @@ fn in_two<P: Serialize>(
     outputs
 }
 
-/// `type: WriteToKafka`: a record per row, without a key.
+/// `type: WriteToKafka`: a record per row.
 pub fn write(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
     let input = leaf.input()?;
-    let schema = rows(leaf, &input)?.clone();
+    let row = rows(leaf, &input)?.clone();
     let topic = leaf.config.need("topic")?.text()?.to_owned();
     let bootstrap_servers = leaf.config.need("bootstrap_servers")?.text()?.to_owned();
     let properties = leaf.config.get("producer_config_updates").map_or(Ok(BTreeMap::new()), properties)?;
-    let format = leaf.config.need("format")?;
-    let element = match format.text()?.to_uppercase().as_str() {
-        "JSON" => SinkElement::Json { schema, key: None },
-        "RAW" | "STRING" => {
-            sole_field(&schema, leaf.kind, leaf.place)?;
+    leaf.config.need("format")?;
+    let (name, place) = format_name(leaf)?;
+    let registry = registry(leaf)?;
+    let schema = leaf.config.get("schema");
+    let message = leaf.config.get("message_name").map(|node| node.text().map(str::to_owned)).transpose()?;
+    let key = leaf.config.get("key");
+    if let Some(node) = key {
+        super::field(&row, node.text()?, &node.place)?;
+    }
+    let key_name = key.map(|node| node.text().map(str::to_owned)).transpose()?;
+    let partitioner = leaf.config.get("partitioner").map(partitioner).transpose()?;
+    let element = match (name.as_str(), schema) {
+        ("JSON", _) if registry.is_none() => SinkElement::Json { schema: row, key: key_name },
+        ("RAW" | "STRING", _) => {
+            sole_field(&row, leaf.kind, leaf.place)?;
             SinkElement::Payload
         }
-        other => {
-            let unsupported = OTHER_FORMATS.contains(&other);
-            let what = if unsupported { "is not written natively" } else { "is not a format" };
-            let error = format.place.error("YAML_FORMAT", format!("`{other}` {what}"));
-            let help = did_you_mean(other, &["RAW", "STRING", "JSON"]);
-            return Err(error.help(if unsupported { super::RUN_WITH_BEAM.to_owned() } else { help }));
+        ("RECORD", _) => SinkElement::Row(row),
+        (_, schema) => {
+            let place = schema.map_or(&place, |node| &node.place);
+            let format = match (name.as_str(), schema) {
+                ("AVRO", None) => Format::avro_of(&row).map_err(|e| at(e, place))?,
+                ("JSON", _) => Format::Json(row.clone()),
+                _ => format(&name, schema, message, place)?,
+            };
+            SinkElement::Encoded { schema: row, format, framed: registry.is_some(), key: key_name }
         }
     };
-    let sink = KafkaSink { properties, ..KafkaSink::new(&bootstrap_servers, &topic, element) };
+    element.check().map_err(|e| at(e, &place))?;
+    if let (Some(node), SinkElement::Payload | SinkElement::Row(_)) = (key, &element) {
+        let error = node.place.error("YAML_UNSUPPORTED", format!("`key` means nothing with `format: {name}`"));
+        return Err(error.help("write rows with the fields key and value with `format: RECORD`"));
+    }
+    let sink = KafkaSink {
+        properties,
+        partitioner,
+        schema_registry: registry,
+        ..KafkaSink::new(&bootstrap_servers, &topic, element)
+    };
     leaf.build.native(&leaf.name, ends::SINK_KAFKA, &sink, &[("input", &input)], &[]);
     Ok(Outputs::default())
+}
+
+/// `key`, `round_robin`, or the number of a partition.
+fn partitioner(node: &Node) -> Result<Partitioner> {
+    match &node.value {
+        Value::Int(n) => i32::try_from(*n).ok().filter(|n| *n >= 0).map(Partitioner::Fixed),
+        Value::Text(text) if text == "key" => Some(Partitioner::Key),
+        Value::Text(text) if text == "round_robin" => Some(Partitioner::RoundRobin),
+        _ => None,
+    }
+    .ok_or_else(|| {
+        let error = node.place.error("YAML_CHOICE", format!("expected a partitioner, found {}", node.describe()));
+        error.help("write `key`, `round_robin`, or the number of a partition")
+    })
 }
 
 /// Properties of the client, verbatim. Numbers and truth values may stand without quotes.
@@ -161,17 +221,6 @@ pub fn properties(node: &Node) -> Result<BTreeMap<String, String>> {
         _ => node.text().map(str::to_owned),
     };
     node.map()?.iter().map(|(key, node)| Ok((key.name.clone(), text(node)?))).collect()
-}
-
-/// One of a few words.
-fn choice<T: Copy>(node: Option<&Node>, words: &[(&str, T)]) -> Result<Option<T>> {
-    let Some(node) = node else { return Ok(None) };
-    let text = node.text()?;
-    let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
-    found.map(Some).ok_or_else(|| {
-        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        node.place.error("YAML_CHOICE", format!("`{text}` cannot stand here")).help(did_you_mean(text, &known))
-    })
 }
 
 /// The schema of a JSON schema, which is an object or, inside a text, the JSON of one.

@@ -6,6 +6,7 @@ mod feed;
 mod files;
 mod join;
 mod kafka;
+mod kafka_options;
 mod mapping;
 mod pairs;
 mod union;

@@ -103,13 +103,15 @@ impl Records {
         })
     }
 
-    /// Has a registry give the schema of values its number, where there is one. Waits for the answer.
+    /// Has a registry give the schema of values its number, where both are there. Waits for the answer.
     ///
     /// # Errors
     /// `KAFKA_REGISTRY`.
-    pub(super) fn register(&mut self, registry: &SchemaRegistry, topic: &str) -> Result<()> {
-        match self {
-            Self::Encoded { encoder, format, .. } => encoder.register(registry, &format!("{topic}-value"), format),
+    pub(super) fn register(&mut self, registry: Option<&SchemaRegistry>, topic: &str) -> Result<()> {
+        match (self, registry) {
+            (Self::Encoded { encoder, format, .. }, Some(registry)) => {
+                encoder.register(registry, &format!("{topic}-value"), format)
+            }
             _ => Ok(()),
         }
     }

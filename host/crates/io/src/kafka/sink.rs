@@ -163,9 +163,7 @@ impl KafkaSink {
         self.schemas = schemas;
         self
     }
-}
 
-impl KafkaSink {
     /// Learns how many partitions there are, where it matters.
     fn find_partitions(&mut self) -> Result<()> {
         if self.partitioner == Partitioner::Key {
@@ -260,9 +258,7 @@ impl Sink for KafkaSink {
     fn recover(&mut self, mark: Option<&[u8]>) -> Result<Option<Epoch>> {
         self.open = None;
         self.find_partitions()?;
-        if let Some(schemas) = &self.schemas {
-            self.records.register(schemas, &self.target.topic)?;
-        }
+        self.records.register(self.schemas.as_deref(), &self.target.topic)?;
         if self.guarantee == Guarantee::AtLeastOnce {
             let plain = Plain::new(&self.target)?;
             plain.check()?;

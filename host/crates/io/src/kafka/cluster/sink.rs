@@ -1,6 +1,7 @@
 //! The sink of a topic on the job's own cluster: its records are part of the epoch's transaction.
 
 use super::super::record::{Records, Room, SinkElement};
+use crate::format::SchemaRegistry;
 use std::sync::Arc;
 use thalweg_core::batch::Batch;
 use thalweg_core::error::Result;
@@ -13,6 +14,8 @@ use thalweg_core::port::sink::{Prepared, Sink};
 pub struct ClusterSink {
     topic: Arc<str>,
     records: Records,
+    /// Which registry the schema of values is told to.
+    schemas: Option<Arc<SchemaRegistry>>,
 }
 
 impl ClusterSink {
@@ -21,11 +24,23 @@ impl ClusterSink {
     /// # Errors
     /// `KAFKA_CONFIG` when the element's description does not fit together.
     pub fn new(topic: &str, element: &SinkElement) -> Result<Self> {
-        Ok(Self { topic: topic.into(), records: Records::new(element)? })
+        Ok(Self { topic: topic.into(), records: Records::new(element)?, schemas: None })
+    }
+
+    /// As [`KafkaSink::with_schemas`](crate::kafka::KafkaSink::with_schemas).
+    #[must_use]
+    pub fn with_schemas(mut self, schemas: Option<Arc<SchemaRegistry>>) -> Self {
+        self.schemas = schemas;
+        self
     }
 }
 
 impl Sink for ClusterSink {
+    fn recover(&mut self, _mark: Option<&[u8]>) -> Result<Option<Epoch>> {
+        self.records.register(self.schemas.as_deref(), &self.topic)?;
+        Ok(None)
+    }
+
     fn prepare(&mut self, _epoch: Epoch, batches: &[Batch]) -> Result<Prepared> {
         let (mut records, mut room) = (Vec::new(), Room::default());
         for batch in batches {

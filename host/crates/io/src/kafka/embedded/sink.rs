@@ -5,6 +5,7 @@
 use super::super::outbox::OutRecord;
 use super::super::record::{Records, Room, SinkElement};
 use super::partitioner;
+use crate::format::SchemaRegistry;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use thalweg_core::batch::Batch;
@@ -30,6 +31,8 @@ pub struct LogSink {
     config: LogSinkConfig,
     records: Records,
     places: Places,
+    /// Which registry the schema of values is told to.
+    schemas: Option<Arc<SchemaRegistry>>,
 }
 
 /// Where records go.
@@ -54,7 +57,14 @@ impl LogSink {
         let records = Records::new(&config.element)?;
         let mut places = Places { log, topics: BTreeMap::new() };
         places.topic(&config.topic)?;
-        Ok(Self { config, records, places })
+        Ok(Self { config, records, places, schemas: None })
+    }
+
+    /// As [`KafkaSink::with_schemas`](crate::kafka::KafkaSink::with_schemas).
+    #[must_use]
+    pub fn with_schemas(mut self, schemas: Option<Arc<SchemaRegistry>>) -> Self {
+        self.schemas = schemas;
+        self
     }
 }
 
@@ -97,6 +107,11 @@ impl Places {
 }
 
 impl Sink for LogSink {
+    fn recover(&mut self, _mark: Option<&[u8]>) -> Result<Option<Epoch>> {
+        self.records.register(self.schemas.as_deref(), &self.config.topic)?;
+        Ok(None)
+    }
+
     fn prepare(&mut self, epoch: Epoch, batches: &[Batch]) -> Result<Prepared> {
         let mut room = Room::default();
         let mut records = Vec::new();
