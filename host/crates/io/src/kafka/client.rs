@@ -217,7 +217,8 @@ pub(super) fn partitions(
     config: &KafkaClientConfig,
     topic: &str,
 ) -> KafkaResult<Vec<i32>> {
-    let mut rounds = 3; // a topic that the broker just created has no leader at first
+    let young = [Code::LeaderNotAvailable, Code::UnknownTopicOrPartition, Code::UnknownTopic];
+    let mut rounds = 5; // a topic that was just created is not known at first, and then has no leader
     loop {
         let found = client.fetch_metadata(Some(topic), config.connect_timeout())?;
         let topic = found.topics().iter().find(|t| t.name() == topic);
@@ -229,7 +230,7 @@ pub(super) fn partitions(
                 ids.sort_unstable();
                 return Ok(ids);
             }
-            Some(code) if code != Code::LeaderNotAvailable => return Err(KafkaError::MetadataFetch(code)),
+            Some(code) if !young.contains(&code) => return Err(KafkaError::MetadataFetch(code)),
             _ if rounds == 0 => return Err(KafkaError::MetadataFetch(Code::UnknownTopicOrPartition)),
             _ => std::thread::sleep(Duration::from_millis(200)),
         }
