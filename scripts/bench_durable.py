@@ -101,10 +101,14 @@ class Bench:
     def peer(self, kind, main, *args):
         return [*JAVA, '-cp', f'{self.java}/{kind}/classes:{self.java}/{kind}/lib/*', main, *map(str, args)]
 
-    def topics(self, *args):
-        subprocess.run(['java', '-Dorg.slf4j.simpleLogger.defaultLogLevel=error', '-cp', f'{ROOT}/.cache/kafka/lib/*',
-                        ROOT / 'scripts/kafka/Topics.java', args[0], self.bootstrap, *args[1:]],
-                       check=True, stderr=subprocess.DEVNULL)
+    def topics(self, what, *args):
+        argv = ['java', '-Dorg.slf4j.simpleLogger.defaultLogLevel=error', '-cp', f'{ROOT}/.cache/kafka/lib/*',
+                ROOT / 'scripts/kafka/Topics.java', what, self.bootstrap, *args]
+        return subprocess.run(argv, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout.split()
+
+    def delete(self, prefix):
+        """A system's results, and what it made beside them."""
+        self.topics('delete', *(name for name in self.topics('list') if name.startswith(prefix)))
 
     def run(self, argv):
         """Wall seconds, CPU seconds, memory in MiB, what was printed."""
@@ -211,7 +215,7 @@ class Bench:
             _, told = self.run(self.peer('kafka', 'Tally', self.bootstrap, to))
             return wall, cpu, mib, {**pairs(told), 'broker': broker}
         finally:
-            self.topics('delete', to)
+            self.delete(to)
             shutil.rmtree(state, ignore_errors=True)
 
     def latency(self):

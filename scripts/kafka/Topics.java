@@ -36,7 +36,8 @@ import org.apache.kafka.common.serialization.StringSerializer;
  *   ... dump BOOTSTRAP TOPIC       the same records whole: {"partition", "timestamp", "key", "value", "headers"}
  *   ... produce BOOTSTRAP TOPIC JSONL   such records, one per line; all but the value may be left out
  *   ... grow BOOTSTRAP TOPIC:PARTITIONS   more partitions
- *   ... delete BOOTSTRAP PREFIX    the topics whose names begin so
+ *   ... delete BOOTSTRAP TOPIC...
+ *   ... list BOOTSTRAP             the names of all topics, one per line
  *   ... offsets BOOTSTRAP GROUP    what a group has committed: {"topic", "partition", "offset"}
  * </pre>
  */
@@ -56,7 +57,8 @@ public class Topics {
         case "dump" -> read(config, args[2], Topics::whole);
         case "produce" -> produce(config, args[2], Path.of(args[3]));
         case "grow" -> grow(config, args[2].split(":"));
-        case "delete" -> delete(config, args[2]);
+        case "delete" -> delete(config, List.of(args).subList(2, args.length));
+        case "list" -> list(config);
         case "offsets" -> offsets(config, args[2]);
         default -> throw new IllegalArgumentException("there is no " + args[0]);
       }
@@ -74,6 +76,18 @@ public class Topics {
         topics.add(new NewTopic(parts[0], Integer.parseInt(parts[1]), (short) 1));
       }
       admin.createTopics(topics).all().get();
+    }
+  }
+
+  private static void delete(Properties config, List<String> names) throws Exception {
+    try (Admin admin = Admin.create(config)) {
+      admin.deleteTopics(names).all().get();
+    }
+  }
+
+  private static void list(Properties config) throws Exception {
+    try (Admin admin = Admin.create(config)) {
+      admin.listTopics().names().get().stream().sorted().forEach(System.out::println);
     }
   }
 
@@ -111,12 +125,6 @@ public class Topics {
   private static void grow(Properties config, String[] parts) throws Exception {
     try (Admin admin = Admin.create(config)) {
       admin.createPartitions(Map.of(parts[0], NewPartitions.increaseTo(Integer.parseInt(parts[1])))).all().get();
-    }
-  }
-
-  private static void delete(Properties config, String prefix) throws Exception {
-    try (Admin admin = Admin.create(config)) {
-      admin.deleteTopics(admin.listTopics().names().get().stream().filter(name -> name.startsWith(prefix)).toList()).all().get();
     }
   }
 

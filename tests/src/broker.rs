@@ -125,6 +125,22 @@ impl Broker {
         self.client("grow", &[topic.as_ref()]).map(drop)
     }
 
+    /// Deletes topics.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn delete(&self, topics: &[&str]) -> Result<()> {
+        self.client("delete", &topics.iter().map(Path::new).collect::<Vec<_>>()).map(drop)
+    }
+
+    /// The names of all topics.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn topics(&self) -> Result<Vec<String>> {
+        Ok(self.client("list", &[])?.out.lines().map(str::to_owned).collect())
+    }
+
     /// Copies what was committed to a topic into a file.
     ///
     /// # Errors

@@ -150,6 +150,22 @@ impl Member {
         self.running.as_ref().map_or_else(String::new, |r| format!("{}{}", r.output(), r.errors()))
     }
 
+    /// The directory of its copies of a job's state.
+    #[must_use]
+    pub fn copies(&self, job: &str) -> PathBuf {
+        self.state.join("cluster").join(job)
+    }
+
+    /// Waits until a job has failed; gives what was said of it.
+    ///
+    /// # Errors
+    /// When it ends otherwise.
+    pub fn failure(&self, job: &str) -> Result<String> {
+        let ended = Run::thalweg()?.args(["job", "wait", job, "--server"]).arg(self.endpoint()).limit(120).end()?;
+        ensure!(ended.code == Some(1) && ended.out.contains("FAILED"), "it did not fail\n{ended}\n{}", self.log());
+        Ok(ended.err)
+    }
+
     /// Asks it about jobs: `thalweg job ARGS --server`.
     ///
     /// # Errors
@@ -166,6 +182,8 @@ pub struct Counting<'a> {
     broker: &'a Broker,
     name: String,
     keys: u64,
+    /// Letters of a key at least.
+    width: usize,
     given: u64,
     /// Of the last record.
     time: i64,
@@ -184,10 +202,17 @@ impl<'a> Counting<'a> {
     /// # Errors
     /// When they cannot be made.
     pub fn new(broker: &'a Broker, name: &str, keys: u64) -> Result<Self> {
-        let this = Self { broker, name: name.to_owned(), keys, given: 0, time: 0, minutes: BTreeMap::new() };
+        let this = Self { broker, name: name.to_owned(), keys, width: 0, given: 0, time: 0, minutes: BTreeMap::new() };
         // one partition: what comes out of it is in the order in which it was committed
         broker.create(&[&format!("{name}-in:4"), &format!("{name}-ledger:1"), &format!("{name}-minutes:2")])?;
         Ok(this)
+    }
+
+    /// Keys have so many letters and more: they are stored with what is counted, so this is how large the state becomes.
+    #[must_use]
+    pub fn wide(mut self, letters: usize) -> Self {
+        self.width = letters;
+        self
     }
 
     /// What it reads, and where it counts.
@@ -201,8 +226,17 @@ impl<'a> Counting<'a> {
     /// # Errors
     /// When it is refused.
     pub fn submit(&self, to: &Member) -> Result<String> {
+        self.submit_with(to, &[])
+    }
+
+    /// Submits it with options, as `thalweg job submit` takes them; gives its id.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn submit_with(&self, to: &Member, options: &[&str]) -> Result<String> {
         let set = |name: &str, value: String| ["--set".to_owned(), format!("{name}={value}")];
         let mut args = vec!["submit".to_owned(), "tests/programs/cluster.yaml".to_owned()];
+        args.extend(options.iter().map(|option| (*option).to_owned()));
         args.extend(set("bootstrap", self.broker.bootstrap().to_owned()));
         args.extend(set("component", place::component("conformance")?.display().to_string()));
         for topic in ["in", "ledger", "minutes"] {
@@ -222,7 +256,7 @@ impl<'a> Counting<'a> {
         self.time = self.time.max(now + AHEAD_MS);
         for n in self.given..self.given + count {
             self.time += STEP_MS;
-            let (who, time) = (format!("key-{}", n % self.keys), self.time);
+            let (who, time) = (format!("key-{:0>1$}", n % self.keys, self.width), self.time);
             *self.minutes.entry((time.div_euclid(60_000) * 60_000, who.clone())).or_default() += 1;
             let value = json!({"who": who, "command": "sum.add 1; sum.get"}).to_string();
             records.push(json!({"key": who, "value": value, "timestamp": time}));

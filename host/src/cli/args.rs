@@ -225,6 +225,9 @@ pub struct ServeArgs {
     /// Partitions of a job in a cluster that does not ask for a number of them
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub partitions: u16,
+    /// Copies of each partition's state that other processes of the cluster keep, for jobs that do not ask for a number of them
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "bootstrap")]
+    pub standby_replicas: u16,
     /// Milliseconds of silence after which a process of the cluster has lost its partitions
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1_000..=300_000))]
     pub session_timeout_ms: u32,

@@ -67,6 +67,7 @@ fn cluster(args: &ServeArgs, staging: &StagingDir) -> Result<Option<ClusterConfi
         name: args.cluster.clone(),
         process: args.process_id.clone().map_or_else(|| process_id(&state_dir), Ok)?,
         partitions: args.partitions,
+        standby_replicas: args.standby_replicas,
         session_timeout: Duration::from_millis(u64::from(args.session_timeout_ms)),
         state_dir,
     }))

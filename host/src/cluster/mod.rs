@@ -8,6 +8,7 @@
 mod node;
 mod order;
 mod partition;
+mod standby;
 mod store;
 mod trim;
 
@@ -32,6 +33,9 @@ use thalweg_io::kafka::cluster::{Entry, JobTopics, Journal, Page, Told};
 /// Bytes of a submitted pipeline, what its workers need included: it is one record of the journal.
 const ORDER_BYTES_MAX: usize = 48 << 20;
 
+/// The option by which a job says how many copies of its state others keep.
+const STANDBY_REPLICAS: &str = "standby_replicas";
+
 /// How long a process that starts waits for brokers that are away.
 const BEGIN_WITHIN: Duration = Duration::from_secs(120);
 
@@ -46,6 +50,8 @@ pub struct ClusterConfig {
     pub process: String,
     /// Partitions of a job that does not say how many it wants.
     pub partitions: u16,
+    /// Copies of each partition's state that other processes keep, for a job that does not say how many it wants.
+    pub standby_replicas: u16,
     /// Who is silent for so long has lost its partitions.
     pub session_timeout: Duration,
     /// Where copies of state are kept.
@@ -416,6 +422,12 @@ impl JobRunner for Cluster {
             description: "Partitions of the job: how far it can be spread, for good.",
             default: "",
         };
-        self.0.jobs.options().into_iter().chain([partitions]).collect()
+        let standby = OptionDescriptor {
+            name: STANDBY_REPLICAS,
+            kind: OptionKind::Integer,
+            description: "Copies of each partition's state that processes keep which do not own it.",
+            default: "",
+        };
+        self.0.jobs.options().into_iter().chain([partitions, standby]).collect()
     }
 }

@@ -1,9 +1,10 @@
 //! One job in this process: its membership, its transactions, and the partitions it has been given.
 
-use super::ClusterConfig;
 use super::order::{Ended, Run, result_key};
 use super::partition::RunningPartition;
+use super::standby::{Copies, Keeper};
 use super::trim::{self, Consumed};
+use super::{ClusterConfig, STANDBY_REPLICAS};
 use crate::compose::{Apart, Composer};
 use crate::jobs::{AllWorkers, Harnesses, Sizes};
 use crate::runtime::{LiveMetrics, WorkerFactory};
@@ -37,7 +38,9 @@ pub struct Shared {
     pub topics: JobTopics,
     pub partitions: u16,
     pub reader: Arc<LogReader>,
-    pub dir: PathBuf,
+    dir: PathBuf,
+    /// Who has which copy of the state open.
+    pub copies: Copies,
     pub epoch_ms: i64,
     config: Config,
     draining: AtomicBool,
@@ -54,6 +57,11 @@ impl Shared {
     /// The transactions, which are there once the group is joined.
     pub fn epochs(&self) -> Epochs {
         self.epochs.wait().clone()
+    }
+
+    /// Where the copy of a partition's state is kept.
+    pub fn copy_dir(&self, partition: u16) -> PathBuf {
+        self.dir.join(format!("partition-{partition}"))
     }
 
     pub fn owns(&self, partition: u16) -> bool {
@@ -132,6 +140,7 @@ impl Node {
         let reader = LogReader::new(&config.client)?;
         let shared = Arc::new(Shared {
             dir: config.state_dir.join(&run.state),
+            copies: Copies::default(),
             config: Config { shards: partitions, partitions, ..sizes.config },
             epoch_ms: composer.settings().epoch_ms,
             draining: AtomicBool::new(draining),
@@ -150,6 +159,7 @@ impl Node {
         trimming(config, &shared)?;
         let running = Partitions::default();
         join(config, &shared, &running)?;
+        keeping(config, &shared)?;
         Ok(Self { shared, running, runtime })
     }
 
@@ -177,8 +187,22 @@ impl Node {
 /// Starts the thread that deletes what was read.
 fn trimming(config: &ClusterConfig, shared: &Arc<Shared>) -> Result<()> {
     let (trimmer, shared) = (Trimmer::new(&config.client)?, Arc::downgrade(shared));
-    let run = move || trim::run(&shared, &trimmer);
-    std::thread::Builder::new().name("exchanges-trim".to_owned()).spawn(run).map(drop).map_err(|e| {
+    spawn("exchanges-trim", move || trim::run(&shared, &trimmer))
+}
+
+/// Starts the thread that keeps copies for others, if the job or this process wants them.
+fn keeping(config: &ClusterConfig, shared: &Arc<Shared>) -> Result<()> {
+    let wanted = shared.job.options.integer(STANDBY_REPLICAS)?.and_then(|n| u16::try_from(n).ok());
+    let replicas = wanted.unwrap_or(config.standby_replicas);
+    if replicas == 0 {
+        return Ok(());
+    }
+    let (keeper, shared) = (Keeper::new(config, shared.topics.prefix(), replicas)?, Arc::downgrade(shared));
+    spawn("standby-copies", move || keeper.run(&shared))
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map(drop).map_err(|e| {
         Error::external("THREAD_START", format!("cannot start a thread: {e}"))
             .help("raise the process's limit of threads")
     })

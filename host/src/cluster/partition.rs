@@ -2,7 +2,7 @@
 
 use super::node::Shared;
 use super::order::Ended;
-use super::store::ChangelogStore;
+use super::store::{ChangelogStore, wipe};
 use crate::runtime::{self, Control, Finished, JobSpec, OpenSource, SourceSpec};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -117,6 +117,7 @@ impl Running<'_> {
     /// Runs until the partition has ended, failed or left.
     fn run(&self) {
         let mut tries = 0;
+        let mut anew = false;
         while self.goes_on() {
             let begun = Instant::now();
             let error = match self.live() {
@@ -128,10 +129,21 @@ impl Running<'_> {
                 },
                 Err(error) => error,
             };
+            if !self.goes_on() {
+                return; // whoever has it now finds what is wrong with it, if it is not that it had to stop
+            }
             if begun.elapsed() > LONG_RUN {
                 tries = 0;
             }
             tries += 1;
+            // the copy was damaged while it was used: what it held is whole in the changelog
+            if error.code == "STATE_CORRUPT"
+                && !std::mem::replace(&mut anew, true)
+                && wipe(&self.shared.copy_dir(self.partition)).is_ok()
+            {
+                tracing::warn!(partition = self.partition, %error, "the copy of the state is given up");
+                continue;
+            }
             if !of_the_cluster(&error) || tries > AGAIN_MAX {
                 return self.shared.tell(self.partition, &Ended::Failed((&error).into()));
             }
@@ -149,7 +161,8 @@ impl Running<'_> {
     /// One life: from the state to the end.
     fn live(&self) -> Result<Outcome> {
         let shared = self.shared;
-        let (dir, partitions) = (shared.dir.join(format!("partition-{}", self.partition)), shared.partitions);
+        let (dir, partitions) = (shared.copy_dir(self.partition), shared.partitions);
+        let _mine = shared.copies.claim(self.partition);
         let epochs = shared.epochs();
         let committed = epochs.committed(self.partition)?;
         let changelog = Changelog::new(Arc::clone(&shared.reader), shared.topics.changelog(), self.partition);

@@ -9,12 +9,12 @@ use crate::runtime::now_ms;
 use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
-use thalweg_core::error::Result;
+use thalweg_core::error::{Error, Result};
 use thalweg_core::id::{Epoch, StateId};
 use thalweg_core::port::log::LogRecord;
 use thalweg_core::port::store::{CellWrite, StateRead, StateStore};
 use thalweg_core::state::layout::{CellKey, JOB_GROUP, Kind};
-use thalweg_io::kafka::cluster::{Changelog, EpochPart, Epochs, Restored};
+use thalweg_io::kafka::cluster::{Changelog, EpochPart, Epochs, Follower, Restored, Step};
 use thalweg_state::{FsyncPolicy, Options, RocksStateStore};
 
 /// A copy that was not written for so long is not trusted: the topic's compaction keeps a deletion for a day (`delete.retention.ms`), and a
@@ -25,6 +25,8 @@ const COPY_AGE_MAX_MS: i64 = 12 * 3600 * 1000;
 pub struct ChangelogStore {
     partition: u16,
     local: RocksStateStore,
+    /// Behind the last record of the changelog that is here.
+    next: i64,
     epochs: Epochs,
     consumed: Arc<Consumed>,
 }
@@ -81,23 +83,26 @@ impl ChangelogStore {
         goes_on: &dyn Fn() -> bool,
     ) -> Result<(Self, Restored)> {
         let options = options(partitions);
-        let opened = RocksStateStore::open(dir, &options);
-        let copy = match opened {
-            Ok(local) => held(&local)?.map(|have| (local, have)),
-            // what is damaged here is whole in the changelog
-            Err(e) if e.code == "STATE_CORRUPT" => None,
-            Err(e) => return Err(e),
-        };
-        if let Some((mut local, have)) = copy
+        if let Some((mut local, have)) = found(dir, &options)?
             && let Some(restored) = bring_up(&mut local, have, changelog, committed, goes_on)?
         {
-            return Ok((Self { partition, local, epochs, consumed }, restored));
+            return Ok((Self { partition, local, next: restored.next, epochs, consumed }, restored));
         }
         tracing::info!(partition, "the copy of the state is built anew");
         wipe(dir)?;
         let mut local = RocksStateStore::open(dir, &options)?;
         let restored = bring_up(&mut local, Restored::default(), changelog, committed, goes_on)?.unwrap_or_default();
-        Ok((Self { partition, local, epochs, consumed }, restored))
+        Ok((Self { partition, local, next: restored.next, epochs, consumed }, restored))
+    }
+}
+
+/// The copy that is in a directory, if it can be used.
+fn found(dir: &Path, options: &Options) -> Result<Option<(RocksStateStore, Restored)>> {
+    match RocksStateStore::open(dir, options) {
+        Ok(local) => Ok(held(&local)?.map(|have| (local, have))),
+        // what is damaged here, or of another version, is whole in the changelog
+        Err(e) if ["STATE_CORRUPT", "STATE_VERSION"].contains(&e.code) => Ok(None),
+        Err(e) => Err(e),
     }
 }
 
@@ -117,13 +122,71 @@ fn bring_up(
 }
 
 /// Removes a copy.
-fn wipe(dir: &Path) -> Result<()> {
+///
+/// # Errors
+/// `STATE_IO`.
+pub fn wipe(dir: &Path) -> Result<()> {
     match std::fs::remove_dir_all(dir) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(thalweg_core::error::Error::external("STATE_IO", format!("cannot remove {}: {e}", dir.display()))
+            Err(Error::external("STATE_IO", format!("cannot remove {}: {e}", dir.display()))
                 .help("check that the directory is writable and its disk is healthy, then start the process again"))
         }
         _ => Ok(()),
+    }
+}
+
+/// A copy that follows its partition's owner, which is another process.
+pub struct Copy {
+    local: RocksStateStore,
+    follower: Follower,
+    /// When its label was written, in milliseconds.
+    labelled: i64,
+}
+
+impl Copy {
+    /// Takes up the copy in `dir`, or begins one.
+    ///
+    /// # Errors
+    /// `STATE_IO`, `STATE_DISK_FULL`, `STATE_LOCKED`, and what the changelog says.
+    pub fn open(dir: &Path, partitions: u16, changelog: &dyn Fn() -> Changelog) -> Result<Self> {
+        let (options, labelled) = (options(partitions), now_ms());
+        if let Some((local, have)) = found(dir, &options)?
+            && let Some(follower) = Follower::begin(changelog(), have)?
+        {
+            return Ok(Self { local, follower, labelled });
+        }
+        wipe(dir)?;
+        let local = RocksStateStore::open(dir, &options)?;
+        let follower = Follower::begin(changelog(), Restored::default())?;
+        let follower = follower.ok_or_else(|| Error::internal("CLUSTER_COPY", "nothing is more than there is"))?;
+        Ok(Self { local, follower, labelled })
+    }
+
+    /// Takes in what was committed since the last call, some megabytes at most.
+    ///
+    /// # Errors
+    /// As [`Copy::open`], and `STATE_CORRUPT`.
+    pub fn follow(&mut self) -> Result<Step> {
+        let (local, labelled) = (&mut self.local, &mut self.labelled);
+        let step = self.follower.step(&mut |mut writes, ended| match ended {
+            None => local.load(&writes),
+            Some(at) => {
+                *labelled = now_ms();
+                writes.push(label(at.next));
+                local.commit(at.epoch, &writes, &[])
+            }
+        })?;
+        // a copy of a partition in which nothing happens does not grow old
+        if step.at_end && now_ms() - self.labelled > COPY_AGE_MAX_MS / 12 {
+            self.labelled = now_ms();
+            self.local.load(&[label(self.follower.at().next)])?;
+        }
+        Ok(step)
+    }
+
+    /// How far it has come, and how much it has read.
+    pub fn at(&self) -> Restored {
+        self.follower.at()
     }
 }
 
@@ -136,8 +199,10 @@ impl StateStore for ChangelogStore {
         if writes.is_empty() && records.is_empty() {
             return Ok(()); // nothing has happened: the next epoch that has something says so for this one too
         }
-        let part = EpochPart { partition: self.partition, epoch, writes: writes.to_vec(), records: records.to_vec() };
+        let (writes_of, records) = (writes.to_vec(), records.to_vec());
+        let part = EpochPart { partition: self.partition, epoch, after: self.next, writes: writes_of, records };
         let next = self.epochs.commit(part)?;
+        self.next = next;
         self.consumed.committed(self.partition, writes);
         let mut writes = writes.to_vec();
         writes.push(label(next));

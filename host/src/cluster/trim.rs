@@ -1,8 +1,9 @@
-//! What partitions have read of exchanges and committed, so that it can be deleted: nobody reads it again.
+//! What partitions have read of exchanges and committed, so that it can be deleted: nobody reads it again. And whether the topics are there.
 //!
-//! In: the positions among the cells of committed epochs. Out: now and then, one request for all of them.
+//! In: the positions among the cells of committed epochs. Out: now and then, one request for all of them; the end of a job that has lost a topic.
 
 use super::node::Shared;
+use super::order::Ended;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -14,6 +15,8 @@ use thalweg_io::kafka::cluster::{ExchangeSource, JobTopics, Trimmer};
 
 /// How often what was read is deleted.
 const EVERY: Duration = Duration::from_secs(30);
+/// How often it is asked whether the topics are there: nobody reads the members topic, so nobody would miss it.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// How often the thread looks whether its job is still there.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -55,8 +58,16 @@ impl Consumed {
 
 /// Deletes what was consumed, until the job is gone. Runs on a thread of its own.
 pub fn run(shared: &Weak<Shared>, trimmer: &Trimmer) {
-    let mut next = Instant::now() + EVERY;
+    let (mut next, mut check) = (Instant::now() + EVERY, Instant::now() + CHECK_EVERY);
     while let Some(shared) = shared.upgrade() {
+        if Instant::now() >= check {
+            check = Instant::now() + CHECK_EVERY;
+            let edges: Vec<StateId> = shared.apart.plan.exchanges.iter().map(|e| e.state).collect();
+            match trimmer.check(&shared.topics, shared.partitions, &edges) {
+                Err(error) if error.code == "CLUSTER_TOPIC" => return shared.tell(0, &Ended::Failed((&error).into())),
+                _ => {} // brokers that are away come back
+            }
+        }
         if Instant::now() >= next {
             next = Instant::now() + EVERY;
             let consumed = &shared.consumed;

@@ -137,7 +137,11 @@ fn outboxes(reader: &dyn StateRead, sink: StateId) -> Result<Vec<(Bytes, Epoch, 
         }
         whole
     })?;
-    if whole { Ok(found) } else { Err(Error::external("STATE_CORRUPT", "a stored outbox cannot be read")) }
+    if whole {
+        return Ok(found);
+    }
+    Err(Error::external("STATE_CORRUPT", "a stored outbox cannot be read")
+        .help("the state directory is damaged or of another version; restore a copy of it"))
 }
 
 /// A named point at which a test may kill the process: `THALWEG_FAULT=<name>:<n>` aborts at its nth passing. They stand before and after each

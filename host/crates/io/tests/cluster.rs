@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use thalweg_core::error::Result;
-use thalweg_core::id::Epoch;
+use thalweg_core::id::{Epoch, StateId};
 use thalweg_core::port::store::CellWrite;
+use thalweg_core::state::layout::{CellKey, EPOCH, JOB_GROUP, Kind};
 use thalweg_io::kafka::KafkaClientConfig;
 use thalweg_io::kafka::cluster::{
     Changelog, EpochPart, Epochs, EpochsConfig, JobTopics, LogReader, Members, MembersConfig, Ownership, Restored,
@@ -67,8 +68,16 @@ impl Process {
     }
 
     fn commit(&self, partition: u16, epoch: u64) -> Result<i64> {
-        let writes = vec![cell(epoch), (Bytes::from_static(b"last"), Some(Bytes::from(epoch.to_string())))];
-        self.epochs.commit(EpochPart { partition, epoch: Epoch(epoch), writes, records: Vec::new() })
+        let last = CellKey::new(JOB_GROUP, Kind::Job, StateId(1)).last(b"last").finish();
+        let writes = vec![cell(epoch), (last, Some(Bytes::from(epoch.to_string())))];
+        self.epochs.commit(EpochPart { partition, epoch: Epoch(epoch), after: 0, writes, records: Vec::new() })
+    }
+
+    /// Its last epoch and the end of the changelog, as a copy that has everything would say.
+    fn end(&self, partition: u16) -> Result<Restored> {
+        let epoch = self.epochs.committed(partition)?;
+        let next = broker::end_of(&self.topics.changelog(), i32::from(partition));
+        Ok(Restored { epoch, next, ..Restored::default() })
     }
 
     /// All writes of a partition, and how far they lead.
@@ -84,7 +93,8 @@ impl Process {
 }
 
 fn cell(epoch: u64) -> CellWrite {
-    (Bytes::from(format!("epoch {epoch}")), Some(Bytes::from_static(b"x")))
+    let key = CellKey::new(JOB_GROUP, Kind::Job, StateId(0)).number(epoch).finish();
+    (key, Some(Bytes::from_static(b"x")))
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -121,7 +131,7 @@ fn epochs_are_committed_once_although_their_results_are_doubted_and_the_group_ch
     let last = one.epochs.committed(3)?.0;
     let (writes, restored) = one.changelog(3, Restored::default(), last)?.expect("a changelog");
     assert_eq!(restored.epoch, Epoch(last));
-    let cells: Vec<&CellWrite> = writes.iter().filter(|(key, _)| key.starts_with(b"epoch")).collect();
+    let cells: Vec<&CellWrite> = writes.iter().filter(|(_, value)| value.as_deref() == Some(b"x")).collect();
     let wanted: Vec<CellWrite> = (1..=last).map(cell).collect();
     assert_eq!(cells, wanted.iter().collect::<Vec<_>>(), "each epoch once, in order");
     Ok(())
@@ -147,5 +157,49 @@ fn who_has_lost_a_partition_cannot_commit_and_nothing_of_it_is_there() -> Result
     let (more, again) = two.changelog(theirs, restored, 2)?.expect("a changelog");
     assert!(more.is_empty() && again.records == 0);
     assert!(two.changelog(theirs, Restored { next: restored.next + 100, ..restored }, 2)?.is_none());
+    Ok(())
+}
+
+#[test]
+fn nothing_is_committed_to_a_changelog_that_was_deleted_and_made_again() -> Result<()> {
+    let one = Process::join("remade", "one", 0)?;
+    until("one has all", || one.owned().len() == usize::from(PARTITIONS));
+    one.commit(1, 1)?;
+    one.commit(1, 2)?;
+    broker::delete(&one.topics.changelog());
+    one.topics.create(&KafkaClientConfig::new(broker::bootstrap()), PARTITIONS, &[])?;
+    let refused = one.commit(1, 3).expect_err("what was committed before is gone");
+    assert_eq!(refused.code, "CLUSTER_TOPIC", "{refused}");
+    assert_eq!(one.epochs.committed(1)?, Epoch(2), "the commit record stands where it was");
+    // a process that knows of no commit here but where its copy ends is told the same
+    let two = Process::join("remade", "two", 0)?;
+    until("they share", || two.owned().len() == 2);
+    let theirs = *two.owned().iter().next().expect("one of two");
+    let part = EpochPart { partition: theirs, epoch: Epoch(1), after: 100, writes: vec![cell(1)], records: Vec::new() };
+    let refused = two.epochs.commit(part).expect_err("it ends before offset 100");
+    assert_eq!(refused.code, "CLUSTER_TOPIC", "{refused}");
+    Ok(())
+}
+
+#[test]
+fn what_the_job_did_not_write_or_a_later_version_wrote_is_refused_by_name() -> Result<()> {
+    let one = Process::join("foreign", "one", 0)?;
+    until("one has all", || one.owned().len() == usize::from(PARTITIONS));
+    let later = [&5_u64.to_be_bytes()[..], &2_u32.to_be_bytes()].concat();
+    let later_kind = [&[0, 0, 77][..], &[0; 8]].concat();
+    let found: [(&[u8], &[u8], &str); 5] = [
+        (EPOCH, &later, "STATE_VERSION"),
+        (EPOCH, b"short", "CLUSTER_RECORD"),
+        (b"hello", b"world", "CLUSTER_RECORD"),
+        (b"a key of somebody else", b"world", "CLUSTER_RECORD"),
+        (&later_kind, b"", "CLUSTER_RECORD"),
+    ];
+    for ((key, value, code), partition) in found.into_iter().zip([0, 1, 2, 3, 3]) {
+        let have = if partition == 3 { one.end(3)? } else { Restored::default() };
+        one.commit(partition, have.epoch.0 + 1)?;
+        broker::produce_to(&one.topics.changelog(), partition, key, value);
+        let refused = one.changelog(partition, have, have.epoch.0 + 1).expect_err("it is not of this job");
+        assert_eq!(refused.code, code, "{refused}");
+    }
     Ok(())
 }

@@ -88,9 +88,13 @@ pub(super) struct Reports {
     reason: Mutex<Reason>,
     /// The first record that could not be delivered.
     undelivered: Mutex<Option<KafkaError>>,
-    /// A topic of which it is noted how far it was written, by partition.
-    watched: Option<(String, Mutex<BTreeMap<i32, i64>>)>,
+    /// How topics begin of which it is noted what was written.
+    watched: Vec<String>,
+    written: Mutex<Written>,
 }
+
+/// The first and the last offset that was written, by topic and partition.
+pub(super) type Written = BTreeMap<String, BTreeMap<i32, (i64, i64)>>;
 
 /// Why a client cannot connect, as far as it said. Calls that wait for a connection only ever time out.
 #[derive(Clone, Default, Debug)]
@@ -107,22 +111,28 @@ impl Reports {
         self.lock().clone()
     }
 
-    /// Reports that note the offsets of what is written to a topic.
-    pub(super) fn watching(topic: &str) -> Self {
-        Self { watched: Some((topic.to_owned(), Mutex::default())), ..Self::default() }
+    /// Reports that note the offsets of what is written to topics whose names begin so.
+    pub(super) fn watching(topics: &[&str]) -> Self {
+        Self { watched: topics.iter().map(|topic| (*topic).to_owned()).collect(), ..Self::default() }
     }
 
-    /// The last offset written to each partition of the watched topic.
-    pub(super) fn delivered(&self) -> BTreeMap<i32, i64> {
-        self.watched
-            .as_ref()
-            .map_or_else(BTreeMap::new, |(_, ends)| ends.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    /// What was written to watched topics since the last call.
+    pub(super) fn take_written(&self) -> Written {
+        std::mem::take(&mut *self.written.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Begins to note anew.
-    pub(super) fn forget_delivered(&self) {
-        if let Some((_, ends)) = &self.watched {
-            ends.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    fn wrote(&self, topic: &str, partition: i32, offset: i64) {
+        // the broker does not say where a record stands that it had already
+        if offset < 0 || !self.watched.iter().any(|begin| topic.starts_with(begin.as_str())) {
+            return;
+        }
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if !written.contains_key(topic) {
+            written.insert(topic.to_owned(), BTreeMap::new());
+        }
+        if let Some(partitions) = written.get_mut(topic) {
+            let (first, last) = partitions.entry(partition).or_insert((offset, offset));
+            (*first, *last) = (offset.min(*first), offset.max(*last));
         }
     }
 
@@ -194,16 +204,11 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        match (result, &self.watched) {
-            (Err((error, _)), _) => {
+        match result {
+            Err((error, _)) => {
                 self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
             }
-            (Ok(record), Some((topic, ends))) if record.topic() == topic => {
-                let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
-                let end = ends.entry(record.partition()).or_insert(-1);
-                *end = record.offset().max(*end);
-            }
-            (Ok(_), _) => {}
+            Ok(record) => self.wrote(record.topic(), record.partition(), record.offset()),
         }
     }
 }

@@ -163,6 +163,14 @@ pub fn produce(producer: &BaseProducer, topic: &str, partition: i32, records: &[
     producer.flush(Duration::from_secs(20)).expect("delivered");
 }
 
+/// Produces one record of any bytes, as somebody would who has lost his way.
+pub fn produce_to(topic: &str, partition: u16, key: &[u8], value: &[u8]) {
+    let producer = producer(None);
+    let record = BaseRecord::to(topic).partition(i32::from(partition)).key(key).payload(value);
+    producer.send(record).map_err(|(e, _)| e).expect("room in the queue");
+    producer.flush(Duration::from_secs(20)).expect("delivered");
+}
+
 /// All committed records of a topic: partition, key, value.
 pub fn committed(topic: &str) -> Vec<(i32, Option<String>, String)> {
     let consumer: BaseConsumer = client()

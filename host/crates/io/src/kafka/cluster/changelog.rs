@@ -14,11 +14,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::Epoch;
+use thalweg_core::id::KEY_GROUPS;
 use thalweg_core::port::store::CellWrite;
-use thalweg_core::state::layout::EPOCH;
+use thalweg_core::state::layout::{EPOCH, JOB_GROUP, KeyReader, Kind, LAYOUT_VERSION};
 
 /// Writes that are handed on together, in bytes.
-const CHUNK_BYTES: usize = 4 << 20;
+pub(super) const CHUNK_BYTES: usize = 4 << 20;
 /// How long an open transaction of an owner that is gone may hold up the end of the changelog: somewhat more than the transactions' own limit.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -68,24 +69,45 @@ impl Changelog {
         goes_on: &dyn Fn() -> bool,
         apply: &mut dyn FnMut(Vec<CellWrite>) -> Result<()>,
     ) -> Result<Option<Restored>> {
-        // of a reader of committed records the end is the stable one: behind it a transaction may still be open
-        let (low, high) = self.reader.bounds(&self.topic, self.partition)?;
-        if have.next > high || (have.next > 0 && have.next < low) {
-            return Ok(None);
-        }
+        let Some(high) = self.holds(have)? else { return Ok(None) };
+        let mut reading = Reading::behind(have);
         if have.next == high && have.epoch >= wanted {
-            return Ok(Some(Restored { records: 0, bytes: 0, ..have }));
+            return Ok(Some(reading.at));
         }
         let queue = self.reader.open(&self.topic, self.partition, have.next)?;
-        let mut reading = Reading { at: Restored { records: 0, bytes: 0, ..have }, chunk: Vec::new(), waiting: 0 };
         let ended = self.drain(&queue, high, wanted, goes_on, &mut reading, apply);
         drop(queue);
-        self.reader.close(&self.topic, self.partition);
+        self.close();
         ended?;
         if !reading.chunk.is_empty() {
             apply(reading.chunk)?;
         }
         Ok(Some(reading.at))
+    }
+
+    /// The end of the changelog, if it holds all that comes after what a copy has.
+    fn holds(&self, have: Restored) -> Result<Option<i64>> {
+        // of a reader of committed records the end is the stable one: behind it a transaction may still be open
+        let (low, high) = self.reader.bounds(&self.topic, self.partition)?;
+        Ok((have.next <= high && (have.next == 0 || have.next >= low)).then_some(high))
+    }
+
+    /// Begins to read behind what a copy has; `None` when it is of no use.
+    pub(super) fn open(&self, have: Restored) -> Result<Option<PartitionQueue<Reports>>> {
+        let held = self.holds(have)?;
+        held.map(|_| self.reader.open(&self.topic, self.partition, have.next)).transpose()
+    }
+
+    pub(super) fn close(&self) {
+        self.reader.close(&self.topic, self.partition);
+    }
+
+    pub(super) fn serve(&self) -> Result<()> {
+        self.reader.serve()
+    }
+
+    pub(super) fn failed(&self, e: &KafkaError) -> Error {
+        self.reader.failed(e, &self.topic)
     }
 
     fn drain(
@@ -103,15 +125,14 @@ impl Changelog {
             match queue.poll(Duration::from_millis(20)) {
                 Some(Ok(record)) => {
                     heard = Instant::now();
-                    reading.take(&record).ok_or_else(|| self.foreign(record.offset()))?;
-                    if reading.waiting >= CHUNK_BYTES {
-                        reading.waiting = 0;
-                        apply(std::mem::take(&mut reading.chunk))?;
+                    self.take(reading, &record)?;
+                    if reading.is_large() {
+                        apply(reading.hand_on())?;
                     }
                 }
                 // markers of transactions take offsets and are no records
                 Some(Err(KafkaError::PartitionEOF(_))) => reading.at.next = reading.at.next.max(high),
-                Some(Err(e)) if !passes(&e) => return Err(self.reader.failed(&e, &self.topic)),
+                Some(Err(e)) if !passes(&e) => return Err(self.failed(&e)),
                 Some(Err(_)) | None => {}
             }
             if reading.at.next >= high && reading.at.epoch >= wanted {
@@ -128,33 +149,70 @@ impl Changelog {
         Err(Error::external("CLUSTER_LOST", "the partition belongs to another process now"))
     }
 
-    fn foreign(&self, offset: i64) -> Error {
-        let what = format!("record {offset} of {:?} {} is not of this job", self.topic, self.partition);
-        Error::external("CLUSTER_RECORD", what).help("nobody but the job may write its topics; see who did")
+    pub(super) fn take(&self, reading: &mut Reading, record: &impl Message) -> Result<()> {
+        let place = || format!("record {} of {:?} {}", record.offset(), self.topic, self.partition);
+        match reading.take(record) {
+            Some(LAYOUT_VERSION) => Ok(()),
+            Some(version) => Err(Error::user(
+                "STATE_VERSION",
+                format!("{} has layout {version}, this program {LAYOUT_VERSION}", place()),
+            )
+            .help("run the version of thalweg that wrote it in all processes")),
+            None => Err(Error::external("CLUSTER_RECORD", format!("{} is not of this job", place())).help(
+                "nobody but the job may write its topics, and all processes run the newest version that did; see who wrote it",
+            )),
+        }
     }
 }
 
 /// What was read and not yet handed on.
-struct Reading {
-    at: Restored,
+pub(super) struct Reading {
+    pub(super) at: Restored,
     chunk: Vec<CellWrite>,
     waiting: usize,
 }
 
 impl Reading {
-    /// Takes a record; `None` when it is not one of a changelog.
-    fn take(&mut self, record: &impl Message) -> Option<()> {
+    /// That of what comes after what a copy has.
+    pub(super) fn behind(have: Restored) -> Self {
+        Self { at: Restored { records: 0, bytes: 0, ..have }, chunk: Vec::new(), waiting: 0 }
+    }
+
+    pub(super) fn is_large(&self) -> bool {
+        self.waiting >= CHUNK_BYTES
+    }
+
+    /// What was read since the last call.
+    pub(super) fn hand_on(&mut self) -> Vec<CellWrite> {
+        self.waiting = 0;
+        std::mem::take(&mut self.chunk)
+    }
+
+    /// Takes a record; gives the version of what it says, or `None` when it is not one of a changelog.
+    fn take(&mut self, record: &impl Message) -> Option<u32> {
         let (key, value) = (record.key()?, record.payload());
         let bytes = key.len() + value.map_or(0, <[u8]>::len);
         self.at.next = record.offset() + 1;
         self.at.records += 1;
         self.at.bytes += bytes as u64;
         if key == EPOCH {
-            self.at.epoch = Epoch(u64::from_be_bytes(value?.try_into().ok()?));
-            return Some(());
+            let (epoch, version) = value?.split_first_chunk::<8>()?;
+            self.at.epoch = Epoch(u64::from_be_bytes(*epoch));
+            // the first layout has no number; later ones stand behind the epoch
+            return if version.is_empty() { Some(1) } else { Some(u32::from_be_bytes(version.try_into().ok()?)) };
+        }
+        if !is_cell(key) {
+            return None;
         }
         self.waiting += bytes;
         self.chunk.push((Bytes::copy_from_slice(key), value.map(Bytes::copy_from_slice)));
-        Some(())
+        Some(LAYOUT_VERSION)
     }
+}
+
+/// Whether bytes are the key of a cell, as far as that can be told.
+fn is_cell(key: &[u8]) -> bool {
+    let kinds = Kind::User as u8..=Kind::Deployed as u8;
+    KeyReader::open(key)
+        .is_some_and(|(group, kind, ..)| (group.0 < KEY_GROUPS || group == JOB_GROUP) && kinds.contains(&kind))
 }

@@ -12,6 +12,7 @@ use super::super::client::{KafkaClientConfig, Reports, listen, made, unless_give
 use super::super::error;
 use super::super::send;
 use super::super::thread::spawn;
+use super::ends::Ends;
 use super::members::{Group, Members};
 use super::reader::LogReader;
 use super::topics::RECORD_BYTES_MAX;
@@ -65,6 +66,8 @@ pub struct EpochPart {
     pub partition: u16,
     /// Which epoch.
     pub epoch: Epoch,
+    /// How far the changelog is known to reach: what is written now comes behind.
+    pub after: i64,
     /// Its cells, for the changelog.
     pub writes: Vec<CellWrite>,
     /// Records of sinks and exchanges.
@@ -99,7 +102,15 @@ impl Epochs {
         let theirs = Arc::new(Mutex::new(CommitRecords::new(&config)?));
         let (asked, waiting) = sync_channel(WAITING);
         let name = format!("{}-epochs", config.group);
-        let transactions = Transactions { config, group: members.group(), reader, records, producer: None, count: 0 };
+        let transactions = Transactions {
+            config,
+            group: members.group(),
+            reader,
+            records,
+            producer: None,
+            ends: Ends::default(),
+            count: 0,
+        };
         spawn(&name, move || transactions.run(&waiting))?;
         Ok(Self { asked, records: theirs })
     }
@@ -184,6 +195,8 @@ struct Transactions {
     reader: Arc<LogReader>,
     records: CommitRecords,
     producer: Option<BaseProducer<Reports>>,
+    /// How far the job's topics are written.
+    ends: Ends,
     /// Transactions so far.
     count: u64,
 }
@@ -268,7 +281,7 @@ impl Transactions {
         let Some(group) = group else {
             return Err(Trouble::Unknown(Error::internal("CLUSTER_GROUP", "the group has no metadata yet")));
         };
-        let committed = Transaction { producer, config: &self.config }.commit(parts, group)?;
+        let committed = Transaction { producer, config: &self.config }.commit(parts, group, &mut self.ends)?;
         self.count += 1;
         if self.config.doubt_every > 0 && self.count.is_multiple_of(self.config.doubt_every) {
             return Err(Trouble::Unknown(Error::external("KAFKA_UNREACHABLE", "no answer came, as a test wanted it")));
@@ -290,7 +303,7 @@ impl Transactions {
             ("compression.type", "lz4"),
         ];
         unless_given(&mut settings, &usual);
-        let context = Reports::watching(&self.config.changelog);
+        let context = Reports::watching(&[&self.config.changelog, &format!("{}-exchange-", self.config.group)]);
         let producer: BaseProducer<Reports> = made(settings.create_with_context(context))?;
         producer.init_transactions(self.config.timeout).map_err(|e| {
             let what = format!("take the transactional id {:?}", self.config.id);
@@ -329,12 +342,18 @@ struct Transaction<'a> {
 }
 
 impl Transaction<'_> {
-    fn commit(&self, parts: &[Asked], group: &ConsumerGroupMetadata) -> Result<BTreeMap<u16, i64>, Trouble> {
+    fn commit(
+        &self,
+        parts: &[Asked],
+        group: &ConsumerGroupMetadata,
+        ends: &mut Ends,
+    ) -> Result<BTreeMap<u16, i64>, Trouble> {
         let end = Instant::now() + self.config.timeout;
-        self.producer.context().forget_delivered();
+        self.producer.context().take_written();
         self.producer.begin_transaction().map_err(|e| self.judged(e))?;
         let mut offsets = TopicPartitionList::new();
         for Asked { part, .. } in parts {
+            ends.reached(&self.config.changelog, i32::from(part.partition), part.after);
             for record in &part.records {
                 self.send(record, end)?;
             }
@@ -350,9 +369,15 @@ impl Transaction<'_> {
         let sent = self.producer.send_offsets_to_transaction(&offsets, group, self.config.timeout);
         sent.map_err(|e| self.judged(e))?;
         send::settle(self.producer, end).map_err(|e| self.judged(e))?;
+        let mut written = self.producer.context().take_written();
+        // nothing is committed to topics that do not hold any more what was committed before
+        ends.take(&written).map_err(|error| {
+            self.abort().unwrap_or_else(|e| tracing::debug!(target: "kafka", "{e}"));
+            Trouble::Refused(error)
+        })?;
         self.producer.commit_transaction(self.config.timeout).map_err(|e| self.judged(e))?;
-        let delivered = self.producer.context().delivered();
-        Ok(delivered.into_iter().map(|(partition, last)| (partition as u16, last + 1)).collect())
+        let cells = written.remove(&self.config.changelog).unwrap_or_default();
+        Ok(cells.into_iter().map(|(partition, (_, last))| (partition as u16, last + 1)).collect())
     }
 
     fn cell(&self, partition: u16, key: &[u8], value: Option<&[u8]>, end: Instant) -> Result<(), Trouble> {
@@ -396,15 +421,19 @@ impl Transaction<'_> {
         if !abortable {
             return Trouble::Unknown(error);
         }
-        while self.producer.in_flight_count() > 0 {
-            self.producer.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
-            self.producer.poll(Duration::from_millis(5));
-        }
-        context.take_undelivered();
-        match self.producer.abort_transaction(self.config.timeout) {
+        match self.abort() {
             Ok(()) if refused => Trouble::Refused(error),
             Ok(()) => Trouble::Aborted(error),
             Err(_) => Trouble::Unknown(error),
         }
+    }
+
+    fn abort(&self) -> Result<(), KafkaError> {
+        while self.producer.in_flight_count() > 0 {
+            self.producer.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
+            self.producer.poll(Duration::from_millis(5));
+        }
+        self.producer.context().take_undelivered();
+        self.producer.abort_transaction(self.config.timeout)
     }
 }

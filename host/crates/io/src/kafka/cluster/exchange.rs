@@ -265,11 +265,13 @@ impl Source for ExchangeSource {
             };
             open.at.next = record.offset() + 1;
             let taken = record.payload().and_then(|value| open.at.take(value));
-            let batch = taken.ok_or_else(|| {
+            let batch = taken.and_then(Result::ok).ok_or_else(|| {
                 let what =
                     format!("record {} of {:?} {} is not of this job", record.offset(), self.topic, open.partition);
-                Error::external("CLUSTER_RECORD", what).help("nobody but the job may write its topics; see who did")
-            })??;
+                Error::external("CLUSTER_RECORD", what).help(
+                    "nobody but the job may write its topics, and all processes run the newest version that did; see who wrote it",
+                )
+            })?;
             if !batch.is_empty() {
                 return Ok(Some(open.read(batch)));
             }

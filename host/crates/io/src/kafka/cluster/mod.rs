@@ -6,8 +6,11 @@
 //! holds the commit record ([`Epochs`]). Jobs and what becomes of them are told in two topics of the cluster ([`Journal`]). Source: KIP-98, KIP-429, KIP-447.
 
 mod changelog;
+mod ends;
 mod epochs;
 mod exchange;
+mod follow;
+mod group;
 mod journal;
 mod members;
 mod reader;
@@ -17,6 +20,8 @@ mod topics;
 pub use changelog::{Changelog, Restored};
 pub use epochs::{EpochPart, Epochs, EpochsConfig};
 pub use exchange::{ExchangeSink, ExchangeSource};
+pub use follow::{Follower, Step};
+pub use group::GroupMembers;
 pub use journal::{Entry, Journal, Page, Told};
 pub use members::{Members, MembersConfig, Ownership};
 pub use reader::LogReader;

@@ -82,10 +82,13 @@ impl JobTopics {
     /// # Errors
     /// `CLUSTER_TOPIC`, naming it; `KAFKA_UNREACHABLE`.
     pub fn check(&self, client: &KafkaClientConfig, count: u16, exchanges: &[StateId]) -> Result<()> {
-        let mut wanted = vec![self.members(), self.changelog()];
-        wanted.extend(exchanges.iter().map(|edge| self.exchange(*edge)));
         let admin = admin(client)?;
-        wanted.iter().try_for_each(|topic| has(&admin, client, topic, count))
+        self.all(exchanges).iter().try_for_each(|topic| has(&admin, client, topic, count))
+    }
+
+    fn all(&self, exchanges: &[StateId]) -> Vec<String> {
+        let edges = exchanges.iter().map(|edge| self.exchange(*edge));
+        [self.members(), self.changelog()].into_iter().chain(edges).collect()
     }
 }
 
@@ -108,6 +111,15 @@ impl Trimmer {
     /// `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`.
     pub fn new(client: &KafkaClientConfig) -> Result<Self> {
         Ok(Self { admin: admin(client)?, client: client.clone() })
+    }
+
+    /// As [`JobTopics::check`].
+    ///
+    /// # Errors
+    /// As [`JobTopics::check`].
+    pub fn check(&self, topics: &JobTopics, count: u16, exchanges: &[StateId]) -> Result<()> {
+        let wanted = topics.all(exchanges);
+        wanted.iter().try_for_each(|topic| has(&self.admin, &self.client, topic, count))
     }
 
     /// Deletes what stands before these offsets, by topic and partition. Blocks for the brokers' answer.
