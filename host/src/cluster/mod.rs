@@ -5,7 +5,9 @@
 //! goes through the log. The life of a job: an order in the journal; every process takes part ([`node`]); a partition that ends tells so in the
 //! results; when all have ended, every process says the job is done.
 
+mod leftover;
 mod node;
+mod options;
 mod order;
 mod partition;
 mod standby;
@@ -22,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use thalweg_beam::job::artifact::embedded;
 use thalweg_beam::job::{
-    Importance, JobOptions, JobReporter, JobRunner, JobServer, JobState, OptionDescriptor, OptionKind, PreparedJob,
+    Importance, JobOptions, JobReporter, JobRunner, JobServer, JobState, OptionDescriptor, PreparedJob,
 };
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::distribute;
@@ -32,9 +34,6 @@ use thalweg_io::kafka::cluster::{Entry, JobTopics, Journal, Page, Told};
 
 /// Bytes of a submitted pipeline, what its workers need included: it is one record of the journal.
 const ORDER_BYTES_MAX: usize = 48 << 20;
-
-/// The option by which a job says how many copies of its state others keep.
-const STANDBY_REPLICAS: &str = "standby_replicas";
 
 /// How long a process that starts waits for brokers that are away.
 const BEGIN_WITHIN: Duration = Duration::from_secs(120);
@@ -164,6 +163,7 @@ impl Inner {
             Told::CaughtUp => {
                 let mut state = self.state();
                 state.caught_up = true;
+                leftover::remove_soon(&self.config, leftover::of(&state.jobs));
                 state.jobs.retain(|_, known| !known.over);
                 let going: Vec<(String, Arc<Run>)> =
                     state.jobs.iter().map(|(id, known)| (id.clone(), Arc::clone(&known.run))).collect();
@@ -270,6 +270,7 @@ impl Inner {
                     known.node = Some(Arc::new(node));
                 }
                 Ok(None) => {}
+                Err(_) if known.over => {} // its topics are deleted already
                 Err(error) => {
                     known.over = true;
                     tracing::error!(job, %error, "this process cannot take part");
@@ -329,11 +330,17 @@ impl Inner {
         }
         known.over = true;
         let (node, reporter, cancelled) = (known.node.take(), known.reporter.clone(), known.cancelled);
+        let mut left = leftover::of_one(job, &known.run);
+        if !state.caught_up {
+            left.clear(); // once all has been told, such jobs are looked after together
+        }
         drop(state);
+        let this = Arc::clone(self);
         let end = move || {
             if let Some(node) = &node {
                 node.stop(false);
             }
+            leftover::remove_soon(&this.config, left);
             let Some(reporter) = reporter else { return };
             if let Some(node) = &node {
                 let (attempted, committed) = node.metrics()();
@@ -387,8 +394,8 @@ impl JobRunner for Cluster {
                 Error::user("CLUSTER_STATE_IN_USE", what).help("cancel that job first, or use another state_name")
             );
         }
-        let partitions = job.options.integer("partitions")?.and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0);
-        let partitions = partitions.unwrap_or(inner.config.partitions).min(thalweg_core::id::KEY_GROUPS);
+        let partitions = options::partitions(&job.options)?.unwrap_or(inner.config.partitions);
+        let partitions = partitions.min(thalweg_core::id::KEY_GROUPS);
         let edges: Vec<StateId> = plan.exchanges.iter().map(|e| e.state).collect();
         JobTopics::new(&inner.config.name, &state).create(&inner.config.client, partitions, &edges)?;
         let pipeline = embedded(&job.pipeline, inner.server.wait().artifacts())?;
@@ -416,18 +423,6 @@ impl JobRunner for Cluster {
     }
 
     fn options(&self) -> Vec<OptionDescriptor> {
-        let partitions = OptionDescriptor {
-            name: "partitions",
-            kind: OptionKind::Integer,
-            description: "Partitions of the job: how far it can be spread, for good.",
-            default: "",
-        };
-        let standby = OptionDescriptor {
-            name: STANDBY_REPLICAS,
-            kind: OptionKind::Integer,
-            description: "Copies of each partition's state that processes keep which do not own it.",
-            default: "",
-        };
-        self.0.jobs.options().into_iter().chain([partitions, standby]).collect()
+        self.0.jobs.options().into_iter().chain(options::described()).collect()
     }
 }

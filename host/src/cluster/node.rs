@@ -4,7 +4,7 @@ use super::order::{Ended, Run, result_key};
 use super::partition::RunningPartition;
 use super::standby::{Copies, Keeper};
 use super::trim::{self, Consumed};
-use super::{ClusterConfig, STANDBY_REPLICAS};
+use super::{ClusterConfig, options};
 use crate::compose::{Apart, Composer};
 use crate::jobs::{AllWorkers, Harnesses, Sizes};
 use crate::runtime::{LiveMetrics, WorkerFactory};
@@ -192,8 +192,7 @@ fn trimming(config: &ClusterConfig, shared: &Arc<Shared>) -> Result<()> {
 
 /// Starts the thread that keeps copies for others, if the job or this process wants them.
 fn keeping(config: &ClusterConfig, shared: &Arc<Shared>) -> Result<()> {
-    let wanted = shared.job.options.integer(STANDBY_REPLICAS)?.and_then(|n| u16::try_from(n).ok());
-    let replicas = wanted.unwrap_or(config.standby_replicas);
+    let replicas = options::standby_replicas(&shared.job.options)?.unwrap_or(config.standby_replicas);
     if replicas == 0 {
         return Ok(());
     }

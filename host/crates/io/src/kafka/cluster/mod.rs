@@ -14,6 +14,7 @@ mod group;
 mod journal;
 mod members;
 mod reader;
+mod remove;
 mod sink;
 mod topics;
 
@@ -25,5 +26,6 @@ pub use group::GroupMembers;
 pub use journal::{Entry, Journal, Page, Told};
 pub use members::{Members, MembersConfig, Ownership};
 pub use reader::LogReader;
+pub use remove::Remover;
 pub use sink::ClusterSink;
 pub use topics::{JobTopics, Trimmer};

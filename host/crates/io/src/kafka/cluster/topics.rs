@@ -67,6 +67,15 @@ impl JobTopics {
         format!("{}-exchange-{:016x}", self.prefix, edge.0)
     }
 
+    /// Whether a topic is one of the job's.
+    pub(super) fn owns(&self, topic: &str) -> bool {
+        let part = topic.strip_prefix(&self.prefix).and_then(|rest| rest.strip_prefix('-'));
+        part.is_some_and(|part| match part.strip_prefix("exchange-") {
+            Some(edge) => edge.len() == 16 && edge.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            None => part == "members" || part == "changelog",
+        })
+    }
+
     /// Makes the topics of a job with so many partitions; those that are there already stay as they are.
     ///
     /// # Errors
@@ -149,9 +158,9 @@ pub(super) fn create_journal(client: &KafkaClientConfig, orders: &str, results: 
     create(client, 1, &[(orders.to_owned(), Keeps::Everything), (results.to_owned(), Keeps::Newest)])
 }
 
-type Admin = AdminClient<Reports>;
+pub(super) type Admin = AdminClient<Reports>;
 
-fn admin(client: &KafkaClientConfig) -> Result<Admin> {
+pub(super) fn admin(client: &KafkaClientConfig) -> Result<Admin> {
     made(client.client()?.create_with_context(Reports::default()))
 }
 
@@ -214,7 +223,7 @@ fn has(admin: &Admin, client: &KafkaClientConfig, topic: &str, count: u16) -> Re
 }
 
 /// Runs a future to its end on this thread.
-fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -240,5 +249,10 @@ mod tests {
         let topics = JobTopics::new("thalweg", "daily");
         assert_eq!(topics.changelog(), "thalweg-daily-changelog");
         assert_eq!(topics.exchange(StateId(10)), "thalweg-daily-exchange-000000000000000a");
+        let all = topics.all(&[StateId(10), StateId(u64::MAX)]);
+        assert!(all.len() == 4 && all.iter().all(|name| topics.owns(name)));
+        for other in ["thalweg-daily", "thalweg-daily-out", "thalweg-daily-2-members", "thalweg-daily-exchange-rates"] {
+            assert!(!topics.owns(other), "{other}");
+        }
     }
 }
