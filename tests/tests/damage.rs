@@ -264,7 +264,8 @@ fn a_damaged_file_of_a_job_is_an_error_with_a_name_or_harmless() -> Result<()> {
         // without these nothing can be read, and each has a checksum or is one
         for whole in ["VERSION", "ACKNOWLEDGED", "CURRENT", "MANIFEST"] {
             for ((_, damage, outcome), _) in tally.iter().filter(|((kind, ..), _)| kind == whole) {
-                let harmless = *damage == Grown && whole == "MANIFEST";
+                // a crash tears the manifest's end as well: what it said last is in the log of the database
+                let harmless = whole == "MANIFEST" && [Grown, Cut].contains(damage);
                 ensure!(harmless || *outcome != Outcome::Same, "{whole} {damage:?} was passed over");
             }
         }
