@@ -119,7 +119,10 @@ impl Loop {
             ToJob::Failed(error) => self.step(JobEvent::Failed(error)),
             ToJob::Drain => self.step(JobEvent::Drain),
             ToJob::Cancel => self.step(JobEvent::Cancel),
-            ToJob::Leave => self.step(JobEvent::Leave),
+            ToJob::Pause => self.step(JobEvent::Pause),
+            ToJob::Resume => self.step(JobEvent::Resume),
+            ToJob::Leave(ms) => self.step(JobEvent::Leave(ms)),
+            ToJob::Settle(ms) => self.step(JobEvent::Settle(ms)),
         }
     }
 
@@ -146,6 +149,7 @@ impl Loop {
             JobEffect::Committed(epoch) => self.tell_all(|| Event::Committed(epoch)),
             JobEffect::Clock(time) => self.tell_all(|| Event::Clock(time)),
             JobEffect::Drain => self.tell_all(|| Event::Drain),
+            JobEffect::Hold(hold) => self.tell_all(|| Event::Hold(hold)),
             JobEffect::Script(shard, stage, step) => self.tell(shard, Event::Script { stage, step }),
             JobEffect::Commit(epoch) => {
                 let mut parts = self.parts.remove(&epoch).unwrap_or_default();

@@ -54,7 +54,10 @@ enum ToJob {
     Failed(Error),
     Drain,
     Cancel,
-    Leave,
+    Pause,
+    Resume,
+    Leave(i64),
+    Settle(i64),
 }
 
 /// The process's clock. The only place where the engine's time comes from.
@@ -175,6 +178,9 @@ pub fn start(spec: JobSpec) -> Result<RunningJob> {
     let (to_writer, parts) = bounded(2);
     let writer_job = to_job.clone();
     let writer = spawn(format!("{name}-writer"), move || writer.run(&parts, &writer_job))?;
+    if config.paused {
+        control.pause(); // the shards are held already; the job has to know
+    }
     let metrics = Arc::new(LiveMetrics::default());
     let live = Arc::clone(&metrics);
     let seed = job_loop::Seed { job, ids, inbox: from_all, to_writer, shards, writer, refused, live, changes };

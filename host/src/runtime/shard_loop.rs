@@ -325,6 +325,10 @@ impl Loop {
             if !self.goes_on()? {
                 break;
             }
+            if !self.shard.reads(poll.source) {
+                self.polls.push(poll); // its time comes
+                continue;
+            }
             let Some(source) = self.sources.get_mut(&poll.source) else { continue };
             let named = |e: Error| e.in_transform(self.names.get(&poll.source).map_or("", String::as_str));
             match source.poll(poll.split, poll.rows).map_err(named)? {

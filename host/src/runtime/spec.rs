@@ -4,6 +4,7 @@ use super::{Changes, ToJob};
 use crossbeam_channel::Sender;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use thalweg_core::engine::Config;
 use thalweg_core::error::Result;
 use thalweg_core::graph::{EnvironmentId, Plan};
@@ -79,15 +80,34 @@ impl Control {
         self.0.send(ToJob::Drain).unwrap_or_default();
     }
 
-    /// Commits what is complete and ends as `Cancelled`: others go on from there.
-    pub fn leave(&self) {
-        self.0.send(ToJob::Leave).unwrap_or_default();
+    /// Reads nothing from now on, finishes what was read, and waits.
+    pub fn pause(&self) {
+        self.0.send(ToJob::Pause).unwrap_or_default();
+    }
+
+    /// Goes on after a pause.
+    pub fn resume(&self) {
+        self.0.send(ToJob::Resume).unwrap_or_default();
+    }
+
+    /// Lets what runs come to its end within so long, commits it, and ends as `Cancelled`: others go on from there.
+    pub fn leave(&self, within: Duration) {
+        self.0.send(ToJob::Leave(millis(within))).unwrap_or_default();
+    }
+
+    /// The same, but finishes first what was read: another pipeline goes on from there.
+    pub fn settle(&self, within: Duration) {
+        self.0.send(ToJob::Settle(millis(within))).unwrap_or_default();
     }
 
     /// Ends as `Cancelled`; nothing committed is lost.
     pub fn cancel(&self) {
         self.0.send(ToJob::Cancel).unwrap_or_default();
     }
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX >> 1)
 }
 
 /// Live counters of a run, for progress bars and logs.

@@ -1,5 +1,6 @@
 //! What a shard is told and what it wants done.
 
+use super::hold::Hold;
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::graph::{EnvironmentId, TimerFamily};
@@ -106,6 +107,8 @@ pub enum Event {
     Clock(ProcessingTime),
     /// Stop reading and finish.
     Drain,
+    /// Leave so much undone from now on.
+    Hold(Hold),
     /// Nothing but time has passed.
     Alarm,
 }
@@ -115,12 +118,14 @@ pub enum Event {
 pub struct Report {
     /// Messages with elements or watermarks sent to other shards.
     pub sent: u64,
-    /// Such messages received, and orders of the job: steps of scripts, the clock, drain.
+    /// Such messages received, and orders of the job: steps of scripts, the clock, drain, hold.
     pub received: u64,
     /// Nothing can happen here without a message, a read or time.
     pub idle: bool,
     /// Every stage is at the end of time and nothing is pending.
     pub finished: bool,
+    /// Everything is held and nothing runs.
+    pub resting: bool,
 }
 
 /// A shard's part of an epoch.

@@ -18,7 +18,8 @@ use crate::trigger::Clocks;
 use crate::window::Window;
 
 impl Shard {
-    pub(super) fn turn(&mut self, now: ProcessingTime) -> Result<()> {
+    /// `now` is the job's clock, `real` the process's.
+    pub(super) fn turn(&mut self, now: ProcessingTime, real: ProcessingTime) -> Result<()> {
         for i in 0..self.stages.len() {
             let stage = StageId(i as u32);
             self.consume(stage, now)?;
@@ -33,9 +34,9 @@ impl Shard {
             self.start_bundles(StageId(i as u32), now)?;
         }
         self.poll_sources();
-        self.pace(now);
+        self.pace(real);
         self.tell_running();
-        self.set_alarm(now);
+        self.set_alarm(now, real);
         self.tell_job(now);
         Ok(())
     }
@@ -342,6 +343,10 @@ impl Shard {
             let rows = self.config.read_rows;
             let Room::Source(room) = &mut self.room(stage).room else { continue };
             let source = room.source;
+            if !self.reads(source) {
+                continue;
+            }
+            let Room::Source(room) = &mut self.room(stage).room else { continue };
             for split in room.to_poll() {
                 self.out.push(Effect::Poll { source, split, rows });
             }
@@ -349,7 +354,7 @@ impl Shard {
     }
 
     /// The next moment at which time alone makes something happen.
-    fn set_alarm(&mut self, now: ProcessingTime) {
+    fn set_alarm(&mut self, now: ProcessingTime, real: ProcessingTime) {
         if self.clock.is_some() {
             return; // a script's clock moves with an event of its own
         }
@@ -359,7 +364,9 @@ impl Shard {
                 next = Some(next.map_or(time, |n| n.min(time)));
             }
         };
-        for room in &self.stages {
+        // a clock that stands still reaches nothing
+        let stages = if self.stood.is_none() { self.stages.as_slice() } else { &[] };
+        for room in stages {
             if let Room::Group(group) = &room.room {
                 group.next_alarm().into_iter().for_each(&mut at);
             }
@@ -375,7 +382,7 @@ impl Shard {
             }
         }
         if self.config.pace_ms() < i64::MAX && self.bundles.values().any(Bundle::is_running) {
-            at(self.pace_at);
+            at(self.pace_at.max(real.plus(1)));
         }
         if next.is_some() && next != self.alarm {
             self.alarm = next;
@@ -397,7 +404,7 @@ impl Shard {
         };
         let finished = self.stages.iter().all(end) && self.bundles.values().all(|b| b.is_applied());
         let idle = self.is_idle(now);
-        let report = Report { idle, finished, ..self.report };
+        let report = Report { idle, finished, resting: self.is_resting(), ..self.report };
         if self.reported != Some(report) {
             self.reported = Some(report);
             // before the messages of this step: what follows from them must not overtake it
@@ -430,7 +437,7 @@ impl Shard {
             }
         });
         let polling = self.stages.iter().any(|room| match &room.room {
-            Room::Source(source) => source.watermark() < EventTime::MAX,
+            Room::Source(source) => source.watermark() < EventTime::MAX && self.reads(source.source),
             _ => false,
         });
         !starting && !polling && self.requests.is_empty()

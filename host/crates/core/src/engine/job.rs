@@ -4,6 +4,7 @@
 //! shard's report is carried before the messages of the same step, so a report that follows from a message never overtakes that of its sender.
 
 use super::event::Report;
+use super::hold::Hold;
 use super::restore::{script_clock, script_step};
 use crate::error::{Error, Result};
 use crate::graph::{Plan, SCRIPT_START, ScriptEvent, StageKind};
@@ -28,8 +29,14 @@ pub enum JobEvent {
     Drain,
     /// Stop as it is; nothing committed is lost.
     Cancel,
-    /// End the open epoch, commit it, and stop: others go on from there.
-    Leave,
+    /// Read nothing, finish what was read, and wait.
+    Pause,
+    /// Go on after a pause.
+    Resume,
+    /// Begin nothing, let what runs come to its end within so many milliseconds, commit, and stop: others go on from there.
+    Leave(i64),
+    /// The same, but finish first what was read, as long as half of the time is left: another pipeline goes on from there.
+    Settle(i64),
     /// A shard or the writer cannot go on.
     Failed(Error),
 }
@@ -62,8 +69,21 @@ pub enum JobEffect {
     Clock(ProcessingTime),
     /// All shards: stop reading.
     Drain,
+    /// All shards: leave so much undone.
+    Hold(Hold),
     /// The job has ended; the last effect.
     Finish(Outcome),
+}
+
+/// How a job that is left to others comes to its end here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Going {
+    /// It does not.
+    On,
+    /// It finishes what was read, at most until the first time; the second is that of its end.
+    Settling(ProcessingTime, ProcessingTime),
+    /// It waits for what runs, at most until then.
+    Leaving(ProcessingTime),
 }
 
 struct Script {
@@ -82,7 +102,8 @@ pub struct Job {
     last_seal: Option<ProcessingTime>,
     epoch_ms: i64,
     draining: bool,
-    leaving: bool,
+    going: Going,
+    paused: bool,
     /// Orders given to shards: they count them as received.
     sent: u64,
     /// The epoch being sealed is the last one.
@@ -113,7 +134,8 @@ impl Job {
             last_seal: None,
             epoch_ms,
             draining: false,
-            leaving: false,
+            going: Going::On,
+            paused: false,
             // the first effect of a run whose script owns time
             sent: if clock.is_some() { u64::from(shards) } else { 0 },
             closing: false,
@@ -145,7 +167,7 @@ impl Job {
                 self.epoch = epoch.next();
                 out.push(JobEffect::Committed(epoch));
                 if self.closing {
-                    let outcome = match (self.leaving, self.draining) {
+                    let outcome = match (self.going != Going::On, self.draining) {
                         (true, _) => Outcome::Cancelled,
                         (false, true) => Outcome::Drained,
                         (false, false) => Outcome::Done,
@@ -159,8 +181,17 @@ impl Job {
                     self.sent += self.shards.len() as u64;
                     out.push(JobEffect::Drain);
                 }
+                self.pause(false, &mut out);
             }
-            JobEvent::Leave => self.leaving = true,
+            JobEvent::Pause if self.draining => {}
+            JobEvent::Pause => self.pause(true, &mut out),
+            JobEvent::Resume => self.pause(false, &mut out),
+            JobEvent::Settle(ms) if self.going == Going::On => {
+                self.going = Going::Settling(now.plus(ms / 2), now.plus(ms));
+                self.hold(Hold::Sources, &mut out);
+            }
+            JobEvent::Leave(ms) => self.leave(now.plus(ms), &mut out),
+            JobEvent::Settle(_) => {}
             JobEvent::Cancel => self.end(Outcome::Cancelled, &mut out),
             JobEvent::Failed(error) => self.end(Outcome::Failed(error), &mut out),
         }
@@ -168,6 +199,24 @@ impl Job {
             self.advance(now, &mut out);
         }
         out
+    }
+
+    fn hold(&mut self, hold: Hold, out: &mut Vec<JobEffect>) {
+        self.sent += self.shards.len() as u64;
+        out.push(JobEffect::Hold(hold));
+    }
+
+    fn pause(&mut self, paused: bool, out: &mut Vec<JobEffect>) {
+        if self.going == Going::On && std::mem::replace(&mut self.paused, paused) != paused {
+            self.hold(if paused { Hold::Sources } else { Hold::Nothing }, out);
+        }
+    }
+
+    fn leave(&mut self, until: ProcessingTime, out: &mut Vec<JobEffect>) {
+        if !matches!(self.going, Going::Leaving(_)) {
+            self.hold(Hold::Everything, out);
+        }
+        self.going = Going::Leaving(until);
     }
 
     fn end(&mut self, outcome: Outcome, out: &mut Vec<JobEffect>) {
@@ -189,19 +238,23 @@ impl Job {
     fn advance(&mut self, now: ProcessingTime, out: &mut Vec<JobEffect>) {
         let quiet = self.is_quiet();
         if quiet && self.shards.iter().all(|s| s.finished) {
-            self.leaving = false; // it is done: nothing is left to others
+            self.going = Going::On; // it is done: nothing is left to others
             self.closing = true;
             return self.seal(now, out);
         }
-        if self.leaving {
-            self.closing = true;
-            return self.seal(now, out);
+        match self.going {
+            Going::Settling(until, end) if quiet || now >= until => self.leave(end, out),
+            Going::Leaving(until) if now >= until || self.shards.iter().all(|s| s.resting) => {
+                self.closing = true;
+                return self.seal(now, out);
+            }
+            _ => {}
         }
         let last = *self.last_seal.get_or_insert(now);
         if now.0 - last.0 >= self.epoch_ms {
             return self.seal(now, out);
         }
-        if quiet {
+        if quiet && !self.paused && self.going == Going::On {
             self.play(out);
         }
     }

@@ -9,6 +9,7 @@ mod event;
 mod expiry;
 mod flow;
 mod groups;
+mod hold;
 mod identity;
 mod job;
 mod keyed;
@@ -23,6 +24,7 @@ mod start;
 mod views;
 
 pub use event::{Effect, Envelope, Event, Message, Report, SealedPart};
+pub use hold::Hold;
 pub use identity::{check_job, stored_partitions};
 pub use job::{Job, JobEffect, JobEvent, Outcome};
 pub use shard::{Config, Shard};

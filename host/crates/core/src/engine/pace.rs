@@ -2,10 +2,11 @@
 //!
 //! In: the clock, at most once per interval, and answers of workers. Out: commands to workers, and the metrics of what runs now. Three reasons
 //! to split: free places beside a long bundle while nothing else waits; an endless restriction whose bundle has had its time;
-//! a drain. What comes back is pending input of the same stage and shard. Under a script's clock no time passes, so
+//! a drain, a pause, the job's last moments here. What comes back is pending input of the same stage and shard. Under a script's clock no time passes, so
 //! nothing is asked.
 
 use super::event::Effect;
+use super::hold::Hold;
 use super::shard::Shard;
 use crate::graph::{EnvironmentId, StageKind, WorkerStage};
 use crate::id::{BundleId, StageId};
@@ -74,7 +75,7 @@ impl Shard {
         let age = now.0 - bundle.started.0;
         let config = &self.config;
         if spec.splittable && !bundle.truncates {
-            let drains = self.draining && !bundle.is_truncated();
+            let drains = self.draining && !bundle.is_truncated() || self.holds != Hold::Nothing;
             let due = spec.unbounded && config.checkpoint_ms > 0 && age >= config.checkpoint_ms;
             // what has not been begun would come back as it went, again and again
             let begun = bundle.pace.consumed > 0 || age >= config.checkpoint_ms.saturating_mul(SILENT);
@@ -83,6 +84,9 @@ impl Shard {
             }
         }
         let rows: usize = bundle.inputs.iter().map(|p| p.batch.len()).sum();
+        if self.holds == Hold::Everything && rows > 1 {
+            return Some(Why::Checkpoint); // what it has not begun is for those who come after
+        }
         let parts = (spec.splittable && !bundle.truncates) || rows > 1;
         (parts && config.split_after_ms > 0 && age >= config.split_after_ms).then_some(Why::Share)
     }

@@ -1,6 +1,7 @@
 //! The shard machine: its parts and its one entrance, [`Shard::step`].
 
 use super::event::{Effect, Envelope, Event, Message, Report};
+use super::hold::Hold;
 use super::sealed::Sealing;
 use super::stages::{Room, StageRoom};
 use crate::error::Result;
@@ -50,6 +51,8 @@ pub struct Config {
     pub checkpoint_ms: i64,
     /// The job is drained from its first moment: sources give nothing, restrictions are truncated.
     pub drain: bool,
+    /// The job is paused from its first moment.
+    pub paused: bool,
     /// This shard runs apart from the others: the plan's edges are all local, exchanges go through the log, and the store holds
     /// what is this shard's alone.
     pub apart: bool,
@@ -81,6 +84,7 @@ impl Default for Config {
             split_after_ms: 1000,
             checkpoint_ms: 1000,
             drain: false,
+            paused: false,
             apart: false,
         }
     }
@@ -116,6 +120,10 @@ pub struct Shard {
     pub(super) report: Report,
     pub(super) reported: Option<Report>,
     pub(super) clock: Option<ProcessingTime>,
+    /// What is left undone.
+    pub(super) holds: Hold,
+    /// Where the clock stands while something is.
+    pub(super) stood: Option<ProcessingTime>,
     pub(super) alarm: Option<ProcessingTime>,
     /// When running bundles are looked at next.
     pub(super) pace_at: ProcessingTime,
@@ -209,6 +217,8 @@ impl Shard {
             report: Report::default(),
             reported: None,
             clock: None,
+            holds: Hold::Nothing,
+            stood: None,
             alarm: None,
             pace_at: ProcessingTime(i64::MIN),
             draining: false,
@@ -229,9 +239,9 @@ impl Shard {
         if self.failed {
             return Vec::new();
         }
-        let before = self.clock.unwrap_or(now);
-        // the event may have moved a script's clock
-        if let Err(error) = self.take(event, state, before).and_then(|()| self.turn(self.clock.unwrap_or(now))) {
+        let before = self.time(now);
+        // the event may have moved a script's clock, or stopped the other one
+        if let Err(error) = self.take(event, state, before).and_then(|()| self.turn(self.time(now), now)) {
             self.failed = true;
             self.out.push(Effect::Fail(error));
         }
@@ -244,6 +254,9 @@ impl Shard {
                 self.start(state)?;
                 if self.config.drain {
                     self.drain();
+                }
+                if self.config.paused {
+                    self.hold(Hold::Sources, now);
                 }
             }
             Event::Message(envelope) => self.receive(envelope),
@@ -267,6 +280,10 @@ impl Shard {
             Event::Drain => {
                 self.report.received += 1;
                 self.drain();
+            }
+            Event::Hold(hold) => {
+                self.report.received += 1;
+                self.hold(hold, now);
             }
             Event::Grow { stage, states, timers } => self.grow(stage, states, timers),
             Event::Alarm => self.alarm = None,

@@ -19,6 +19,9 @@ impl Shard {
         self.ask_workers(stage);
         let plan = Arc::clone(&self.plan);
         let StageKind::Worker(spec) = &plan.stage(stage).kind else { return Ok(()) };
+        if !self.begins(spec) {
+            return Ok(());
+        }
         self.expire(stage, spec)?;
         loop {
             let room = self.room(stage);

@@ -217,6 +217,7 @@ impl Driver {
                 }
                 JobEffect::Clock(time) => run.orders.iter_mut().for_each(|o| o.push_back(Event::Clock(time))),
                 JobEffect::Drain => run.orders.iter_mut().for_each(|o| o.push_back(Event::Drain)),
+                JobEffect::Hold(hold) => run.orders.iter_mut().for_each(|o| o.push_back(Event::Hold(hold))),
                 JobEffect::Finish(outcome) => run.outcome = Some(outcome),
             }
         }
@@ -275,5 +276,10 @@ impl Driver {
     /// Asks the job to finish what is there.
     pub fn drain(&mut self) {
         self.running().to_job.push_back(JobEvent::Drain);
+    }
+
+    /// Tells the job something from outside: to pause, to resume, to leave.
+    pub fn tell(&mut self, event: JobEvent) {
+        self.running().to_job.push_back(event);
     }
 }

@@ -156,7 +156,8 @@ impl Driver {
         }
         let due = run.alarms.iter().enumerate().filter(|(_, at)| at.is_some_and(|at| at <= self.now));
         all.extend(due.map(|(s, _)| Choice::Alarm(ShardId(s as u16))));
-        let polls = run.polls.keys().filter(|at| !run.dry.contains(*at));
+        let reads = |shard: &ShardId, source| run.shards.get(usize::from(shard.0)).is_some_and(|s| s.reads(source));
+        let polls = run.polls.keys().filter(|at| !run.dry.contains(*at) && reads(&at.0, at.1));
         all.extend(polls.map(|(shard, source, split)| Choice::Read(*shard, *source, *split)));
         all.push(Choice::Time);
         all

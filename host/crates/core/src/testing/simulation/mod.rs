@@ -238,6 +238,7 @@ fn config(rng: &mut SplitMix64) -> Config {
         progress_ms: [0, 3, 40][rng.below(3)],
         split_after_ms: [0, 3, 20][rng.below(3)],
         checkpoint_ms: [0, 5, 30][rng.below(3)],
+        paused: false,
         drain: false,
         apart: false,
     }
