@@ -41,7 +41,7 @@
 
 pub use generated::{
     deploy::v1 as deploy, expansion::v1 as expansion, fn_execution::v1 as fn_execution, interactive::v1 as interactive,
-    job_management::v1 as job, pipeline::v1 as pipeline,
+    job_management::v1 as job, life::v1 as life, pipeline::v1 as pipeline,
 };
 
 /// The generated code, nested as its packages are, because it refers to other packages by `super`.
@@ -71,6 +71,11 @@ mod generated {
     pub mod deploy {
         pub mod v1 {
             include!("gen/thalweg.deploy.v1.rs");
+        }
+    }
+    pub mod life {
+        pub mod v1 {
+            include!("gen/thalweg.life.v1.rs");
         }
     }
     pub mod interactive {

@@ -27,6 +27,7 @@ pub struct Member {
     running: Option<Running>,
     args: Vec<String>,
     bootstrap: String,
+    session_ms: String,
 }
 
 impl Member {
@@ -44,7 +45,15 @@ impl Member {
             running: None,
             args,
             bootstrap: broker.bootstrap().to_owned(),
+            session_ms: SESSION_MS.to_owned(),
         })
+    }
+
+    /// The same, taken for dead only when it is silent for so long.
+    #[must_use]
+    pub fn session(mut self, seconds: u64) -> Self {
+        self.session_ms = (seconds * 1000).to_string();
+        self
     }
 
     /// Starts it, and waits until it listens.
@@ -68,7 +77,7 @@ impl Member {
     fn start_by(&mut self, command: Run) -> Result<()> {
         self.port = free_port()?;
         let mut running = command
-            .args(["serve", "--epoch-ms", "100", "--partitions", "4", "--session-timeout-ms", SESSION_MS])
+            .args(["serve", "--epoch-ms", "100", "--partitions", "4", "--session-timeout-ms", &self.session_ms])
             .args(["--bootstrap", &self.bootstrap, "--cluster", "torture", "--process-id", &self.name])
             .arg(format!("--port={}", self.port))
             .arg("--state-dir")
@@ -234,16 +243,25 @@ impl<'a> Counting<'a> {
     /// # Errors
     /// When it is refused.
     pub fn submit_with(&self, to: &Member, options: &[&str]) -> Result<String> {
+        let args = self.submission("tests/programs/cluster.yaml", options)?;
+        to.job(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// The arguments that submit a file like it, with these beside.
+    ///
+    /// # Errors
+    /// When the component was not built.
+    pub fn submission(&self, file: &str, beside: &[&str]) -> Result<Vec<String>> {
         let set = |name: &str, value: String| ["--set".to_owned(), format!("{name}={value}")];
-        let mut args = vec!["submit".to_owned(), "tests/programs/cluster.yaml".to_owned()];
-        args.extend(options.iter().map(|option| (*option).to_owned()));
+        let mut args = vec!["submit".to_owned(), file.to_owned(), "--name".to_owned(), self.name.clone()];
+        args.extend(beside.iter().map(|arg| (*arg).to_owned()));
         args.extend(set("bootstrap", self.broker.bootstrap().to_owned()));
         args.extend(set("component", place::component("conformance")?.display().to_string()));
         for topic in ["in", "ledger", "minutes"] {
             let parameter = if topic == "in" { "input" } else { topic };
             args.extend(set(parameter, format!("{}-{topic}", self.name)));
         }
-        to.job(&args.iter().map(String::as_str).collect::<Vec<_>>())
+        Ok(args)
     }
 
     /// Gives it so many records more.

@@ -64,6 +64,10 @@ pub enum JobCommand {
     Wait(OneJobArgs),
     /// Let the sources of a job end, and finish what they gave
     Drain(OneJobArgs),
+    /// Read nothing more, finish what was read, and wait; state and positions stay
+    Pause(OneJobArgs),
+    /// Go on after a pause
+    Resume(OneJobArgs),
     /// Stop a job; what is committed stays
     Cancel(OneJobArgs),
 }
@@ -91,6 +95,9 @@ pub struct SubmitArgs {
     /// A pipeline option, such as state_name or partitions; may be given more than once
     #[arg(long = "option", value_name = "NAME=VALUE", value_parser = pair)]
     pub options: Vec<(String, String)>,
+    /// The pipeline takes the place of the job of this name that runs, and its state
+    #[arg(long)]
+    pub update: bool,
     /// Wait for its end
     #[arg(long)]
     pub wait: bool,
@@ -135,12 +142,18 @@ pub struct RunArgs {
     /// The store in that directory.
     #[command(flatten)]
     pub store: StoreArgs,
+    /// The file takes over the state of an earlier version of itself: transforms that keep something must be there under their names
+    #[arg(long, requires = "state_dir")]
+    pub update: bool,
     /// Threads that run the pipeline, at most 64 [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub shards: Option<u16>,
     /// Milliseconds between two commits [default: 500]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=3_600_000))]
     pub epoch_ms: Option<i64>,
+    /// Seconds that what runs may take to come to its end after SIGTERM or SIGINT, its commit included
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub grace_seconds: u32,
     /// Name of the job among those that use the same Kafka cluster [default: after the file]
     #[arg(long, value_name = "NAME")]
     pub app_id: Option<String>,
@@ -201,6 +214,9 @@ pub struct ServeArgs {
     /// Seconds a worker may take to start
     #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..))]
     pub worker_start_seconds: u32,
+    /// Seconds that what runs may take to come to its end after SIGTERM or SIGINT, its commit included
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub grace_seconds: u32,
     /// Let submitters name commands that are run here as workers (environment PROCESS)
     #[arg(long)]
     pub allow_process_workers: bool,

@@ -11,7 +11,7 @@ use thalweg_beam::job::JobClient;
 use thalweg_core::error::Result;
 use thalweg_proto::pipeline::Pipeline;
 
-/// Submits, lists, follows, drains or cancels.
+/// Submits, lists, follows, pauses, drains or cancels.
 pub fn job(command: &JobCommand) -> Result<ExitCode, Failed> {
     // read before anybody is asked
     let pipeline = match command {
@@ -36,7 +36,8 @@ async fn ask(command: &JobCommand, pipeline: Option<Pipeline>) -> Result<Option<
             let stem = args.file.file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
             let name = args.name.clone().or(stem).unwrap_or_else(|| "job".to_owned());
             let mut client = JobClient::connect(&args.server.server).await?;
-            let options = args.options.iter().cloned().collect();
+            let update = args.update.then(|| ("update".to_owned(), "true".to_owned()));
+            let options = args.options.iter().cloned().chain(update).collect();
             let id = client.submit(&name, pipeline.unwrap_or_default(), &options).await?;
             print(&format!("{id}\n"));
             if args.wait { follow(&mut client, &id).await.map(Some) } else { Ok(None) }
@@ -53,6 +54,16 @@ async fn ask(command: &JobCommand, pipeline: Option<Pipeline>) -> Result<Option<
         }
         JobCommand::Cancel(args) => {
             let state = JobClient::connect(&args.server.server).await?.cancel(&args.job).await?;
+            print(&format!("{state}\n"));
+            Ok(None)
+        }
+        JobCommand::Pause(args) => {
+            let state = JobClient::connect(&args.server.server).await?.pause(&args.job).await?;
+            print(&format!("{state}\n"));
+            Ok(None)
+        }
+        JobCommand::Resume(args) => {
+            let state = JobClient::connect(&args.server.server).await?.resume(&args.job).await?;
             print(&format!("{state}\n"));
             Ok(None)
         }

@@ -18,7 +18,7 @@ pub struct Translated {
 const KNOWN: [&str; 7] =
     ["job_port", "log_level", "log_kind", "serve_http", "web_port", "idle_shutdown_timeout", "worker_pool_port"];
 /// Flags of `thalweg serve` that may stand beside them, and whether they take a value.
-const OURS: [(&str, bool); 21] = [
+const OURS: [(&str, bool); 22] = [
     ("shards", true),
     ("epoch-ms", true),
     ("state-dir", true),
@@ -32,6 +32,7 @@ const OURS: [(&str, bool); 21] = [
     ("bundle-retries", true),
     ("message-mib-max", true),
     ("worker-start-seconds", true),
+    ("grace-seconds", true),
     ("bootstrap", true),
     ("cluster", true),
     ("process-id", true),

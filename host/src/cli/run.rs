@@ -39,12 +39,15 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failed> {
     let composed = composer.compose(&mut translation, &name)?;
     let door = composed.database.clone().and_then(Door::try_open);
     let (sinks, rows) = (composed.reports.clone(), composed.rows.filter(|n| *n > 0));
-    let spec = composer.job(&name, composed);
+    let mut spec = composer.job(&name, composed);
+    spec.update = args.update;
     let began = Instant::now();
     let running = runtime::start(spec)?;
     let control = running.control();
     let resumed = running.resumed() > Epoch(0);
-    let interrupted = signals::on_interrupt(move || control.cancel())?;
+    let grace = Duration::from_secs(u64::from(args.grace_seconds));
+    // half of it for what runs, half for its commit
+    let interrupted = signals::on_interrupt(grace, move || control.leave(grace / 2))?;
     let progress = running.progress();
     let bar = Bar::follow(Arc::clone(&progress), rows);
     let finished = running.join();

@@ -36,13 +36,14 @@ pub fn serve(args: &ServeArgs, ignored: &[String]) -> Result<ExitCode, Failed> {
     let runtime = runtime.map_err(failed)?;
     let ready = |address: SocketAddr| tracing::info!("thalweg {} takes jobs at {address}", env!("CARGO_PKG_VERSION"));
     let path = staging.path().to_owned();
+    let grace = options.grace;
     let served = runtime.block_on(async {
         let mut signals = signals::Signals::listen()?;
         let stopped = async move {
             signals.next().await;
-            tracing::info!("stopping: running jobs are cancelled; a second signal ends the server at once");
+            tracing::info!("stopping: jobs come to a commit; a second signal ends the server at once");
             tokio::spawn(async move {
-                signals.next().await;
+                signals.next_within(grace).await;
                 let _ = std::fs::remove_dir_all(path);
                 std::process::exit(i32::from(INTERRUPTED));
             });
@@ -111,6 +112,7 @@ fn options(args: &ServeArgs, staging: &StagingDir) -> Result<ServeOptions> {
         },
         // a cluster keeps its copies in a way of its own
         state_dir: args.state_dir.clone().filter(|_| args.bootstrap.is_none()),
+        grace: Duration::from_secs(u64::from(args.grace_seconds)),
         jobs_max: usize::from(args.jobs_max),
         bundle_retries: args.bundle_retries,
         workers: WorkerOptions {

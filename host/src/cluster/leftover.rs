@@ -1,12 +1,13 @@
 //! What jobs leave behind that nobody can go on with: topics and copies of state.
 //!
 //! A job that names its state (`state_name`) leaves it to the next one of that name, however it ended. Of any other job the state is called after
-//! its id, which no other job gets: when it is over, so is its state. Every process removes its own copies; topics are deleted once nobody is a
+//! its id, which no other job gets but its updates: when they are over, so is its state. Every process removes its own copies; topics are deleted once nobody is a
 //! member of the job's group any more, which is when every process has seen its end or is gone. Whoever comes first deletes; a process that starts
 //! looks after what others did not come to.
 
+use super::ClusterConfig;
+use super::known::Known;
 use super::order::Run;
-use super::{ClusterConfig, Known};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use thalweg_core::error::Result;
@@ -16,17 +17,23 @@ use thalweg_io::kafka::cluster::{GroupMembers, JobTopics, Remover};
 const EMPTY_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Jobs that are over and leave their state to nobody.
+/// States of jobs that are over, which they leave to nobody.
 pub fn of(jobs: &BTreeMap<String, Known>) -> Vec<String> {
-    // a job may have been given a name that is another's id
-    let taken = |job: &str| jobs.iter().any(|(id, known)| id != job && known.run.state == job);
-    let left = jobs.iter().filter(|(id, known)| known.over && known.run.state == **id && !taken(id));
-    left.map(|(id, _)| id.clone()).collect()
+    jobs.keys().filter(|state| is_left(jobs, state)).cloned().collect()
 }
 
-/// A job that is over, if it leaves its state to nobody.
-pub fn of_one(job: &str, run: &Run) -> Vec<String> {
-    if run.state == job { vec![job.to_owned()] } else { Vec::new() }
+/// The same for the state of one job.
+pub fn of_one(jobs: &BTreeMap<String, Known>, run: &Run) -> Vec<String> {
+    if is_left(jobs, &run.state) { vec![run.state.clone()] } else { Vec::new() }
+}
+
+/// Whether a state is called after a job, and that job is over with all that were updates of it. A job that was given that
+/// name by its user keeps it.
+fn is_left(jobs: &BTreeMap<String, Known>, state: &str) -> bool {
+    let mut of_it = jobs.iter().filter(|(_, known)| known.run.state == state);
+    let first = jobs.get(state).is_some_and(|known| known.run.state == state);
+    let over = |(id, known): (&String, &Known)| known.over && (id == state || !known.run.replaces.is_empty());
+    first && of_it.all(over)
 }
 
 /// Removes what these jobs left, on a thread of its own: others may have to see their end first.

@@ -5,6 +5,7 @@
 //! goes through the log. The life of a job: an order in the journal; every process takes part ([`node`]); a partition that ends tells so in the
 //! results; when all have ended, every process says the job is done.
 
+mod known;
 mod leftover;
 mod node;
 mod options;
@@ -13,19 +14,19 @@ mod partition;
 mod standby;
 mod store;
 mod trim;
+mod update;
 
 use crate::compose::Composer;
-use crate::jobs::Jobs;
-use node::{Node, Seed};
+use crate::jobs::{Jobs, is_update};
+use known::{Known, passes, prepared};
+use node::{Node, Seed, Stop};
 use order::{Ended, Nothing, Order, Run, What, read_result_key};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use thalweg_beam::job::artifact::embedded;
-use thalweg_beam::job::{
-    Importance, JobOptions, JobReporter, JobRunner, JobServer, JobState, OptionDescriptor, PreparedJob,
-};
+use thalweg_beam::job::{Importance, JobReporter, JobRunner, JobServer, JobState, OptionDescriptor, PreparedJob};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::distribute;
 use thalweg_core::id::StateId;
@@ -57,24 +58,14 @@ pub struct ClusterConfig {
     pub state_dir: PathBuf,
 }
 
-/// A job that is known here.
-struct Known {
-    run: Arc<Run>,
-    /// None while the journal is still told: a job that has ended long ago needs none.
-    reporter: Option<JobReporter>,
-    results: BTreeMap<u16, Ended>,
-    node: Option<Arc<Node>>,
-    draining: bool,
-    cancelled: bool,
-    over: bool,
-}
-
 #[derive(Default)]
 struct State {
     jobs: BTreeMap<String, Known>,
     /// Reporters of jobs that were submitted here and are not in the journal yet.
     submitted: BTreeMap<String, JobReporter>,
     caught_up: bool,
+    /// The process is about to end.
+    leaving: bool,
 }
 
 /// The jobs of a cluster, as one of its processes runs them. Cheap to clone.
@@ -135,10 +126,15 @@ impl Cluster {
         Ok(())
     }
 
-    /// Leaves all jobs, each after a last commit. Blocks for some seconds at most.
-    pub fn leave(&self) {
-        let nodes: Vec<Arc<Node>> = self.0.state().jobs.values_mut().filter_map(|known| known.node.take()).collect();
-        nodes.iter().for_each(|node| node.stop(true));
+    /// Leaves all jobs, each after a last commit, so that others go on at once. Blocks for little more than `within` at most.
+    pub fn leave(&self, within: Duration) {
+        let mut state = self.0.state();
+        state.leaving = true;
+        let nodes: Vec<Arc<Node>> = state.jobs.values_mut().filter_map(|known| known.node.take()).collect();
+        drop(state);
+        std::thread::scope(|scope| {
+            nodes.iter().for_each(|node| drop(scope.spawn(|| node.stop(Stop::HandOver(within)))))
+        });
     }
 }
 
@@ -197,20 +193,13 @@ impl Inner {
             What::Run(run) => {
                 let run = Arc::new(*run);
                 let reporter = if self.state().caught_up { self.reporter(&job, &run) } else { None };
-                let known = Known {
-                    run,
-                    reporter,
-                    results: BTreeMap::new(),
-                    node: None,
-                    draining: false,
-                    cancelled: false,
-                    over: false,
-                };
                 let mut state = self.state();
-                state.jobs.insert(job.clone(), known);
+                let old = state.jobs.get_mut(&run.replaces).map(Known::replaced);
+                let paused = old.as_ref().is_some_and(|old| old.paused);
+                state.jobs.insert(job.clone(), Known { paused, ..Known::new(run, reporter) });
                 if state.caught_up {
                     drop(state);
-                    self.take_part(job);
+                    self.succeed(old, job);
                 }
             }
             What::Cancel(Nothing {}) => {
@@ -227,7 +216,21 @@ impl Inner {
                 drop(state);
                 node.iter().for_each(|node| node.drain());
             }
+            What::Pause(Nothing {}) => self.pause(&job, true),
+            What::Resume(Nothing {}) => self.pause(&job, false),
         }
+    }
+
+    fn pause(&self, job: &str, paused: bool) {
+        let mut state = self.state();
+        let Some(known) = state.jobs.get_mut(job).filter(|known| !known.over) else { return };
+        known.paused = paused;
+        if let Some(reporter) = known.reporter.as_ref().filter(|_| known.node.is_some()) {
+            reporter.state(known.state());
+        }
+        let node = known.node.clone();
+        drop(state);
+        node.iter().for_each(|node| node.pause(paused));
     }
 
     /// Who is told what becomes of a job: the client that submitted it here, or whoever asks this process.
@@ -253,17 +256,20 @@ impl Inner {
                 }
             };
             let mut state = this.state();
+            let leaving = state.leaving;
             let Some(known) = state.jobs.get_mut(&job) else { return };
             match begun {
-                Ok(Some(node)) if known.over => {
+                Ok(Some(node)) if known.over || leaving => {
                     drop(state);
-                    node.stop(false);
+                    node.stop(Stop::AtOnce);
                 }
                 Ok(Some(node)) => {
                     if let Some(reporter) = &known.reporter {
                         reporter.live_metrics(node.metrics());
-                        reporter.state(JobState::Running);
+                        reporter.state(known.state());
                     }
+                    // what came while it was started
+                    node.pause(known.paused);
                     if known.draining {
                         node.drain();
                     }
@@ -286,8 +292,8 @@ impl Inner {
     }
 
     fn node(&self, id: &str) -> Result<Option<Node>> {
-        let (run, draining) = match self.state().jobs.get(id) {
-            Some(known) if !known.over => (Arc::clone(&known.run), known.draining),
+        let (run, draining, paused) = match self.state().jobs.get(id) {
+            Some(known) if !known.over => (Arc::clone(&known.run), known.draining, known.paused),
             _ => return Ok(None),
         };
         let job = prepared(id, &run);
@@ -304,6 +310,7 @@ impl Inner {
             translation,
             sizes,
             draining,
+            paused,
         })
         .map(Some)
     }
@@ -330,15 +337,14 @@ impl Inner {
         }
         known.over = true;
         let (node, reporter, cancelled) = (known.node.take(), known.reporter.clone(), known.cancelled);
-        let mut left = leftover::of_one(job, &known.run);
-        if !state.caught_up {
-            left.clear(); // once all has been told, such jobs are looked after together
-        }
+        let run = Arc::clone(&known.run);
+        // until all has been told nobody knows; then such states are looked after together
+        let left = if state.caught_up { leftover::of_one(&state.jobs, &run) } else { Vec::new() };
         drop(state);
         let this = Arc::clone(self);
         let end = move || {
             if let Some(node) = &node {
-                node.stop(false);
+                node.stop(Stop::AtOnce);
             }
             leftover::remove_soon(&this.config, left);
             let Some(reporter) = reporter else { return };
@@ -363,39 +369,27 @@ impl Inner {
     }
 }
 
-/// Whether an error is one of brokers that may come back.
-fn passes(error: &Error) -> bool {
-    ["KAFKA_UNREACHABLE", "KAFKA_FAILED"].contains(&error.code)
-}
-
-/// A job as it was submitted, wherever that was.
-fn prepared(id: &str, run: &Run) -> PreparedJob {
-    PreparedJob {
-        id: id.to_owned(),
-        name: run.name.clone(),
-        pipeline: Arc::new(run.pipeline.clone().unwrap_or_default()),
-        options: Arc::new(JobOptions::new(run.options.clone().unwrap_or_default())),
-    }
-}
-
 impl JobRunner for Cluster {
     fn prepare(&self, job: &PreparedJob) -> Result<()> {
-        self.0.jobs.prepare(job)
+        self.0.jobs.check(job)?;
+        if is_update(job)? {
+            let mut translation = self.0.jobs.translate(job)?;
+            self.0.updated_by(job, &distribute(&self.0.composer.plan(&mut translation)?)?)?;
+        }
+        Ok(())
     }
 
     fn run(&self, job: PreparedJob, reporter: JobReporter) -> Result<()> {
         let inner = &self.0;
         let mut translation = inner.jobs.translate(&job)?;
         let plan = distribute(&inner.composer.plan(&mut translation)?)?;
-        let state = crate::jobs::state_name(&job)?.unwrap_or_else(|| job.id.clone());
-        if inner.state().jobs.values().any(|known| !known.over && known.run.state == state) {
-            let what = format!("a job of the cluster runs with the state {state:?}");
-            return Err(
-                Error::user("CLUSTER_STATE_IN_USE", what).help("cancel that job first, or use another state_name")
-            );
-        }
+        let old = inner.updated_by(&job, &plan)?;
         let partitions = options::partitions(&job.options)?.unwrap_or(inner.config.partitions);
         let partitions = partitions.min(thalweg_core::id::KEY_GROUPS);
+        let (state, partitions, revision, replaces) = match old {
+            Some((id, old)) => (old.state.clone(), update::partitions(&old), old.revision + 1, id),
+            None => (inner.new_state(&job)?, partitions, 0, String::new()),
+        };
         let edges: Vec<StateId> = plan.exchanges.iter().map(|e| e.state).collect();
         JobTopics::new(&inner.config.name, &state).create(&inner.config.client, partitions, &edges)?;
         let pipeline = embedded(&job.pipeline, inner.server.wait().artifacts())?;
@@ -405,6 +399,8 @@ impl JobRunner for Cluster {
             partitions: u32::from(partitions),
             options: Some(job.options.wire().clone()),
             pipeline: Some(pipeline),
+            revision,
+            replaces,
         };
         inner.state().submitted.insert(job.id.clone(), reporter);
         let ordered = inner.order(&job.id, What::Run(Box::new(run)));
@@ -420,6 +416,14 @@ impl JobRunner for Cluster {
 
     fn drain(&self, id: &str) -> Result<()> {
         self.0.order(id, What::Drain(Nothing {}))
+    }
+
+    fn pause(&self, id: &str) -> Result<()> {
+        self.0.order(id, What::Pause(Nothing {}))
+    }
+
+    fn resume(&self, id: &str) -> Result<()> {
+        self.0.order(id, What::Resume(Nothing {}))
     }
 
     fn options(&self) -> Vec<OptionDescriptor> {

@@ -7,7 +7,7 @@ use super::trim::{self, Consumed};
 use super::{ClusterConfig, options};
 use crate::compose::{Apart, Composer};
 use crate::jobs::{AllWorkers, Harnesses, Sizes};
-use crate::runtime::{LiveMetrics, WorkerFactory};
+use crate::runtime::{Control, LiveMetrics, WorkerFactory};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +44,9 @@ pub struct Shared {
     pub epoch_ms: i64,
     config: Config,
     draining: AtomicBool,
+    paused: AtomicBool,
+    /// This process takes no more partitions.
+    closing: AtomicBool,
     harnesses: Harnesses,
     epochs: OnceLock<Epochs>,
     members: OnceLock<Members>,
@@ -69,7 +72,19 @@ impl Shared {
     }
 
     pub fn config(&self) -> Config {
-        Config { drain: self.config.drain || self.draining.load(Ordering::SeqCst), ..self.config.clone() }
+        let drain = self.config.drain || self.draining.load(Ordering::SeqCst);
+        Config { drain, paused: self.paused.load(Ordering::SeqCst) && !drain, ..self.config.clone() }
+    }
+
+    /// Tells a partition what the job was told. What it does already changes nothing.
+    pub fn steer(&self, control: &Control) {
+        if self.draining.load(Ordering::SeqCst) {
+            control.drain();
+        } else if self.paused.load(Ordering::SeqCst) {
+            control.pause();
+        } else {
+            control.resume();
+        }
     }
 
     pub fn workers(&self) -> Arc<dyn WorkerFactory> {
@@ -111,6 +126,26 @@ pub struct Node {
     runtime: tokio::runtime::Handle,
 }
 
+/// How a node stops.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// Without another commit: the job is over.
+    AtOnce,
+    /// After a last commit within so long; the partitions stay this process's, for it is back in a moment.
+    Keep(Duration),
+    /// The same, but other processes go on from there at once.
+    HandOver(Duration),
+}
+
+impl Stop {
+    fn within(self) -> Option<Duration> {
+        match self {
+            Self::AtOnce => None,
+            Self::Keep(within) | Self::HandOver(within) => Some(within),
+        }
+    }
+}
+
 /// What a node is started with.
 pub struct Seed<'a> {
     pub config: &'a ClusterConfig,
@@ -123,12 +158,14 @@ pub struct Seed<'a> {
     pub translation: Translation,
     pub sizes: Sizes,
     pub draining: bool,
+    pub paused: bool,
 }
 
 impl Node {
     /// Takes part in a job: starts workers, joins the group, runs what it is given.
     pub fn start(seed: Seed<'_>) -> Result<Self> {
-        let Seed { config, composer, server, journal, runtime, job, run, mut translation, sizes, draining } = seed;
+        let Seed { config, composer, server, journal, runtime, job, run, mut translation, sizes, draining, paused } =
+            seed;
         let partitions = u16::try_from(run.partitions).unwrap_or(1).max(1);
         let mut apart = composer.compose_apart(&mut translation)?;
         let topics = JobTopics::new(&config.name, &run.state);
@@ -141,9 +178,11 @@ impl Node {
         let shared = Arc::new(Shared {
             dir: config.state_dir.join(&run.state),
             copies: Copies::default(),
-            config: Config { shards: partitions, partitions, ..sizes.config },
+            config: Config { shards: partitions, partitions, revision: run.revision, ..sizes.config },
             epoch_ms: composer.settings().epoch_ms,
             draining: AtomicBool::new(draining),
+            paused: AtomicBool::new(paused),
+            closing: AtomicBool::new(false),
             epochs: OnceLock::new(),
             members: OnceLock::new(),
             metrics: Mutex::default(),
@@ -172,13 +211,27 @@ impl Node {
     /// Sources end, here and wherever partitions go from here.
     pub fn drain(&self) {
         self.shared.draining.store(true, Ordering::SeqCst);
-        lock(&self.running).values().for_each(RunningPartition::drain);
+        self.steer();
     }
 
-    /// Stops all partitions; with a last commit of theirs if others are to go on from there.
-    pub fn stop(&self, leave: bool) {
+    /// Sources are not read, or are again, here and wherever partitions go from here.
+    pub fn pause(&self, paused: bool) {
+        self.shared.paused.store(paused, Ordering::SeqCst);
+        self.steer();
+    }
+
+    fn steer(&self) {
+        lock(&self.running).values().for_each(|partition| partition.obey(&self.shared));
+    }
+
+    /// Stops all partitions, and takes no more of them.
+    pub fn stop(&self, how: Stop) {
+        self.shared.closing.store(true, Ordering::SeqCst);
         let mut running = std::mem::take(&mut *lock(&self.running));
-        end(&mut running, leave);
+        end(&mut running, how.within());
+        if let Some(members) = self.shared.members.get().filter(|_| matches!(how, Stop::HandOver(_))) {
+            members.leave();
+        }
         self.runtime.block_on(self.shared.harnesses.finalized());
         self.runtime.block_on(self.shared.harnesses.stop());
     }
@@ -212,9 +265,12 @@ fn lock(running: &Partitions) -> MutexGuard<'_, BTreeMap<u16, RunningPartition>>
 }
 
 /// Stops partitions, all at once, and waits for them.
-fn end(running: &mut BTreeMap<u16, RunningPartition>, leave: bool) {
-    running.values().for_each(|partition| if leave { partition.leave() } else { partition.cancel() });
-    let end = Instant::now() + REVOKE_WITHIN;
+fn end(running: &mut BTreeMap<u16, RunningPartition>, leave: Option<Duration>) {
+    running.values().for_each(|partition| match leave {
+        Some(within) => partition.leave(within / 2), // the other half is for the commit
+        None => partition.cancel(),
+    });
+    let end = Instant::now() + leave.unwrap_or(REVOKE_WITHIN);
     running.values_mut().for_each(|partition| partition.wait(end));
 }
 
@@ -254,7 +310,7 @@ fn hear(shared: &Weak<Shared>, running: &Partitions, ownership: Ownership) {
     };
     match ownership {
         Ownership::Gained(gained) => {
-            let Some(shared) = shared.upgrade() else { return };
+            let Some(shared) = shared.upgrade().filter(|shared| !shared.closing.load(Ordering::SeqCst)) else { return };
             tracing::info!(job = shared.job.id, partitions = ?gained, "gained");
             for partition in gained {
                 match RunningPartition::start(Arc::clone(&shared), partition) {
@@ -265,15 +321,15 @@ fn hear(shared: &Weak<Shared>, running: &Partitions, ownership: Ownership) {
         }
         Ownership::Leaving(leaving) => {
             tracing::info!(partitions = ?leaving, "leaving");
-            end(&mut take(&leaving), true);
+            end(&mut take(&leaving), Some(REVOKE_WITHIN));
         }
         Ownership::Lost(lost) => {
             tracing::warn!(partitions = ?lost, "lost");
-            end(&mut take(&lost), false);
+            end(&mut take(&lost), None);
         }
         Ownership::Ended(error) => {
             tracing::error!(%error, "this process takes no part any more");
-            end(&mut std::mem::take(&mut *lock(running)), false);
+            end(&mut std::mem::take(&mut *lock(running)), None);
         }
     }
 }

@@ -14,7 +14,7 @@ pub struct Order {
     #[prost(string, tag = "1")]
     pub job: String,
     /// What is to be done.
-    #[prost(oneof = "What", tags = "2, 3, 4")]
+    #[prost(oneof = "What", tags = "2, 3, 4, 5, 6")]
     pub what: Option<What>,
 }
 
@@ -30,6 +30,12 @@ pub enum What {
     /// Its sources end.
     #[prost(message, tag = "4")]
     Drain(Nothing),
+    /// Its sources are not read.
+    #[prost(message, tag = "5")]
+    Pause(Nothing),
+    /// They are again.
+    #[prost(message, tag = "6")]
+    Resume(Nothing),
 }
 
 /// No more than the word.
@@ -54,6 +60,12 @@ pub struct Run {
     /// What it does, with everything its workers need.
     #[prost(message, optional, tag = "5")]
     pub pipeline: Option<Pipeline>,
+    /// How often the pipeline of this state was updated.
+    #[prost(uint64, tag = "6")]
+    pub revision: u64,
+    /// The job whose place it takes.
+    #[prost(string, tag = "7")]
+    pub replaces: String,
 }
 
 impl Order {

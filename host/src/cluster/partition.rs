@@ -64,11 +64,11 @@ impl RunningPartition {
         Ok(Self { steering, ended, thread: Some(thread) })
     }
 
-    /// Asks it to commit what is complete and stop.
-    pub fn leave(&self) {
+    /// Asks it to let what runs come to its end within so long, to commit, and to stop.
+    pub fn leave(&self, within: Duration) {
         self.steering.stopped.store(true, Ordering::SeqCst);
         if let Some(control) = &*self.steering.control() {
-            control.leave();
+            control.leave(within);
         }
     }
 
@@ -80,10 +80,10 @@ impl RunningPartition {
         }
     }
 
-    /// Asks it to finish.
-    pub fn drain(&self) {
+    /// Asks it to do what its job is told by now.
+    pub fn obey(&self, shared: &Shared) {
         if let Some(control) = &*self.steering.control() {
-            control.drain();
+            shared.steer(control);
         }
     }
 
@@ -183,6 +183,7 @@ impl Running<'_> {
             name: format!("{}-{}", shared.job.id, self.partition),
             plan: Arc::clone(&shared.apart.plan),
             config: shared.config(),
+            update: false,
             apart: Some(ShardId(self.partition)),
             epoch_ms: shared.epoch_ms,
             sources: self.sources(),
@@ -194,6 +195,7 @@ impl Running<'_> {
         let running = runtime::start(spec)?;
         shared.measures(self.partition, running.metrics());
         *self.steering.control() = Some(running.control());
+        shared.steer(&running.control()); // what the job was told while it was started
         if !self.goes_on() {
             running.control().cancel(); // it was stopped while it was started
         }
@@ -228,7 +230,7 @@ impl Running<'_> {
 }
 
 /// Whether it is the cluster that cannot be reached, or has given the partition to another process, or an earlier life of the partition that
-/// has not let go of its state: no fault of the job.
+/// has not let go of its state, or an update that this process has still to hear of: no fault of the job.
 fn of_the_cluster(error: &Error) -> bool {
-    error.code == "STATE_LOCKED" || error.code == "CLUSTER_LOST" || super::passes(error)
+    ["STATE_LOCKED", "CLUSTER_LOST", "STATE_NEWER"].contains(&error.code) || super::passes(error)
 }

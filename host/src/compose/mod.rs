@@ -277,6 +277,7 @@ impl Composer {
         let workers = Arc::new(OnlyLocal(local));
         let changes = deployments.changes().clone();
         let (config, epoch_ms) = (self.config(), self.settings.epoch_ms);
-        JobSpec { name: name.to_owned(), plan, config, apart: None, epoch_ms, sources, sinks, workers, store, changes }
+        let (name, update, apart) = (name.to_owned(), false, None);
+        JobSpec { name, plan, config, update, apart, epoch_ms, sources, sinks, workers, store, changes }
     }
 }

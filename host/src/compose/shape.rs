@@ -8,7 +8,7 @@ use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::Op;
 use thalweg_core::id::StateId;
 use thalweg_core::port::worker::{StateSpec, TimeDomain};
-use thalweg_wasm::describe::{Domain as Clock, Kind, Timer};
+use thalweg_wasm::describe::{Domain as Clock, Kind, Slot, Timer};
 
 /// Puts keys, states and timers into the graph.
 pub fn shape(composer: &Composer, translation: &mut Translation) -> Result<()> {
@@ -26,7 +26,8 @@ pub fn shape(composer: &Composer, translation: &mut Translation) -> Result<()> {
                 if info.urn == TABLE_JOIN {
                     check::join(&translation.graph, &info).map_err(|e| e.in_transform(&info.name))?;
                 }
-                (shape.keyed, shape.states.clone(), shape.timers.clone())
+                let states: Vec<_> = shape.states.iter().map(|name| (name.clone(), String::new())).collect();
+                (shape.keyed, states, shape.timers.clone())
             }
             Role::Wasm(_) => {
                 let call: WasmCall = payload_of::json(&info.payload, &info.name)?;
@@ -45,7 +46,7 @@ pub fn shape(composer: &Composer, translation: &mut Translation) -> Result<()> {
                     expiry = Some(EXPIRY.to_owned());
                     timers.push((EXPIRY.to_owned(), TimeDomain::Event));
                 }
-                (false, function.slots.iter().map(|s| s.name.clone()).collect(), timers)
+                (false, function.slots.iter().map(|s| (s.name.clone(), kept(s))).collect(), timers)
             }
             Role::Runner | Role::Source(_) | Role::Sink(_) | Role::Sdk(_) => continue,
         };
@@ -54,8 +55,7 @@ pub fn shape(composer: &Composer, translation: &mut Translation) -> Result<()> {
         let input = transform.inputs.first().copied();
         let Op::User(user) = &mut transform.op else { continue };
         user.keyed = keyed || !states.is_empty() || !timers.is_empty();
-        let state = |part: String| StateSpec { id: StateId::derive(&name, &format!("state\0{part}")), name: part };
-        user.states = states.into_iter().map(state).collect();
+        user.states = states.into_iter().map(|(part, kept)| state(&name, part, kept)).collect();
         user.timers = timers;
         user.expiry = expiry;
         if user.keyed && input.and_then(|i| translation.graph.collection(i)).is_none_or(|c| c.coder.kv().is_none()) {
@@ -68,6 +68,16 @@ pub fn shape(composer: &Composer, translation: &mut Translation) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The state of this name of a transform.
+pub fn state(transform: &str, name: String, kept: String) -> StateSpec {
+    StateSpec { id: StateId::derive(transform, &format!("state\0{name}")), name, kept }
+}
+
+/// What the cells of a slot hold: what must be the same in a pipeline that takes them over.
+pub fn kept(slot: &Slot) -> String {
+    format!("{:?} of {:?} by {:?}", slot.kind, slot.coder, slot.key)
 }
 
 /// The family that fires when a window of a key is over; a name that no function gives to a family of its own.

@@ -38,6 +38,12 @@ impl SharedLog {
         self.dir.is_dir()
     }
 
+    /// Whether it holds the state of this job.
+    #[must_use]
+    pub fn has(&self, job: &str) -> bool {
+        self.is_there() && self.database().is_ok_and(|database| database.has_store_of(job))
+    }
+
     /// Forgets the state of a job that nobody can find again.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod running;
 mod server;
 mod sizes;
 mod states;
+mod update;
 
 pub(crate) use harnesses::{AllWorkers, Harnesses};
 pub use logs::worker_logs;
@@ -18,6 +19,7 @@ pub use server::{ServeOptions, WorkerOptions, serve};
 pub(crate) use sizes::Sizes;
 pub use states::JobStates;
 pub(crate) use states::state_name;
+pub(crate) use update::{WITHIN as UPDATE_WITHIN, nothing as nothing_to_update, wanted as is_update};
 
 use crate::compose::Composer;
 use crate::runtime::Control;
@@ -90,6 +92,14 @@ impl Jobs {
         Sizes::of(job, config)
     }
 
+    /// Checks a job, without starting anything: what `run` reads once workers are started is refused here.
+    pub(crate) fn check(&self, job: &PreparedJob) -> Result<()> {
+        self.sizes(job)?;
+        states::state_name(job)?;
+        let mut translation = self.translate(job)?;
+        self.composer.plan(&mut translation).map(drop)
+    }
+
     /// A place for a job, held as long as it runs.
     fn place(&self, job: &PreparedJob) -> Result<JobPlace> {
         let most = self.limits.running_max;
@@ -108,19 +118,25 @@ fn is_sdk(environment: &EnvironmentInfo) -> bool {
 
 impl JobRunner for Jobs {
     fn prepare(&self, job: &PreparedJob) -> Result<()> {
-        // what `run` reads once workers are started is refused here
-        self.sizes(job)?;
-        states::state_name(job)?;
-        drop(self.place(job)?); // said now rather than when its artifacts are staged
-        let mut translation = self.translate(job)?;
-        self.composer.plan(&mut translation).map(drop)
+        if update::wanted(job)? {
+            self.check_update(job)?;
+        } else {
+            drop(self.place(job)?); // said now rather than when its artifacts are staged
+        }
+        self.check(job)
     }
 
     fn run(&self, job: PreparedJob, reporter: JobReporter) -> Result<()> {
+        let update = update::wanted(&job)?;
+        let goes_on = if update { Some(self.take_over(&job)?) } else { None };
         let mut translation = self.translate(&job)?;
         let place = self.place(&job)?;
         let sizes = self.sizes(&job)?;
-        let dir = self.limits.states.as_ref().map(|states| states.of(&job)).transpose()?;
+        let dir = self.limits.states.as_ref().map(|states| match goes_on {
+            Some(name) => Ok(states.named(name)),
+            None => states.of(&job),
+        });
+        let dir = dir.transpose()?;
         let name = dir.as_ref().map_or(&job.id, |dir| &dir.name);
         let composer = self.composer.clone().with_state_dir(dir.as_ref().map(|dir| dir.path.clone()));
         let mut composed = composer.compose(&mut translation, name)?;
@@ -131,6 +147,7 @@ impl JobRunner for Jobs {
         running::start(Start {
             config: sizes.config,
             epoch_ms: composer.settings().epoch_ms,
+            update,
             dir,
             place,
             runtime: self.runtime.clone(),
@@ -151,7 +168,17 @@ impl JobRunner for Jobs {
         Ok(())
     }
 
+    fn pause(&self, id: &str) -> Result<()> {
+        self.table.order(id, Control::pause);
+        Ok(())
+    }
+
+    fn resume(&self, id: &str) -> Result<()> {
+        self.table.order(id, Control::resume);
+        Ok(())
+    }
+
     fn options(&self) -> Vec<OptionDescriptor> {
-        OptionDescriptor::standard().into_iter().chain(sizes::options()).collect()
+        OptionDescriptor::standard().into_iter().chain(sizes::options()).chain([update::option()]).collect()
     }
 }

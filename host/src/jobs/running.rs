@@ -5,29 +5,50 @@ use super::states::JobDir;
 use crate::compose::{Composed, Deployments};
 use crate::runtime::{self, Control, Finished, JobSpec, RunningJob};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use thalweg_beam::job::{Importance, JobReporter, JobState, PreparedJob};
 use thalweg_core::engine::{Config, Outcome};
 use thalweg_core::error::{Error, Result};
+use thalweg_core::graph::Shape;
 
 /// Jobs by id that run or are about to. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct JobTable(Arc<Mutex<BTreeMap<String, Slot>>>);
 
 /// What is asked of a job.
-type Order = fn(&Control);
+type Order = Box<dyn Fn(&Control) + Send>;
 
 enum Slot {
     /// Its workers are being started; what was asked of it meanwhile.
     Starting(Vec<Order>),
-    Running(Control, Arc<Deployments>),
+    Running(Running),
+}
+
+/// A job that runs.
+#[derive(Clone)]
+pub struct Running {
+    /// Steers it.
+    pub control: Control,
+    /// What its user calls it.
+    pub name: String,
+    /// What names its state, if that is there when the job is submitted again.
+    pub state: Option<String>,
+    /// What it keeps.
+    pub shape: Shape,
+    /// Tells its users.
+    pub reporter: JobReporter,
+    /// Another job takes its place.
+    pub updated: Arc<AtomicBool>,
+    deployments: Arc<Deployments>,
 }
 
 impl Slot {
     fn take(&mut self, order: Order) {
         match self {
             Self::Starting(orders) => orders.push(order),
-            Self::Running(control, _) => order(control),
+            Self::Running(running) => order(&running.control),
         }
     }
 }
@@ -40,9 +61,9 @@ pub struct JobPlace {
 
 impl JobPlace {
     /// The job runs.
-    fn runs(&self, control: Control, deployments: Deployments) {
-        let running = Slot::Running(control.clone(), Arc::new(deployments));
-        let slot = self.table.lock().insert(self.id.clone(), running);
+    fn runs(&self, running: Running) {
+        let control = running.control.clone();
+        let slot = self.table.lock().insert(self.id.clone(), Slot::Running(running));
         if let Some(Slot::Starting(orders)) = slot {
             orders.iter().for_each(|order| order(&control));
         }
@@ -61,9 +82,9 @@ impl JobTable {
     }
 
     /// Gives an order to a job that runs, or as soon as it does.
-    pub fn order(&self, id: &str, order: Order) {
+    pub fn order(&self, id: &str, order: impl Fn(&Control) + Send + 'static) {
         if let Some(slot) = self.lock().get_mut(id) {
-            slot.take(order);
+            slot.take(Box::new(order));
         }
     }
 
@@ -71,14 +92,37 @@ impl JobTable {
     #[must_use]
     pub fn deployments(&self, id: &str) -> Option<Arc<Deployments>> {
         match self.lock().get(id) {
-            Some(Slot::Running(_, deployments)) => Some(Arc::clone(deployments)),
+            Some(Slot::Running(running)) => Some(Arc::clone(&running.deployments)),
             _ => None,
         }
     }
 
-    /// Cancels all jobs; for the end of the process.
-    pub fn cancel_all(&self) {
-        self.lock().values_mut().for_each(|slot| slot.take(Control::cancel));
+    /// Has all jobs that keep their state let what runs come to its end, within so long, and commit it; cancels the others. For the end of the
+    /// process.
+    pub fn leave_all(&self, within: Duration) {
+        for slot in self.lock().values_mut() {
+            let keeps = matches!(slot, Slot::Running(running) if running.state.is_some());
+            slot.take(if keeps { Box::new(move |control| control.leave(within)) } else { Box::new(Control::cancel) });
+        }
+    }
+
+    /// The job that keeps its state under this name, or else the newest that its user calls so and that keeps its state, with its id.
+    #[must_use]
+    pub fn keeping(&self, state: Option<&str>, name: &str) -> Option<(String, Running)> {
+        let jobs = self.lock();
+        let running = jobs.iter().rev().filter_map(|(id, slot)| match slot {
+            Slot::Running(running) if running.state.is_some() => Some((id, running)),
+            _ => None,
+        });
+        let is =
+            |running: &Running| state.map_or(running.name == name, |state| running.state.as_deref() == Some(state));
+        running.into_iter().find(|(_, running)| is(running)).map(|(id, running)| (id.clone(), running.clone()))
+    }
+
+    /// Whether a job runs, or is about to.
+    #[must_use]
+    pub fn has(&self, id: &str) -> bool {
+        self.lock().contains_key(id)
     }
 
     /// A place for one more job, if fewer than `most` have one.
@@ -108,6 +152,8 @@ impl JobTable {
 pub struct Start {
     pub config: Config,
     pub epoch_ms: i64,
+    /// It takes over the state of another pipeline.
+    pub update: bool,
     pub dir: Option<JobDir>,
     pub place: JobPlace,
     pub runtime: tokio::runtime::Handle,
@@ -119,9 +165,12 @@ pub struct Start {
 
 /// Starts a job's threads, the one that waits for its end first: once the job runs, nothing can fail any more.
 pub fn start(start: Start) -> Result<()> {
-    let Start { config, epoch_ms, dir, place, runtime, job, composed, harnesses, reporter } = start;
+    let Start { config, epoch_ms, update, dir, place, runtime, job, composed, harnesses, reporter } = start;
     let Composed { plan, sources, sinks, local, deployments, store, .. } = composed;
     let changes = deployments.changes().clone();
+    let state = dir.as_ref().filter(|dir| dir.stays()).map(|dir| dir.name.clone());
+    let (shape, updated) = (Shape::of(&plan), Arc::new(AtomicBool::new(false)));
+    let replaced = Arc::clone(&updated);
     let workers = Arc::new(AllWorkers { local, harnesses: harnesses.clone() });
     let (hand_over, given) = crossbeam_channel::bounded::<RunningJob>(1);
     let (theirs, place) = (reporter.clone(), Arc::new(place));
@@ -131,7 +180,7 @@ pub fn start(start: Start) -> Result<()> {
             let finished = running.join();
             // who waits for the job may count on what it does after its last commit
             runtime.block_on(harnesses.finalized());
-            report(&theirs, finished);
+            report(&theirs, finished, replaced.load(Ordering::SeqCst));
         }
         drop(theirs);
         runtime.block_on(harnesses.stop());
@@ -142,10 +191,22 @@ pub fn start(start: Start) -> Result<()> {
         Error::external("THREAD_START", format!("cannot start a thread: {e}"))
             .help("raise the process's limit of threads, or use fewer shards")
     })?;
-    let spec =
-        JobSpec { name: job.id.clone(), plan, config, apart: None, epoch_ms, sources, sinks, workers, store, changes };
+    let spec = JobSpec {
+        name: job.id.clone(),
+        plan,
+        config,
+        update,
+        apart: None,
+        epoch_ms,
+        sources,
+        sinks,
+        workers,
+        store,
+        changes,
+    };
     let running = runtime::start(spec)?; // an error ends the waiting thread, and with it the workers
-    place.runs(running.control(), deployments);
+    let (control, deployments) = (running.control(), Arc::new(deployments));
+    place.runs(Running { control, name: job.name, state, shape, reporter: reporter.clone(), updated, deployments });
     let metrics = running.metrics();
     reporter.live_metrics(move || metrics.now());
     reporter.state(JobState::Running);
@@ -153,11 +214,12 @@ pub fn start(start: Start) -> Result<()> {
     Ok(())
 }
 
-fn report(reporter: &JobReporter, finished: Finished) {
+fn report(reporter: &JobReporter, finished: Finished, updated: bool) {
     reporter.metrics(finished.attempted, finished.committed);
     match finished.outcome {
         Outcome::Done => reporter.state(JobState::Done),
         Outcome::Drained => reporter.state(JobState::Drained),
+        Outcome::Cancelled if updated => reporter.state(JobState::Updated),
         Outcome::Cancelled => {
             reporter.message(Importance::Basic, "cancelled; what was committed stays");
             reporter.state(JobState::Cancelled)

@@ -16,8 +16,9 @@ use thalweg_beam::job::{JobLimits, JobServer, JobServerConfig, serve as serve_ro
 use thalweg_beam::{deploy, expansion};
 use thalweg_core::error::{Error, Result};
 
-/// How long running jobs may take to stop when the server is told to.
-const GRACE: Duration = Duration::from_secs(10);
+/// Parts of the grace period: jobs have two of three to stop in, and calls that are open one of six.
+const JOBS: (u32, u32) = (2, 3);
+const CALLS: u32 = 6;
 
 /// Largest request to deploy: the largest component that is compiled, and what stands around it.
 const DEPLOY_BYTES_MAX: usize = (128 << 20) + (1 << 20);
@@ -37,6 +38,8 @@ pub struct ServeOptions {
     pub jobs_max: usize,
     /// How often a bundle is tried again where a job does not say it; the engine's own number without it.
     pub bundle_retries: Option<u32>,
+    /// How long the server may take to stop when it is told to.
+    pub grace: Duration,
     /// SDK workers.
     pub workers: WorkerOptions,
     /// The cluster whose jobs it runs; its own alone without one.
@@ -71,7 +74,7 @@ impl WorkerOptions {
     }
 }
 
-/// Serves until `shutdown` is ready, then cancels the jobs that run and waits for them within the grace period. `ready` is
+/// Serves until `shutdown` is ready, then has jobs come to a commit within the grace period; what keeps no state is cancelled. `ready` is
 /// called with the address once clients can connect.
 ///
 /// # Errors
@@ -97,7 +100,10 @@ pub async fn serve(
     let running = JobsLimits { states, running_max: Some(options.jobs_max), bundle_retries: options.bundle_retries };
     let jobs = Jobs::new(composer.clone(), running, Arc::clone(&workers), runtime.clone());
     let table = jobs.table().clone();
-    let config = JobServerConfig { endpoint, staging_dir: options.staging_dir, limits: JobLimits::default() };
+    let grace = options.grace;
+    let defaults = JobLimits::default();
+    let limits = JobLimits { shutdown_grace: defaults.shutdown_grace.min(grace / CALLS), ..defaults };
+    let config = JobServerConfig { endpoint, staging_dir: options.staging_dir, limits };
     let (server, cluster) = match options.cluster {
         None => (JobServer::new(config, Arc::new(jobs))?, None),
         Some(cluster) => {
@@ -114,18 +120,22 @@ pub async fn serve(
     let stop = async {
         shutdown.await;
         // jobs first, while their workers can still be reached
-        table.cancel_all();
+        let within = grace * JOBS.0 / JOBS.1;
+        let until = tokio::time::Instant::now() + within;
+        table.leave_all(within / 2);
         if let Some(cluster) = cluster {
             blocking(move || {
-                cluster.leave();
+                cluster.leave(within);
                 Ok(())
             })
             .await
             .unwrap_or_else(|error| tracing::warn!(%error, "the cluster was left without a word"));
         }
-        let until = tokio::time::Instant::now() + GRACE;
         while !table.is_empty() && tokio::time::Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if !table.is_empty() {
+            tracing::warn!(jobs = table.len(), "jobs have not stopped in time: they go on from their last commits");
         }
     };
     serve_routes(listener, routes, &server, stop).await

@@ -48,6 +48,13 @@ pub struct JobDir {
     log: Option<Arc<SharedLog>>,
 }
 
+impl JobDir {
+    /// Whether it is there for the next job of this name.
+    pub fn stays(&self) -> bool {
+        self.stays
+    }
+}
+
 impl Drop for JobDir {
     fn drop(&mut self) {
         if !self.stays {
@@ -99,9 +106,26 @@ impl JobStates {
     /// # Errors
     /// `OPTION_INVALID` when the job names its state by something that is no name.
     pub fn of(&self, job: &PreparedJob) -> Result<JobDir> {
-        let (name, stays) = state_name(job)?.map_or_else(|| (job.id.clone(), false), |name| (name, true));
+        Ok(match state_name(job)? {
+            Some(name) => self.named(name),
+            None => self.dir_of(job.id.clone(), false),
+        })
+    }
+
+    /// The directory of this name.
+    pub(super) fn named(&self, name: String) -> JobDir {
+        self.dir_of(name, true)
+    }
+
+    /// Whether there is state of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.dir.join(format!("{NAMED}{name}")).is_dir()
+            || self.log.as_ref().is_some_and(|log| log.has(&format!("{NAMED}{name}")))
+    }
+
+    fn dir_of(&self, name: String, stays: bool) -> JobDir {
         let path = self.dir.join(format!("{}{name}", if stays { NAMED } else { PASSING }));
-        Ok(JobDir { path, name, stays, log: self.log.clone() })
+        JobDir { path, name, stays, log: self.log.clone() }
     }
 }
 

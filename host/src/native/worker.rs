@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn keyed_functions_read_and_write_the_state_of_their_groups() -> Result<()> {
         let id = StateId::derive("Count", "state\0n");
-        let states = vec![StateSpec { name: "n".to_owned(), id }];
+        let states = vec![StateSpec { name: "n".to_owned(), id, kept: String::new() }];
         let mut worker =
             worker(vec![NativeStep::new("Count", Box::new(Count), vec![vec![Target::Output(0)]])], states)?;
         let group =

@@ -22,7 +22,9 @@ use crossbeam_channel::bounded;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
-use thalweg_core::engine::{Envelope, Event, Job, Outcome, Report, SealedPart, check_job, stored_partitions};
+use thalweg_core::engine::{
+    Envelope, Event, Job, Outcome, Report, SealedPart, check_job, stored_partitions, stored_revision,
+};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::{Epoch, ShardId};
 use thalweg_core::metric::Metrics;
@@ -133,12 +135,15 @@ impl RunningJob {
 /// Starts a job: recovers sinks and state, starts its threads, returns at once.
 ///
 /// # Errors
-/// When the store or a sink cannot be recovered, or no thread can be started.
+/// When the store or a sink cannot be recovered, when the store is another pipeline's, or no thread can be started.
 pub fn start(spec: JobSpec) -> Result<RunningJob> {
-    let JobSpec { name, plan, mut config, apart, epoch_ms, sources, sinks, workers, store, changes } = spec;
+    let JobSpec { name, plan, mut config, update, apart, epoch_ms, sources, sinks, workers, store, changes } = spec;
     let last = store.last_epoch()?;
     let reader = store.reader();
-    check_job(&plan, reader.as_ref())?;
+    if apart.is_none() {
+        config.revision = stored_revision(reader.as_ref())? + u64::from(update);
+    }
+    check_job(&plan, reader.as_ref(), config.revision)?;
     if let Some(partitions) = stored_partitions(reader.as_ref())? {
         config.partitions = partitions;
     }

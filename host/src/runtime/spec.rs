@@ -50,6 +50,8 @@ pub struct JobSpec {
     pub plan: Arc<Plan>,
     /// Sizes.
     pub config: Config,
+    /// The pipeline takes over what another one kept in the store. Where shards run apart, the sizes say so.
+    pub update: bool,
     /// The one shard to run, where shards run apart; otherwise all.
     pub apart: Option<ShardId>,
     /// Length of an epoch in milliseconds.

@@ -4,13 +4,13 @@ mod topologies;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use thalweg_core::engine::{Config, JobEvent, Outcome};
+use thalweg_core::engine::{Config, JobEvent, Outcome, check_job, stored_revision};
 use thalweg_core::error::Result;
 use thalweg_core::id::Epoch;
 use thalweg_core::port::store::StateStore as _;
 use thalweg_core::port::worker::TimeDomain;
 use thalweg_core::state::layout::Kind;
-use thalweg_core::testing::{Piece, ScriptedSplit, SplitMix64, Topology, User, Work};
+use thalweg_core::testing::{Driver, Piece, ScriptedSplit, SinkKind, SplitMix64, Topology, User, Work};
 use thalweg_core::window::{Window, Windowing};
 use topologies::{choose, config, keyed_lines, out, text, texts, written};
 
@@ -218,6 +218,76 @@ fn pauses_and_departures_at_any_moment_lose_and_double_nothing() -> Result<()> {
         driver.crash(2)?;
         assert_eq!(driver.run_to_end(), Outcome::Done, "seed {seed}");
         assert_eq!(texts(&driver), all(), "seed {seed}");
+    }
+    Ok(())
+}
+
+/// Numbers every key's elements and has them told by a function without state, in a stage of its own.
+fn told_by(name: &str, sink: &str) -> Topology {
+    let mut t = Topology::new();
+    t.epoch_ms = 10;
+    let keyed = keyed_lines(&mut t, rows(), &Windowing::global());
+    let numbered = t.plain("numbered", &Windowing::global());
+    let number = User::new("number", |work: &mut Work| {
+        for e in work.elements() {
+            let n = work.value(e.group, "n")?.map_or(0, |v| v[0]) + 1;
+            work.set_value(e.group, "n", Some(&[n]))?;
+            work.emit(0, b"", format!("{}{n}", text(&e.key)).as_bytes(), e.time, &e.windows);
+        }
+        Ok(())
+    });
+    t.user(number.state("n"), &[keyed], &[numbered]);
+    let told = t.plain("told", &Windowing::global());
+    let tell = User::new(name, |work: &mut Work| {
+        for e in work.elements() {
+            work.emit(0, b"", &e.value, e.time, &e.windows);
+        }
+        Ok(())
+    });
+    t.user(tell.spread(), &[numbered], &[told]);
+    t.sink(sink, SinkKind::Length, told);
+    t
+}
+
+#[test]
+fn another_pipeline_takes_over_state_and_positions_and_input_that_nobody_would_take_is_refused_by_name() -> Result<()> {
+    for settles in [true, false] {
+        let mut driver = told_by("tell", "out").driver(config(1))?;
+        driver.read_rows = Some(10);
+        driver.hold("tell");
+        while driver.open("tell").is_empty() {
+            let choice = driver.choices()[0];
+            driver.take(choice);
+        }
+        if settles {
+            driver.release("tell");
+        }
+        driver.tell(if settles { JobEvent::Settle(1000) } else { JobEvent::Leave(20) });
+        driver.pass(1500);
+        assert_eq!(driver.outcome(), Some(Outcome::Cancelled));
+        let mut before = texts(&driver);
+        let store = driver.store.clone();
+        assert_eq!(driver.stored(Kind::Pending) == 0, settles);
+        let topology = told_by("say", "else");
+        let plan = topology.plan()?;
+        let same = check_job(&plan, &store, 0).err().map(|e| e.code);
+        assert_eq!(same, Some("STATE_OTHER_JOB"), "it is no update");
+        check_job(&plan, &store, 1)?;
+        let mut updated = Driver::on(topology, Config { revision: 1, ..config(2) }, store)?;
+        match updated.run_to_end() {
+            Outcome::Done if settles => {
+                before.extend(updated.disk("else").texts());
+                before.sort();
+                assert_eq!(before, all());
+                assert_eq!(stored_revision(&updated.store)?, 1);
+                let older = check_job(&updated.plan, &updated.store, 0).err().map(|e| e.code);
+                assert_eq!(older, Some("STATE_NEWER"));
+            }
+            Outcome::Failed(error) if !settles => {
+                assert_eq!((error.code, error.transform.as_str()), ("UPDATE_INCOMPATIBLE", "tell"));
+            }
+            other => unreachable!("{settles}: {other:?}"),
+        }
     }
     Ok(())
 }

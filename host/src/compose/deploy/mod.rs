@@ -396,7 +396,7 @@ fn grown(wasm: &[Wasm], beyond: &Beyond) -> impl Fn() -> Vec<Event> + Send + Syn
     let first = wasm.first().filter(|_| !beyond.is_nothing());
     let grown = first.map(|wasm| {
         let states = beyond.slots.iter();
-        let states = states.map(|slot| StateSpec { name: slot.name.clone(), id: state_id(&wasm.name, &slot.name) });
+        let states = states.map(|slot| super::shape::state(&wasm.name, slot.name.clone(), super::shape::kept(slot)));
         let timers = beyond.timers.iter().map(|timer| TimerFamily {
             transform: wasm.transform,
             name: timer.name.clone(),

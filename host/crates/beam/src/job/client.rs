@@ -10,6 +10,8 @@ use thalweg_proto::job::{
     CancelJobRequest, DrainJobRequest, GetJobStateRequest, GetJobsRequest, JobMessagesRequest, PrepareJobRequest,
     RunJobRequest,
 };
+use thalweg_proto::life::JobRequest;
+use thalweg_proto::life::life_service_client::LifeServiceClient;
 use thalweg_proto::pipeline::Pipeline;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -30,7 +32,7 @@ pub struct KnownJob {
 
 /// Asks a server about jobs.
 #[derive(Clone, Debug)]
-pub struct JobClient(JobServiceClient<Channel>);
+pub struct JobClient(JobServiceClient<Channel>, LifeServiceClient<Channel>);
 
 impl JobClient {
     /// Connects to a server, `host:port`.
@@ -44,7 +46,8 @@ impl JobClient {
         };
         let endpoint = Endpoint::from_shared(format!("http://{server}")).map_err(|e| failed(e.to_string()))?;
         let channel = endpoint.connect().await.map_err(|e| failed(e.to_string()))?;
-        Ok(Self(JobServiceClient::new(channel).max_encoding_message_size(REQUEST_BYTES_MAX)))
+        let life = LifeServiceClient::new(channel.clone());
+        Ok(Self(JobServiceClient::new(channel).max_encoding_message_size(REQUEST_BYTES_MAX), life))
     }
 
     /// Submits a pipeline that needs no artifacts; gives the job's id.
@@ -111,6 +114,24 @@ impl JobClient {
     pub async fn cancel(&mut self, job: &str) -> Result<&'static str> {
         let request = CancelJobRequest { job_id: job.to_owned() };
         Ok(word(self.0.cancel(request).await.map_err(|s| refused(&s))?.into_inner().state))
+    }
+
+    /// Has a job read nothing more, and wait.
+    ///
+    /// # Errors
+    /// As for [`JobClient::submit`].
+    pub async fn pause(&mut self, job: &str) -> Result<&'static str> {
+        let request = JobRequest { job_id: job.to_owned() };
+        Ok(word(self.1.pause(request).await.map_err(|s| refused(&s))?.into_inner().state))
+    }
+
+    /// Has a job that was paused go on.
+    ///
+    /// # Errors
+    /// As for [`JobClient::submit`].
+    pub async fn resume(&mut self, job: &str) -> Result<&'static str> {
+        let request = JobRequest { job_id: job.to_owned() };
+        Ok(word(self.1.resume(request).await.map_err(|s| refused(&s))?.into_inner().state))
     }
 
     /// Drains a job.

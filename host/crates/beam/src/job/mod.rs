@@ -5,7 +5,7 @@
 //! submission walks them:
 //!
 //! - [`server`]: puts the services on one gRPC port, beside whatever else the caller serves there.
-//! - `service`: the `JobService` itself.
+//! - `service`: the `JobService` itself; `life`: a service of ours beside it, to pause and resume.
 //! - [`options`]: pipeline options as SDKs send them, read leniently.
 //! - [`artifact`]: staging and retrieval of files, kept by digest in one directory.
 //! - [`runner`]: the port behind it all: [`JobRunner`], [`PreparedJob`], [`JobReporter`].
@@ -19,6 +19,7 @@
 pub mod artifact;
 mod client;
 mod history;
+mod life;
 mod limits;
 pub mod options;
 mod record;

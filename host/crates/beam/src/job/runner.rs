@@ -82,6 +82,24 @@ pub trait JobRunner: Send + Sync + 'static {
     /// Why it cannot be drained; the client is told, the job goes on.
     fn drain(&self, id: &str) -> Result<()>;
 
+    /// Asks a started job to read nothing more, to finish what it has read, and to wait; asking again is no error.
+    ///
+    /// # Errors
+    /// Why it cannot be paused, `JOB_NEVER_PAUSES` where no job can; the job goes on.
+    fn pause(&self, _id: &str) -> Result<()> {
+        Err(Error::user("JOB_NEVER_PAUSES", "jobs of this server cannot be paused").help(
+            "drain or cancel the job; with a name for its state it goes on from there when it is submitted again",
+        ))
+    }
+
+    /// Asks a job that was paused to go on; asking again is no error.
+    ///
+    /// # Errors
+    /// Why it cannot; the job stays as it is.
+    fn resume(&self, id: &str) -> Result<()> {
+        self.pause(id)
+    }
+
     /// The options this runner understands: SDKs offer them, others are mentioned in a warning and ignored.
     fn options(&self) -> Vec<OptionDescriptor> {
         OptionDescriptor::standard()

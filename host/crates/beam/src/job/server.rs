@@ -15,6 +15,7 @@ use thalweg_core::error::{Error, Result};
 use thalweg_proto::job::artifact_retrieval_service_server::ArtifactRetrievalServiceServer;
 use thalweg_proto::job::artifact_staging_service_server::ArtifactStagingServiceServer;
 use thalweg_proto::job::job_service_server::JobServiceServer;
+use thalweg_proto::life::life_service_server::LifeServiceServer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::service::Routes;
@@ -37,7 +38,7 @@ pub struct JobServerConfig {
     pub limits: JobLimits,
 }
 
-/// The job services of one process: jobs, staging, retrieval. Cheap to clone.
+/// The job services of one process: jobs and their life, staging, retrieval. Cheap to clone.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -77,7 +78,7 @@ impl JobServer {
         Ok(Self(Arc::new(Shared { runner, table, store, config, closing: watch::Sender::new(false) })))
     }
 
-    /// Adds the three services to those the caller serves on the same port.
+    /// Adds the services to those the caller serves on the same port.
     #[must_use]
     pub fn add_to(&self, routes: Routes) -> Routes {
         let shared = &self.0;
@@ -89,12 +90,14 @@ impl JobServer {
             closing: closing.clone(),
             endpoint: shared.config.endpoint.clone(),
         };
+        let life = LifeServiceServer::new(jobs.clone());
         let staging = StagingService { table: shared.table.clone(), store: shared.store.clone(), closing };
         let retrieval = RetrievalService { store: shared.store.clone() };
         routes
             .add_service(JobServiceServer::new(jobs).max_decoding_message_size(bytes_max))
             .add_service(ArtifactStagingServiceServer::new(staging).max_decoding_message_size(bytes_max))
             .add_service(ArtifactRetrievalServiceServer::new(retrieval).max_decoding_message_size(bytes_max))
+            .add_service(life)
     }
 
     /// Takes a job that was submitted elsewhere: whoever asks for it here is answered. It counts as started.

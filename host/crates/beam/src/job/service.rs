@@ -22,6 +22,7 @@ use tonic::{Code, Request, Response, Status};
 const CLIENT_TIMEOUT_MIN: Duration = Duration::from_secs(240);
 
 /// The service. Its answers to one client never wait for another client's job.
+#[derive(Clone)]
 pub(super) struct Service {
     pub(super) runner: Arc<dyn JobRunner>,
     pub(super) table: Arc<JobTable>,
@@ -160,7 +161,7 @@ impl Service {
         Ok((PreparedJob { id, name, pipeline: Arc::new(pipeline), options: Arc::new(options) }, warning))
     }
 
-    fn find(&self, id: &str) -> Result<Arc<JobRecord>, Status> {
+    pub(super) fn find(&self, id: &str) -> Result<Arc<JobRecord>, Status> {
         self.table.get(id).map_err(|e| refuse(Code::NotFound, &e))
     }
 
@@ -176,9 +177,10 @@ impl Service {
         Ok(record)
     }
 
-    async fn ask_runner<F>(&self, question: F) -> Result<()>
+    pub(super) async fn ask_runner<F, T>(&self, question: F) -> Result<T>
     where
-        F: FnOnce(&dyn JobRunner) -> Result<()> + Send + 'static,
+        F: FnOnce(&dyn JobRunner) -> Result<T> + Send + 'static,
+        T: Send + 'static,
     {
         let runner = self.runner.clone();
         on_blocking_thread(move || question(runner.as_ref())).await
@@ -219,9 +221,10 @@ async fn start(runner: Arc<dyn JobRunner>, record: Arc<JobRecord>) {
 }
 
 /// Calls the runner where it may block; its panic is an error of ours.
-async fn on_blocking_thread<F>(call: F) -> Result<()>
+async fn on_blocking_thread<F, T>(call: F) -> Result<T>
 where
-    F: FnOnce() -> Result<()> + Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+    T: Send + 'static,
 {
     tokio::task::spawn_blocking(call).await.unwrap_or_else(|e| {
         Err(Error::internal("JOB_RUNNER_PANICKED", format!("the runner panicked: {e}"))

@@ -6,9 +6,12 @@ use super::{StateInfo, StateKind};
 use crate::error::{Result, invalid, payload, refuse};
 use crate::urn::{capability, transform as urn, user_state};
 use thalweg_core::graph::UserOp;
-use thalweg_core::id::StateId;
+use thalweg_core::id::{StateId, key_hash};
 use thalweg_core::port::worker::{StateSpec, TimeDomain};
 use thalweg_proto::pipeline::{self, PTransform, ParDoPayload, state_spec::Spec, time_domain};
+
+/// Coders in coders, beyond which nobody looks.
+const CODER_DEPTH_MAX: usize = 20;
 
 impl Builder {
     pub(super) fn par_do(&mut self, id: &str, transform: &PTransform) -> Result<()> {
@@ -33,7 +36,7 @@ impl Builder {
     /// What the engine must know of a ParDo.
     fn par_do_shape(&mut self, transform: &PTransform, par_do: &ParDoPayload) -> Result<(UserOp, Vec<StateInfo>)> {
         let name = &transform.unique_name;
-        let mut infos = Vec::new();
+        let (mut infos, mut kept) = (Vec::new(), Vec::new());
         for (local, spec) in &par_do.state_specs {
             let kind = state_kind(spec).ok_or_else(|| {
                 refuse(
@@ -43,10 +46,12 @@ impl Builder {
                 .help("use a value, bag, combining, set, map, multimap or ordered list state")
             })?;
             infos.push(StateInfo { name: local.clone(), kind });
+            kept.push(format!("{kind:?} of {}", self.kept(spec)));
         }
-        let states = infos.iter().map(|s| StateSpec {
+        let states = infos.iter().zip(kept).map(|(s, kept)| StateSpec {
             name: format!("{name}/{}", s.name),
             id: StateId::derive(name, &format!("state\0{}", s.name)),
+            kept,
         });
         let mut timers = Vec::new();
         for (local, family) in &par_do.timer_family_specs {
@@ -76,6 +81,32 @@ impl Builder {
             ..UserOp::default()
         };
         Ok((user, infos))
+    }
+
+    /// The coders of a state, as their SDK calls them.
+    fn kept(&self, spec: &pipeline::StateSpec) -> String {
+        let coders = match &spec.spec {
+            Some(Spec::ReadModifyWriteSpec(s)) => vec![&s.coder_id],
+            Some(Spec::BagSpec(s)) => vec![&s.element_coder_id],
+            Some(Spec::CombiningSpec(s)) => vec![&s.accumulator_coder_id],
+            Some(Spec::MapSpec(s)) => vec![&s.key_coder_id, &s.value_coder_id],
+            Some(Spec::MultimapSpec(s)) => vec![&s.key_coder_id, &s.value_coder_id],
+            Some(Spec::SetSpec(s)) => vec![&s.element_coder_id],
+            Some(Spec::OrderedListSpec(s)) => vec![&s.element_coder_id],
+            None => Vec::new(),
+        };
+        coders.into_iter().map(|id| self.spelled(id, 0)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// A coder by its URN, with its components, and for one of the SDK's own with a hash of what it is made of.
+    fn spelled(&self, id: &str, depth: usize) -> String {
+        let Some(coder) = self.components.coders.get(id).filter(|_| depth < CODER_DEPTH_MAX) else {
+            return "?".to_owned();
+        };
+        let spec = coder.spec.clone().unwrap_or_default();
+        let of: Vec<String> = coder.component_coder_ids.iter().map(|id| self.spelled(id, depth + 1)).collect();
+        let made = if spec.payload.is_empty() { String::new() } else { format!("#{:016x}", key_hash(&spec.payload)) };
+        format!("{}{made}({})", spec.urn, of.join(", "))
     }
 
     /// Whether an environment is of the Java SDK, which up to 2.65 at least asks for maps and sets without their key.

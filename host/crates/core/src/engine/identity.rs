@@ -1,10 +1,11 @@
-//! What a store says about the job that filled it: how many partitions it has, and which stages. Written with the first epoch,
-//! read before anything is started, so that no other pipeline goes on where this one was.
+//! What a store says about the job that filled it: how many partitions it has, which stages, what they keep and how often the pipeline was updated.
+//! Written with the first epoch of a pipeline, read before anything is started, so that no other pipeline goes on where this one was, unless
+//! it is an update that can.
 
 use super::restore::corrupt;
 use super::shard::Shard;
 use crate::error::{Error, Result};
-use crate::graph::{Plan, StageKind};
+use crate::graph::{Plan, Shape, StageKind};
 use crate::id::StateId;
 use crate::port::store::{CellWrite, StateRead};
 use crate::state::layout::{CellKey, JOB_GROUP, Kind};
@@ -38,12 +39,45 @@ pub fn stored_partitions(state: &dyn StateRead) -> Result<Option<u16>> {
     }
 }
 
-/// Checks that the store is empty or was filled by this plan.
+/// How often the pipeline of a job was updated: 0 for one that never was, or has not begun.
 ///
 /// # Errors
-/// `STATE_OTHER_JOB`, naming the stages that are new and gone; `STATE_CORRUPT` when the names cannot be read.
-pub fn check_job(plan: &Plan, state: &dyn StateRead) -> Result<()> {
+/// `STATE_CORRUPT` when it cannot be read.
+pub fn stored_revision(state: &dyn StateRead) -> Result<u64> {
+    let Some(value) = state.get(&key("revision"))? else { return Ok(0) };
+    let count: [u8; 8] = value.as_ref().try_into().map_err(|_| corrupt("number of updates"))?;
+    Ok(u64::from_be_bytes(count))
+}
+
+fn stored_shape(state: &dyn StateRead) -> Result<Option<Shape>> {
+    let Some(value) = state.get(&key("shape"))? else { return Ok(None) };
+    let shape = std::str::from_utf8(&value).ok().and_then(Shape::decode);
+    shape.map(Some).ok_or_else(|| corrupt("shape of the job"))
+}
+
+/// Checks that the store is empty, was filled by this plan, or by one that this plan takes over: `revision` says how often the pipeline was
+/// updated, this update included.
+///
+/// # Errors
+/// `STATE_OTHER_JOB`, naming the stages that are new and gone; `UPDATE_INCOMPATIBLE`, naming what cannot be taken over; `UPDATE_SHAPELESS` when the
+/// store does not say what it keeps; `STATE_NEWER` when it was filled by a later update; `STATE_CORRUPT` when it cannot be read.
+pub fn check_job(plan: &Plan, state: &dyn StateRead, revision: u64) -> Result<()> {
     let Some(stored) = state.get(&key("stages"))? else { return Ok(()) };
+    let at = stored_revision(state)?;
+    if at > revision {
+        return Err(Error::external("STATE_NEWER", format!("the state is of update {at}, this is update {revision}"))
+            .help("start the pipeline that runs by now; a process of a cluster hears of it in a moment"));
+    }
+    if at < revision {
+        let old = stored_shape(state)?.ok_or_else(|| {
+            Error::user(
+                "UPDATE_SHAPELESS",
+                "the state does not say what it keeps: an earlier version of Thalweg wrote it",
+            )
+            .help("run the pipeline it belongs to once more, without an update, then update it")
+        })?;
+        return Shape::of(plan).takes_over(&old);
+    }
     let text = std::str::from_utf8(&stored).map_err(|_| corrupt("list of stages"))?;
     let (old, new): (BTreeSet<&str>, _) = (text.lines().collect(), stages(plan));
     if old == new {
@@ -58,7 +92,7 @@ pub fn check_job(plan: &Plan, state: &dyn StateRead) -> Result<()> {
         "STATE_OTHER_JOB",
         format!("the state belongs to another pipeline: new here is {added}, and gone is {gone}"),
     )
-    .help("give this pipeline a state directory of its own, or run the pipeline the directory was made by"))
+    .help("give this pipeline a state of its own, run the pipeline the state was made by, or start this one as an update (--update)"))
 }
 
 impl Shard {
@@ -68,7 +102,25 @@ impl Shard {
             writes.push((key("partitions"), Some(Bytes::copy_from_slice(&self.config.partitions.to_be_bytes()))));
             let names: Vec<&str> = stages(&self.plan).into_iter().collect();
             writes.push((key("stages"), Some(Bytes::from(names.join("\n")))));
+            writes.push((key("shape"), Some(Bytes::from(Shape::of(&self.plan).encode()))));
+            writes.push((key("revision"), Some(Bytes::copy_from_slice(&self.config.revision.to_be_bytes()))));
         }
+    }
+
+    /// Whether the facts above are stored as they are now.
+    pub(super) fn is_identity_stored(&self, state: &dyn StateRead) -> Result<bool> {
+        let same = stored_partitions(state)?.is_some() && stored_revision(state)? == self.config.revision;
+        Ok(same && stored_shape(state)?.is_some_and(|shape| shape == Shape::of(&self.plan)))
+    }
+
+    /// Whether input that waits in the store can go on in this pipeline, if it is an update.
+    ///
+    /// # Errors
+    /// `UPDATE_INCOMPATIBLE`, naming the transform whose input it was.
+    pub(super) fn check_input(&self, state: &dyn StateRead, waiting: impl Iterator<Item = StateId>) -> Result<()> {
+        let Some(old) = stored_shape(state)?.filter(|_| self.config.revision > 0) else { return Ok(()) };
+        let (new, ids) = (Shape::of(&self.plan), waiting.collect::<BTreeSet<_>>());
+        ids.into_iter().try_for_each(|id| old.input_goes_on(id, &new))
     }
 }
 
@@ -96,10 +148,10 @@ mod tests {
     fn a_store_filled_by_another_pipeline_is_refused_by_name() -> Result<()> {
         let mut store = FakeStore::default();
         let reader = store.reader();
-        check_job(&plan(&["Read", "Write"]), reader.as_ref())?;
+        check_job(&plan(&["Read", "Write"]), reader.as_ref(), 0)?;
         store.commit(Epoch(1), &[(key("stages"), Some(Bytes::from_static(b"Read\nWrite")))], &[])?;
-        check_job(&plan(&["Write", "Read"]), store.reader().as_ref())?;
-        let other = check_job(&plan(&["Read", "Save"]), store.reader().as_ref());
+        check_job(&plan(&["Write", "Read"]), store.reader().as_ref(), 0)?;
+        let other = check_job(&plan(&["Read", "Save"]), store.reader().as_ref(), 0);
         let Err(error) = other else { unreachable!("another pipeline") };
         assert_eq!(error.code, "STATE_OTHER_JOB");
         assert!(error.message.contains("\"Save\"") && error.message.contains("\"Write\""), "{error}");

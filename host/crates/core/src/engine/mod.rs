@@ -25,6 +25,6 @@ mod views;
 
 pub use event::{Effect, Envelope, Event, Message, Report, SealedPart};
 pub use hold::Hold;
-pub use identity::{check_job, stored_partitions};
+pub use identity::{check_job, stored_partitions, stored_revision};
 pub use job::{Job, JobEffect, JobEvent, Outcome};
 pub use shard::{Config, Shard};

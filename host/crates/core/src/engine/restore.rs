@@ -40,9 +40,10 @@ impl Shard {
     pub(super) fn start(&mut self, state: &dyn StateRead) -> Result<()> {
         // before anything is asked by the process's clock
         self.clock = script_clock(&self.plan, state)?;
-        self.identity_stored = super::identity::stored_partitions(state)?.is_some();
+        self.identity_stored = self.is_identity_stored(state)?;
         self.restore_job(state)?;
         let pending = self.restore_partitions(state)?;
+        self.check_input(state, pending.iter().map(|found| found.state))?;
         for found in pending {
             self.inject(found)?;
         }

@@ -53,6 +53,8 @@ pub struct Config {
     pub drain: bool,
     /// The job is paused from its first moment.
     pub paused: bool,
+    /// How often the pipeline of the job was updated.
+    pub revision: u64,
     /// This shard runs apart from the others: the plan's edges are all local, exchanges go through the log, and the store holds
     /// what is this shard's alone.
     pub apart: bool,
@@ -85,6 +87,7 @@ impl Default for Config {
             checkpoint_ms: 1000,
             drain: false,
             paused: false,
+            revision: 0,
             apart: false,
         }
     }
@@ -115,7 +118,7 @@ pub struct Shard {
     /// Metrics of bundles applied in epochs that are not committed.
     pub(super) metrics: BTreeMap<Epoch, Metrics>,
     pub(super) tokens: u64,
-    /// Whether what names the job is stored already.
+    /// Whether what names the job is stored as it is.
     pub(super) identity_stored: bool,
     pub(super) report: Report,
     pub(super) reported: Option<Report>,

@@ -7,12 +7,14 @@
 mod exchange;
 mod fuse;
 mod plan;
+mod shape;
 
 pub use exchange::{Exchange, distribute};
 pub use fuse::fuse;
 pub use plan::{
     Edge, GroupStage, OutputPort, Plan, Route, SideInput, Stage, StageKind, TimerFamily, ViewStage, WorkerStage,
 };
+pub use shape::Shape;
 
 use crate::batch::Batch;
 use crate::coder::Coder;

@@ -342,4 +342,6 @@ pub struct StateSpec {
     pub name: String,
     /// Where it is stored.
     pub id: StateId,
+    /// What its cells hold, in words that stay the same as long as that does: another pipeline takes the state over by them.
+    pub kept: String,
 }

@@ -75,7 +75,7 @@ impl User {
     pub fn state(mut self, name: &str) -> Self {
         self.op.keyed = true;
         let id = StateId::derive(&self.name, name);
-        self.op.states.push(StateSpec { name: name.to_owned(), id });
+        self.op.states.push(StateSpec { name: name.to_owned(), id, kept: String::new() });
         self
     }
 

@@ -239,6 +239,7 @@ fn config(rng: &mut SplitMix64) -> Config {
         split_after_ms: [0, 3, 20][rng.below(3)],
         checkpoint_ms: [0, 5, 30][rng.below(3)],
         paused: false,
+        revision: 0,
         drain: false,
         apart: false,
     }

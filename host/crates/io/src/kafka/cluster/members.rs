@@ -49,6 +49,9 @@ pub enum Ownership {
     Ended(Error),
 }
 
+/// How long a process that leaves waits until its partitions are given up.
+const LEFT_WITHIN: Duration = Duration::from_secs(3);
+
 /// Called on the membership's thread.
 type Listener = Arc<dyn Fn(Ownership) + Send + Sync>;
 
@@ -65,6 +68,8 @@ pub(super) struct GroupState {
     pub metadata: Option<Arc<ConsumerGroupMetadata>>,
     /// Counts rebalances.
     pub round: u64,
+    /// The process has left.
+    pub left: bool,
 }
 
 impl Group {
@@ -99,6 +104,7 @@ impl Group {
 pub struct Members {
     group: Arc<Group>,
     stop: Arc<AtomicBool>,
+    leaving: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -186,14 +192,23 @@ impl Members {
         let context = Context { group: Arc::clone(&group), listener: Arc::clone(&listener) };
         let consumer: BaseConsumer<Context> = made(settings.create_with_context(context))?;
         consumer.subscribe(&[config.topic.as_str()]).map_err(|e| error::configuration(&e))?;
-        let (stopped, name) = (Arc::clone(&stop), format!("{}-members", config.group));
+        let leaving = Arc::new(AtomicBool::new(false));
+        let (stopped, left, name) = (Arc::clone(&stop), Arc::clone(&leaving), format!("{}-members", config.group));
         let run = move || {
-            if let Some(ended) = run(&consumer, &stopped) {
+            if let Some(ended) = run(&consumer, &stopped, &left) {
                 listener(Ownership::Ended(ended));
             }
         };
         let thread = spawn(&name, run)?;
-        Ok(Self { group, stop, thread: Some(thread) })
+        Ok(Self { group, stop, leaving, thread: Some(thread) })
+    }
+
+    /// Leaves the group now, so that others need not wait for the session to end; without this a process that ends stays a member until then, and
+    /// finds its partitions when it is back before. Blocks until the partitions are given up, at most [`LEFT_WITHIN`].
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
+        let state = self.group.lock();
+        drop(self.group.changed.wait_timeout_while(state, LEFT_WITHIN, |state| !state.left));
     }
 
     /// What the group has given this process; for [`Epochs`](super::Epochs).
@@ -209,8 +224,18 @@ impl Members {
 }
 
 /// Polls until it is told to stop; why it had to, otherwise.
-fn run(consumer: &BaseConsumer<Context>, stop: &AtomicBool) -> Option<Error> {
+fn run(consumer: &BaseConsumer<Context>, stop: &AtomicBool, leaving: &AtomicBool) -> Option<Error> {
+    let mut left = false;
     while !stop.load(Ordering::SeqCst) {
+        if leaving.load(Ordering::SeqCst) && !left {
+            // a static member that is merely closed stays one; one that wants nothing any more leaves
+            consumer.unsubscribe();
+            left = true;
+        }
+        let group = &consumer.context().group;
+        if left && !group.now().left && group.now().owned.is_empty() {
+            group.change(|state| state.left = true);
+        }
         match consumer.poll(Duration::from_millis(100)) {
             None | Some(Ok(_)) => {}
             Some(Err(e)) => match e.rdkafka_error_code() {

@@ -1,0 +1,62 @@
+//! A job as a process of the cluster knows it: what was ordered, what became of it, and this process's part.
+
+use super::node::Node;
+use super::order::{Ended, Run};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use thalweg_beam::job::{JobOptions, JobReporter, JobState, PreparedJob};
+use thalweg_core::error::Error;
+
+/// A job that is known here.
+pub struct Known {
+    pub run: Arc<Run>,
+    /// None while the journal is still told: a job that has ended long ago needs none.
+    pub reporter: Option<JobReporter>,
+    pub results: BTreeMap<u16, Ended>,
+    pub node: Option<Arc<Node>>,
+    pub draining: bool,
+    pub paused: bool,
+    pub cancelled: bool,
+    pub over: bool,
+}
+
+/// What is left of a job whose place another takes.
+pub struct Replaced {
+    pub node: Option<Arc<Node>>,
+    pub reporter: Option<JobReporter>,
+    pub paused: bool,
+}
+
+impl Known {
+    /// A job that was just ordered.
+    pub fn new(run: Arc<Run>, reporter: Option<JobReporter>) -> Self {
+        let (results, node) = (BTreeMap::new(), None);
+        Self { run, reporter, results, node, draining: false, paused: false, cancelled: false, over: false }
+    }
+
+    /// Another job takes its place: it is over.
+    pub fn replaced(&mut self) -> Replaced {
+        self.over = true;
+        Replaced { node: self.node.take(), reporter: self.reporter.clone(), paused: self.paused }
+    }
+
+    /// What its users are told while it runs.
+    pub fn state(&self) -> JobState {
+        if self.paused && !self.draining { JobState::Stopped } else { JobState::Running }
+    }
+}
+
+/// Whether an error is one of brokers that may come back.
+pub fn passes(error: &Error) -> bool {
+    ["KAFKA_UNREACHABLE", "KAFKA_FAILED"].contains(&error.code)
+}
+
+/// A job as it was submitted, wherever that was.
+pub fn prepared(id: &str, run: &Run) -> PreparedJob {
+    PreparedJob {
+        id: id.to_owned(),
+        name: run.name.clone(),
+        pipeline: Arc::new(run.pipeline.clone().unwrap_or_default()),
+        options: Arc::new(JobOptions::new(run.options.clone().unwrap_or_default())),
+    }
+}
