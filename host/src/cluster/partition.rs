@@ -219,7 +219,7 @@ impl Running<'_> {
 
     fn sinks(&self) -> Result<Vec<Box<dyn Sink>>> {
         let shared = self.shared;
-        let mut sinks = shared.apart.sinks(&format!("{}-{}", shared.topics.prefix(), self.partition))?;
+        let mut sinks = shared.apart.sinks(shared.topics.prefix(), self.partition)?;
         for exchange in &shared.apart.plan.exchanges {
             let topic = shared.topics.exchange(exchange.state);
             let sink = ExchangeSink::new(&topic, exchange, Partition(self.partition), shared.partitions);

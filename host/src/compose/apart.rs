@@ -1,5 +1,6 @@
 //! A job whose partitions run apart, composed once per process: what all its partitions on this machine share.
 
+use super::sinks::Writer;
 use super::{Composer, Connectors, Deployments, LocalWorkers, Schemas, Settings, register_joins, sinks, sources};
 use crate::runtime::SourceSpec;
 use crate::table::Tables;
@@ -26,12 +27,13 @@ pub struct Apart {
 }
 
 impl Apart {
-    /// Sinks of the pipeline for one partition, by id. `name` names the partition among all that use the same cluster.
+    /// Sinks of the pipeline for one partition, by id. `job` names the job among all that use the same cluster.
     ///
     /// # Errors
     /// As for [`Composer::compose`].
-    pub fn sinks(&self, name: &str) -> Result<Vec<Box<dyn Sink>>> {
-        let make = |spec| sinks::sink(spec, &self.settings, &self.connectors, &self.schemas, name, None);
+    pub fn sinks(&self, job: &str, partition: u16) -> Result<Vec<Box<dyn Sink>>> {
+        let writer = Writer { job, partition: Some(partition) };
+        let make = |spec| sinks::sink(spec, &self.settings, &self.connectors, &self.schemas, writer, None);
         self.sinks.iter().map(|spec| make(spec).map(|(sink, _)| sink)).collect()
     }
 }
@@ -61,6 +63,6 @@ impl Composer {
             (self.settings.clone(), self.connectors.clone(), Arc::clone(&self.schemas));
         let sinks = translation.sinks.clone();
         let apart = Apart { plan, sources, local, deployments, sinks, settings, connectors, schemas };
-        apart.sinks("check").map(|_| apart)
+        apart.sinks("check", 0).map(|_| apart)
     }
 }

@@ -92,6 +92,11 @@ pub fn source(payload: KafkaSource, log: Option<&Arc<dyn Log>>) -> Result<Found>
 /// The sink of a payload.
 pub fn sink(payload: KafkaSink, schemas: &Schemas, log: Option<&Arc<dyn Log>>) -> Result<Box<dyn Sink>> {
     let registry = schemas.of(payload.schema_registry.as_deref())?;
-    let config = LogSinkConfig { topic: payload.topic, element: payload.element, epoch_bytes_max: EPOCH_BYTES_MAX };
+    let config = LogSinkConfig {
+        topic: payload.topic,
+        element: payload.element,
+        partitioner: payload.partitioner.unwrap_or_default(),
+        epoch_bytes_max: EPOCH_BYTES_MAX,
+    };
     Ok(Box::new(LogSink::new(needed(log)?, config)?.with_schemas(registry)))
 }

@@ -37,6 +37,7 @@ use crate::native::urn::{DECODE_RECORDS, TABLE_JOIN};
 use crate::native::{Decode, Registry, Shape};
 use crate::runtime::{JobSpec, SourceSpec, Waker, WorkerFactory, WorkerSet};
 use crate::table::{Join, Tables};
+use sinks::Writer;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -235,7 +236,8 @@ impl Composer {
         }
         let log = store.as_ref().filter(|_| uses_log).and_then(|opened| opened.store.log());
         // sinks make topics that sources of the same job may read
-        let make = |spec| sinks::sink(spec, &self.settings, &self.connectors, &self.schemas, name, log.as_ref());
+        let writer = Writer { job: name, partition: None };
+        let make = |spec| sinks::sink(spec, &self.settings, &self.connectors, &self.schemas, writer, log.as_ref());
         let made = translation.sinks.iter().map(make);
         let (sinks, reports): (_, Vec<SinkReport>) = made.collect::<Result<Vec<_>>>()?.into_iter().unzip();
         let find = |spec| sources::source(spec, &self.settings, &self.connectors, &self.schemas, log.as_ref());

@@ -15,8 +15,17 @@ use thalweg_core::port::log::Log;
 use thalweg_core::port::sink::{Prepared, Sink};
 use thalweg_core::time::EventTime;
 use thalweg_io::file::{JsonLinesConfig, JsonLinesSink};
-use thalweg_io::kafka::cluster::ClusterSink;
+use thalweg_io::kafka::cluster::{ClusterSink, ClusterSinkConfig};
 use thalweg_io::kafka::{Guarantee, KafkaSink, KafkaSinkConfig, Partitioner};
+
+/// Who writes: a job, or the partition of one whose partitions run apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer<'a> {
+    /// Names the job among those that use the same cluster.
+    pub job: &'a str,
+    /// Which of its partitions.
+    pub partition: Option<u16>,
+}
 
 /// What a run writes to one sink.
 #[derive(Clone, Debug)]
@@ -66,23 +75,23 @@ pub fn known(urn: &str, connectors: &Connectors) -> bool {
     [urn::SINK_FILE, urn::SINK_KAFKA, urn::SINK_DISCARD].contains(&urn) || connectors.sink(urn).is_some()
 }
 
-/// The sink of a spec. `job` names the job among those that use the same cluster. Nothing is touched yet.
+/// The sink of a spec. Nothing is touched yet.
 pub fn sink(
     spec: &NativeSpec,
     settings: &Settings,
     connectors: &Connectors,
     schemas: &Schemas,
-    job: &str,
+    writer: Writer<'_>,
     log: Option<&Arc<dyn Log>>,
 ) -> Result<(Box<dyn Sink>, SinkReport)> {
     let made = match spec.urn.as_str() {
         urn::SINK_KAFKA if embedded::is_embedded(spec)? => {
-            let payload: KafkaPayload = payload_of::json(&spec.payload, &spec.name)?;
+            let payload = kafka_payload(spec, writer)?;
             let place = Place::Topic(payload.topic.clone(), payload.bootstrap_servers.clone());
             embedded::sink(payload, schemas, log).map(|sink| (sink, place))
         }
         urn::SINK_FILE => file(payload_of::json(&spec.payload, &spec.name)?, settings),
-        urn::SINK_KAFKA => kafka(payload_of::json(&spec.payload, &spec.name)?, &spec.name, settings, schemas, job),
+        urn::SINK_KAFKA => kafka(kafka_payload(spec, writer)?, &spec.name, settings, schemas, writer),
         urn::SINK_DISCARD => Ok((Box::new(Discard) as Box<dyn Sink>, Place::Other(spec.urn.clone()))),
         other => match connectors.sink(other) {
             Some(make) => make(spec).map(|sink| (sink, Place::Other(other.to_owned()))),
@@ -114,31 +123,42 @@ fn file(payload: FileSink, settings: &Settings) -> Result<(Box<dyn Sink>, Place)
     Ok((Box::new(JsonLinesSink::new(&config)), place))
 }
 
+fn kafka_payload(spec: &NativeSpec, writer: Writer<'_>) -> Result<KafkaPayload> {
+    let mut payload: KafkaPayload = payload_of::json(&spec.payload, &spec.name)?;
+    payload.element.written_by(writer.job, writer.partition.unwrap_or_default());
+    Ok(payload)
+}
+
 fn kafka(
     payload: KafkaPayload,
     name: &str,
     settings: &Settings,
     schemas: &Schemas,
-    job: &str,
+    writer: Writer<'_>,
 ) -> Result<(Box<dyn Sink>, Place)> {
     let place = Place::Topic(payload.topic.clone(), payload.bootstrap_servers.clone());
     let registry = schemas.of(payload.schema_registry.as_deref())?;
-    if settings.commits_on.as_deref() == Some(payload.bootstrap_servers.as_str()) {
-        let sink = ClusterSink::new(&payload.topic, &payload.element)?;
-        return Ok((Box::new(sink.with_schemas(registry)), place));
-    }
-    // parts of a transactional id: letters that every cluster takes
-    let clean = |text: &str| text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect::<String>();
     // whoever runs the process has the last word
     let property = |name: &str| settings.kafka.get(name).or_else(|| payload.properties.get(name));
     let guarantee = property("processing.guarantee").map_or(Ok(Guarantee::default()), |word| guarantee(word))?;
     let given = payload.partitioner.or(property("partitioner.class").and_then(|class| java_partitioner(class)));
+    let partitioner = given.unwrap_or_default();
+    let commits_here = settings.commits_on.as_deref() == Some(payload.bootstrap_servers.as_str());
+    let client = settings.kafka_client(&payload.bootstrap_servers, payload.properties);
+    // who wants no transactions wants records that all readers see at once: they go out after the commit
+    if commits_here && guarantee == Guarantee::ExactlyOnceV2 {
+        let config = ClusterSinkConfig { client, topic: payload.topic, element: payload.element, partitioner };
+        return Ok((Box::new(ClusterSink::new(config)?.with_schemas(registry)), place));
+    }
+    // parts of a transactional id: letters that every cluster takes
+    let clean = |text: &str| text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect::<String>();
+    let partition = writer.partition.map_or_else(String::new, |partition| format!("-{partition}"));
     let config = KafkaSinkConfig {
         guarantee,
-        partitioner: given.unwrap_or_default(),
-        client: settings.kafka_client(&payload.bootstrap_servers, payload.properties),
+        partitioner,
+        client,
         topic: payload.topic,
-        app_id: format!("thalweg-{}", clean(job)),
+        app_id: format!("thalweg-{}{partition}", clean(writer.job)),
         sink: clean(name),
         element: payload.element,
         transaction_timeout_ms: 60_000,

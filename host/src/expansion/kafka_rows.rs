@@ -12,7 +12,7 @@ use thalweg_beam::expansion::{Expansion, Offer, Options, Request};
 use thalweg_beam::urn::coder;
 use thalweg_core::error::{Error, Result};
 use thalweg_io::format::Format;
-use thalweg_io::kafka::{Limit, RecordTime, SinkElement, SourceElement, metadata_schema};
+use thalweg_io::kafka::{DeadLetterFrom, Limit, RecordTime, SinkElement, SourceElement, metadata_schema};
 
 /// Reads a topic as rows.
 pub const READ: &str = "beam:schematransform:org.apache.beam:kafka_read:v1";
@@ -60,7 +60,7 @@ pub fn offers() -> Vec<Offer> {
         ),
         offer(
             WRITE,
-            "Writes rows to a Kafka topic; formats RAW, STRING, JSON, AVRO and PROTO.",
+            "Writes rows to a Kafka topic; formats RAW, STRING, JSON, AVRO, PROTO and DEAD_LETTER.",
             &write,
             &["input"],
             &["errors"],
@@ -256,6 +256,10 @@ pub fn write(request: &Request, mut options: Options, out: &mut Expansion) -> Re
                 _ => asked.format(&options, &format)?,
             };
             SinkElement::Encoded { schema, format: held, framed: asked.registry.is_some(), key: None }
+        }
+        "DEAD_LETTER" => {
+            asked.nothing(&options, &format)?;
+            SinkElement::DeadLetter { schema, from: DeadLetterFrom::default() }
         }
         _ => return Err(other_format(&options, &format)),
     };

@@ -160,6 +160,10 @@ pipeline:
       name: Bad
       input: Read.bad
       config: {topic: bad, bootstrap_servers: 'localhost:9092', format: AVRO, schema_registry_url: 'http://localhost:8081', partitioner: 3}
+    - type: WriteToKafka
+      name: Dead
+      input: Read.bad
+      config: {topic: dead, bootstrap_servers: 'localhost:9092', format: DEAD_LETTER}
     - type: ReadFromKafka
       name: Records
       config: {topic: records, bootstrap_servers: 'localhost:9092', format: RECORD, max_num_records: 7, timestamp_policy: LogAppendTime}
@@ -177,6 +181,7 @@ fn options_of_kafka_that_cannot_be_are_named_with_their_place() {
     };
     for (options, expected) in [
         ("format: THRIFT", "YAML_FORMAT: p.yaml:7:13"),
+        ("format: DEAD_LETTER", "YAML_FORMAT"),
         ("format: AVRO", "`format: AVRO` needs a `schema`"),
         ("timestamp_policy: CreatTime", "did you mean `CreateTime`"),
         ("timestamp_policy: {heder: x}", "heder"),
@@ -201,6 +206,7 @@ fn options_of_kafka_that_cannot_be_are_named_with_their_place() {
         "{}",
         write("format: JSON\n    key: wrod")
     );
+    assert!(write("format: DEAD_LETTER").contains("the field \"word\" is no part of a dead letter"));
     assert!(write("format: JSON\n    partitioner: sideways").contains("expected a partitioner"));
     let other = r#"format: AVRO
     schema: '{"type": "record", "name": "R", "fields": [{"name": "word", "type": "string"}]}'"#;

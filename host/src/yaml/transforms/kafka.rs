@@ -1,6 +1,7 @@
 //! `ReadFromKafka` and `WriteToKafka`, native: no JVM.
 //!
-//! Beyond Beam YAML there is the format RECORD, rows of all Kafka knows of a record; WriteToKafka knows a `key` and a `partitioner`.
+//! Beyond Beam YAML there are the formats RECORD, rows of all Kafka knows of a record, and DEAD_LETTER, rows of an error output;
+//! WriteToKafka knows a `key` and a `partitioner`.
 
 use super::super::expand::Leaf;
 use super::super::node::{Fields, Node, Place, Value};
@@ -17,16 +18,18 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use thalweg_core::error::{Error, Result};
 use thalweg_io::format::Format;
-use thalweg_io::kafka::{Partitioner, SinkElement, SourceElement, metadata_schema};
+use thalweg_io::kafka::{DeadLetterFrom, Partitioner, SinkElement, SourceElement, metadata_schema};
 
 /// Formats of records.
 const FORMATS: [&str; 6] = ["RAW", "STRING", "JSON", "AVRO", "PROTO", "RECORD"];
+/// Formats of records that are written.
+const WRITTEN: [&str; 7] = ["RAW", "STRING", "JSON", "AVRO", "PROTO", "RECORD", "DEAD_LETTER"];
 
 /// `type: ReadFromKafka`.
 pub fn read(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
     leaf.no_input()?;
     let source = kafka_options::source(leaf)?;
-    let (name, place) = format_name(leaf)?;
+    let (name, place) = format_name(leaf, &FORMATS)?;
     let registry = registry(leaf)?;
     let schema = leaf.config.get("schema");
     let message = leaf.config.get("message_name").map(|node| node.text().map(str::to_owned)).transpose()?;
@@ -67,14 +70,14 @@ pub fn read(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
 }
 
 /// The format in capital letters, and where it stands.
-fn format_name(leaf: &mut Leaf<'_, '_>) -> Result<(String, Place)> {
+fn format_name(leaf: &mut Leaf<'_, '_>, known: &[&str]) -> Result<(String, Place)> {
     let Some(node) = leaf.config.get("format") else { return Ok(("RAW".to_owned(), leaf.place.clone())) };
     let name = node.text()?.to_uppercase();
-    if FORMATS.contains(&name.as_str()) {
+    if known.contains(&name.as_str()) {
         return Ok((name, node.place.clone()));
     }
     let error = node.place.error("YAML_FORMAT", format!("`{name}` is not a format"));
-    Err(error.help(did_you_mean(&name, &FORMATS)))
+    Err(error.help(did_you_mean(&name, known)))
 }
 
 /// The address of a schema registry, under our name or Beam's.
@@ -157,7 +160,7 @@ pub fn write(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
     let bootstrap_servers = leaf.config.need("bootstrap_servers")?.text()?.to_owned();
     let properties = leaf.config.get("producer_config_updates").map_or(Ok(BTreeMap::new()), properties)?;
     leaf.config.need("format")?;
-    let (name, place) = format_name(leaf)?;
+    let (name, place) = format_name(leaf, &WRITTEN)?;
     let registry = registry(leaf)?;
     let schema = leaf.config.get("schema");
     let message = leaf.config.get("message_name").map(|node| node.text().map(str::to_owned)).transpose()?;
@@ -174,6 +177,10 @@ pub fn write(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
             SinkElement::Payload
         }
         ("RECORD", _) => SinkElement::Row(row),
+        ("DEAD_LETTER", _) => {
+            let transform = input.id.rsplit_once('.').map_or(input.id.as_str(), |(transform, _)| transform).to_owned();
+            SinkElement::DeadLetter { schema: row, from: DeadLetterFrom { transform, ..DeadLetterFrom::default() } }
+        }
         (_, schema) => {
             let place = schema.map_or(&place, |node| &node.place);
             let format = match (name.as_str(), schema) {
@@ -185,9 +192,17 @@ pub fn write(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
         }
     };
     element.check().map_err(|e| at(e, &place))?;
-    if let (Some(node), SinkElement::Payload | SinkElement::Row(_)) = (key, &element) {
-        let error = node.place.error("YAML_UNSUPPORTED", format!("`key` means nothing with `format: {name}`"));
-        return Err(error.help("write rows with the fields key and value with `format: RECORD`"));
+    if let SinkElement::Payload | SinkElement::Row(_) | SinkElement::DeadLetter { .. } = &element {
+        let nothing = |what: &str, place: &Place| {
+            place.error("YAML_UNSUPPORTED", format!("`{what}` means nothing with `format: {name}`"))
+        };
+        if let Some(node) = key {
+            let help = "write rows with the fields key and value with `format: RECORD`";
+            return Err(nothing("key", &node.place).help(help));
+        }
+        if registry.is_some() {
+            return Err(nothing("schema_registry_url", &place).help("leave it out, or write AVRO or PROTO"));
+        }
     }
     let sink = KafkaSink {
         properties,

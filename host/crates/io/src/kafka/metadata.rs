@@ -76,8 +76,15 @@ fn int32(out: &mut Vec<u8>, n: i32) {
 #[derive(Debug)]
 pub(super) struct RecordRow {
     schema: Schema,
-    /// Position of the header's key and value in a header's row.
-    header: Option<(usize, usize, Schema)>,
+    headers: Option<HeaderRow>,
+}
+
+/// Which fields of a header's row are what.
+#[derive(Debug)]
+pub(super) struct HeaderRow {
+    key: usize,
+    value: usize,
+    row: Schema,
 }
 
 impl RecordRow {
@@ -90,24 +97,16 @@ impl RecordRow {
                  value, bytes), topic (a string), partition and timestamp (whole numbers)",
             )
         };
-        let mut header = None;
+        let mut headers = None;
         for field in &schema.fields {
             let fits = match (field.name.as_str(), &field.kind) {
                 ("key" | "value", FieldType::Bytes)
                 | ("topic", FieldType::String)
                 | ("partition" | "timestamp", FieldType::Int32 | FieldType::Int64) => true,
-                ("headers", FieldType::Array(element)) => match &element.kind {
-                    FieldType::Row(row) => {
-                        let has = |name: &str, kind: &FieldType| {
-                            row.position(name).filter(|i| row.fields.get(*i).is_some_and(|f| f.kind == *kind))
-                        };
-                        header = has("key", &FieldType::String)
-                            .zip(has("value", &FieldType::Bytes))
-                            .map(|(key, value)| (key, value, row.clone()));
-                        header.is_some() && !element.nullable
-                    }
-                    _ => false,
-                },
+                ("headers", kind) => {
+                    headers = HeaderRow::of(kind);
+                    headers.is_some()
+                }
                 _ => false,
             };
             if !fits {
@@ -119,7 +118,7 @@ impl RecordRow {
         }
         match ["key", "value"].into_iter().find(|name| schema.position(name).is_none()) {
             Some(name) => Err(wrong(format!("the rows have no field {name:?}"))),
-            None => Ok(Self { schema: schema.clone(), header }),
+            None => Ok(Self { schema: schema.clone(), headers }),
         }
     }
 
@@ -145,26 +144,45 @@ impl RecordRow {
                     record.partition = Some(n.ok_or_else(|| malformed("a partition is a number from 0"))?);
                 }
                 "timestamp" => record.timestamp = Some(cursor.varint()? as i64),
-                _ => cursor.each(|c| {
-                    record.headers.push(self.header(c)?);
-                    Ok(())
-                })?,
+                _ => {
+                    let shape = self.headers.as_ref().ok_or_else(|| malformed("it has no headers"))?;
+                    cursor.each(|c| {
+                        record.headers.push(shape.read(c)?);
+                        Ok(())
+                    })?;
+                }
             }
         }
         Ok(record)
     }
+}
 
-    fn header<'a>(&self, cursor: &mut Cursor<'a>) -> Result<(Text<'a>, Option<&'a [u8]>)> {
-        let Some((key_at, value_at, schema)) = &self.header else { return Err(malformed("it has no headers")) };
+impl HeaderRow {
+    /// The headers in a field of this type; none if it is no list of rows of a key, a string, and a value, bytes.
+    pub(super) fn of(kind: &FieldType) -> Option<Self> {
+        let FieldType::Array(element) = kind else { return None };
+        let FieldType::Row(row) = &element.kind else { return None };
+        let has = |name: &str, kind: &FieldType| {
+            row.position(name).filter(|i| row.fields.get(*i).is_some_and(|f| f.kind == *kind))
+        };
+        let places = has("key", &FieldType::String).zip(has("value", &FieldType::Bytes)).filter(|_| !element.nullable);
+        places.map(|(key, value)| Self { key, value, row: row.clone() })
+    }
+
+    /// The next header.
+    ///
+    /// # Errors
+    /// `ROW_MALFORMED`.
+    pub(super) fn read<'a>(&self, cursor: &mut Cursor<'a>) -> Result<(Text<'a>, Option<&'a [u8]>)> {
         let (count, nulls) = cursor.header()?;
         let (mut key, mut value) = ("", None);
-        for (i, field) in schema.fields.iter().enumerate() {
+        for (i, field) in self.row.fields.iter().enumerate() {
             if i as u64 >= count || null_at(nulls, i) {
                 continue;
             }
             match i {
-                _ if i == *key_at => key = text(cursor.prefixed()?)?,
-                _ if i == *value_at => value = Some(cursor.prefixed()?),
+                _ if i == self.key => key = text(cursor.prefixed()?)?,
+                _ if i == self.value => value = Some(cursor.prefixed()?),
                 _ => cursor.skip(&field.kind, 0)?,
             }
         }
@@ -172,7 +190,7 @@ impl RecordRow {
     }
 }
 
-fn text(bytes: &[u8]) -> Result<&str> {
+pub(super) fn text(bytes: &[u8]) -> Result<&str> {
     std::str::from_utf8(bytes).map_err(|_| malformed("a string is not UTF-8"))
 }
 

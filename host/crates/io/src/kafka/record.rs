@@ -1,6 +1,7 @@
 //! From an element to a record.
 
 use super::datum::Datum;
+use super::dead::{DeadLetterFrom, DeadLetters};
 use super::metadata::RecordRow;
 use super::outbox::OutRecord;
 use crate::format::{Format, RowEncoder, SchemaRegistry};
@@ -37,6 +38,16 @@ pub enum SinkElement {
         #[serde(default)]
         key: Option<String>,
     },
+    /// A row of an error output: a record of a dead letter topic, with the headers of Kafka Connect. The fields are found by their
+    /// names: `failed_row` or `element`, `error_message` or `msg`, and perhaps `stack`, `topic`, `partition`, `offset`,
+    /// `timestamp`, `key` and `headers`.
+    DeadLetter {
+        /// Schema of the rows.
+        schema: Schema,
+        /// What its headers say besides.
+        #[serde(default)]
+        from: DeadLetterFrom,
+    },
     /// A row of this schema: the value is in another format, perhaps in the frame of a schema registry.
     Encoded {
         /// Schema of the rows.
@@ -60,6 +71,13 @@ impl SinkElement {
     pub fn check(&self) -> Result<()> {
         Records::new(self).map(drop)
     }
+
+    /// Says who writes: the job, and which part of it.
+    pub fn written_by(&mut self, job: &str, task: u16) {
+        if let Self::DeadLetter { from, .. } = self {
+            (from.job, from.task) = (job.to_owned(), task);
+        }
+    }
 }
 
 /// Makes records of elements.
@@ -71,14 +89,18 @@ pub(super) enum Records {
     Value,
     Payload,
     Json { json: RowToJson, key: Option<String> },
+    DeadLetter(Box<DeadLetters>),
     Encoded { encoder: Box<RowEncoder>, format: Format, keys: RowToJson, key: Option<String> },
 }
 
 /// Room for a record's key and value.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    key: Vec<u8>,
-    value: Vec<u8>,
+    pub(super) key: Vec<u8>,
+    pub(super) value: Vec<u8>,
+    /// Numbers of a dead letter's headers.
+    pub(super) partition: String,
+    pub(super) offset: String,
 }
 
 impl Records {
@@ -95,6 +117,7 @@ impl Records {
                 check_key(schema, key.as_deref())?;
                 Self::Json { json: RowToJson::new(schema), key: key.clone() }
             }
+            SinkElement::DeadLetter { schema, from } => Self::DeadLetter(Box::new(DeadLetters::new(schema, from)?)),
             SinkElement::Encoded { schema, format, framed, key } => {
                 check_key(schema, key.as_deref())?;
                 let encoder = Box::new(RowEncoder::new(format, schema, *framed)?);
@@ -120,7 +143,7 @@ impl Records {
     ///
     /// # Errors
     /// `ROW_MALFORMED`, `FORMAT_ELEMENT`, or `KAFKA_ELEMENT` for a key or value that its serializer cannot write.
-    pub(super) fn record<'a>(&self, key: &'a [u8], value: &'a [u8], room: &'a mut Room) -> Result<OutRecord<'a>> {
+    pub(super) fn record<'a>(&'a self, key: &'a [u8], value: &'a [u8], room: &'a mut Room) -> Result<OutRecord<'a>> {
         let of = |key: Option<&'a [u8]>, value: &'a [u8]| OutRecord { key, value: Some(value), ..OutRecord::default() };
         room.key.clear();
         room.value.clear();
@@ -140,6 +163,7 @@ impl Records {
                 }
             }
             Self::Row(rows) => rows.read(value)?,
+            Self::DeadLetter(letters) => letters.read(value, room)?,
             Self::Value => of(None, value),
             Self::Payload => of(None, payload(value)?),
             Self::Json { json, key: name } => {

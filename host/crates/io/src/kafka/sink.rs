@@ -8,9 +8,9 @@ use super::client::KafkaClientConfig;
 use super::error;
 use super::mark::{Held, Incarnation, Stored};
 use super::outbox::{self, OutRecord, Outbox};
+use super::placing::{Partitioner, Placing};
 use super::plain::Plain;
 use super::record::{Records, Room, SinkElement};
-use super::splits::KafkaSplits;
 use super::transaction::{Failure, Target, Transactions};
 use crate::format::SchemaRegistry;
 use bytes::Bytes;
@@ -31,19 +31,6 @@ pub enum Guarantee {
     ExactlyOnceV2,
     /// No transactions: records are there for all readers at once, and after a crash those of the last epochs come again.
     AtLeastOnce,
-}
-
-/// Which partition a record goes to that does not say so itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Partitioner {
-    /// By its key, as Java's producer does (`murmur2_random`, unless the property `partitioner` says otherwise).
-    #[default]
-    Key,
-    /// To one after the other of the partitions that there are when the job starts.
-    RoundRobin,
-    /// To this one.
-    Fixed(i32),
 }
 
 /// Options of a [`KafkaSink`].
@@ -100,11 +87,7 @@ pub struct KafkaSink {
     outbox_bytes_max: usize,
     records: Records,
     guarantee: Guarantee,
-    partitioner: Partitioner,
-    /// Partitions of the topic, where they matter.
-    partitions: i32,
-    /// Where the next record goes in turn.
-    turn: i32,
+    placing: Placing,
     /// Which registry the schema of values is told to.
     schemas: Option<Arc<SchemaRegistry>>,
     open: Option<Open>,
@@ -149,9 +132,7 @@ impl KafkaSink {
             outbox_bytes_max: config.outbox_bytes_max,
             records,
             guarantee: config.guarantee,
-            partitioner: config.partitioner,
-            partitions: 0,
-            turn: 0,
+            placing: Placing::new(config.partitioner),
             schemas: None,
             open: None,
         })
@@ -162,23 +143,6 @@ impl KafkaSink {
     pub fn with_schemas(mut self, schemas: Option<Arc<SchemaRegistry>>) -> Self {
         self.schemas = schemas;
         self
-    }
-
-    /// Learns how many partitions there are, where it matters.
-    fn find_partitions(&mut self) -> Result<()> {
-        if self.partitioner == Partitioner::Key {
-            return Ok(());
-        }
-        let found = KafkaSplits::partitions(&self.target.client, &self.target.topic)?;
-        self.partitions = found.len() as i32;
-        match self.partitioner {
-            Partitioner::Fixed(partition) if !found.contains(&partition) => Err(Error::user(
-                "KAFKA_CONFIG",
-                format!("the topic {:?} has no partition {partition}, only {}", self.target.topic, found.len()),
-            )
-            .help("choose one of its partitions, which are counted from 0, or leave the choice to the records' keys")),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -215,16 +179,7 @@ impl Sink for KafkaSink {
         for batch in batches {
             for row in batch.rows() {
                 let mut record = self.records.record(batch.key(row), batch.value(row), &mut room)?;
-                if record.partition.is_none() && record.topic.is_none() {
-                    record.partition = match self.partitioner {
-                        Partitioner::Key => None,
-                        Partitioner::Fixed(partition) => Some(partition),
-                        Partitioner::RoundRobin => {
-                            self.turn = (self.turn + 1).checked_rem(self.partitions).unwrap_or(0);
-                            Some(self.turn)
-                        }
-                    };
-                }
+                self.placing.place(&mut record);
                 outbox.push(&record)?;
             }
         }
@@ -257,7 +212,7 @@ impl Sink for KafkaSink {
 
     fn recover(&mut self, mark: Option<&[u8]>) -> Result<Option<Epoch>> {
         self.open = None;
-        self.find_partitions()?;
+        self.placing.find(&self.target.client, &self.target.topic)?;
         self.records.register(self.schemas.as_deref(), &self.target.topic)?;
         if self.guarantee == Guarantee::AtLeastOnce {
             let plain = Plain::new(&self.target)?;

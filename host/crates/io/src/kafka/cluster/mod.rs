@@ -27,5 +27,5 @@ pub use journal::{Entry, Journal, Page, Told};
 pub use members::{Members, MembersConfig, Ownership};
 pub use reader::LogReader;
 pub use remove::Remover;
-pub use sink::ClusterSink;
+pub use sink::{ClusterSink, ClusterSinkConfig};
 pub use topics::{JobTopics, Trimmer};

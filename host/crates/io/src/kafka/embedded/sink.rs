@@ -3,6 +3,7 @@
 //! In: the elements of an epoch. Out: records for the commit. There is nothing to deliver, and nothing to take back.
 
 use super::super::outbox::OutRecord;
+use super::super::placing::{Partitioner, Placing};
 use super::super::record::{Records, Room, SinkElement};
 use super::partitioner;
 use crate::format::SchemaRegistry;
@@ -21,6 +22,8 @@ pub struct LogSinkConfig {
     pub topic: String,
     /// What an element's record holds.
     pub element: SinkElement,
+    /// Where records go.
+    pub partitioner: Partitioner,
     /// Bytes of an epoch's records.
     pub epoch_bytes_max: usize,
 }
@@ -31,6 +34,7 @@ pub struct LogSink {
     config: LogSinkConfig,
     records: Records,
     places: Places,
+    placing: Placing,
     /// Which registry the schema of values is told to.
     schemas: Option<Arc<SchemaRegistry>>,
 }
@@ -56,8 +60,10 @@ impl LogSink {
     pub fn new(log: Arc<dyn Log>, config: LogSinkConfig) -> Result<Self> {
         let records = Records::new(&config.element)?;
         let mut places = Places { log, topics: BTreeMap::new() };
-        places.topic(&config.topic)?;
-        Ok(Self { config, records, places, schemas: None })
+        let (_, partitions) = places.topic(&config.topic)?;
+        let mut placing = Placing::new(config.partitioner);
+        placing.fit(&config.topic, partitions as usize)?;
+        Ok(Self { config, records, places, placing, schemas: None })
     }
 
     /// As [`KafkaSink::with_schemas`](crate::kafka::KafkaSink::with_schemas).
@@ -118,7 +124,8 @@ impl Sink for LogSink {
         let (mut bytes, mut turn) = (0, epoch.0);
         for batch in batches {
             for row in batch.rows() {
-                let out = self.records.record(batch.key(row), batch.value(row), &mut room)?;
+                let mut out = self.records.record(batch.key(row), batch.value(row), &mut room)?;
+                self.placing.place(&mut out);
                 let (topic, partition) = self.places.of(&out, &self.config.topic, &mut turn)?;
                 let record = out.owned(topic, partition);
                 bytes += record.weight();

@@ -1,7 +1,7 @@
 //! Source and sink against a log in memory.
 
 use super::*;
-use crate::kafka::{Limit, RecordTime, SinkElement, SourceElement, Start};
+use crate::kafka::{Limit, Partitioner, RecordTime, SinkElement, SourceElement, Start};
 use bytes::Bytes;
 use std::sync::Arc;
 use thalweg_core::batch::{Batch, BatchBuilder};
@@ -117,7 +117,12 @@ fn batch(pairs: &[(&str, &str)]) -> Batch {
 #[test]
 fn what_is_prepared_goes_with_the_commit_to_the_partition_of_its_key() {
     let log = log(3);
-    let config = LogSinkConfig { topic: "t".to_owned(), element: SinkElement::KeyValue, epoch_bytes_max: 1000 };
+    let config = LogSinkConfig {
+        topic: "t".to_owned(),
+        element: SinkElement::KeyValue,
+        partitioner: Partitioner::Key,
+        epoch_bytes_max: 1000,
+    };
     let mut sink = LogSink::new(Arc::clone(&log), config.clone()).expect("a sink");
     let prepared = sink.prepare(Epoch(1), &[batch(&[("foobar", "1"), ("foobar", "2"), ("", "3"), ("", "4")])]);
     let records = prepared.expect("room").records;
@@ -126,6 +131,12 @@ fn what_is_prepared_goes_with_the_commit_to_the_partition_of_its_key() {
     // murmur2("foobar") is -790332482, without its sign bit 1357151166
     assert_eq!(places[..2], [1_357_151_166 % 3, 1_357_151_166 % 3]);
     assert_ne!(places[2], places[3], "records without a key go to all in turn");
+    let fixed = LogSinkConfig { partitioner: Partitioner::Fixed(2), ..config.clone() };
+    let mut given = LogSink::new(Arc::clone(&log), fixed).expect("a sink");
+    let records = given.prepare(Epoch(1), &[batch(&[("foobar", "1"), ("", "2")])]).expect("room").records;
+    assert!(records.iter().all(|r| r.partition == 2), "they go where the pipeline says: {records:?}");
+    let nowhere = LogSinkConfig { partitioner: Partitioner::Fixed(3), ..config.clone() };
+    assert_eq!(LogSink::new(Arc::clone(&log), nowhere).err().map(|e| e.code), Some("KAFKA_CONFIG"));
     let large = "x".repeat(2000);
     let error = sink.prepare(Epoch(2), &[batch(&[("k", &large)])]).expect_err("too much");
     assert_eq!(error.code, "LOG_EPOCH_TOO_LARGE");
