@@ -18,7 +18,7 @@ pub struct Translated {
 const KNOWN: [&str; 7] =
     ["job_port", "log_level", "log_kind", "serve_http", "web_port", "idle_shutdown_timeout", "worker_pool_port"];
 /// Flags of `thalweg serve` that may stand beside them, and whether they take a value.
-const OURS: [(&str, bool); 22] = [
+const OURS: [(&str, bool); 23] = [
     ("shards", true),
     ("epoch-ms", true),
     ("state-dir", true),
@@ -33,6 +33,7 @@ const OURS: [(&str, bool); 22] = [
     ("message-mib-max", true),
     ("worker-start-seconds", true),
     ("grace-seconds", true),
+    ("standby-replicas", true),
     ("bootstrap", true),
     ("cluster", true),
     ("process-id", true),

@@ -174,7 +174,8 @@ impl Members {
         let listener: Listener = Arc::new(listener);
         let mut settings = config.client.client()?;
         let session = config.session_timeout.as_millis().to_string();
-        let heartbeat = (config.session_timeout.as_millis() / 6).max(100).to_string();
+        // the answers to heartbeats say that parts are to be moved: however long the session, they are not to wait
+        let heartbeat = (config.session_timeout.as_millis() / 6).clamp(100, 1000).to_string();
         for (name, value) in [
             ("group.id", config.group.as_str()),
             ("group.instance.id", config.process.as_str()),
