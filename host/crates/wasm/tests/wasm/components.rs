@@ -108,7 +108,7 @@ fn damaged_components_are_refused_wherever_they_are_cut() {
 fn the_functions_of_a_component_are_described() -> Result<(), Error> {
     let bench = Component::load(engine(), &guest("bench_udfs"), None)?;
     let names: Vec<_> = bench.description().functions.iter().map(|f| f.name.as_str()).collect();
-    assert_eq!(names, ["split", "event", "change", "count", "join", "same"]);
+    assert_eq!(names, ["split", "event", "change", "count", "join", "same", "pass", "number"]);
     let count = bench.function("count")?;
     assert_eq!(
         (count.slots[0].name.as_str(), &count.slots[0].kind, count.slots[0].eager),
