@@ -246,7 +246,7 @@ fn a_damaged_file_of_a_job_is_an_error_with_a_name_or_harmless() -> Result<()> {
     ensure!(trouble.is_none() && wanted.values().all(|lines| lines.count() > 0), "{trouble:?}");
     // a few commits in, with the rest in the log of the database
     job.restore(&begun)?;
-    let ended = job.run()?.env("THALWEG_FAULT", "after_commit:4").end()?;
+    let ended = job.run()?.env("THALWEG_FAULT", "after_commit:2").end()?;
     ensure!(ended.signal == Some(SIGABRT), "the fault point was not reached\n{ended}");
     let killed = job.keep("killed")?;
     ensure!(job.outcome(&wanted)? == Outcome::Same, "what was kept does not go on");
