@@ -49,7 +49,11 @@ impl Default for Options {
 impl Options {
     /// The block cache: one for all column families, or each would take as much.
     pub(crate) fn cache(&self) -> rocksdb::Cache {
-        rocksdb::Cache::new_lru_cache(self.block_cache_bytes)
+        // few shards: what is larger than a shard's part of the cache is never kept
+        let mut options = rocksdb::LruCacheOptions::default();
+        options.set_capacity(self.block_cache_bytes);
+        options.set_num_shard_bits(3);
+        rocksdb::Cache::new_lru_cache_opts(&options)
     }
 
     /// RocksDB's own options.
@@ -59,6 +63,14 @@ impl Options {
         table.set_cache_index_and_filter_blocks(true);
         table.set_pin_l0_filter_and_index_blocks_in_cache(true);
         table.set_bloom_filter(10.0, false); // 1 % false positives
+        // in small parts: the filter of a large file is a megabyte, which each look into that file would read and check again once the files'
+        // filters together are more than the cache
+        table.set_index_type(rocksdb::BlockBasedIndexType::TwoLevelIndexSearch);
+        table.set_partition_filters(true);
+        table.set_metadata_block_size(4 << 10);
+        table.set_pin_top_level_index_and_filter(true);
+        table.set_data_block_index_type(rocksdb::DataBlockIndexType::BinaryAndHash);
+        table.set_data_block_hash_ratio(0.75);
         table.set_format_version(6);
         let mut options = rocksdb::Options::default();
         options.set_block_based_table_factory(&table);
@@ -66,6 +78,8 @@ impl Options {
         options.set_db_write_buffer_size(self.write_buffer_bytes);
         options.set_write_buffer_size((self.write_buffer_bytes / 2).max(1 << 20)); // one fills while one is flushed
         options.set_max_write_buffer_number(3);
+        options.set_memtable_whole_key_filtering(true);
+        options.set_memtable_prefix_bloom_ratio(0.02);
         options.set_max_total_wal_size(self.log_bytes_max);
         options.set_max_open_files(self.open_files_max);
         options.set_max_background_jobs(2);
