@@ -30,6 +30,8 @@ use thalweg_core::time::EventTime;
 pub(super) const BATCH_BYTES: usize = 1 << 20;
 /// Kilobytes that all of a source's queues may hold together, unless that were less than 1 MiB for each. Back-pressure is not polling.
 const QUEUES_KB: usize = 64 << 10;
+/// Milliseconds until a partition whose queue was full is fetched again. Usual with librdkafka is a second, in which a queue runs empty long before.
+pub(super) const QUEUE_BACKOFF_MS: &str = "10";
 /// An idle partition's watermark is reported when it moved by so many milliseconds.
 const IDLE_STEP_MS: i64 = 100;
 
@@ -166,6 +168,7 @@ impl KafkaSource {
             ("queued.max.messages.kbytes", queue_kb.as_str()),
             ("queued.min.messages", "50000"),
             ("fetch.wait.max.ms", "100"),
+            ("fetch.queue.backoff.ms", QUEUE_BACKOFF_MS),
         ];
         unless_given(&mut settings, &usual);
         let consumer = Arc::new(made(settings.create_with_context(Reports::default()))?);

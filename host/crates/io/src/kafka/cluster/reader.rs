@@ -4,6 +4,7 @@
 
 use super::super::client::{KafkaClientConfig, Reports, made};
 use super::super::error;
+use super::super::source::QUEUE_BACKOFF_MS;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -43,6 +44,7 @@ impl LogReader {
             ("group.id", "thalweg"), // librdkafka wants a name; the group is never joined
             ("queued.max.messages.kbytes", QUEUE_KB),
             ("fetch.wait.max.ms", "50"),
+            ("fetch.queue.backoff.ms", QUEUE_BACKOFF_MS),
         ] {
             settings.set(name, value);
         }
