@@ -9,15 +9,18 @@ kafka    W2 and W4 from topic to topic, exactly once, a commit every 500 ms: Kaf
          as a cluster of one process, its state in a changelog.
 keys     W4 with 10,000,000 keys, RocksDB with a cache of 64 MiB and 64 MiB of write buffers, fsync each epoch; Flink likewise.
 latency  from a record to its committed result, at a fixed rate, epochs of 100 ms: Kafka -> Wasm -> GroupByKey -> count -> Kafka.
-restart  a process that is killed and started again with that state: until its first result, with and without its local copy.
+restart  a process is killed and started again, with a gigabyte of state, a million keys of a kilobyte: until its first result, with its
+         local copy and without.
 
 Rates are per CPU second of the program, without its start: the difference of a run over 3,000,000 events to one over 1,000,000. Systems
 take turns, round by round; the median counts. Rows and checksums are those of a plain loop, or the run is dropped and named. The load
 average stands beside each row; above 2 it is marked noisy.
 """
 import argparse
+import base64
 import json
 import os
+import random
 import re
 import shutil
 import statistics
@@ -32,6 +35,8 @@ SCALES = {'full': 1, 'triple': 3}
 EVENTS = 1_000_000
 KEYS = 10_000_000
 AGAIN = 5_000_000
+WIDE = 1_000_000
+WIDE_AGAIN = 50_000
 EPOCH_MS = 500
 CHECKPOINT_MS = 10_000
 RUN_SECONDS = 900
@@ -80,6 +85,21 @@ def many_keys(data):
         for i in range(KEYS + AGAIN):
             # a multiplier without a common divisor with the number of keys goes through all of them
             out.write(f'key-{i * 7_368_787 % KEYS:08d}\t{1_700_000_000_000 + i // 100}\t{i % 1000}\n')
+    part.rename(target)
+
+
+def wide(data):
+    """A gigabyte of keys: each once, then a twentieth of them again."""
+    target = data / 'wide/events.tsv'
+    if target.exists():
+        return
+    target.parent.mkdir(exist_ok=True)
+    part = target.with_suffix('.part')
+    with open(part, 'w', encoding='utf-8') as out:
+        for i in range(WIDE + WIDE_AGAIN):
+            key = i * 7_368_787 % WIDE
+            filling = base64.b85encode(random.Random(key).randbytes(792)).decode()
+            out.write(f'key-{key:06d}{filling}\t{1_700_000_000_000 + i // 100}\t{i % 1000}\n')
     part.rename(target)
 
 
@@ -155,7 +175,8 @@ class Bench:
             return
         self.runs.setdefault(cell, []).append((wall, cpu, mib, before, found))
         with open(self.out / 'durable.jsonl', 'a', encoding='utf-8') as file:
-            file.write(json.dumps({'cell': cell, 'wall': round(wall, 2), 'cpu': round(cpu, 2), 'mib': round(mib), 'load': before}) + '\n')
+            file.write(json.dumps({'cell': cell, 'wall': round(wall, 2), 'cpu': round(cpu, 2), 'mib': round(mib), 'load': before,
+                                   **found}) + '\n')
 
     # what is measured
 
@@ -246,10 +267,10 @@ class Bench:
         state = self.fresh('state')
         to = f'restart-{self.number}'
         self.topics('create', f'{to}:2')
-        flow = ['--component', self.args.component, '--kafka', self.bootstrap, '--from', 'events-keys', '--to', to, '--endless',
+        flow = ['--component', self.args.component, '--kafka', self.bootstrap, '--from', 'events-wide', '--to', to, '--endless',
                 '--state-name', to]
         with Server(self, to, state, EPOCH_MS) as server:
-            with self.awaiting(to, KEYS + AGAIN) as all_there:
+            with self.awaiting(to, WIDE + WIDE_AGAIN) as all_there:
                 server.submit('w4', *flow)
                 all_there.finish()
             time.sleep(3)
@@ -260,12 +281,13 @@ class Bench:
                 shutil.rmtree(state)
                 state.mkdir()
             with self.awaiting(to, 1) as first:
-                self.one_record('events-keys')
+                self.one_record('events-wide')
                 before, start = load(), time.clock_gettime_ns(time.CLOCK_MONOTONIC)
                 with Server(self, to, state, EPOCH_MS) as server:
                     seconds = (first.finish() - start) / 1e9
                     log = server.log.read_text(encoding='utf-8')
                     server.kill()
+                    shutil.copy(server.log, self.out / f'restart from the {how}.log')
             restored = re.findall(r'state is there partition=\d+ epoch=\d+ records=(\d+) bytes=(\d+) ms=(\d+)', log)
             rate = sum(int(size) for _, size, _ in restored) / 1e3 / max([int(ms) for *_, ms in restored] or [1])
             self.runs.setdefault(('restart', 'w4', 'thalweg cluster', how), []).append((seconds, rate, sizes, before, {}))
@@ -288,7 +310,7 @@ class Bench:
         try:
             self.bootstrap = f'127.0.0.1:{(place / "port").read_text().strip()}'
             self.broker = int((place / 'pid').read_text())
-            for scale in [*(SCALES if 'kafka' in parts else []), *(['keys'] if 'restart' in parts else [])]:
+            for scale in [*(SCALES if 'kafka' in parts else []), *(['wide'] if 'restart' in parts else [])]:
                 self.run(self.peer('kafka', 'Load', self.bootstrap, f'events-{scale}', 2, self.data / scale / 'events.tsv'))
             for _ in range(self.args.rounds):
                 for part in ('kafka', 'latency'):
@@ -405,8 +427,10 @@ def main():
     bench.out.mkdir(parents=True, exist_ok=True)
     if {'files', 'kafka'} & set(parts):
         triple(bench.data)
-    if {'keys', 'restart'} & set(parts):
+    if 'keys' in parts:
         many_keys(bench.data)
+    if 'restart' in parts:
+        wide(bench.data)
     for _ in range(args.rounds):
         if 'files' in parts:
             bench.files()

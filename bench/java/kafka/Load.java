@@ -2,10 +2,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ExecutionException;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.errors.TopicExistsException;
 import org.apache.kafka.common.serialization.LongSerializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
@@ -17,6 +19,11 @@ public class Load {
     Map<String, Object> config = Map.of("bootstrap.servers", args[0], "linger.ms", 20, "batch.size", 1 << 18);
     try (Admin admin = Admin.create(config)) {
       admin.createTopics(List.of(new NewTopic(args[1], Integer.parseInt(args[2]), (short) 1))).all().get();
+    } catch (ExecutionException e) {
+      // what is there gets more
+      if (!(e.getCause() instanceof TopicExistsException)) {
+        throw e;
+      }
     }
     try (var lines = Files.newBufferedReader(Path.of(args[3]));
         var producer = new KafkaProducer<>(config, new StringSerializer(), new LongSerializer())) {

@@ -113,9 +113,11 @@ fn bring_up(
     committed: Epoch,
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Option<Restored>> {
-    let read = changelog.read(have, committed, goes_on, &mut |writes| local.load(&writes))?;
+    let read = changelog.read(have, committed, goes_on, &mut |writes| local.load_unlogged(&writes))?;
     let Some(restored) = read else { return Ok(None) };
     if restored.epoch > have.epoch {
+        // first the cells, then the label that says they are there
+        local.settle()?;
         local.commit(restored.epoch, &[label(restored.next)], &[])?;
     }
     Ok(Some(restored))

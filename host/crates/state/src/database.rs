@@ -197,20 +197,47 @@ impl Database {
     /// # Errors
     /// `STATE_DISK_FULL`, `STATE_IO`. Unless it waited for room in vain, it is unknown what reached the disk, and nobody can write any more.
     pub(crate) fn write(&self, batch: WriteBatch, epoch: Option<Epoch>) -> Result<()> {
+        let mut how = WriteOptions::default();
+        how.set_sync(self.0.options.fsync == FsyncPolicy::EachEpoch);
+        self.apply(batch, &how)?;
+        let mut acknowledged = self.acknowledged();
+        acknowledged.note(epoch, self.0.db.latest_sequence_number());
+        Ok(())
+    }
+
+    /// Writes a batch past the log of the database: it is lasting, all that came before included, once it is flushed.
+    ///
+    /// # Errors
+    /// As for [`Database::write`].
+    pub(crate) fn write_unlogged(&self, batch: WriteBatch) -> Result<()> {
+        let mut how = WriteOptions::default();
+        how.disable_wal(true);
+        self.apply(batch, &how)
+    }
+
+    /// Makes lasting what was written past the log.
+    ///
+    /// # Errors
+    /// `STATE_DISK_FULL`, `STATE_IO`; nobody can write any more then.
+    pub(crate) fn flush(&self, family: &str) -> Result<()> {
+        let flushed = self.0.db.flush_cf(&self.family(family)?);
+        self.unless_failed(flushed)
+    }
+
+    fn apply(&self, batch: WriteBatch, how: &WriteOptions) -> Result<()> {
         let Opened { db, options, failed, dir, .. } = self.0.as_ref();
         if failed.load(Ordering::Acquire) {
             return Err(broken(dir, "an earlier write failed"));
         }
         wait_for_room(dir, batch.size_in_bytes() as u64, options)?;
-        let mut how = WriteOptions::default();
-        how.set_sync(options.fsync == FsyncPolicy::EachEpoch);
-        if let Err(e) = db.write_opt(batch, &how) {
-            failed.store(true, Ordering::Release);
-            return Err(from_rocks(dir, &e));
-        }
-        let mut acknowledged = self.acknowledged();
-        acknowledged.note(epoch, db.latest_sequence_number());
-        Ok(())
+        self.unless_failed(db.write_opt(batch, how))
+    }
+
+    fn unless_failed(&self, done: Result<(), rocksdb::Error>) -> Result<()> {
+        done.map_err(|e| {
+            self.0.failed.store(true, Ordering::Release);
+            from_rocks(&self.0.dir, &e)
+        })
     }
 }
 

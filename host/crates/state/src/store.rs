@@ -77,6 +77,30 @@ impl RocksStateStore {
         written
     }
 
+    /// As [`RocksStateStore::load`], past the database's own log: for a whole state. None of it is lasting before
+    /// [`RocksStateStore::settle`], and no commit may come before that.
+    ///
+    /// # Errors
+    /// As for [`StateStore::commit`].
+    pub fn load_unlogged(&mut self, writes: &[CellWrite]) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        self.put(&mut batch, writes)?;
+        let written = self.cells.database.write_unlogged(batch);
+        self.failed |= written.is_err();
+        written
+    }
+
+    /// Makes lasting what was written past the log. Cost: what is in memory is written to files, at most
+    /// [`Options::write_buffer_bytes`].
+    ///
+    /// # Errors
+    /// `STATE_DISK_FULL`, `STATE_IO`.
+    pub fn settle(&mut self) -> Result<()> {
+        let flushed = self.cells.database.flush(self.cells.family.as_deref().unwrap_or(own()));
+        self.failed |= flushed.is_err();
+        flushed
+    }
+
     fn put(&self, batch: &mut WriteBatch, writes: &[CellWrite]) -> Result<()> {
         let family = self.cells.database.family(self.cells.family.as_deref().unwrap_or(own()))?;
         for (key, value) in writes {

@@ -132,6 +132,26 @@ fn copy_dir(from: &Path, to: &Path) {
 }
 
 #[test]
+fn what_was_loaded_past_the_log_is_there_once_it_is_settled_and_may_be_gone_before() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut live = open(&dir.path().join("store")).expect("new");
+    let cells: Vec<CellWrite> = (0..50).map(|i| cell(1, i)).collect();
+    live.load_unlogged(&cells).expect("room");
+    let [early, late] = ["early", "late"].map(|name| dir.path().join(name));
+    copy_dir(&dir.path().join("store"), &early);
+    live.settle().expect("room");
+    live.commit(Epoch(9), &[(Bytes::from("label"), Some(Bytes::from("all")))], &[]).expect("a commit");
+    copy_dir(&dir.path().join("store"), &late);
+    // who died before begins anew, in the same directory
+    let mut store = open(&early).expect("a store that died without a commit");
+    assert_eq!((store.last_epoch(), contents(&store)), (Ok(Epoch(0)), Ok(Vec::new())));
+    store.load_unlogged(&cells).expect("room");
+    let store = open(&late).expect("a store that died after its commit");
+    assert_eq!(store.last_epoch(), Ok(Epoch(9)));
+    assert_eq!(contents(&store).expect("cells").len(), 51);
+}
+
+#[test]
 fn a_record_torn_before_its_acknowledgement_is_dropped_whole() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let copy = dead_store(dir.path(), 10);
