@@ -57,6 +57,7 @@ pub mod native;
 pub mod pipeline;
 pub mod row;
 pub mod runtime;
+pub mod savepoint;
 pub mod table;
 pub mod topics;
 pub mod udf;

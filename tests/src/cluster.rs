@@ -25,8 +25,11 @@ pub struct Member {
     state: PathBuf,
     port: u16,
     running: Option<Running>,
+    /// A point at which it dies.
+    fault: Option<String>,
     args: Vec<String>,
     bootstrap: String,
+    cluster: String,
     session_ms: String,
 }
 
@@ -43,8 +46,10 @@ impl Member {
             state,
             port: 0,
             running: None,
+            fault: None,
             args,
             bootstrap: broker.bootstrap().to_owned(),
+            cluster: "torture".to_owned(),
             session_ms: SESSION_MS.to_owned(),
         })
     }
@@ -53,6 +58,20 @@ impl Member {
     #[must_use]
     pub fn session(mut self, seconds: u64) -> Self {
         self.session_ms = (seconds * 1000).to_string();
+        self
+    }
+
+    /// The same, in another cluster on the same brokers.
+    #[must_use]
+    pub fn of(mut self, cluster: &str) -> Self {
+        cluster.clone_into(&mut self.cluster);
+        self
+    }
+
+    /// The same, but it dies at this point, once.
+    #[must_use]
+    pub fn dying_at(mut self, point: &str) -> Self {
+        self.fault = Some(point.to_owned());
         self
     }
 
@@ -76,9 +95,13 @@ impl Member {
 
     fn start_by(&mut self, command: Run) -> Result<()> {
         self.port = free_port()?;
+        let command = match self.fault.take() {
+            Some(point) => command.env("THALWEG_FAULT", point),
+            None => command,
+        };
         let mut running = command
             .args(["serve", "--epoch-ms", "100", "--partitions", "4", "--session-timeout-ms", &self.session_ms])
-            .args(["--bootstrap", &self.bootstrap, "--cluster", "torture", "--process-id", &self.name])
+            .args(["--bootstrap", &self.bootstrap, "--cluster", &self.cluster, "--process-id", &self.name])
             .arg(format!("--port={}", self.port))
             .arg("--state-dir")
             .arg(&self.state)
@@ -110,6 +133,16 @@ impl Member {
         let running = self.running.take().context("it does not run")?;
         let ended = running.kill()?;
         ensure!(ended.signal == Some(9), "{} ended before it was killed\n{ended}", self.name);
+        Ok(())
+    }
+
+    /// Waits until it has died at its point.
+    ///
+    /// # Errors
+    /// When it ends otherwise.
+    pub fn died(&mut self) -> Result<()> {
+        let ended = self.running.take().context("it does not run")?.wait()?;
+        ensure!(ended.signal == Some(6), "{} did not reach the point at which it dies\n{ended}", self.name);
         Ok(())
     }
 
@@ -186,10 +219,14 @@ impl Member {
 }
 
 /// A job that counts, and what it is given: for each key the numbers from 1, and how many fell into each minute.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Counting<'a> {
     broker: &'a Broker,
     name: String,
+    /// What is read.
+    input: String,
+    /// It began with what another one had counted.
+    goes_on: bool,
     keys: u64,
     /// Letters of a key at least.
     width: usize,
@@ -211,9 +248,36 @@ impl<'a> Counting<'a> {
     /// # Errors
     /// When they cannot be made.
     pub fn new(broker: &'a Broker, name: &str, keys: u64) -> Result<Self> {
-        let this = Self { broker, name: name.to_owned(), keys, width: 0, given: 0, time: 0, minutes: BTreeMap::new() };
+        let this = Self {
+            broker,
+            name: name.to_owned(),
+            input: format!("{name}-in"),
+            goes_on: false,
+            keys,
+            width: 0,
+            given: 0,
+            time: 0,
+            minutes: BTreeMap::new(),
+        };
+        broker.create(&[&format!("{name}-in:4")])?;
+        this.outputs()?;
+        Ok(this)
+    }
+
+    /// Topics that it writes; its timers write one, where it has some.
+    fn outputs(&self) -> Result<()> {
+        let name = &self.name;
         // one partition: what comes out of it is in the order in which it was committed
-        broker.create(&[&format!("{name}-in:4"), &format!("{name}-ledger:1"), &format!("{name}-minutes:2")])?;
+        self.broker.create(&[&format!("{name}-ledger:1"), &format!("{name}-minutes:2"), &format!("{name}-timers:2")])
+    }
+
+    /// Another job that reads the same, has been given what this one was, and begins somewhere on the way.
+    ///
+    /// # Errors
+    /// When its topics cannot be made.
+    pub fn fork(&self, name: &str) -> Result<Self> {
+        let this = Self { name: name.to_owned(), goes_on: true, ..self.clone() };
+        this.outputs()?;
         Ok(this)
     }
 
@@ -227,7 +291,7 @@ impl<'a> Counting<'a> {
     /// What it reads, and where it counts.
     #[must_use]
     pub fn topics(&self) -> (String, String) {
-        (format!("{}-in", self.name), format!("{}-ledger", self.name))
+        (self.input.clone(), format!("{}-ledger", self.name))
     }
 
     /// Submits it; gives its id.
@@ -247,7 +311,7 @@ impl<'a> Counting<'a> {
         to.job(&args.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// The arguments that submit a file like it, with these beside.
+    /// The arguments that submit a file like it, with these beside; one that is called a savepoint's has timers.
     ///
     /// # Errors
     /// When the component was not built.
@@ -257,9 +321,11 @@ impl<'a> Counting<'a> {
         args.extend(beside.iter().map(|arg| (*arg).to_owned()));
         args.extend(set("bootstrap", self.broker.bootstrap().to_owned()));
         args.extend(set("component", place::component("conformance")?.display().to_string()));
-        for topic in ["in", "ledger", "minutes"] {
-            let parameter = if topic == "in" { "input" } else { topic };
-            args.extend(set(parameter, format!("{}-{topic}", self.name)));
+        args.extend(set("input", self.input.clone()));
+        let topics =
+            if file.contains("savepoint") { &["ledger", "minutes", "timers"][..] } else { &["ledger", "minutes"] };
+        for topic in topics {
+            args.extend(set(topic, format!("{}-{topic}", self.name)));
         }
         Ok(args)
     }
@@ -276,11 +342,12 @@ impl<'a> Counting<'a> {
             self.time += STEP_MS;
             let (who, time) = (format!("key-{:0>1$}", n % self.keys, self.width), self.time);
             *self.minutes.entry((time.div_euclid(60_000) * 60_000, who.clone())).or_default() += 1;
-            let value = json!({"who": who, "command": "sum.add 1; sum.get"}).to_string();
+            // what timers are told changes nothing: they fire when a minute is over
+            let value = json!({"who": who, "command": "sum.add 1; sum.get", "timer": "clear none"}).to_string();
             records.push(json!({"key": who, "value": value, "timestamp": time}));
         }
         self.given += count;
-        self.broker.produce(&format!("{}-in", self.name), &records)
+        self.broker.produce(&self.input, &records)
     }
 
     /// Records of the ledger so far.
@@ -306,11 +373,12 @@ impl<'a> Counting<'a> {
         let mut seen: BTreeMap<String, u64> = BTreeMap::new();
         let ledger = self.ledger()?;
         for (who, n) in &ledger {
-            let last = seen.entry(who.clone()).or_default();
+            let last = seen.entry(who.clone()).or_insert(if self.goes_on { n.saturating_sub(1) } else { 0 });
             ensure!(*n == *last + 1, "{who} has {n} after {last}");
             *last = *n;
         }
-        Ok(ledger.len() as u64)
+        // what was counted before it began is among the numbers it went on with
+        Ok(if self.goes_on { seen.values().sum() } else { ledger.len() as u64 })
     }
 
     /// Waits until all that was given came out.
@@ -335,17 +403,39 @@ impl<'a> Counting<'a> {
     /// # Errors
     /// When one is missing, doubled or wrong.
     pub fn check_minutes(&self) -> Result<()> {
+        let found = self.found("minutes", |row| row["n"].as_i64())?;
+        ensure!(found == self.minutes, "{} counts of minutes, wanted {}", found.len(), self.minutes.len());
+        Ok(())
+    }
+
+    /// Counts of minutes by what counted them: `minutes`, or `timers`, which say it when a minute is over.
+    ///
+    /// # Errors
+    /// When one is there twice or cannot be read.
+    pub fn minutes(&self, part: &str) -> Result<BTreeMap<(i64, String), i64>> {
+        match part {
+            "timers" => self.found(part, |row| row["value"].as_str()?.strip_prefix("over seen ")?.parse().ok()),
+            part => self.found(part, |row| row["n"].as_i64()),
+        }
+    }
+
+    /// What all minutes should count.
+    #[must_use]
+    pub fn wanted(&self) -> &BTreeMap<(i64, String), i64> {
+        &self.minutes
+    }
+
+    fn found(&self, part: &str, count: impl Fn(&Value) -> Option<i64>) -> Result<BTreeMap<(i64, String), i64>> {
         let mut found: BTreeMap<(i64, String), i64> = BTreeMap::new();
-        for record in self.broker.dump(&format!("{}-minutes", self.name))? {
+        for record in self.broker.dump(&format!("{}-{part}", self.name))? {
             let text = record["value"].as_str().context("a value")?;
             let row: Value = serde_json::from_str(text)?;
             let start = millis(&row["window_start"]).with_context(|| format!("the window of {text}"))?;
             let who = row["who"].as_str().context("who")?.to_owned();
-            let n = row["n"].as_i64().context("n")?;
+            let n = count(&row).with_context(|| format!("the count of {text}"))?;
             ensure!(found.insert((start, who), n).is_none(), "twice: {text}");
         }
-        ensure!(found == self.minutes, "{} counts of minutes, wanted {}", found.len(), self.minutes.len());
-        Ok(())
+        Ok(found)
     }
 }
 

@@ -68,6 +68,8 @@ pub enum JobCommand {
     Pause(OneJobArgs),
     /// Go on after a pause
     Resume(OneJobArgs),
+    /// Copy what a job keeps, all of one moment; a job that is started with the copy goes on from there
+    Savepoint(JobSavepointArgs),
     /// Stop a job; what is committed stays
     Cancel(OneJobArgs),
 }
@@ -98,6 +100,9 @@ pub struct SubmitArgs {
     /// The pipeline takes the place of the job of this name that runs, and its state
     #[arg(long)]
     pub update: bool,
+    /// Begin with the state of this savepoint, on the server's machine
+    #[arg(long, value_name = "PLACE", conflicts_with = "update")]
+    pub from_savepoint: Option<String>,
     /// Wait for its end
     #[arg(long)]
     pub wait: bool,
@@ -111,6 +116,20 @@ pub struct OneJobArgs {
     /// The server.
     #[command(flatten)]
     pub server: ServerArgs,
+}
+
+/// `thalweg job savepoint`.
+#[derive(Debug, Args)]
+pub struct JobSavepointArgs {
+    /// The job.
+    #[command(flatten)]
+    pub job: OneJobArgs,
+    /// Where the copy goes, on the server's machine: a directory that does not exist yet
+    #[arg(long, value_name = "PLACE")]
+    pub to: String,
+    /// Cancel the job once the savepoint is there: nothing that it does later lasts
+    #[arg(long)]
+    pub stop: bool,
 }
 
 /// A pipeline file and its values.
@@ -145,6 +164,9 @@ pub struct RunArgs {
     /// The file takes over the state of an earlier version of itself: transforms that keep something must be there under their names
     #[arg(long, requires = "state_dir")]
     pub update: bool,
+    /// Begin with the state of this savepoint; the state directory is made of it
+    #[arg(long, value_name = "PLACE", requires = "state_dir", conflicts_with = "update")]
+    pub from_savepoint: Option<String>,
     /// Threads that run the pipeline, at most 64 [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub shards: Option<u16>,
@@ -172,8 +194,8 @@ pub struct SavepointArgs {
     #[arg(long, value_name = "DIR")]
     pub state_dir: PathBuf,
     /// Where the copy goes: a directory that does not exist yet. On the same disk it costs next to nothing
-    #[arg(long, value_name = "DIR")]
-    pub to: PathBuf,
+    #[arg(long, value_name = "PLACE")]
+    pub to: String,
 }
 
 /// `thalweg plan`.

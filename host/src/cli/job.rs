@@ -5,13 +5,13 @@ use super::exit::{Failed, print};
 use super::table::table;
 use crate::compose::{ComponentStore, Composer, Settings};
 use crate::native::Registry;
-use crate::yaml;
+use crate::{savepoint, yaml};
 use std::process::ExitCode;
 use thalweg_beam::job::JobClient;
 use thalweg_core::error::Result;
 use thalweg_proto::pipeline::Pipeline;
 
-/// Submits, lists, follows, pauses, drains or cancels.
+/// Submits, lists, follows, pauses, saves, drains or cancels.
 pub fn job(command: &JobCommand) -> Result<ExitCode, Failed> {
     // read before anybody is asked
     let pipeline = match command {
@@ -37,7 +37,9 @@ async fn ask(command: &JobCommand, pipeline: Option<Pipeline>) -> Result<Option<
             let name = args.name.clone().or(stem).unwrap_or_else(|| "job".to_owned());
             let mut client = JobClient::connect(&args.server.server).await?;
             let update = args.update.then(|| ("update".to_owned(), "true".to_owned()));
-            let options = args.options.iter().cloned().chain(update).collect();
+            let savepoint = args.from_savepoint.as_deref().map(savepoint::whole).transpose()?;
+            let savepoint = savepoint.map(|place| (savepoint::FROM_SAVEPOINT.to_owned(), place));
+            let options = args.options.iter().cloned().chain(update).chain(savepoint).collect();
             let id = client.submit(&name, pipeline.unwrap_or_default(), &options).await?;
             print(&format!("{id}\n"));
             if args.wait { follow(&mut client, &id).await.map(Some) } else { Ok(None) }
@@ -66,6 +68,13 @@ async fn ask(command: &JobCommand, pipeline: Option<Pipeline>) -> Result<Option<
             let state = JobClient::connect(&args.server.server).await?.resume(&args.job).await?;
             print(&format!("{state}\n"));
             Ok(None)
+        }
+        JobCommand::Savepoint(args) => {
+            let (id, to) = (&args.job.job, savepoint::whole(&args.to)?);
+            let mut client = JobClient::connect(&args.job.server.server).await?;
+            client.savepoint(id, &to, args.stop).await?;
+            print(&format!("{to}\n"));
+            if args.stop { follow(&mut client, id).await.map(Some) } else { Ok(None) }
         }
         JobCommand::Drain(args) => {
             let state = JobClient::connect(&args.server.server).await?.drain(&args.job).await?;

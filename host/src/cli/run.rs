@@ -8,6 +8,7 @@ use super::{logs, signals};
 use crate::compose::{ComponentStore, Composer, Place, Settings, SinkReport};
 use crate::native::Registry;
 use crate::pipeline::urn;
+use crate::savepoint::Savepoint;
 use crate::topics::Door;
 use crate::{runtime, yaml};
 use std::path::Path;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use thalweg_beam::translate::{Role, Translation, translate};
 use thalweg_core::engine::Outcome;
 use thalweg_core::error::Error;
+use thalweg_core::graph::Shape;
 use thalweg_core::id::Epoch;
 
 /// Runs the file.
@@ -25,7 +27,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failed> {
     logs::init(&args.logs.log_level, args.logs.log_kind);
     let composer = Composer::new(settings(args), Registry::standard())?;
     let pipeline = yaml::load_file(&args.file.file, &args.file.values(), composer.components().as_ref())?;
-    let mut translation = translate(pipeline)?;
+    let mut translation = translate(pipeline.clone())?;
     if let Some(info) = translation.transforms.iter().find(|t| matches!(t.role, Role::Sdk(_))) {
         let message = format!("{} is a function of an SDK, which needs a worker", info.name);
         return Err(Error::user("RUN_NEEDS_SDK", message)
@@ -36,11 +38,17 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failed> {
     if !args.kafka.is_empty() && !uses_kafka(&translation) {
         tracing::warn!("-X sets a property of Kafka clients, and this pipeline has none: it has no effect");
     }
+    if let (Some(place), Some(dir)) = (&args.from_savepoint, &args.state_dir) {
+        let savepoint = Savepoint::open(place)?;
+        // said before anything is copied
+        Shape::of(&composer.plan(&mut translate(pipeline)?)?).takes_over(savepoint.shape())?;
+        savepoint.copy_to(dir)?;
+    }
     let composed = composer.compose(&mut translation, &name)?;
     let door = composed.database.clone().and_then(Door::try_open);
     let (sinks, rows) = (composed.reports.clone(), composed.rows.filter(|n| *n > 0));
     let mut spec = composer.job(&name, composed);
-    spec.update = args.update;
+    spec.update = args.update || args.from_savepoint.is_some();
     let began = Instant::now();
     let running = runtime::start(spec)?;
     let control = running.control();

@@ -16,6 +16,8 @@ pub struct Known {
     pub node: Option<Arc<Node>>,
     pub draining: bool,
     pub paused: bool,
+    /// Until when its sources are held for a savepoint, in milliseconds since 1970 UTC.
+    pub held_ms: i64,
     pub cancelled: bool,
     pub over: bool,
 }
@@ -31,7 +33,8 @@ impl Known {
     /// A job that was just ordered.
     pub fn new(run: Arc<Run>, reporter: Option<JobReporter>) -> Self {
         let (results, node) = (BTreeMap::new(), None);
-        Self { run, reporter, results, node, draining: false, paused: false, cancelled: false, over: false }
+        let (draining, paused, held_ms, cancelled, over) = (false, false, 0, false, false);
+        Self { run, reporter, results, node, draining, paused, held_ms, cancelled, over }
     }
 
     /// Another job takes its place: it is over.

@@ -5,12 +5,15 @@
 //! goes through the log. The life of a job: an order in the journal; every process takes part ([`node`]); a partition that ends tells so in the
 //! results; when all have ended, every process says the job is done.
 
+mod held;
 mod known;
 mod leftover;
 mod node;
 mod options;
 mod order;
 mod partition;
+mod restore;
+mod savepoint;
 mod standby;
 mod store;
 mod trim;
@@ -18,6 +21,7 @@ mod update;
 
 use crate::compose::Composer;
 use crate::jobs::{Jobs, is_update};
+use crate::savepoint::wanted as begins_with;
 use known::{Known, passes, prepared};
 use node::{Node, Seed, Stop};
 use order::{Ended, Nothing, Order, Run, What, read_result_key};
@@ -29,9 +33,8 @@ use thalweg_beam::job::artifact::embedded;
 use thalweg_beam::job::{Importance, JobReporter, JobRunner, JobServer, JobState, OptionDescriptor, PreparedJob};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::distribute;
-use thalweg_core::id::StateId;
 use thalweg_io::kafka::KafkaClientConfig;
-use thalweg_io::kafka::cluster::{Entry, JobTopics, Journal, Page, Told};
+use thalweg_io::kafka::cluster::{Entry, Journal, Page, Told};
 
 /// Bytes of a submitted pipeline, what its workers need included: it is one record of the journal.
 const ORDER_BYTES_MAX: usize = 48 << 20;
@@ -218,6 +221,7 @@ impl Inner {
             }
             What::Pause(Nothing {}) => self.pause(&job, true),
             What::Resume(Nothing {}) => self.pause(&job, false),
+            What::Hold(until) => self.hold(&job, until.ms),
         }
     }
 
@@ -274,6 +278,9 @@ impl Inner {
                         node.drain();
                     }
                     known.node = Some(Arc::new(node));
+                    let held_ms = known.held_ms;
+                    drop(state);
+                    this.hold(&job, held_ms);
                 }
                 Ok(None) => {}
                 Err(_) if known.over => {} // its topics are deleted already
@@ -292,8 +299,8 @@ impl Inner {
     }
 
     fn node(&self, id: &str) -> Result<Option<Node>> {
-        let (run, draining, paused) = match self.state().jobs.get(id) {
-            Some(known) if !known.over => (Arc::clone(&known.run), known.draining, known.paused),
+        let (run, draining, paused, held_ms) = match self.state().jobs.get(id) {
+            Some(known) if !known.over => (Arc::clone(&known.run), known.draining, known.paused, known.held_ms),
             _ => return Ok(None),
         };
         let job = prepared(id, &run);
@@ -311,6 +318,7 @@ impl Inner {
             sizes,
             draining,
             paused,
+            held_ms,
         })
         .map(Some)
     }
@@ -372,6 +380,9 @@ impl Inner {
 impl JobRunner for Cluster {
     fn prepare(&self, job: &PreparedJob) -> Result<()> {
         self.0.jobs.check(job)?;
+        if let Some(savepoint) = begins_with(job)? {
+            self.0.takes_over(job, &savepoint)?;
+        }
         if is_update(job)? {
             let mut translation = self.0.jobs.translate(job)?;
             self.0.updated_by(job, &distribute(&self.0.composer.plan(&mut translation)?)?)?;
@@ -390,8 +401,7 @@ impl JobRunner for Cluster {
             Some((id, old)) => (old.state.clone(), update::partitions(&old), old.revision + 1, id),
             None => (inner.new_state(&job)?, partitions, 0, String::new()),
         };
-        let edges: Vec<StateId> = plan.exchanges.iter().map(|e| e.state).collect();
-        JobTopics::new(&inner.config.name, &state).create(&inner.config.client, partitions, &edges)?;
+        inner.make_topics(&job, &plan, &state, partitions)?;
         let pipeline = embedded(&job.pipeline, inner.server.wait().artifacts())?;
         let run = Run {
             name: job.name.clone(),
@@ -424,6 +434,10 @@ impl JobRunner for Cluster {
 
     fn resume(&self, id: &str) -> Result<()> {
         self.0.order(id, What::Resume(Nothing {}))
+    }
+
+    fn savepoint(&self, id: &str, to: &str, stop: bool) -> Result<()> {
+        self.0.savepoint(id, to, stop)
     }
 
     fn options(&self) -> Vec<OptionDescriptor> {

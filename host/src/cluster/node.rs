@@ -7,10 +7,10 @@ use super::trim::{self, Consumed};
 use super::{ClusterConfig, options};
 use crate::compose::{Apart, Composer};
 use crate::jobs::{AllWorkers, Harnesses, Sizes};
-use crate::runtime::{Control, LiveMetrics, WorkerFactory};
+use crate::runtime::{Control, LiveMetrics, WorkerFactory, now_ms};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use thalweg_beam::fnapi::FnApiServer;
@@ -45,6 +45,8 @@ pub struct Shared {
     config: Config,
     draining: AtomicBool,
     paused: AtomicBool,
+    /// Until when its sources are held for a savepoint, in milliseconds since 1970 UTC.
+    held_ms: AtomicI64,
     /// This process takes no more partitions.
     closing: AtomicBool,
     harnesses: Harnesses,
@@ -73,14 +75,19 @@ impl Shared {
 
     pub fn config(&self) -> Config {
         let drain = self.config.drain || self.draining.load(Ordering::SeqCst);
-        Config { drain, paused: self.paused.load(Ordering::SeqCst) && !drain, ..self.config.clone() }
+        Config { drain, paused: self.is_held() && !drain, ..self.config.clone() }
+    }
+
+    /// Whether its sources are not read.
+    fn is_held(&self) -> bool {
+        self.paused.load(Ordering::SeqCst) || now_ms() < self.held_ms.load(Ordering::SeqCst)
     }
 
     /// Tells a partition what the job was told. What it does already changes nothing.
     pub fn steer(&self, control: &Control) {
         if self.draining.load(Ordering::SeqCst) {
             control.drain();
-        } else if self.paused.load(Ordering::SeqCst) {
+        } else if self.is_held() {
             control.pause();
         } else {
             control.resume();
@@ -159,13 +166,14 @@ pub struct Seed<'a> {
     pub sizes: Sizes,
     pub draining: bool,
     pub paused: bool,
+    pub held_ms: i64,
 }
 
 impl Node {
     /// Takes part in a job: starts workers, joins the group, runs what it is given.
     pub fn start(seed: Seed<'_>) -> Result<Self> {
-        let Seed { config, composer, server, journal, runtime, job, run, mut translation, sizes, draining, paused } =
-            seed;
+        let Seed { config, composer, server, journal, runtime, job, run, mut translation, sizes, .. } = seed;
+        let Seed { draining, paused, held_ms, .. } = seed;
         let partitions = u16::try_from(run.partitions).unwrap_or(1).max(1);
         let mut apart = composer.compose_apart(&mut translation)?;
         let topics = JobTopics::new(&config.name, &run.state);
@@ -182,6 +190,7 @@ impl Node {
             epoch_ms: composer.settings().epoch_ms,
             draining: AtomicBool::new(draining),
             paused: AtomicBool::new(paused),
+            held_ms: AtomicI64::new(held_ms),
             closing: AtomicBool::new(false),
             epochs: OnceLock::new(),
             members: OnceLock::new(),
@@ -217,6 +226,12 @@ impl Node {
     /// Sources are not read, or are again, here and wherever partitions go from here.
     pub fn pause(&self, paused: bool) {
         self.shared.paused.store(paused, Ordering::SeqCst);
+        self.steer();
+    }
+
+    /// The same until then, in milliseconds since 1970 UTC; whoever says so calls again when it is over.
+    pub fn hold(&self, until_ms: i64) {
+        self.shared.held_ms.store(until_ms, Ordering::SeqCst);
         self.steer();
     }
 

@@ -14,7 +14,7 @@ pub struct Order {
     #[prost(string, tag = "1")]
     pub job: String,
     /// What is to be done.
-    #[prost(oneof = "What", tags = "2, 3, 4, 5, 6")]
+    #[prost(oneof = "What", tags = "2, 3, 4, 5, 6, 7")]
     pub what: Option<What>,
 }
 
@@ -36,6 +36,17 @@ pub enum What {
     /// They are again.
     #[prost(message, tag = "6")]
     Resume(Nothing),
+    /// Its sources are not read for a while: somebody makes a savepoint.
+    #[prost(message, tag = "7")]
+    Hold(Until),
+}
+
+/// How long something holds, unless another word comes first: of who dies none does.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Until {
+    /// Milliseconds since 1970 UTC, by the clock of who gives the order.
+    #[prost(int64, tag = "1")]
+    pub ms: i64,
 }
 
 /// No more than the word.

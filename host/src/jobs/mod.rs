@@ -7,6 +7,7 @@ mod deploys;
 mod harnesses;
 mod logs;
 mod running;
+mod saving;
 mod server;
 mod sizes;
 mod states;
@@ -23,12 +24,14 @@ pub(crate) use update::{WITHIN as UPDATE_WITHIN, nothing as nothing_to_update, w
 
 use crate::compose::Composer;
 use crate::runtime::Control;
+use crate::savepoint;
 use running::{JobPlace, Start};
 use std::sync::Arc;
 use thalweg_beam::fnapi::{Environment, FnApiServer};
 use thalweg_beam::job::{Importance, JobReporter, JobRunner, OptionDescriptor, PreparedJob};
 use thalweg_beam::translate::{EnvironmentInfo, EnvironmentKind, Options, Translation, translate_with};
 use thalweg_core::error::{Error, Result};
+use thalweg_core::graph::Shape;
 
 /// What the jobs of a server may use together, and what holds for each.
 #[derive(Clone, Debug, Default)]
@@ -100,6 +103,17 @@ impl Jobs {
         self.composer.plan(&mut translation).map(drop)
     }
 
+    /// Where jobs keep their state.
+    ///
+    /// # Errors
+    /// `SAVEPOINT_NEVER` when they keep none.
+    fn states(&self) -> Result<&JobStates> {
+        self.limits.states.as_ref().ok_or_else(|| {
+            Error::user("SAVEPOINT_NEVER", "jobs of this server keep their state in memory, and have no savepoints")
+                .help("start the server with --state-dir, or in a cluster")
+        })
+    }
+
     /// A place for a job, held as long as it runs.
     fn place(&self, job: &PreparedJob) -> Result<JobPlace> {
         let most = self.limits.running_max;
@@ -123,6 +137,11 @@ impl JobRunner for Jobs {
         } else {
             drop(self.place(job)?); // said now rather than when its artifacts are staged
         }
+        if let Some(savepoint) = savepoint::wanted(job)? {
+            self.states()?;
+            let plan = self.composer.plan(&mut self.translate(job)?)?;
+            Shape::of(&plan).takes_over(savepoint.shape())?;
+        }
         self.check(job)
     }
 
@@ -137,6 +156,10 @@ impl JobRunner for Jobs {
             None => states.of(&job),
         });
         let dir = dir.transpose()?;
+        let savepoint = savepoint::wanted(&job)?;
+        if let (Some(savepoint), Some(dir)) = (&savepoint, &dir) {
+            savepoint.copy_to(&dir.path)?;
+        }
         let name = dir.as_ref().map_or(&job.id, |dir| &dir.name);
         let composer = self.composer.clone().with_state_dir(dir.as_ref().map(|dir| dir.path.clone()));
         let mut composed = composer.compose(&mut translation, name)?;
@@ -147,7 +170,7 @@ impl JobRunner for Jobs {
         running::start(Start {
             config: sizes.config,
             epoch_ms: composer.settings().epoch_ms,
-            update,
+            update: update || savepoint.is_some(),
             dir,
             place,
             runtime: self.runtime.clone(),
@@ -178,7 +201,13 @@ impl JobRunner for Jobs {
         Ok(())
     }
 
+    fn savepoint(&self, id: &str, to: &str, stop: bool) -> Result<()> {
+        self.states()?;
+        self.save(id, to, stop)
+    }
+
     fn options(&self) -> Vec<OptionDescriptor> {
-        OptionDescriptor::standard().into_iter().chain(sizes::options()).chain([update::option()]).collect()
+        let ours = [update::option(), savepoint::option()];
+        OptionDescriptor::standard().into_iter().chain(sizes::options()).chain(ours).collect()
     }
 }

@@ -12,6 +12,7 @@ use thalweg_beam::job::{Importance, JobReporter, JobState, PreparedJob};
 use thalweg_core::engine::{Config, Outcome};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::Shape;
+use thalweg_state::Database;
 
 /// Jobs by id that run or are about to. Cheap to clone.
 #[derive(Clone, Default)]
@@ -41,6 +42,8 @@ pub struct Running {
     pub reporter: JobReporter,
     /// Another job takes its place.
     pub updated: Arc<AtomicBool>,
+    /// Its state, where that is its own.
+    pub database: Option<Database>,
     deployments: Arc<Deployments>,
 }
 
@@ -93,6 +96,15 @@ impl JobTable {
     pub fn deployments(&self, id: &str) -> Option<Arc<Deployments>> {
         match self.lock().get(id) {
             Some(Slot::Running(running)) => Some(Arc::clone(&running.deployments)),
+            _ => None,
+        }
+    }
+
+    /// A job that runs.
+    #[must_use]
+    pub fn running(&self, id: &str) -> Option<Running> {
+        match self.lock().get(id) {
+            Some(Slot::Running(running)) => Some(running.clone()),
             _ => None,
         }
     }
@@ -166,9 +178,10 @@ pub struct Start {
 /// Starts a job's threads, the one that waits for its end first: once the job runs, nothing can fail any more.
 pub fn start(start: Start) -> Result<()> {
     let Start { config, epoch_ms, update, dir, place, runtime, job, composed, harnesses, reporter } = start;
-    let Composed { plan, sources, sinks, local, deployments, store, .. } = composed;
+    let Composed { plan, sources, sinks, local, deployments, store, database, .. } = composed;
     let changes = deployments.changes().clone();
     let state = dir.as_ref().filter(|dir| dir.stays()).map(|dir| dir.name.clone());
+    let database = database.filter(|database| dir.as_ref().is_some_and(|dir| dir.path == database.dir()));
     let (shape, updated) = (Shape::of(&plan), Arc::new(AtomicBool::new(false)));
     let replaced = Arc::clone(&updated);
     let workers = Arc::new(AllWorkers { local, harnesses: harnesses.clone() });
@@ -206,7 +219,8 @@ pub fn start(start: Start) -> Result<()> {
     };
     let running = runtime::start(spec)?; // an error ends the waiting thread, and with it the workers
     let (control, deployments) = (running.control(), Arc::new(deployments));
-    place.runs(Running { control, name: job.name, state, shape, reporter: reporter.clone(), updated, deployments });
+    let (name, reported) = (job.name, reporter.clone());
+    place.runs(Running { control, name, state, shape, reporter: reported, updated, database, deployments });
     let metrics = running.metrics();
     reporter.live_metrics(move || metrics.now());
     reporter.state(JobState::Running);

@@ -14,7 +14,9 @@ mod writer;
 
 pub use change::{Change, Changes};
 pub use live::LiveMetrics;
+pub(crate) use shard_loop::owners;
 pub use spec::{Control, JobSpec, OpenSource, Progress, SourceSpec, Waker, WorkerFactory, WorkerSet};
+pub(crate) use writer::fault;
 
 use anyhow::Context as _;
 use bell::{Bell, Line};

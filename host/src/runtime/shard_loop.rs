@@ -121,6 +121,18 @@ pub(super) fn splits_of(id: ShardId, config: &Config, sources: &[SourceSpec]) ->
     sources.iter().enumerate().map(|(i, s)| (SourceId(i as u32), list(&s.splits))).collect()
 }
 
+/// Which partition reads which splits, by source, where partitions run apart.
+pub(crate) fn owners(sources: &[SourceSpec], partitions: u16) -> Vec<Vec<(SplitId, u16)>> {
+    let config = Config { shards: partitions, partitions, ..Config::default() };
+    let mut all: Vec<Vec<(SplitId, u16)>> = vec![Vec::new(); sources.len()];
+    for partition in 0..partitions {
+        for (list, (_, splits)) in all.iter_mut().zip(splits_of(ShardId(partition), &config, sources)) {
+            list.extend(splits.into_iter().map(|split| (split, partition)));
+        }
+    }
+    all
+}
+
 /// The transforms of native sources.
 fn names_of(plan: &Plan) -> BTreeMap<SourceId, String> {
     let sources = plan.stages.iter().filter_map(|stage| match &stage.kind {

@@ -145,8 +145,8 @@ fn outboxes(reader: &dyn StateRead, sink: StateId) -> Result<Vec<(Bytes, Epoch, 
 }
 
 /// A named point at which a test may kill the process: `THALWEG_FAULT=<name>:<n>` aborts at its nth passing. They stand before and after each
-/// lasting write: that of a sink's own file, the commit with its cells, records, marks and deleted outboxes, a delivery.
-fn fault(name: &str) {
+/// lasting write: that of a sink's own file, the commit with its cells, records, marks and deleted outboxes, a delivery; and where a job is held for a savepoint.
+pub(crate) fn fault(name: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};
     static PASSED: AtomicU64 = AtomicU64::new(0);
     let Ok(wanted) = std::env::var("THALWEG_FAULT") else { return };

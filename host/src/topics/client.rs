@@ -49,12 +49,12 @@ impl DoorLog {
         }
     }
 
-    /// Has the process make a savepoint at an absolute path.
+    /// Has the process make a savepoint at an absolute path, or a URL.
     ///
     /// # Errors
     /// `LOG_REFUSED` with what that process says.
-    pub fn savepoint(&self, to: &Path) -> Result<()> {
-        self.ask(&Ask::Savepoint { to: to.to_string_lossy().into_owned() }).map(drop)
+    pub fn savepoint(&self, to: &str) -> Result<()> {
+        self.ask(&Ask::Savepoint { to: to.to_owned() }).map(drop)
     }
 
     fn all(&self) -> Vec<WireTopic> {

@@ -4,7 +4,7 @@ use super::wire::{Answer, Ask, LINE_MAX, WireRecord, WireTopic};
 use super::{NAME, socket};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -107,7 +107,7 @@ fn serve(caller: &UnixStream, database: &Database) {
         }
         let answer = match serde_json::from_slice(&line) {
             Ok(Ask::Savepoint { to }) => {
-                database.savepoint(Path::new(&to)).map_or_else(|e| Answer::error(&e), |()| Answer::Done)
+                crate::savepoint::of_database(database, &to, "").map_or_else(|e| Answer::error(&e), |()| Answer::Done)
             }
             Ok(ask) => answer(&log, ask).unwrap_or_else(|e| Answer::error(&e)),
             Err(_) => Answer::error(&Error::user("LOG_DOOR", "the question is not one of this version")),

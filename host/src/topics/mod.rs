@@ -9,6 +9,7 @@ mod wire;
 
 pub use door::Door;
 
+use crate::savepoint::{of_database, whole};
 use client::DoorLog;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
@@ -51,15 +52,15 @@ impl Topics {
     }
 }
 
-/// Makes a savepoint of a state directory, whether a job runs in it or not.
+/// Makes a savepoint of a state directory at a path or URL, whether a job runs in it or not.
 ///
 /// # Errors
-/// As for [`Topics::open`] and [`Database::savepoint`].
-pub fn savepoint(dir: &Path, to: &Path, options: &Options) -> Result<()> {
-    let to = std::path::absolute(to).unwrap_or_else(|_| to.to_owned());
+/// As for [`Topics::open`] and [`of_database`].
+pub fn savepoint(dir: &Path, to: &str, options: &Options) -> Result<()> {
+    let to = whole(to)?;
     no_directory(dir)?;
     match Database::open(dir, options) {
-        Ok(database) => database.savepoint(&to),
+        Ok(database) => of_database(&database, &to, ""),
         Err(e) if e.code == "STATE_LOCKED" => match DoorLog::connect(dir) {
             Ok(door) => door.savepoint(&to),
             Err(_) => Err(e),

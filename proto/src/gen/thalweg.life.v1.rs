@@ -5,6 +5,18 @@ pub struct JobRequest {
     #[prost(string, tag = "1")]
     pub job_id: ::prost::alloc::string::String,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SavepointRequest {
+    /// Id of the job.
+    #[prost(string, tag = "1")]
+    pub job_id: ::prost::alloc::string::String,
+    /// Where the copy goes: a path on the server's machine, or a URL.
+    #[prost(string, tag = "2")]
+    pub to: ::prost::alloc::string::String,
+    /// The job ends once it is there.
+    #[prost(bool, tag = "3")]
+    pub stop: bool,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JobResponse {
     /// Its state, as the Job API numbers them.
@@ -148,6 +160,28 @@ pub mod life_service_client {
                 .insert(GrpcMethod::new("thalweg.life.v1.LifeService", "Resume"));
             self.inner.unary(req, path, codec).await
         }
+        /// Copies what it keeps, all of one moment, and answers when the copy is whole.
+        pub async fn savepoint(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SavepointRequest>,
+        ) -> std::result::Result<tonic::Response<super::JobResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/thalweg.life.v1.LifeService/Savepoint",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("thalweg.life.v1.LifeService", "Savepoint"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -173,6 +207,11 @@ pub mod life_service_server {
         async fn resume(
             &self,
             request: tonic::Request<super::JobRequest>,
+        ) -> std::result::Result<tonic::Response<super::JobResponse>, tonic::Status>;
+        /// Copies what it keeps, all of one moment, and answers when the copy is whole.
+        async fn savepoint(
+            &self,
+            request: tonic::Request<super::SavepointRequest>,
         ) -> std::result::Result<tonic::Response<super::JobResponse>, tonic::Status>;
     }
     /// Jobs that run.
@@ -323,6 +362,49 @@ pub mod life_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ResumeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/thalweg.life.v1.LifeService/Savepoint" => {
+                    #[allow(non_camel_case_types)]
+                    struct SavepointSvc<T: LifeService>(pub Arc<T>);
+                    impl<T: LifeService> tonic::server::UnaryService<super::SavepointRequest>
+                    for SavepointSvc<T> {
+                        type Response = super::JobResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SavepointRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LifeService>::savepoint(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SavepointSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -10,8 +10,8 @@ use thalweg_proto::job::{
     CancelJobRequest, DrainJobRequest, GetJobStateRequest, GetJobsRequest, JobMessagesRequest, PrepareJobRequest,
     RunJobRequest,
 };
-use thalweg_proto::life::JobRequest;
 use thalweg_proto::life::life_service_client::LifeServiceClient;
+use thalweg_proto::life::{JobRequest, SavepointRequest};
 use thalweg_proto::pipeline::Pipeline;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -132,6 +132,15 @@ impl JobClient {
     pub async fn resume(&mut self, job: &str) -> Result<&'static str> {
         let request = JobRequest { job_id: job.to_owned() };
         Ok(word(self.1.resume(request).await.map_err(|s| refused(&s))?.into_inner().state))
+    }
+
+    /// Has the server copy what a job keeps; waits until the copy is whole. With `stop` the job ends then.
+    ///
+    /// # Errors
+    /// As for [`JobClient::submit`].
+    pub async fn savepoint(&mut self, job: &str, to: &str, stop: bool) -> Result<&'static str> {
+        let request = SavepointRequest { job_id: job.to_owned(), to: to.to_owned(), stop };
+        Ok(word(self.1.savepoint(request).await.map_err(|s| refused(&s))?.into_inner().state))
     }
 
     /// Drains a job.

@@ -6,7 +6,7 @@ use super::state::JobState;
 use super::status::{refuse, status};
 use thalweg_core::error::{Error, Result};
 use thalweg_proto::life::life_service_server::LifeService;
-use thalweg_proto::life::{JobRequest, JobResponse};
+use thalweg_proto::life::{JobRequest, JobResponse, SavepointRequest};
 use tonic::{Code, Request, Response, Status};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -19,6 +19,19 @@ impl LifeService for Service {
 
     async fn resume(&self, request: Request<JobRequest>) -> Answer<JobResponse> {
         self.hold(&request.into_inner().job_id, false).await
+    }
+
+    /// Whatever else is asked of the job meanwhile is done: a savepoint may take long.
+    async fn savepoint(&self, request: Request<SavepointRequest>) -> Answer<JobResponse> {
+        let SavepointRequest { job_id, to, stop } = request.into_inner();
+        let record = self.find(&job_id)?;
+        if !record.is_started() || record.state().is_terminal() {
+            let error = Error::user("JOB_NOT_RUNNING", format!("the job {job_id} does not run"))
+                .help("only of a job that runs or is paused a savepoint can be made");
+            return Err(refuse(Code::FailedPrecondition, &error));
+        }
+        self.ask_runner(move |runner| runner.savepoint(&job_id, &to, stop)).await.map_err(|e| status(&e))?;
+        Ok(Response::new(JobResponse { state: record.state().to_wire().into() }))
     }
 }
 

@@ -100,6 +100,16 @@ pub trait JobRunner: Send + Sync + 'static {
         self.pause(id)
     }
 
+    /// Copies what a job that runs keeps to `to`, and returns when the copy is whole; with `stop` the job is cancelled then, and nothing of what it
+    /// does after the moment of the copy lasts.
+    ///
+    /// # Errors
+    /// Why there is no savepoint, `SAVEPOINT_NEVER` where no job can have one; the job goes on.
+    fn savepoint(&self, _id: &str, _to: &str, _stop: bool) -> Result<()> {
+        Err(Error::user("SAVEPOINT_NEVER", "jobs of this server have no savepoints")
+            .help("start the server with --state-dir, or in a cluster"))
+    }
+
     /// The options this runner understands: SDKs offer them, others are mentioned in a warning and ignored.
     fn options(&self) -> Vec<OptionDescriptor> {
         OptionDescriptor::standard()

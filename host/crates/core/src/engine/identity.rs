@@ -49,10 +49,24 @@ pub fn stored_revision(state: &dyn StateRead) -> Result<u64> {
     Ok(u64::from_be_bytes(count))
 }
 
-fn stored_shape(state: &dyn StateRead) -> Result<Option<Shape>> {
+/// What a job keeps, as it is stored; `None` before its first commit, and of jobs of early versions.
+///
+/// # Errors
+/// `STATE_CORRUPT` when it cannot be read.
+pub fn stored_shape(state: &dyn StateRead) -> Result<Option<Shape>> {
     let Some(value) = state.get(&key("shape"))? else { return Ok(None) };
     let shape = std::str::from_utf8(&value).ok().and_then(Shape::decode);
     shape.map(Some).ok_or_else(|| corrupt("shape of the job"))
+}
+
+/// What a store says about the job of this plan that filled it, for a store that is filled from outside. How many partitions there are is left open.
+#[must_use]
+pub fn identity(plan: &Plan) -> Vec<CellWrite> {
+    let names: Vec<&str> = stages(plan).into_iter().collect();
+    vec![
+        (key("stages"), Some(Bytes::from(names.join("\n")))),
+        (key("shape"), Some(Bytes::from(Shape::of(plan).encode()))),
+    ]
 }
 
 /// Checks that the store is empty, was filled by this plan, or by one that this plan takes over: `revision` says how often the pipeline was
@@ -100,9 +114,7 @@ impl Shard {
     pub(super) fn store_identity(&mut self, writes: &mut Vec<CellWrite>) {
         if self.stores_for_all() && !std::mem::replace(&mut self.identity_stored, true) {
             writes.push((key("partitions"), Some(Bytes::copy_from_slice(&self.config.partitions.to_be_bytes()))));
-            let names: Vec<&str> = stages(&self.plan).into_iter().collect();
-            writes.push((key("stages"), Some(Bytes::from(names.join("\n")))));
-            writes.push((key("shape"), Some(Bytes::from(Shape::of(&self.plan).encode()))));
+            writes.extend(identity(&self.plan));
             writes.push((key("revision"), Some(Bytes::copy_from_slice(&self.config.revision.to_be_bytes()))));
         }
     }

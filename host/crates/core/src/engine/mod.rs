@@ -5,9 +5,11 @@
 
 mod bundles;
 mod cut;
+mod deal;
 mod event;
 mod expiry;
 mod flow;
+mod gather;
 mod groups;
 mod hold;
 mod identity;
@@ -23,8 +25,10 @@ mod stages;
 mod start;
 mod views;
 
+pub use deal::Deal;
 pub use event::{Effect, Envelope, Event, Message, Report, SealedPart};
+pub use gather::{Gather, Gathered};
 pub use hold::Hold;
-pub use identity::{check_job, stored_partitions, stored_revision};
+pub use identity::{check_job, identity, stored_partitions, stored_revision, stored_shape};
 pub use job::{Job, JobEffect, JobEvent, Outcome};
 pub use shard::{Config, Shard};

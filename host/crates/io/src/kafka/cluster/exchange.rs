@@ -213,6 +213,12 @@ impl Place {
     }
 }
 
+/// The stored batch in a record of an exchange; empty where it only tells time. `None` when it is no such record.
+pub(super) fn batch_of(value: &[u8]) -> Option<&[u8]> {
+    let (&FORMAT, rest) = value.split_first()? else { return None };
+    rest.get(2 + 8..)
+}
+
 impl std::fmt::Debug for ExchangeSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ExchangeSource").field("topic", &self.topic).finish_non_exhaustive()

@@ -15,8 +15,10 @@ mod journal;
 mod members;
 mod reader;
 mod remove;
+mod seed;
 mod sink;
 mod topics;
+mod walk;
 
 pub use changelog::{Changelog, Restored};
 pub use epochs::{EpochPart, Epochs, EpochsConfig};
@@ -27,5 +29,7 @@ pub use journal::{Entry, Journal, Page, Told};
 pub use members::{Members, MembersConfig, Ownership};
 pub use reader::LogReader;
 pub use remove::Remover;
+pub use seed::Seeder;
 pub use sink::{ClusterSink, ClusterSinkConfig};
 pub use topics::{JobTopics, Trimmer};
+pub use walk::{Standstill, on_its_way};

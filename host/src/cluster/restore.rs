@@ -1,0 +1,105 @@
+//! A job of the cluster that begins with a savepoint: of any cluster, of any number of partitions, or of one process.
+//!
+//! In: a savepoint that was checked, and a job with its topics. Out: a changelog that holds, by partition, what the savepoint has. The order to run comes
+//! after it, so no process sees less.
+
+use super::Inner;
+use crate::runtime::owners;
+use crate::savepoint::{Savepoint, wanted};
+use std::collections::BTreeMap;
+use thalweg_beam::job::PreparedJob;
+use thalweg_core::engine::Deal;
+use thalweg_core::error::{Error, Result};
+use thalweg_core::graph::{Plan, Shape};
+use thalweg_core::id::{SplitId, StateId};
+use thalweg_core::port::store::StateStore as _;
+use thalweg_io::kafka::cluster::{JobTopics, LogReader, Remover, Seeder};
+use thalweg_state::{Options, RocksStateStore};
+
+impl Inner {
+    /// Checks that a job can begin with a savepoint.
+    ///
+    /// # Errors
+    /// `UPDATE_INCOMPATIBLE`, naming what it cannot take over.
+    pub(super) fn takes_over(&self, job: &PreparedJob, savepoint: &Savepoint) -> Result<()> {
+        self.whole_plan(job).and_then(|plan| Shape::of(&plan).takes_over(savepoint.shape()))
+    }
+
+    /// The plan of a job before it is divided.
+    fn whole_plan(&self, job: &PreparedJob) -> Result<Plan> {
+        self.composer.plan(&mut self.jobs.translate(job)?)
+    }
+
+    /// Makes the topics of a job that is about to be ordered, and its state if it begins with a savepoint.
+    ///
+    /// # Errors
+    /// What savepoint, disk and brokers say; `CLUSTER_TOPIC`, `SAVEPOINT_STATE_THERE`.
+    pub(super) fn make_topics(&self, job: &PreparedJob, plan: &Plan, state: &str, partitions: u16) -> Result<()> {
+        let edges: Vec<StateId> = plan.exchanges.iter().map(|e| e.state).collect();
+        let (topics, savepoint) = (JobTopics::new(&self.config.name, state), wanted(job)?);
+        topics.create(&self.config.client, partitions, &edges)?;
+        savepoint.map_or(Ok(()), |savepoint| self.begin_with(job, &savepoint, &topics, partitions))
+    }
+
+    /// Writes the state of a savepoint as that of a job that has not begun. What was made for the job goes when it fails.
+    ///
+    /// # Errors
+    /// `SAVEPOINT_STATE_THERE` when the job has a state already, and what savepoint, disk and brokers say.
+    fn begin_with(&self, job: &PreparedJob, savepoint: &Savepoint, topics: &JobTopics, partitions: u16) -> Result<()> {
+        let reader = LogReader::new(&self.config.client)?;
+        if topics.has_state(&reader, partitions)? {
+            let what = format!("there is state already in {:?}", topics.changelog());
+            return Err(Error::user("SAVEPOINT_STATE_THERE", what)
+                .help("leave the savepoint out to go on with what is there, or give the job another state_name"));
+        }
+        let seeded = self.seed(job, savepoint, topics, partitions);
+        if seeded.is_err() {
+            let removed = Remover::new(&self.config.client).and_then(|remover| remover.remove(topics));
+            removed.unwrap_or_else(|error| tracing::warn!(%error, "topics of a job that did not begin stay"));
+        }
+        seeded
+    }
+
+    fn seed(&self, job: &PreparedJob, savepoint: &Savepoint, topics: &JobTopics, partitions: u16) -> Result<()> {
+        let plan = self.whole_plan(job)?;
+        Shape::of(&plan).takes_over(savepoint.shape())?;
+        let owners = self.owners(job, partitions)?;
+        // a copy: to open a store is to write to it
+        let dir = Scratch(self.config.state_dir.join(format!("restore-{}", job.id)));
+        savepoint.copy_to(&dir.0)?;
+        let store = RocksStateStore::open(&dir.0, &Options::default())?;
+        let epoch = store.last_epoch()?;
+        let mut deal = Deal::new(&plan, savepoint.shape(), partitions, owners, epoch);
+        let seeder = Seeder::begin(&self.config.client, topics, partitions)?;
+        let mut give = |to: u16, key: bytes::Bytes, value: bytes::Bytes| seeder.cell(to, &key, &value);
+        let mut dealt = Ok(());
+        store.reader().scan(&[], &[], &mut |key, value| {
+            dealt = deal.cell(key, value, &mut give);
+            dealt.is_ok()
+        })?;
+        dealt?;
+        deal.finish(&mut give)?;
+        seeder.commit(epoch)?;
+        tracing::info!(job = job.id, from = savepoint.manifest().job, epoch = epoch.0, "begins with a savepoint");
+        Ok(())
+    }
+
+    /// Which partition reads which split of the job's sources.
+    fn owners(&self, job: &PreparedJob, partitions: u16) -> Result<BTreeMap<(StateId, SplitId), u16>> {
+        let apart = self.composer.compose_apart(&mut self.jobs.translate(job)?)?;
+        let mut all = BTreeMap::new();
+        for (source, splits) in apart.plan.sources.iter().zip(owners(&apart.sources, partitions)) {
+            all.extend(splits.into_iter().map(|(split, owner)| ((*source, split), owner)));
+        }
+        Ok(all)
+    }
+}
+
+/// A directory that goes when this does.
+struct Scratch(std::path::PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

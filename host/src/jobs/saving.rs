@@ -1,0 +1,49 @@
+//! Savepoints of jobs of one process, while they run.
+//!
+//! In: a job that runs, and a place. Out: a copy of its state directory as it was after a commit; with a last one, if the job is to end.
+
+use super::Jobs;
+use super::running::Running;
+use super::update::WITHIN;
+use crate::savepoint::of_database;
+use std::time::{Duration, Instant};
+use thalweg_core::error::{Error, Result};
+
+/// How long the workers of a job that came to its last commit may take to stop.
+const STOPPED_WITHIN: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(20);
+
+impl Jobs {
+    /// Makes a savepoint of a job; with `stop` of its last commit. Blocks until it is whole.
+    ///
+    /// # Errors
+    /// `JOB_NOT_RUNNING`, `SAVEPOINT_NEVER` where the state of the job is not its own, `SAVEPOINT_SLOW`, and what place and disk say.
+    pub(super) fn save(&self, id: &str, to: &str, stop: bool) -> Result<()> {
+        let running = self.table.running(id).ok_or_else(|| {
+            Error::user("JOB_NOT_RUNNING", format!("the job {id} does not run, or is being started"))
+                .help("only of a job that runs or is paused a savepoint can be made")
+        })?;
+        let Running { control, name, state, database, .. } = running;
+        let never =
+            |why: &str| Error::user("SAVEPOINT_NEVER", format!("the job {id} has no savepoint of its own: {why}"));
+        let database = database.ok_or_else(|| {
+            never("jobs that use the embedded log share one directory").help("copy that one with `thalweg savepoint`")
+        })?;
+        if stop {
+            if state.is_none() {
+                return Err(never("its state goes with it when it ends")
+                    .help("give the job a state_name, or make the savepoint without --stop"));
+            }
+            control.settle(WITHIN);
+            let end = Instant::now() + WITHIN + STOPPED_WITHIN;
+            while self.table.has(id) {
+                if Instant::now() > end {
+                    return Err(Error::external("SAVEPOINT_SLOW", format!("the job {id} did not stop in time"))
+                        .help("see what its workers do; its state is in its directory"));
+                }
+                std::thread::sleep(LOOK);
+            }
+        }
+        of_database(&database, to, &name)
+    }
+}

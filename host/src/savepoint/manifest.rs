@@ -1,0 +1,103 @@
+//! What is said of a savepoint beside its state: a JSON text, for programs and people.
+
+use crate::runtime::now_ms;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use thalweg_core::error::{Error, Result};
+use thalweg_core::graph::Shape;
+
+/// Its file.
+pub const NAME: &str = "SAVEPOINT.json";
+/// The version of savepoints that this program makes; it reads this one and earlier ones.
+const FORMAT: u32 = 1;
+
+/// What is said of a savepoint.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of the savepoint.
+    pub format: u32,
+    /// What the user calls the job.
+    pub job: String,
+    /// Partitions of the job.
+    pub partitions: u16,
+    /// Last epochs of its partitions, in order; one for a job of one process.
+    pub epochs: Vec<u64>,
+    /// When it was made, in milliseconds since 1970 UTC.
+    pub taken_ms: i64,
+    /// What the job keeps, by name: a line for each thing, its parts apart by tabs.
+    pub shape: String,
+    /// Its files, below the place, and their sizes in bytes.
+    pub files: BTreeMap<String, u64>,
+}
+
+impl Manifest {
+    /// Of a savepoint that is made now.
+    pub(super) fn new(job: &str, shape: &Shape) -> Self {
+        Self {
+            format: FORMAT,
+            job: job.to_owned(),
+            partitions: 0,
+            epochs: Vec::new(),
+            taken_ms: now_ms(),
+            shape: shape.encode(),
+            files: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
+        text.push(b'\n');
+        text
+    }
+
+    /// Reads a manifest; `None` when it is damaged.
+    ///
+    /// # Errors
+    /// `SAVEPOINT_VERSION` for one of a later version.
+    pub(super) fn decode(bytes: &[u8], place: &dyn std::fmt::Display) -> Result<Option<Self>> {
+        /// What every version says.
+        #[derive(Deserialize)]
+        struct Versioned {
+            format: u32,
+        }
+        match serde_json::from_slice::<Versioned>(bytes) {
+            Ok(Versioned { format }) if format > FORMAT => Err(Error::user(
+                "SAVEPOINT_VERSION",
+                format!("the savepoint {place} has format {format}, and this program reads up to {FORMAT}"),
+            )
+            .help("begin with the version of thalweg that made it, or a later one")),
+            _ => Ok(serde_json::from_slice(bytes).ok().filter(Self::is_contained)),
+        }
+    }
+
+    /// Whether all files are below the place: a manifest may come from anywhere.
+    fn is_contained(&self) -> bool {
+        let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['\\', '\0']);
+        self.files.keys().all(|name| name.split('/').all(plain))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_is_read_back_and_a_later_or_strange_one_is_not() -> Result<()> {
+        let mut manifest = Manifest::new("daily", &Shape::default());
+        manifest.files.insert("db/000007.sst".to_owned(), 12);
+        let read = |manifest: &Manifest| Manifest::decode(&manifest.encode(), &"here");
+        assert_eq!(read(&manifest)?, Some(manifest.clone()));
+        let later = Manifest { format: FORMAT + 1, ..manifest.clone() };
+        assert_eq!(read(&later).err().map(|e| e.code), Some("SAVEPOINT_VERSION"));
+        assert_eq!(
+            Manifest::decode(b"{\"format\": 9, \"new\": []}", &"x").err().map(|e| e.code),
+            Some("SAVEPOINT_VERSION")
+        );
+        for outside in ["../x", "/etc/x", "db/../../x", ""] {
+            let files = [(outside.to_owned(), 1)].into();
+            assert_eq!(read(&Manifest { files, ..manifest.clone() })?, None, "{outside}");
+        }
+        assert_eq!(Manifest::decode(b"{\"format\": 1", &"x")?, None);
+        Ok(())
+    }
+}
