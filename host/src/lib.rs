@@ -55,6 +55,7 @@ pub mod expansion;
 pub mod jobs;
 pub mod native;
 pub mod pipeline;
+pub mod query;
 pub mod row;
 pub mod runtime;
 pub mod savepoint;

@@ -2,6 +2,7 @@
 
 use super::log_args::LogCommand;
 use super::logs::LogKind;
+use super::state_args::StateCommand;
 use super::store_args::StoreArgs;
 use super::udf_args::{DoctorArgs, UdfCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -46,6 +47,12 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         command: LogCommand,
+    },
+    /// Ask for the state of a job: what is committed, by the names of its pipeline
+    State {
+        /// What to do.
+        #[command(subcommand)]
+        command: StateCommand,
     },
     /// Say which tools are missing to build functions, and what installs them
     Doctor(DoctorArgs),

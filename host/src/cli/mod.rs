@@ -1,4 +1,4 @@
-//! The command line: `thalweg run`, `serve`, `plan`, `udf`, `log`, `savepoint`, `doctor`, `bench`, and Prism's own flags.
+//! The command line: `thalweg run`, `serve`, `plan`, `udf`, `log`, `state`, `savepoint`, `doctor`, `bench`, and Prism's own flags.
 //!
 //! In: arguments, signals. Out: output for people, errors as `error[CODE]: sentence` with what to do, and exit codes: 0 ok,
 //! 1 the job failed, 2 usage, 3 configuration, 130 interrupted. Nothing here knows how jobs work.
@@ -20,6 +20,8 @@ mod run;
 mod serve;
 mod signals;
 mod staging;
+mod state;
+mod state_args;
 mod store_args;
 mod table;
 mod trial;
@@ -91,6 +93,7 @@ fn command(arguments: Arguments, ignored: &[String]) -> Result<ExitCode, Failed>
             Ok(ExitCode::SUCCESS)
         }
         Command::Log { command } => log::log(&command),
+        Command::State { command } => state::state(&command),
         Command::Doctor(languages) => doctor::doctor(&languages),
     }
 }

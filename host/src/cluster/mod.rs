@@ -14,13 +14,14 @@ mod order;
 mod partition;
 mod restore;
 mod savepoint;
+mod shown;
 mod standby;
 mod store;
 mod trim;
 mod update;
 
 use crate::compose::Composer;
-use crate::jobs::{Jobs, is_update};
+use crate::jobs::{Jobs, asked_state, is_update, not_running, state_json};
 use crate::savepoint::wanted as begins_with;
 use known::{Known, passes, prepared};
 use node::{Node, Seed, Stop};
@@ -30,7 +31,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use thalweg_beam::job::artifact::embedded;
-use thalweg_beam::job::{Importance, JobReporter, JobRunner, JobServer, JobState, OptionDescriptor, PreparedJob};
+use thalweg_beam::job::{
+    Importance, JobReporter, JobRunner, JobServer, JobState, OptionDescriptor, PreparedJob, StateQuestion,
+};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::distribute;
 use thalweg_io::kafka::KafkaClientConfig;
@@ -438,6 +441,11 @@ impl JobRunner for Cluster {
 
     fn savepoint(&self, id: &str, to: &str, stop: bool) -> Result<()> {
         self.0.savepoint(id, to, stop)
+    }
+
+    fn state(&self, id: &str, question: StateQuestion) -> Result<String> {
+        let node = self.0.state().jobs.get(id).and_then(|known| known.node.clone()).ok_or_else(|| not_running(id))?;
+        state_json(&node.answer(&asked_state(question))?)
     }
 
     fn options(&self) -> Vec<OptionDescriptor> {

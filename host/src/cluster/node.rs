@@ -2,11 +2,13 @@
 
 use super::order::{Ended, Run, result_key};
 use super::partition::RunningPartition;
+use super::shown::{self, Shown};
 use super::standby::{Copies, Keeper};
 use super::trim::{self, Consumed};
 use super::{ClusterConfig, options};
 use crate::compose::{Apart, Composer};
 use crate::jobs::{AllWorkers, Harnesses, Sizes};
+use crate::query::{Answer, Question};
 use crate::runtime::{Control, LiveMetrics, WorkerFactory, now_ms};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,6 +22,7 @@ use thalweg_core::engine::Config;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::StateId;
 use thalweg_core::metric::Metrics;
+use thalweg_io::kafka::KafkaClientConfig;
 use thalweg_io::kafka::cluster::{
     Epochs, EpochsConfig, JobTopics, Journal, LogReader, Members, MembersConfig, Ownership, Page, Trimmer,
 };
@@ -41,6 +44,10 @@ pub struct Shared {
     dir: PathBuf,
     /// Who has which copy of the state open.
     pub copies: Copies,
+    /// The copies that can be read by those who ask for state.
+    pub shown: Shown,
+    /// The Kafka cluster.
+    pub client: KafkaClientConfig,
     pub epoch_ms: i64,
     config: Config,
     draining: AtomicBool,
@@ -186,6 +193,8 @@ impl Node {
         let shared = Arc::new(Shared {
             dir: config.state_dir.join(&run.state),
             copies: Copies::default(),
+            shown: Shown::default(),
+            client: config.client.clone(),
             config: Config { shards: partitions, partitions, revision: run.revision, ..sizes.config },
             epoch_ms: composer.settings().epoch_ms,
             draining: AtomicBool::new(draining),
@@ -215,6 +224,14 @@ impl Node {
     pub fn metrics(&self) -> impl Fn() -> (Metrics, Metrics) + Send + Sync + 'static {
         let shared = Arc::downgrade(&self.shared);
         move || shared.upgrade().map(|shared| shared.metrics()).unwrap_or_default()
+    }
+
+    /// Answers from the copies of the state that are here.
+    ///
+    /// # Errors
+    /// `QUERY_*`, `QUERY_ELSEWHERE` for a key of which there is no copy here.
+    pub fn answer(&self, question: &Question) -> Result<Answer> {
+        shown::answer(&self.shared, question)
     }
 
     /// Sources end, here and wherever partitions go from here.

@@ -179,6 +179,7 @@ impl Running<'_> {
             ms = begun.elapsed().as_millis() as u64,
             "state is there"
         );
+        shared.shown.show(self.partition, store.database(), None);
         let spec = JobSpec {
             name: format!("{}-{}", shared.job.id, self.partition),
             plan: Arc::clone(&shared.apart.plan),

@@ -181,7 +181,11 @@ impl Keeper {
                 return Ok(0);
             }
             match self.begin(shared, partition) {
-                Ok(copy) => drop(self.open.insert(partition, Kept { copy, there: false })),
+                Ok(copy) => {
+                    let (database, torn) = copy.readable();
+                    shared.shown.show(partition, database, Some(torn));
+                    self.open.insert(partition, Kept { copy, there: false });
+                }
                 Err(error) => {
                     shared.copies.let_go(partition);
                     return Err(error);

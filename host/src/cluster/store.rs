@@ -8,14 +8,14 @@ use super::trim::Consumed;
 use crate::runtime::now_ms;
 use bytes::Bytes;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::{Epoch, StateId};
 use thalweg_core::port::log::LogRecord;
 use thalweg_core::port::store::{CellWrite, StateRead, StateStore};
 use thalweg_core::state::layout::{CellKey, JOB_GROUP, Kind};
 use thalweg_io::kafka::cluster::{Changelog, EpochPart, Epochs, Follower, Restored, Step};
-use thalweg_state::{FsyncPolicy, Options, RocksStateStore};
+use thalweg_state::{Database, FsyncPolicy, Options, RocksStateStore};
 
 /// A copy that was not written for so long is not trusted: the topic's compaction keeps a deletion for a day (`delete.retention.ms`), and a
 /// copy that never sees it would bring the cell back. Half of it.
@@ -40,6 +40,12 @@ fn label(next: i64) -> CellWrite {
 
 fn label_key() -> Bytes {
     CellKey::new(JOB_GROUP, Kind::Copy, StateId(0)).finish()
+}
+
+/// When a copy was labelled last: when its last commit reached it, in milliseconds; nothing in a copy that is whole without a label.
+pub fn labelled_at(cells: &dyn StateRead) -> Result<Option<i64>> {
+    let label = cells.get(&label_key())?;
+    Ok(label.and_then(|label| label.get(8..)?.first_chunk::<8>().map(|at| i64::from_be_bytes(*at))))
 }
 
 /// Options of the many stores that a process has: the changelog makes them lasting, and they share what one store would have.
@@ -96,6 +102,13 @@ impl ChangelogStore {
     }
 }
 
+impl ChangelogStore {
+    /// The database of the copy.
+    pub fn database(&self) -> &Database {
+        self.local.database()
+    }
+}
+
 /// The copy that is in a directory, if it can be used.
 fn found(dir: &Path, options: &Options) -> Result<Option<(RocksStateStore, Restored)>> {
     match RocksStateStore::open(dir, options) {
@@ -143,6 +156,8 @@ pub struct Copy {
     follower: Follower,
     /// When its label was written, in milliseconds.
     labelled: i64,
+    /// It has not come to the end of the changelog: what it holds may be of no epoch, for the changelog is compacted. Locked while it moves.
+    torn: Arc<Mutex<bool>>,
 }
 
 impl Copy {
@@ -155,13 +170,18 @@ impl Copy {
         if let Some((local, have)) = found(dir, &options)?
             && let Some(follower) = Follower::begin(changelog(), have)?
         {
-            return Ok(Self { local, follower, labelled });
+            return Ok(Self { local, follower, labelled, torn: Arc::new(Mutex::new(true)) });
         }
         wipe(dir)?;
         let local = RocksStateStore::open(dir, &options)?;
         let follower = Follower::begin(changelog(), Restored::default())?;
         let follower = follower.ok_or_else(|| Error::internal("CLUSTER_COPY", "nothing is more than there is"))?;
-        Ok(Self { local, follower, labelled })
+        Ok(Self { local, follower, labelled, torn: Arc::new(Mutex::new(true)) })
+    }
+
+    /// The database of the copy, and what says whether it may be read.
+    pub fn readable(&self) -> (&Database, Arc<Mutex<bool>>) {
+        (self.local.database(), Arc::clone(&self.torn))
     }
 
     /// Takes in what was committed since the last call, some megabytes at most.
@@ -170,14 +190,22 @@ impl Copy {
     /// As [`Copy::open`], and `STATE_CORRUPT`.
     pub fn follow(&mut self) -> Result<Step> {
         let (local, labelled) = (&mut self.local, &mut self.labelled);
-        let step = self.follower.step(&mut |mut writes, ended| match ended {
-            None => local.load(&writes),
-            Some(at) => {
-                *labelled = now_ms();
-                writes.push(label(at.next));
-                local.commit(at.epoch, &writes, &[])
+        let lock = || self.torn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut moving = None;
+        let step = self.follower.step(&mut |mut writes, ended| {
+            **moving.get_or_insert_with(lock) = true;
+            match ended {
+                None => local.load(&writes),
+                Some(at) => {
+                    *labelled = now_ms();
+                    writes.push(label(at.next));
+                    local.commit(at.epoch, &writes, &[])
+                }
             }
         })?;
+        if step.at_end {
+            *moving.unwrap_or_else(lock) = false;
+        }
         // a copy of a partition in which nothing happens does not grow old
         if step.at_end && now_ms() - self.labelled > COPY_AGE_MAX_MS / 12 {
             self.labelled = now_ms();

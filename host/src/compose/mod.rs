@@ -9,6 +9,7 @@ mod combine;
 mod components;
 mod connectors;
 pub mod deploy;
+mod describe;
 mod embedded;
 mod local;
 mod mirror;
@@ -135,6 +136,8 @@ pub struct Composed {
     pub rows: Option<u64>,
     /// The database behind the store, where there is one.
     pub database: Option<Database>,
+    /// What the job is called in it, if others share it.
+    pub shares: Option<String>,
 }
 
 /// Only native functions and components: no Fn API.
@@ -213,7 +216,9 @@ impl Composer {
         };
         known(&translation.sources, sources::known)?;
         known(&translation.sinks, sinks::known)?;
-        fuse(&translation.graph)
+        let mut plan = fuse(&translation.graph)?;
+        plan.described = describe::states(translation, &plan, &self.components)?.encode();
+        Ok(plan)
     }
 
     /// Composes a job. `name` names its state, if it has any.
@@ -252,7 +257,7 @@ impl Composer {
             sources.push(found.spec);
         }
         reports.iter().try_for_each(|report| sinks::refuse_own_input(report, &read))?;
-        let Opened { store, database } = store.map_or_else(|| store::open(dir, options), Ok)?;
+        let Opened { store, database, shares } = store.map_or_else(|| store::open(dir, options), Ok)?;
         let store = mirror::mirrored(store, mirrors);
         let tables = Arc::new(Tables::new(self.settings.kafka.clone()));
         let mut registry = self.registry.clone();
@@ -261,7 +266,7 @@ impl Composer {
         plan.read_in_pieces(&local.pieces());
         let plan = Arc::new(plan);
         let deployments = Deployments::new(Arc::clone(&local), Arc::clone(&self.components));
-        Ok(Composed { plan, sources, sinks, local, deployments, store, reports, rows, database })
+        Ok(Composed { plan, sources, sinks, local, deployments, store, reports, rows, database, shares })
     }
 
     /// Sizes of a job.

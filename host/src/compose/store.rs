@@ -11,6 +11,8 @@ use thalweg_state::{Database, FileScratch, Options};
 pub struct Opened {
     pub store: Box<dyn StateStore>,
     pub database: Option<Database>,
+    /// What the job is called in it, if others share it.
+    pub shares: Option<String>,
 }
 
 /// Opens the store of a job.
@@ -19,10 +21,11 @@ pub fn open(dir: Option<&Path>, options: &Options) -> Result<Opened> {
         return Ok(Opened {
             store: Box::new(NullStore::with_scratch(Arc::new(FileScratch::default()))),
             database: None,
+            shares: None,
         });
     };
     let database = Database::open(dir, options)?;
-    Ok(Opened { store: Box::new(database.store()?), database: Some(database) })
+    Ok(Opened { store: Box::new(database.store()?), database: Some(database), shares: None })
 }
 
 /// The store that a job has already, or the one beside a log that it shares. A job's own directory that is not there is not made.
@@ -44,7 +47,8 @@ pub fn existing(
         }
         if uses_log || (shared.is_there() && shared.database()?.has_store_of(&job)) {
             let database = shared.database()?;
-            return Ok(Some(Opened { store: Box::new(database.store_of(&job)?), database: Some(database) }));
+            let (store, shares) = (Box::new(database.store_of(&job)?), Some(job.into_owned()));
+            return Ok(Some(Opened { store, database: Some(database), shares }));
         }
     }
     if own { open(Some(dir), options).map(Some) } else { Ok(None) }

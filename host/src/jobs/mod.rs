@@ -6,6 +6,7 @@
 mod deploys;
 mod harnesses;
 mod logs;
+mod queries;
 mod running;
 mod saving;
 mod server;
@@ -15,6 +16,8 @@ mod update;
 
 pub(crate) use harnesses::{AllWorkers, Harnesses};
 pub use logs::worker_logs;
+pub use queries::ask_state;
+pub(crate) use queries::{asked as asked_state, json as state_json, not_running};
 pub use running::JobTable;
 pub use server::{ServeOptions, WorkerOptions, serve};
 pub(crate) use sizes::Sizes;
@@ -28,7 +31,7 @@ use crate::savepoint;
 use running::{JobPlace, Start};
 use std::sync::Arc;
 use thalweg_beam::fnapi::{Environment, FnApiServer};
-use thalweg_beam::job::{Importance, JobReporter, JobRunner, OptionDescriptor, PreparedJob};
+use thalweg_beam::job::{Importance, JobReporter, JobRunner, OptionDescriptor, PreparedJob, StateQuestion};
 use thalweg_beam::translate::{EnvironmentInfo, EnvironmentKind, Options, Translation, translate_with};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::Shape;
@@ -204,6 +207,10 @@ impl JobRunner for Jobs {
     fn savepoint(&self, id: &str, to: &str, stop: bool) -> Result<()> {
         self.states()?;
         self.save(id, to, stop)
+    }
+
+    fn state(&self, id: &str, question: StateQuestion) -> Result<String> {
+        queries::answer(&self.table, id, question)
     }
 
     fn options(&self) -> Vec<OptionDescriptor> {

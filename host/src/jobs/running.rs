@@ -12,7 +12,7 @@ use thalweg_beam::job::{Importance, JobReporter, JobState, PreparedJob};
 use thalweg_core::engine::{Config, Outcome};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::Shape;
-use thalweg_state::Database;
+use thalweg_state::{Database, WeakDatabase};
 
 /// Jobs by id that run or are about to. Cheap to clone.
 #[derive(Clone, Default)]
@@ -44,6 +44,8 @@ pub struct Running {
     pub updated: Arc<AtomicBool>,
     /// Its state, where that is its own.
     pub database: Option<Database>,
+    /// Where its cells can be read, and what it is called there; none if they are in memory.
+    pub cells: Option<(WeakDatabase, Option<String>)>,
     deployments: Arc<Deployments>,
 }
 
@@ -94,10 +96,7 @@ impl JobTable {
     /// Where functions of a job can be replaced, if it runs.
     #[must_use]
     pub fn deployments(&self, id: &str) -> Option<Arc<Deployments>> {
-        match self.lock().get(id) {
-            Some(Slot::Running(running)) => Some(Arc::clone(&running.deployments)),
-            _ => None,
-        }
+        self.running(id).map(|running| running.deployments)
     }
 
     /// A job that runs.
@@ -178,7 +177,8 @@ pub struct Start {
 /// Starts a job's threads, the one that waits for its end first: once the job runs, nothing can fail any more.
 pub fn start(start: Start) -> Result<()> {
     let Start { config, epoch_ms, update, dir, place, runtime, job, composed, harnesses, reporter } = start;
-    let Composed { plan, sources, sinks, local, deployments, store, database, .. } = composed;
+    let Composed { plan, sources, sinks, local, deployments, store, database, shares, .. } = composed;
+    let cells = database.as_ref().map(|database| (database.downgrade(), shares));
     let changes = deployments.changes().clone();
     let state = dir.as_ref().filter(|dir| dir.stays()).map(|dir| dir.name.clone());
     let database = database.filter(|database| dir.as_ref().is_some_and(|dir| dir.path == database.dir()));
@@ -220,7 +220,7 @@ pub fn start(start: Start) -> Result<()> {
     let running = runtime::start(spec)?; // an error ends the waiting thread, and with it the workers
     let (control, deployments) = (running.control(), Arc::new(deployments));
     let (name, reported) = (job.name, reporter.clone());
-    place.runs(Running { control, name, state, shape, reporter: reported, updated, database, deployments });
+    place.runs(Running { control, name, state, shape, reporter: reported, updated, database, cells, deployments });
     let metrics = running.metrics();
     reporter.live_metrics(move || metrics.now());
     reporter.state(JobState::Running);

@@ -2,6 +2,7 @@
 
 use super::socket;
 use super::wire::{Answer, Ask, WireRecord, WireTopic};
+use crate::query::{self, Question};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -42,6 +43,9 @@ impl DoorLog {
         line.read_line(&mut answer).map_err(gone)?;
         match serde_json::from_str(&answer).map_err(gone)? {
             Answer::Error { code, message, help } => {
+                if let Some(error) = query::answered_error(&code, &message, &help) {
+                    return Err(error);
+                }
                 // codes of ours are known when the program is built, those of another version are not
                 Err(Error::new("LOG_REFUSED", Domain::User, format!("{code}: {message}")).help(help))
             }
@@ -55,6 +59,17 @@ impl DoorLog {
     /// `LOG_REFUSED` with what that process says.
     pub fn savepoint(&self, to: &str) -> Result<()> {
         self.ask(&Ask::Savepoint { to: to.to_owned() }).map(drop)
+    }
+
+    /// Asks for the state of the directory's own job, or of one that shares it.
+    ///
+    /// # Errors
+    /// `QUERY_*`, and `LOG_REFUSED` with what that process says otherwise.
+    pub fn state(&self, job: Option<&str>, question: &Question) -> Result<query::Answer> {
+        match self.ask(&Ask::State { job: job.map(str::to_owned), question: question.clone() })? {
+            Answer::State(answer) => Ok(*answer),
+            _ => Err(another()),
+        }
     }
 
     fn all(&self) -> Vec<WireTopic> {

@@ -2,6 +2,7 @@
 
 use super::wire::{Answer, Ask, LINE_MAX, WireRecord, WireTopic};
 use super::{NAME, socket};
+use crate::query;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -109,6 +110,10 @@ fn serve(caller: &UnixStream, database: &Database) {
             Ok(Ask::Savepoint { to }) => {
                 crate::savepoint::of_database(database, &to, "").map_or_else(|e| Answer::error(&e), |()| Answer::Done)
             }
+            Ok(Ask::State { job, question }) => {
+                let found = database.committed(job.as_deref(), |cells, epoch| query::answer(cells, epoch, &question));
+                found.map_or_else(|e| Answer::error(&e), |found| Answer::State(Box::new(found)))
+            }
             Ok(ask) => answer(&log, ask).unwrap_or_else(|e| Answer::error(&e)),
             Err(_) => Answer::error(&Error::user("LOG_DOOR", "the question is not one of this version")),
         };
@@ -123,7 +128,7 @@ fn serve(caller: &UnixStream, database: &Database) {
 
 fn answer(log: &dyn Log, ask: Ask) -> Result<Answer> {
     Ok(match ask {
-        Ask::Savepoint { .. } => Answer::Done,
+        Ask::Savepoint { .. } | Ask::State { .. } => Answer::Done,
         Ask::Topics => Answer::Topics(log.topics().iter().map(|(name, config)| WireTopic::new(name, config)).collect()),
         Ask::Create(topic) => log.create(&topic.name, &topic.config()).map(|()| Answer::Done)?,
         Ask::Bounds { topic, partition } => Answer::bounds(&log.bounds(&topic, partition)?),

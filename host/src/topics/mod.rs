@@ -9,6 +9,7 @@ mod wire;
 
 pub use door::Door;
 
+use crate::query::{self, Answer, Question};
 use crate::savepoint::{of_database, whole};
 use client::DoorLog;
 use std::os::fd::AsRawFd as _;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::port::log::Log;
-use thalweg_state::{Database, Options, RocksLog};
+use thalweg_state::{Database, Look, Options, RocksLog};
 
 /// The socket's name.
 const NAME: &str = "log.sock";
@@ -64,6 +65,26 @@ pub fn savepoint(dir: &Path, to: &str, options: &Options) -> Result<()> {
         Err(e) if e.code == "STATE_LOCKED" => match DoorLog::connect(dir) {
             Ok(door) => door.savepoint(&to),
             Err(_) => Err(e),
+        },
+        Err(e) => Err(e),
+    }
+}
+
+/// Asks for the state of the directory's own job, or of one that shares it, whether a process has it open or not. Nothing is written.
+///
+/// # Errors
+/// `STATE_NOT_OURS` when there is no state directory, `STATE_LOCKED` when a process has it that does not serve it, what looking at it says, and
+/// `QUERY_*`; `LOG_REFUSED` with what the process says that has it.
+pub fn state(dir: &Path, job: Option<&str>, question: &Question, options: &Options) -> Result<Answer> {
+    if !dir.is_dir() {
+        return Err(Error::user("STATE_NOT_OURS", format!("there is no state directory {}", dir.display()))
+            .help("check the path: it is what a job was started with as --state-dir"));
+    }
+    match Look::open(dir, options) {
+        Ok(look) => look.committed(job, |cells, epoch| query::answer(cells, epoch, question)),
+        Err(e) if e.code == "STATE_LOCKED" => match DoorLog::connect(dir) {
+            Ok(door) => door.state(job, question),
+            Err(_) => Err(e.help("ask the server that has it, by --server HOST:PORT and --job ID")),
         },
         Err(e) => Err(e),
     }

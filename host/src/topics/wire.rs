@@ -1,5 +1,6 @@
 //! What goes through the door: a JSON text a line, a question and its answer. Both ends are of one version.
 
+use crate::query::{self, Question};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub enum Ask {
     Bounds { topic: String, partition: u32 },
     Append(Vec<WireRecord>),
     Savepoint { to: String },
+    State { job: Option<String>, question: Question },
     Read { topic: String, partition: u32, from: u64, bytes: usize },
 }
 
@@ -30,6 +32,7 @@ pub enum Answer {
     Bounds { start: u64, end: u64, bytes: u64 },
     Offsets(Vec<u64>),
     Records(Vec<WireRecord>),
+    State(Box<query::Answer>),
     Error { code: String, message: String, help: String },
 }
 

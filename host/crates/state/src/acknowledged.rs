@@ -9,7 +9,7 @@
 
 use crate::error::{corrupt, from_io};
 use crate::options::FsyncPolicy;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use thalweg_core::error::Result;
@@ -54,19 +54,17 @@ impl Acknowledged {
     /// # Errors
     /// `STATE_CORRUPT` when the file is missing or damaged.
     pub(crate) fn open(dir: &Path, policy: FsyncPolicy) -> Result<(Self, u64)> {
-        let mut bytes = Vec::new();
-        let mut file = match File::options().read(true).write(true).open(path(dir)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(corrupt(dir, format!("its file {NAME} is missing")));
-            }
-            other => other.map_err(|e| from_io(dir, &e))?,
-        };
-        file.read_to_end(&mut bytes).map_err(|e| from_io(dir, &e))?;
-        let found =
-            decode(&bytes).ok_or_else(|| corrupt(dir, format!("its file {NAME} does not match its checksum")))?;
-        // what was not synced may be gone
-        let last = if found.synced { found } else { Last::default() };
+        let (file, last) = read(dir, File::options().write(true))?;
         Ok((Self { file, synced: policy == FsyncPolicy::EachEpoch, last }, last.write))
+    }
+
+    /// The last epoch of the directory's own job and the number of the write that the store must at least hold; nothing is opened to be
+    /// written.
+    ///
+    /// # Errors
+    /// As for [`Acknowledged::open`].
+    pub(crate) fn look(dir: &Path) -> Result<(Epoch, u64)> {
+        read(dir, &mut File::options()).map(|(_, last)| (last.epoch, last.write))
     }
 
     /// The last epoch of the directory's own job.
@@ -85,6 +83,20 @@ impl Acknowledged {
 
 fn path(dir: &Path) -> PathBuf {
     dir.join(NAME)
+}
+
+fn read(dir: &Path, how: &mut OpenOptions) -> Result<(File, Last)> {
+    let mut file = match how.read(true).open(path(dir)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Err(corrupt(dir, format!("its file {NAME} is missing")));
+        }
+        other => other.map_err(|e| from_io(dir, &e))?,
+    };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|e| from_io(dir, &e))?;
+    let found = decode(&bytes).ok_or_else(|| corrupt(dir, format!("its file {NAME} does not match its checksum")))?;
+    // what was not synced may be gone
+    Ok((file, if found.synced { found } else { Last::default() }))
 }
 
 fn encode(last: Last) -> Vec<u8> {

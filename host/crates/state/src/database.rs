@@ -7,6 +7,7 @@ use crate::acknowledged::Acknowledged;
 use crate::error::{broken, corrupt, from_io, from_opening, from_rocks, not_ours};
 use crate::lock::Lock;
 use crate::log::Ledger;
+use crate::look::frozen;
 use crate::options::{FsyncPolicy, Options};
 use crate::room::wait_for_room;
 use crate::store::RocksStateStore;
@@ -15,10 +16,11 @@ use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{BoundColumnFamily, DBWithThreadMode, MultiThreaded, WriteBatch, WriteOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::{fs, io};
 use thalweg_core::error::Result;
 use thalweg_core::id::Epoch;
+use thalweg_core::port::store::StateRead;
 
 pub(crate) type Db = DBWithThreadMode<MultiThreaded>;
 
@@ -27,12 +29,30 @@ const OWN: &str = "default";
 /// The column family of the log.
 const LOG: &str = "log";
 /// How those of other jobs begin.
-const JOB: &str = "job.";
+pub(crate) const JOB: &str = "job.";
 
 /// A state directory that is open: for the job that it belongs to, for jobs that share it, and for its log. Cheap to clone; the
 /// directory stays locked until all clones, stores and readers are gone.
 #[derive(Clone)]
 pub struct Database(Arc<Opened>);
+
+/// A database that others may close: it keeps nothing open.
+#[derive(Clone)]
+pub struct WeakDatabase(Weak<Opened>);
+
+impl std::fmt::Debug for WeakDatabase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WeakDatabase")
+    }
+}
+
+impl WeakDatabase {
+    /// The database, if it is open. Who holds it keeps the directory locked.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Database> {
+        self.0.upgrade().map(Database)
+    }
+}
 
 /// Dropped in this order: the lock goes last.
 struct Opened {
@@ -155,6 +175,21 @@ impl Database {
         Acknowledged::create(to)?;
         // last: what has no version file was never finished
         version::write(to)
+    }
+
+    /// The same, without keeping it open.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakDatabase {
+        WeakDatabase(Arc::downgrade(&self.0))
+    }
+
+    /// Reads cells as one commit left them, while others commit: those of the directory's own job, or of one that shares it. `read` gets the
+    /// commit's epoch with them. Cost: a snapshot, which keeps what it sees on the disk until `read` returns.
+    ///
+    /// # Errors
+    /// `STATE_NO_JOB` when there is no such job or it has not committed yet, the store's own, and what `read` says.
+    pub fn committed<T>(&self, job: Option<&str>, read: impl FnOnce(&dyn StateRead, Epoch) -> Result<T>) -> Result<T> {
+        frozen(&self.0.db, &self.0.dir, job, read)
     }
 
     /// Where it is.

@@ -11,6 +11,20 @@ pub(crate) fn corrupt(dir: &Path, what: impl std::fmt::Display) -> Error {
         .help("restore the directory from a copy, or start the job anew with an empty directory; check the disk")
 }
 
+/// A directory that has no cells of such a job.
+pub(crate) fn no_job(dir: &Path, job: Option<&str>, others: &[String]) -> Error {
+    let dir = dir.display();
+    let what = match job {
+        Some(job) => format!("the state directory {dir} holds nothing of a job {job:?}"),
+        None => format!("the state directory {dir} holds no job of its own that has committed anything"),
+    };
+    let help = match others {
+        [] => "start a job with this directory, and ask again once it has committed".to_owned(),
+        others => format!("name one of the jobs that share it: {}", others.join(", ")),
+    };
+    Error::user("STATE_NO_JOB", what).help(help)
+}
+
 /// A path that is not a state directory, and does not become one.
 pub(crate) fn not_ours(dir: &Path, why: impl std::fmt::Display) -> Error {
     Error::user("STATE_NOT_OURS", format!("{} is not a state directory of Thalweg: {why}", dir.display()))

@@ -17,14 +17,16 @@ mod database;
 mod error;
 mod lock;
 mod log;
+mod look;
 mod options;
 mod room;
 mod scratch;
 mod store;
 mod version;
 
-pub use database::Database;
+pub use database::{Database, WeakDatabase};
 pub use log::RocksLog;
+pub use look::Look;
 pub use options::{FsyncPolicy, Options};
 pub use scratch::FileScratch;
 pub use store::RocksStateStore;

@@ -25,12 +25,26 @@ impl Lock {
             .map_err(|e| from_io(dir, &e))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(Error::user(
-                "STATE_LOCKED",
-                format!("the state directory {} is in use by another process", dir.display()),
-            )
-            .help("stop the other process first, or give this job a state directory of its own")),
+            Err(TryLockError::WouldBlock) => Err(locked(dir)),
             Err(TryLockError::Error(e)) => Err(from_io(dir, &e)),
         }
     }
+
+    /// Takes the lock together with others who only look. Nothing is made.
+    ///
+    /// # Errors
+    /// As for [`Lock::take`].
+    pub(crate) fn share(dir: &Path) -> Result<Self> {
+        let file = File::open(dir.join("LOCK")).map_err(|e| from_io(dir, &e))?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(locked(dir)),
+            Err(TryLockError::Error(e)) => Err(from_io(dir, &e)),
+        }
+    }
+}
+
+fn locked(dir: &Path) -> Error {
+    Error::user("STATE_LOCKED", format!("the state directory {} is in use by another process", dir.display()))
+        .help("stop the other process first, or give this job a state directory of its own")
 }

@@ -101,6 +101,12 @@ impl RocksStateStore {
         flushed
     }
 
+    /// The database it is in.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.cells.database
+    }
+
     fn put(&self, batch: &mut WriteBatch, writes: &[CellWrite]) -> Result<()> {
         let family = self.cells.database.family(self.cells.family.as_deref().unwrap_or(own()))?;
         for (key, value) in writes {

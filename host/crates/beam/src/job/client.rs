@@ -1,5 +1,6 @@
 //! The client's side of the Job API, for the command line: what SDKs do of their own, without them.
 
+use super::runner::StateQuestion;
 use prost_types::{Struct, Value, value::Kind};
 use std::collections::BTreeMap;
 use thalweg_core::error::{Error, Result};
@@ -11,13 +12,16 @@ use thalweg_proto::job::{
     RunJobRequest,
 };
 use thalweg_proto::life::life_service_client::LifeServiceClient;
-use thalweg_proto::life::{JobRequest, SavepointRequest};
+use thalweg_proto::life::state_service_client::StateServiceClient;
+use thalweg_proto::life::{GetStateRequest, JobRequest, ListStatesRequest, SavepointRequest, ScanStateRequest};
 use thalweg_proto::pipeline::Pipeline;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 /// Largest message to a server: a pipeline.
 const REQUEST_BYTES_MAX: usize = 256 << 20;
+/// Largest answer about state, some times what a server reads for it: bytes that are shown by their digits take more.
+const STATE_BYTES_MAX: usize = 64 << 20;
 
 /// A job as a server knows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,7 +36,7 @@ pub struct KnownJob {
 
 /// Asks a server about jobs.
 #[derive(Clone, Debug)]
-pub struct JobClient(JobServiceClient<Channel>, LifeServiceClient<Channel>);
+pub struct JobClient(JobServiceClient<Channel>, LifeServiceClient<Channel>, StateServiceClient<Channel>);
 
 impl JobClient {
     /// Connects to a server, `host:port`.
@@ -47,7 +51,8 @@ impl JobClient {
         let endpoint = Endpoint::from_shared(format!("http://{server}")).map_err(|e| failed(e.to_string()))?;
         let channel = endpoint.connect().await.map_err(|e| failed(e.to_string()))?;
         let life = LifeServiceClient::new(channel.clone());
-        Ok(Self(JobServiceClient::new(channel).max_encoding_message_size(REQUEST_BYTES_MAX), life))
+        let state = StateServiceClient::new(channel.clone()).max_decoding_message_size(STATE_BYTES_MAX);
+        Ok(Self(JobServiceClient::new(channel).max_encoding_message_size(REQUEST_BYTES_MAX), life, state))
     }
 
     /// Submits a pipeline that needs no artifacts; gives the job's id.
@@ -141,6 +146,20 @@ impl JobClient {
     pub async fn savepoint(&mut self, job: &str, to: &str, stop: bool) -> Result<&'static str> {
         let request = SavepointRequest { job_id: job.to_owned(), to: to.to_owned(), stop };
         Ok(word(self.1.savepoint(request).await.map_err(|s| refused(&s))?.into_inner().state))
+    }
+
+    /// Asks for what a job keeps; gives the JSON of the answer.
+    ///
+    /// # Errors
+    /// As for [`JobClient::submit`]; the server's own code stands first in the sentence.
+    pub async fn state_of(&mut self, job: &str, question: StateQuestion) -> Result<String> {
+        let job_id = job.to_owned();
+        let asked = match question {
+            StateQuestion::List => self.2.list(ListStatesRequest { job_id }).await,
+            StateQuestion::Get(of) => self.2.get(GetStateRequest { job_id, ..of }).await,
+            StateQuestion::Scan(of) => self.2.scan(ScanStateRequest { job_id, ..of }).await,
+        };
+        Ok(asked.map_err(|s| refused(&s))?.into_inner().json)
     }
 
     /// Drains a job.

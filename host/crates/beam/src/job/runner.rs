@@ -8,6 +8,7 @@ use std::sync::Arc;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::metric::Metrics;
 use thalweg_proto::job::job_message::MessageImportance;
+use thalweg_proto::life::{GetStateRequest, ScanStateRequest};
 use thalweg_proto::pipeline::Pipeline;
 
 /// A submitted job. Cheap to clone.
@@ -110,10 +111,36 @@ pub trait JobRunner: Send + Sync + 'static {
             .help("start the server with --state-dir, or in a cluster"))
     }
 
+    /// Answers a question about what a job keeps, as its last commit left it: the JSON of a `StateResponse`. Never waits for the job.
+    ///
+    /// # Errors
+    /// Why there is no answer, `QUERY_IN_MEMORY` where jobs keep nothing that others can read.
+    fn state(&self, _id: &str, _question: StateQuestion) -> Result<String> {
+        Err(in_memory())
+    }
+
     /// The options this runner understands: SDKs offer them, others are mentioned in a warning and ignored.
     fn options(&self) -> Vec<OptionDescriptor> {
         OptionDescriptor::standard()
     }
+}
+
+/// What is asked of the state of a job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StateQuestion {
+    /// Which states there are.
+    List,
+    /// What a state holds for a key.
+    Get(GetStateRequest),
+    /// What a state holds for all keys.
+    Scan(ScanStateRequest),
+}
+
+/// The state of a job that nobody else can read.
+#[must_use]
+pub fn in_memory() -> Error {
+    Error::user("QUERY_IN_MEMORY", "the job keeps its state in memory alone, where nobody else can read it")
+        .help("start the server, or the run, with a state directory: --state-dir DIR")
 }
 
 /// How much a message matters to the job's user; SDKs map it to a log level.

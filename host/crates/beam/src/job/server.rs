@@ -16,6 +16,7 @@ use thalweg_proto::job::artifact_retrieval_service_server::ArtifactRetrievalServ
 use thalweg_proto::job::artifact_staging_service_server::ArtifactStagingServiceServer;
 use thalweg_proto::job::job_service_server::JobServiceServer;
 use thalweg_proto::life::life_service_server::LifeServiceServer;
+use thalweg_proto::life::state_service_server::StateServiceServer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::service::Routes;
@@ -91,6 +92,7 @@ impl JobServer {
             endpoint: shared.config.endpoint.clone(),
         };
         let life = LifeServiceServer::new(jobs.clone());
+        let state = StateServiceServer::new(jobs.clone());
         let staging = StagingService { table: shared.table.clone(), store: shared.store.clone(), closing };
         let retrieval = RetrievalService { store: shared.store.clone() };
         routes
@@ -98,6 +100,7 @@ impl JobServer {
             .add_service(ArtifactStagingServiceServer::new(staging).max_decoding_message_size(bytes_max))
             .add_service(ArtifactRetrievalServiceServer::new(retrieval).max_decoding_message_size(bytes_max))
             .add_service(life)
+            .add_service(state)
     }
 
     /// Takes a job that was submitted elsewhere: whoever asks for it here is answered. It counts as started.

@@ -49,6 +49,14 @@ pub fn stored_revision(state: &dyn StateRead) -> Result<u64> {
     Ok(u64::from_be_bytes(count))
 }
 
+/// What the host said of the states of a job that has committed before; nothing if an earlier version wrote it.
+///
+/// # Errors
+/// Those of the store.
+pub fn stored_description(state: &dyn StateRead) -> Result<Option<Bytes>> {
+    state.get(&key("described"))
+}
+
 /// What a job keeps, as it is stored; `None` before its first commit, and of jobs of early versions.
 ///
 /// # Errors
@@ -63,10 +71,14 @@ pub fn stored_shape(state: &dyn StateRead) -> Result<Option<Shape>> {
 #[must_use]
 pub fn identity(plan: &Plan) -> Vec<CellWrite> {
     let names: Vec<&str> = stages(plan).into_iter().collect();
-    vec![
+    let mut facts = vec![
         (key("stages"), Some(Bytes::from(names.join("\n")))),
         (key("shape"), Some(Bytes::from(Shape::of(plan).encode()))),
-    ]
+    ];
+    if !plan.described.is_empty() {
+        facts.push((key("described"), Some(plan.described.clone())));
+    }
+    facts
 }
 
 /// Checks that the store is empty, was filled by this plan, or by one that this plan takes over: `revision` says how often the pipeline was
@@ -121,7 +133,9 @@ impl Shard {
 
     /// Whether the facts above are stored as they are now.
     pub(super) fn is_identity_stored(&self, state: &dyn StateRead) -> Result<bool> {
-        let same = stored_partitions(state)?.is_some() && stored_revision(state)? == self.config.revision;
+        let same = stored_partitions(state)?.is_some()
+            && stored_revision(state)? == self.config.revision
+            && stored_description(state)?.unwrap_or_default() == self.plan.described;
         Ok(same && stored_shape(state)?.is_some_and(|shape| shape == Shape::of(&self.plan)))
     }
 

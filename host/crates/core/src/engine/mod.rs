@@ -29,6 +29,6 @@ pub use deal::Deal;
 pub use event::{Effect, Envelope, Event, Message, Report, SealedPart};
 pub use gather::{Gather, Gathered};
 pub use hold::Hold;
-pub use identity::{check_job, identity, stored_partitions, stored_revision, stored_shape};
+pub use identity::{check_job, identity, stored_description, stored_partitions, stored_revision, stored_shape};
 pub use job::{Job, JobEffect, JobEvent, Outcome};
 pub use shard::{Config, Shard};

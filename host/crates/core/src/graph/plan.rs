@@ -6,6 +6,7 @@ use crate::coder::Coder;
 use crate::id::{EdgeId, SinkId, SourceId, StageId, StateId};
 use crate::port::worker::{StateSpec, TimeDomain};
 use crate::window::Windowing;
+use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -196,6 +197,8 @@ pub struct Plan {
     pub sinks: Vec<StateId>,
     /// Edges that go through the log, where partitions run apart.
     pub exchanges: Vec<Exchange>,
+    /// What the host says of the states, for those who ask from outside of the job: its own bytes, stored as they are.
+    pub described: Bytes,
 }
 
 impl Plan {

@@ -40,6 +40,20 @@ impl GroupMembers {
     /// # Errors
     /// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`.
     pub fn processes(&self) -> Result<Vec<String>> {
+        self.each(|name, _| name.to_owned())
+    }
+
+    /// The process that owns a partition just now, if one does.
+    ///
+    /// # Errors
+    /// As for [`GroupMembers::processes`].
+    pub fn owner(&self, partition: u16) -> Result<Option<String>> {
+        let owners = self.each(|name, owned| owned.contains(&u32::from(partition)).then(|| name.to_owned()))?;
+        Ok(owners.into_iter().flatten().next())
+    }
+
+    /// Something of every member, by its name and partitions, in order.
+    fn each<T: Ord>(&self, of: impl Fn(&str, Vec<u32>) -> T) -> Result<Vec<T>> {
         let found = self.consumer.fetch_group_list(Some(&self.group), self.client.connect_timeout()).map_err(|e| {
             listen(&self.consumer);
             let reason = self.consumer.context().reason();
@@ -47,9 +61,10 @@ impl GroupMembers {
         })?;
         let members =
             found.groups().iter().filter(|group| group.name() == self.group).flat_map(|group| group.members());
-        let mut names: Vec<String> = members.map(|member| process(member.id()).to_owned()).collect();
-        names.sort();
-        Ok(names)
+        let mut all: Vec<T> =
+            members.map(|member| of(process(member.id()), assigned(member.assignment().unwrap_or_default()))).collect();
+        all.sort();
+        Ok(all)
     }
 }
 
@@ -57,6 +72,31 @@ impl GroupMembers {
 fn process(member: &str) -> &str {
     let name = member.len().checked_sub(MEMBER_SUFFIX).and_then(|at| member.split_at_checked(at));
     name.filter(|(_, suffix)| suffix.starts_with('-')).map_or(member, |(name, _)| name)
+}
+
+/// The partitions in a member's assignment: `version (2) | topics (4) | name (2, bytes) | partitions (4) | each (4)`. What cannot be read is none.
+///
+/// Source: Kafka's `ConsumerProtocolAssignment`.
+fn assigned(bytes: &[u8]) -> Vec<u32> {
+    fn number(bytes: &[u8]) -> Option<(u32, &[u8])> {
+        bytes.split_first_chunk::<4>().map(|(n, rest)| (u32::from_be_bytes(*n), rest))
+    }
+    let read = || {
+        let (topics, mut rest) = number(bytes.get(2..)?)?;
+        let mut found = Vec::new();
+        for _ in 0..topics {
+            let (length, named) = rest.split_first_chunk::<2>()?;
+            let (count, mut behind) = number(named.get(usize::from(u16::from_be_bytes(*length))..)?)?;
+            for _ in 0..count {
+                let (partition, more) = number(behind)?;
+                found.push(partition);
+                behind = more;
+            }
+            rest = behind;
+        }
+        Some(found)
+    };
+    read().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -68,5 +108,14 @@ mod tests {
         assert_eq!(process("one-2-6f1ed002-ab5f-4c17-9e0d-8b5f2d0f6a11"), "one-2");
         assert_eq!(process("short"), "short");
         assert_eq!(process("ü".repeat(18).as_str()), "ü".repeat(18));
+    }
+
+    #[test]
+    fn an_assignment_is_read_whole_or_not_at_all() {
+        let bytes = b"\0\x01\0\0\0\x02\0\x01a\0\0\0\x02\0\0\0\x03\0\0\0\x07\0\x02bc\0\0\0\x01\0\0\0\x01\0\0\0\0";
+        assert_eq!(assigned(bytes), [3, 7, 1]);
+        for n in 0..bytes.len() - 4 {
+            assert_eq!(assigned(&bytes[..n]), [0; 0], "cut at {n}");
+        }
     }
 }
