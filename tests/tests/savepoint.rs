@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 const SETTLED_WITHIN: Duration = Duration::from_secs(120);
@@ -77,6 +78,7 @@ fn what_begins_with_a_savepoint_of_a_cluster_counts_on_exactly_wherever_it_runs(
     let saved = watchdog::folder("saved")?.join("savepoint");
     let made = save(&mut job, &up[1], &first, &saved)?;
     ensure!(made.code == Some(0), "{made}\n{}", up[1].log());
+    up[1].log().lines().filter(|line| line.contains("a savepoint is made")).for_each(|line| println!("{line}"));
     let before = job.wanted().len();
     job.give(1500)?;
     let least = job.wanted().len() - before; // counts that began after the savepoint
@@ -117,6 +119,14 @@ fn what_begins_with_a_savepoint_of_a_cluster_counts_on_exactly_wherever_it_runs(
         told(fork, "minutes", least)?;
         told(fork, "timers", least)?;
     }
+    // and from one process back to a cluster
+    let saved = watchdog::folder("back")?.join("savepoint");
+    Run::thalweg()?.arg("savepoint").arg("--state-dir").arg(&dir).arg("--to").arg(&saved).ok()?;
+    job.give(500)?;
+    let back = job.fork("back")?;
+    id(submit(&back, &other[1], &["--from-savepoint", text(&saved)?, "--option", "partitions=3"])?)?;
+    back.settle(SETTLED_WITHIN).context("back in a cluster")?;
+    job.settle(SETTLED_WITHIN).context("at last")?;
     up[0].job(&["drain", &first])?;
     ensure!(up[1].job(&["wait", &first])? == "DRAINED", "{}", up[1].log());
     job.check_minutes()?;
@@ -165,6 +175,11 @@ fn a_process_that_dies_while_it_makes_a_savepoint_leaves_none_and_the_job_goes_o
     job.give(500)?;
     job.settle(SETTLED_WITHIN).context("without the one that held it")?;
     up[0].start()?;
+    let begun = Instant::now();
+    while !up[0].job(&["list"])?.contains(&first) {
+        ensure!(begun.elapsed() < SETTLED_WITHIN, "it does not hear of the job\n{}", up[0].log());
+        sleep(Duration::from_millis(100));
+    }
     let again = watchdog::folder("again")?.join("savepoint");
     let made = save(&mut job, &up[0], &first, &again)?;
     ensure!(made.code == Some(0), "{made}\n{}", up[0].log());
