@@ -27,13 +27,21 @@ def problems(manifest, rules, host):
     command = ['cargo', 'metadata', '--format-version=1', f'--filter-platform={host}', f'--manifest-path={manifest}']
     metadata = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     used = {node['id'] for node in metadata['resolve']['nodes']}
-    banned = {rule['crate']: rule['reason'] for rule in rules['bans']['deny']}
+    banned = {rule['crate']: rule for rule in rules['bans']['deny']}
+    names = {package['id']: package['name'] for package in metadata['packages']}
+    users = {}
+    for node in metadata['resolve']['nodes']:
+        for dependency in node['dependencies']:
+            users.setdefault(dependency, set()).add(names[node['id']])
     for package in metadata['packages']:
         if package['id'] not in used:
             continue
         name = f"{package['name']} {package['version']}"
-        if package['name'] in banned:
-            yield f"{name} is banned: {banned[package['name']]}"
+        rule = banned.get(package['name'])
+        others = users.get(package['id'], set()) - set(rule.get('wrappers', [])) if rule else set()
+        if rule and ('wrappers' not in rule or others):
+            of = f" for {', '.join(sorted(others))}" if 'wrappers' in rule else ''
+            yield f"{name} is banned{of}: {rule['reason']}"
         if not package['license'] or not allowed(package['license'], set(rules['licenses']['allow'])):
             yield f"{name} has the licence {package['license']}, which deny.toml does not allow"
         if package['source'] and not package['source'].startswith('registry+'):

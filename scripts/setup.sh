@@ -30,6 +30,8 @@ missing_packages() {
   has g++ || echo g++
   has make || echo make
   has cmake || echo cmake
+  # OpenSSL is built from its sources; perl-base alone lacks modules for that
+  perl -MFindBin -MIPC::Cmd -MFile::Compare -MTime::Piece -e 1 2> /dev/null || echo perl
   # bindgen needs the library and the headers that belong to it
   if [ -z "${LIBCLANG_PATH:-}" ] &&
     ! { compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' && compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stdbool.h'; } > /dev/null; then

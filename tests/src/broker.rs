@@ -12,11 +12,35 @@ use std::thread::sleep;
 use std::time::Duration;
 
 /// A broker.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Broker {
+    /// Where those find it who are tested.
     bootstrap: String,
+    /// Where the client in Java finds it.
+    plain: String,
     classes: PathBuf,
     folder: PathBuf,
+}
+
+/// A broker by its listeners.
+#[derive(Debug)]
+pub struct Secure {
+    /// Without TLS.
+    pub plain: Broker,
+    /// `SASL_SSL`.
+    pub login: Broker,
+    /// `SSL`, for clients with a certificate.
+    pub certificate: Broker,
+    /// Where keys are: the authority's `ca.pem`, `client.p12`, and `other.pem` of an authority that signed nothing.
+    pub keys: PathBuf,
+}
+
+impl Secure {
+    /// The path of a key.
+    #[must_use]
+    pub fn key(&self, name: &str) -> String {
+        self.keys.join(name).display().to_string()
+    }
 }
 
 impl Broker {
@@ -41,14 +65,31 @@ impl Broker {
     /// # Errors
     /// When it could not be started.
     pub fn own() -> Result<Self> {
+        Self::started("start")
+    }
+
+    /// One with listeners besides that want TLS, each the same broker: with a login, and with certificates of clients. It calls itself
+    /// `localhost`.
+    ///
+    /// # Errors
+    /// When it could not be started.
+    pub fn secure() -> Result<Secure> {
+        let plain = Self::started("secure")?;
+        let ports = fs::read_to_string(plain.folder.join("secure_ports"))?;
+        let (login, certificate) = ports.trim().split_once(' ').context("two ports")?;
+        let at = |port: &str| Self { bootstrap: format!("localhost:{port}"), ..plain.clone() };
+        Ok(Secure { login: at(login), certificate: at(certificate), keys: plain.folder.join("tls"), plain })
+    }
+
+    fn started(verb: &str) -> Result<Self> {
         let (folder, classes) = (watchdog::folder("broker")?, watchdog::folder("classes")?);
-        Run::new(place::kafka()?).arg("start").arg(&folder).ok()?;
+        Run::new(place::kafka()?).arg(verb).arg(&folder).ok()?;
         watchdog::started(number(&folder, "pid")?)?;
         let bootstrap = format!("127.0.0.1:{}", number(&folder, "port")?);
         // compiled once, as each start of the source file would compile it again
         let source = place::file("scripts/kafka/Topics.java");
         Run::new("javac").arg("-cp").arg(jars(None)?).arg("-d").arg(&classes).arg(source).ok()?;
-        Ok(Self { bootstrap, classes, folder })
+        Ok(Self { plain: bootstrap.clone(), bootstrap, classes, folder })
     }
 
     /// Kills it, as the loss of power would, and starts it again where it was.
@@ -154,7 +195,7 @@ impl Broker {
         Run::new("java")
             .args(["-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp"])
             .arg(jars(Some(&self.classes))?)
-            .args(["Topics", word, &self.bootstrap])
+            .args(["Topics", word, &self.plain])
             .args(args)
             .ok()
     }

@@ -2,10 +2,12 @@
 
 use crate::row::{Show, from_proto};
 use prost::Message;
+use serde_json::Value;
 use std::fmt::Write;
+use thalweg_io::kafka::is_secret;
 use thalweg_proto::pipeline::{Components, PTransform, Pipeline, Schema, is_bounded};
 
-/// Renders a pipeline. Transforms inside others are indented; payloads that are JSON stand as they are.
+/// Renders a pipeline. Transforms inside others are indented; payloads that are JSON stand as they are, but for secrets.
 #[must_use]
 pub fn show(pipeline: &Pipeline) -> String {
     let mut out = String::new();
@@ -34,7 +36,7 @@ fn show_transform(out: &mut String, components: &Components, id: &str, depth: us
 fn show_ends(out: &mut String, components: &Components, transform: &PTransform, indent: &str) {
     let payload = transform.spec.as_ref().map(|s| s.payload.as_ref()).unwrap_or_default();
     if payload.first() == Some(&b'{') {
-        let _ = writeln!(out, "{indent}  with {}", String::from_utf8_lossy(payload));
+        let _ = writeln!(out, "{indent}  with {}", without_secrets(payload));
     }
     for input in transform.inputs.values() {
         let _ = writeln!(out, "{indent}  from {input}");
@@ -44,6 +46,35 @@ fn show_ends(out: &mut String, components: &Components, transform: &PTransform, 
         let coder = show_coder(components, &collection.coder_id, 0);
         let endless = if collection.is_bounded == is_bounded::Enum::Unbounded as i32 { ", endless" } else { "" };
         let _ = writeln!(out, "{indent}  to {id}: {coder}, {}{endless}", collection.windowing_strategy_id);
+    }
+}
+
+/// A payload in JSON, as it is if nothing in it is named like a secret.
+fn without_secrets(payload: &[u8]) -> String {
+    let mut hidden = false;
+    let read = serde_json::from_slice(payload).map(|mut value| {
+        hide(&mut value, &mut hidden);
+        value
+    });
+    match read {
+        Ok(value) if hidden => Value::to_string(&value),
+        _ => String::from_utf8_lossy(payload).into_owned(),
+    }
+}
+
+fn hide(value: &mut Value, hidden: &mut bool) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                if field.is_string() && is_secret(name) {
+                    (*field, *hidden) = (Value::from("***"), true);
+                } else {
+                    hide(field, hidden);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| hide(item, hidden)),
+        _ => {}
     }
 }
 

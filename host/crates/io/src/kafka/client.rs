@@ -1,6 +1,6 @@
 //! Connections: settings, which properties a pipeline may set, and what a client tells us beside the results of its calls.
 
-use super::{error, properties};
+use super::{error, properties, security};
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -12,7 +12,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thalweg_core::error::Result;
 
 /// How to reach a Kafka cluster.
@@ -65,16 +65,22 @@ impl KafkaClientConfig {
     /// The settings in librdkafka's form.
     ///
     /// # Errors
-    /// `KAFKA_PROPERTY_REFUSED` for a property that names a file, a URL or code, or needs what this build does not have.
+    /// `KAFKA_PROPERTY_REFUSED` for a property that names a file, a URL or code, or needs what this build does not have; `KAFKA_CONFIG` for a
+    /// login that is not whole.
     pub(super) fn client(&self) -> Result<ClientConfig> {
         let mut client = ClientConfig::new();
         client.set("client.id", "thalweg");
         for (name, value) in &self.properties {
             let allowed = self.properties_allowed.contains(name);
-            for (name, value) in properties::translated(name, value, allowed)? {
+            let words = match security::translated(name, value, &self.properties, allowed)? {
+                Some(words) => words,
+                None => properties::translated(name, value, allowed)?,
+            };
+            for (name, value) in words {
                 client.set(name, value);
             }
         }
+        security::complete(&mut client)?;
         client.set("bootstrap.servers", &self.bootstrap);
         client.set_log_level(RDKafkaLogLevel::Warning);
         Ok(client)
@@ -103,6 +109,17 @@ pub(super) struct Reason {
     pub code: Option<Code>,
     /// Its words; may be empty.
     pub text: String,
+    /// When it last said that a broker turns it away, or is not who it should be.
+    pub told: Option<Instant>,
+}
+
+/// How long such a word stands against others: a client tries the other addresses of a broker, and those may say less.
+const TELLS_FOR: Duration = Duration::from_secs(30);
+
+impl Reason {
+    fn stands(&self) -> bool {
+        self.told.is_some_and(|told| told.elapsed() < TELLS_FOR)
+    }
 }
 
 impl Reports {
@@ -148,12 +165,19 @@ impl Reports {
     fn note(&self, error: &KafkaError, text: &str) {
         let mut reason = self.lock();
         let code = error.rdkafka_error_code();
+        if error::tells(code, text) {
+            reason.told = Some(Instant::now());
+        } else if reason.stands() {
+            return;
+        }
         // "all brokers are down" says less than what came before it
-        if code != Some(Code::AllBrokersDown) || reason.code.is_none() {
-            reason.code = code;
-            if !text.is_empty() {
-                reason.text = text.to_owned();
-            }
+        if code == Some(Code::AllBrokersDown) && (reason.code.is_some() || !reason.text.is_empty()) {
+            reason.code = reason.code.or(code);
+            return;
+        }
+        reason.code = code;
+        if !text.is_empty() {
+            reason.text = text.to_owned();
         }
     }
 }
@@ -181,7 +205,10 @@ impl ClientContext for Reports {
         if facility == "FAIL" {
             // "[thrd:host:port/bootstrap]: host:port/bootstrap: Connect to ... failed: ..."
             let text = message.split_once("]: ").map_or(message, |(_, text)| text);
-            text.clone_into(&mut self.lock().text);
+            let mut reason = self.lock();
+            if !reason.stands() {
+                text.clone_into(&mut reason.text);
+            }
         }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
@@ -242,6 +269,19 @@ pub(super) fn partitions(
     }
 }
 
+/// Asks brokers for anything, to hear why they do not answer: the clients of admin requests and producers tell less. `what` is what comes next. Waits
+/// at most the connect timeout.
+///
+/// # Errors
+/// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`, `KAFKA_TLS`, `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`.
+pub(super) fn reach(config: &KafkaClientConfig, topic: &str, what: &str) -> Result<()> {
+    let consumer: BaseConsumer<Reports> = made(config.client()?.create_with_context(Reports::default()))?;
+    consumer.fetch_metadata(Some(topic), config.connect_timeout()).map(drop).map_err(|e| {
+        listen(&consumer);
+        error::talking(&e, what, &config.bootstrap, &consumer.context().reason())
+    })
+}
+
 /// Makes a client, or says which property is at fault.
 pub(super) fn made<T>(client: KafkaResult<T>) -> Result<T> {
     client.map_err(|e| error::configuration(&e))
@@ -271,6 +311,20 @@ mod tests {
         assert_eq!(config.client().err().map(|e| e.code), Some("KAFKA_PROPERTY_REFUSED"));
         config.properties_allowed.push("sasl.kerberos.keytab".to_owned());
         assert!(config.client().is_ok());
+    }
+
+    #[test]
+    fn why_a_broker_turns_a_client_away_is_not_lost_to_what_its_other_addresses_say() {
+        let reports = Reports::default();
+        let says = |code, text: &str| reports.note(&KafkaError::Global(code), text);
+        says(Code::BrokerTransportFailure, "refused");
+        assert_eq!(reports.reason().text, "refused");
+        says(Code::Authentication, "wrong password");
+        says(Code::BrokerTransportFailure, "refused");
+        reports.log(RDKafkaLogLevel::Error, "FAIL", "[thrd:b:1/1]: b:1/1: Connect failed");
+        says(Code::AllBrokersDown, "");
+        let reason = reports.reason();
+        assert_eq!((reason.code, reason.text.as_str()), (Some(Code::Authentication), "wrong password"));
     }
 
     #[test]

@@ -52,6 +52,16 @@ pub(super) fn is_refusal(code: Code) -> bool {
     )
 }
 
+/// Whether an error says that a broker turned the client away, or is not who it should be.
+pub(super) fn tells(code: Option<Code>, text: &str) -> bool {
+    is_alert(text) || matches!(code, Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL))
+}
+
+/// Whether a broker said that it does not trust this client. That comes after the handshake, and librdkafka takes it for a failure to receive.
+fn is_alert(text: &str) -> bool {
+    text.contains("SSL alert number")
+}
+
 /// A client that could not be made.
 pub(super) fn configuration(error: &KafkaError) -> Error {
     let what = match error {
@@ -68,8 +78,9 @@ pub(super) fn configuration(error: &KafkaError) -> Error {
 /// of before.
 pub(super) fn talking(error: &KafkaError, what: &str, bootstrap: &str, reason: &Reason) -> Error {
     let said = if reason.text.is_empty() { String::new() } else { format!(" ({})", reason.text) };
-    match meaning(error.rdkafka_error_code(), reason.code) {
+    match meaning(error.rdkafka_error_code(), reason) {
         Meaning::Unreachable => unreachable(what, bootstrap, &said),
+        Meaning::Tls => tls(what, bootstrap, &said),
         Meaning::Auth => Error::user("KAFKA_AUTH", format!("the Kafka brokers at {bootstrap} refused to {what}: {error}{said}"))
             .help("check sasl.username, sasl.password, sasl.mechanism and security.protocol, and the access rights of this user"),
         Meaning::UnknownTopic => unknown_topic(what, bootstrap),
@@ -85,12 +96,33 @@ pub(super) fn talking(error: &KafkaError, what: &str, bootstrap: &str, reason: &
     }
 }
 
-/// Nobody answered.
+/// Nobody answered. A listener of another kind ends connections without a word, as brokers do that are stopped: what it is nobody knows.
 pub(super) fn unreachable(what: &str, bootstrap: &str, said: &str) -> Error {
+    let help = if said.contains("in state APIVERSION_QUERY") {
+        "if the broker runs, its listener may want TLS: write security.protocol=SSL, or SASL_SSL with a login"
+    } else if said.contains("in state SSL_HANDSHAKE") {
+        "if the broker runs, its listener may be one without TLS: name the port of one with TLS, or write security.protocol=PLAINTEXT, or \
+         SASL_PLAINTEXT with a login"
+    } else {
+        "check bootstrap.servers, that the broker runs, and that its advertised.listeners can be reached from here"
+    };
     Error::external("KAFKA_UNREACHABLE", format!("no Kafka broker answers at {bootstrap}, so cannot {what}{said}"))
-        .help(
-            "check bootstrap.servers, that the broker runs, and that its advertised.listeners can be reached from here",
-        )
+        .help(help)
+}
+
+/// There is no TLS connection that both sides trust.
+fn tls(what: &str, bootstrap: &str, said: &str) -> Error {
+    let help = if said.contains("certificate verify failed") {
+        "name the authority that signed the broker's certificate, ssl.ca.location=ca.pem (or ssl.ca.pem with its text); if it is a public one, \
+         install the system's ca-certificates; the certificate must also name the host of bootstrap.servers and advertised.listeners"
+    } else if is_alert(said) {
+        "the broker refuses this client's certificate: give one that it trusts, ssl.keystore.location=keys.p12 with ssl.keystore.password, or \
+         ssl.certificate.location and ssl.key.location"
+    } else {
+        "check security.protocol, and that the port of bootstrap.servers is one of a listener with TLS"
+    };
+    Error::user("KAFKA_TLS", format!("there is no trusted TLS connection to {bootstrap}, so cannot {what}{said}"))
+        .help(help)
 }
 
 /// There is no such topic.
@@ -110,11 +142,12 @@ pub(super) fn fenced(transactional_id: &str) -> Error {
 
 /// Whether the same question may be answered a little later.
 pub(super) fn may_pass(e: &KafkaError) -> bool {
-    matches!(meaning(e.rdkafka_error_code(), None), Meaning::Unreachable)
+    matches!(meaning(e.rdkafka_error_code(), &Reason::default()), Meaning::Unreachable)
 }
 
 enum Meaning {
     Unreachable,
+    Tls,
     Auth,
     UnknownTopic,
     TooLarge,
@@ -122,7 +155,7 @@ enum Meaning {
     Other,
 }
 
-fn meaning(code: Option<Code>, reason: Option<Code>) -> Meaning {
+fn meaning(code: Option<Code>, reason: &Reason) -> Meaning {
     match code {
         Some(
             Code::BrokerTransportFailure
@@ -140,15 +173,17 @@ fn meaning(code: Option<Code>, reason: Option<Code>) -> Meaning {
             | Code::NotLeaderForPartition
             | Code::ReplicaNotAvailable
             | Code::OffsetNotAvailable,
-        ) => match reason {
+        ) => match reason.code {
+            _ if is_alert(&reason.text) => Meaning::Tls,
             // a client that is turned away only ever times out; what it said before tells why
-            Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) => Meaning::Auth,
+            Some(Code::Authentication | Code::SaslAuthenticationFailed) => Meaning::Auth,
+            Some(Code::SSL) => Meaning::Tls,
             _ => Meaning::Unreachable,
         },
+        Some(Code::SSL) => Meaning::Tls,
         Some(
             Code::Authentication
             | Code::SaslAuthenticationFailed
-            | Code::SSL
             | Code::TopicAuthorizationFailed
             | Code::GroupAuthorizationFailed
             | Code::ClusterAuthorizationFailed
@@ -174,9 +209,28 @@ mod tests {
         assert_eq!(consumed(Code::TopicAuthorizationFailed), "KAFKA_AUTH");
         assert_eq!(consumed(Code::AutoOffsetReset), "KAFKA_OFFSET_LOST");
         assert_eq!(consumed(Code::Unknown), "KAFKA_FAILED");
-        let reason = Reason { code: Some(Code::Authentication), text: "SASL authentication failed".to_owned() };
+        let because = |code, text: &str| Reason { code: Some(code), text: text.to_owned(), told: None };
+        let reason = because(Code::Authentication, "SASL authentication failed");
         let timeout = KafkaError::MetadataFetch(Code::BrokerTransportFailure);
         assert_eq!(talking(&timeout, "read", "b:9092", &reason).code, "KAFKA_AUTH");
+        for (text, line) in [
+            ("SSL handshake failed: error:0A000086: certificate verify failed", "ssl.ca.location"),
+            ("Receive failed: ssl/tls alert bad certificate: SSL alert number 42", "ssl.keystore.location"),
+            ("wrong version number", "security.protocol"),
+        ] {
+            let error = talking(
+                &timeout,
+                "read",
+                "b:9092",
+                &because(if text.starts_with("Receive") { Code::BrokerTransportFailure } else { Code::SSL }, text),
+            );
+            assert!(error.code == "KAFKA_TLS" && error.help.contains(line), "{error}");
+        }
+        // brokers that are stopped end connections in the same way: such an error must pass
+        let reason =
+            because(Code::BrokerTransportFailure, "Disconnected: closed by peer (after 8ms in state APIVERSION_QUERY)");
+        let error = talking(&timeout, "read", "b:9092", &reason);
+        assert!(error.code == "KAFKA_UNREACHABLE" && error.help.contains("security.protocol=SSL"), "{error}");
         assert!(is_passing(&KafkaError::MessageConsumption(Code::AllBrokersDown)));
         assert!(!is_passing(&KafkaError::MessageConsumptionFatal(Code::AllBrokersDown)));
     }

@@ -1,6 +1,6 @@
 //! Properties of clients: which a pipeline may set, and what those of Java's clients are called here.
 //!
-//! In: a property as a user of Kafka knows it. Out: what to tell librdkafka, or a refusal by name. Source: Kafka's
+//! In: a property as a user of Kafka knows it; those of TLS and logins are [`security`](super::security)'s. Out: what to tell librdkafka, or a refusal by name. Source: Kafka's
 //! `ConsumerConfig` and `ProducerConfig`, librdkafka's CONFIGURATION.md.
 
 use thalweg_core::error::{Error, Result};
@@ -23,9 +23,6 @@ const OURS: &[&str] = &[
     "transactional.id",
     "transaction.timeout.ms",
     "processing.guarantee",
-    "schema.registry.url",
-    "basic.auth.user.info",
-    "basic.auth.credentials.source",
     "group.instance.id",
 ];
 
@@ -56,7 +53,15 @@ const JAVA_ONLY: &[&str] = &[
     "security.providers",
     "socket.connection.setup.timeout.max.ms",
     "specific.avro.reader",
+    "ssl.enabled.protocols",
+    "ssl.keymanager.algorithm",
+    "ssl.protocol",
+    "ssl.secure.random.implementation",
+    "ssl.trustmanager.algorithm",
 ];
+
+/// What names of properties begin with that are about a schema registry alone.
+const REGISTRY: &[&str] = &["schema.registry.", "basic.auth."];
 
 /// Properties that are called differently: Java's name, librdkafka's, and by what the number is divided.
 const RENAMED: &[(&str, &str, u64)] = &[
@@ -89,36 +94,17 @@ const DANGEROUS: &[&str] = &[
 /// What librdkafka is told instead of a property.
 ///
 /// # Errors
-/// `KAFKA_PROPERTY_REFUSED` when it names a file, an address or code and is not allowed, or needs what this build has not.
+/// `KAFKA_PROPERTY_REFUSED` when it names a file, an address or code and is not allowed.
 pub(super) fn translated(name: &str, value: &str, allowed: bool) -> Result<Vec<(String, String)>> {
-    if OURS.contains(&name) {
+    if OURS.contains(&name) || REGISTRY.iter().any(|begin| name.starts_with(begin)) {
         return Ok(Vec::new());
     }
-    if JAVA_ONLY.contains(&name) {
+    if JAVA_ONLY.contains(&name) || name.starts_with("sasl.login.") {
         tracing::warn!(target: "kafka", "the property {name:?} of Java's clients means nothing here and is passed over");
         return Ok(Vec::new());
     }
-    if name == "security.protocol" && value.to_ascii_uppercase().ends_with("SSL") {
-        return Err(refused(name, "it asks for TLS, for which this build has no library").help(
-            "use a listener without TLS (PLAINTEXT or SASL_PLAINTEXT), for example of a proxy beside the broker",
-        ));
-    }
-    if name == "sasl.mechanism" || name == "sasl.mechanisms" {
-        let known = ["PLAIN"].contains(&value);
-        return if known || allowed {
-            Ok(vec![("sasl.mechanism".to_owned(), value.to_owned())])
-        } else {
-            Err(refused(name, &format!("the mechanism {value} needs a library that this build does not have"))
-                .help("use PLAIN, or a listener that asks for no login"))
-        };
-    }
-    if name == "sasl.jaas.config" {
-        return jaas(value);
-    }
     if DANGEROUS.iter().any(|part| name.contains(part)) && !allowed {
-        return Err(refused(name, "it names a file, an address or code").help(
-            "give certificates and keys inline (ssl.ca.pem, ssl.key.pem), or allow the property in the configuration",
-        ));
+        return Err(refused(name));
     }
     if let Some((_, ours, divisor)) = RENAMED.iter().find(|(java, _, _)| *java == name) {
         // what is no number is left to librdkafka, which names the property
@@ -128,25 +114,13 @@ pub(super) fn translated(name: &str, value: &str, allowed: bool) -> Result<Vec<(
     Ok(vec![(name.to_owned(), value.to_owned())])
 }
 
-fn refused(name: &str, why: &str) -> Error {
-    Error::user("KAFKA_PROPERTY_REFUSED", format!("a pipeline may not set the Kafka property {name:?}: {why}"))
-}
-
-/// User and password of Java's `PlainLoginModule required username="..." password="...";`.
-fn jaas(value: &str) -> Result<Vec<(String, String)>> {
-    let word = |key: &str| {
-        let (_, rest) = value.split_once(&format!("{key}="))?;
-        let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-        rest.get(1..)?.split(quote).next().map(str::to_owned)
-    };
-    match (value.contains("PlainLoginModule"), word("username"), word("password")) {
-        (true, Some(user), Some(password)) => {
-            Ok(vec![("sasl.username".to_owned(), user), ("sasl.password".to_owned(), password)])
-        }
-        // the value holds a secret: it is not repeated
-        _ => Err(refused("sasl.jaas.config", "only a PlainLoginModule with username and password is known here")
-            .help("give sasl.username and sasl.password instead")),
-    }
+/// The error of a property that only whoever runs the process may set.
+pub(super) fn refused(name: &str) -> Error {
+    let what = format!("a pipeline may not set the Kafka property {name:?}: it names a file, an address or code");
+    Error::user("KAFKA_PROPERTY_REFUSED", what).help(format!(
+        "give certificates and keys inline (ssl.ca.pem, ssl.certificate.pem, ssl.key.pem), or set it where the process is started: \
+         -X {name}=..."
+    ))
 }
 
 #[cfg(test)]
@@ -179,22 +153,20 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_library_that_is_not_there_is_refused_by_name() {
-        for (name, value) in
-            [("security.protocol", "SASL_SSL"), ("security.protocol", "ssl"), ("sasl.mechanism", "GSSAPI")]
-        {
-            let error = translated(name, value, false).expect_err("refused");
-            assert!(error.code == "KAFKA_PROPERTY_REFUSED" && error.message.contains(name), "{error}");
-        }
-        assert_eq!(one("security.protocol", "SASL_PLAINTEXT"), pair("security.protocol", "SASL_PLAINTEXT"));
-    }
-
-    #[test]
     fn properties_of_javas_clients_are_translated_or_passed_over() {
         assert_eq!(one("fetch.min.bytes", "7"), pair("fetch.min.bytes", "7"));
         assert_eq!(one("fetch.max.wait.ms", "7"), pair("fetch.wait.max.ms", "7"));
         assert_eq!(one("buffer.memory", "33554432"), pair("queue.buffering.max.kbytes", "32768"));
-        for passed in ["value.deserializer", "max.poll.records", "acks", "interceptor.classes"] {
+        for passed in [
+            "value.deserializer",
+            "max.poll.records",
+            "acks",
+            "interceptor.classes",
+            "ssl.enabled.protocols",
+            "schema.registry.ssl.ca.location",
+            "basic.auth.user.info",
+            "sasl.login.refresh.window.factor",
+        ] {
             assert_eq!(one(passed, "x"), None, "{passed}");
         }
     }
@@ -207,16 +179,5 @@ mod tests {
             let made: rdkafka::error::KafkaResult<rdkafka::producer::BaseProducer> = client.create();
             assert!(made.is_ok(), "{java} is no {ours}");
         }
-    }
-
-    #[test]
-    fn a_login_of_java_is_a_login_here() {
-        let module =
-            "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"me\" password=\"a b;\";";
-        let login = translated("sasl.jaas.config", module, false).expect("a login");
-        assert_eq!(login, [pair("sasl.username", "me"), pair("sasl.password", "a b;")].map(Option::unwrap_or_default));
-        let error =
-            translated("sasl.jaas.config", "Krb5LoginModule required secret=\"x1\"", false).expect_err("another");
-        assert!(!error.to_string().contains("x1"));
     }
 }

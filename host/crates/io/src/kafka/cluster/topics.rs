@@ -1,6 +1,6 @@
 //! The topics of a job: their names, and how they are made.
 
-use super::super::client::{KafkaClientConfig, Reports, made, partitions};
+use super::super::client::{KafkaClientConfig, Reports, made, partitions, reach};
 use super::super::error;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::KafkaError;
@@ -165,9 +165,14 @@ pub(super) fn admin(client: &KafkaClientConfig) -> Result<Admin> {
 }
 
 fn create(client: &KafkaClientConfig, count: u16, wanted: &[(String, Keeps)]) -> Result<()> {
+    if let Some((topic, _)) = wanted.first() {
+        reach(client, topic, "make the topics of a job")?;
+    }
     let admin = admin(client)?;
     let topics: Vec<NewTopic<'_>> = wanted.iter().map(|(name, keeps)| new(name, *keeps, count)).collect();
-    let options = AdminOptions::new().operation_timeout(Some(client.connect_timeout()));
+    // without a bound of its own a request to brokers that turn the client away takes a minute
+    let timeout = Some(client.connect_timeout());
+    let options = AdminOptions::new().operation_timeout(timeout).request_timeout(timeout);
     let made = wait(admin.create_topics(&topics, &options));
     let failed = |e: &KafkaError| {
         error::talking(e, "make the topics of a job", &client.bootstrap, &admin.inner().context().reason())

@@ -1,0 +1,145 @@
+//! A broker that wants TLS and logins: pipelines and clusters work there as elsewhere, and whoever is turned away is told why once, in
+//! time, and without a secret.
+
+use acceptance::broker::{Broker, Secure};
+use acceptance::child::{Ended, Run};
+use acceptance::cluster::{Counting, Member};
+use acceptance::watchdog;
+use anyhow::{Context as _, Result, anyhow, ensure};
+use serde_json::json;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+const SIGABRT: i32 = 6;
+/// What is in every password of the broker's users.
+const SECRET: &str = "secret of";
+/// How long a client may try that is turned away: ten seconds per question, on a machine that does other things.
+const TOLD_WITHIN: Duration = Duration::from_secs(45);
+/// How long a job may take to read all that is there.
+const SETTLED_WITHIN: Duration = Duration::from_secs(120);
+
+fn broker() -> Result<&'static Secure> {
+    static ONE: OnceLock<Result<Secure, String>> = OnceLock::new();
+    ONE.get_or_init(|| Broker::secure().map_err(|e| format!("{e:#}"))).as_ref().map_err(|e| anyhow!("{e}"))
+}
+
+/// A pipeline that copies a topic.
+fn copying(bootstrap: &str, from: &str, to: &str, more: &str) -> Result<PathBuf> {
+    let file = watchdog::folder("secure")?.join("pipeline.yaml");
+    let text = format!(
+        "pipeline:
+  type: chain
+  transforms:
+  - type: ReadFromKafka
+    config: {{topic: {from}, bootstrap_servers: '{bootstrap}', format: STRING, auto_offset_reset_config: earliest, stop_at: end_offsets, consumer_config: {{{more}}}}}
+  - type: WriteToKafka
+    config: {{topic: {to}, bootstrap_servers: '{bootstrap}', format: STRING, producer_config_updates: {{{more}}}}}
+"
+    );
+    fs::write(&file, text)?;
+    Ok(file)
+}
+
+/// Properties as arguments.
+fn set(properties: &[(&str, &str)]) -> Vec<String> {
+    properties.iter().flat_map(|(name, value)| ["-X".to_owned(), format!("{name}={value}")]).collect()
+}
+
+/// Properties of a login by certificate.
+fn certificate(broker: &Secure) -> Vec<String> {
+    set(&[
+        ("security.protocol", "SSL"),
+        ("ssl.ca.location", &broker.key("ca.pem")),
+        ("ssl.keystore.location", &broker.key("client.p12")),
+        ("ssl.keystore.password", "changeit"),
+    ])
+}
+
+#[test]
+fn a_topic_is_copied_exactly_once_over_tls_whatever_is_killed() -> Result<()> {
+    let broker = broker()?;
+    broker.plain.create(&["copied-in:3", "copied-out:2"])?;
+    let records: Vec<_> = (0..500).map(|n| json!({"key": format!("{n}"), "value": format!("value {n}")})).collect();
+    broker.plain.produce("copied-in", &records)?;
+    let file = copying(broker.login.bootstrap(), "copied-in", "copied-out", "")?;
+    let state = watchdog::folder("state")?;
+    let run = |login: &[(&str, &str)]| -> Result<Run> {
+        Ok(Run::thalweg()?
+            .args(["run", "--epoch-ms", "20", "--app-id", "copied", "--state-dir"])
+            .arg(&state)
+            .args(set(&[("security.protocol", "SASL_SSL"), ("ssl.truststore.type", "PEM")]))
+            .args(set(&[("ssl.truststore.location", &broker.key("ca.pem"))]))
+            .args(set(login))
+            .arg(&file))
+    };
+    // as Confluent Cloud has it, then as MSK does
+    let module =
+        "org.apache.kafka.common.security.plain.PlainLoginModule required username='plain' password='secret of plain';";
+    let crashed = run(&[("sasl.mechanism", "PLAIN"), ("sasl.jaas.config", module)])?
+        .env("THALWEG_FAULT", "before_commit:1")
+        .end()?;
+    ensure!(crashed.signal == Some(SIGABRT), "the fault point was not reached\n{crashed}");
+    let login =
+        |mechanism| [("sasl.mechanism", mechanism), ("sasl.username", "scram"), ("sasl.password", "secret of scram")];
+    let crashed = run(&login("SCRAM-SHA-512"))?.env("THALWEG_FAULT", "after_commit:1").end()?;
+    ensure!(crashed.signal == Some(SIGABRT), "the fault point was not reached\n{crashed}");
+    run(&login("SCRAM-SHA-256"))?.ok()?;
+    let found: Vec<_> = broker.plain.dump("copied-out")?.iter().map(|r| r["value"].to_string()).collect();
+    let mut wanted: Vec<_> = records.iter().map(|r| r["value"].to_string()).collect();
+    wanted.sort();
+    ensure!(found == wanted, "{} records of {}", found.len(), wanted.len());
+    Ok(())
+}
+
+#[test]
+fn a_cluster_lives_on_brokers_that_want_certificates() -> Result<()> {
+    let broker = broker()?;
+    let args = certificate(broker);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let mut one = Member::new(&broker.certificate, "one", &args)?;
+    one.start()?;
+    let mut job = Counting::new(&broker.certificate, "certified", 5)?;
+    job.give(200)?;
+    let id = job.submit(&one)?;
+    job.settle(SETTLED_WITHIN).with_context(|| one.log())?;
+    // its consumers, producers and admin clients again, from what they had stored
+    one.stop()?;
+    one.forget()?;
+    one.start()?;
+    job.give(100)?;
+    job.settle(SETTLED_WITHIN).with_context(|| one.log())?;
+    one.job(&["drain", &id])?;
+    ensure!(one.job(&["wait", &id])? == "DRAINED", "{}", one.log());
+    job.check_minutes()
+}
+
+/// One error with this code that says these words, in time, without a secret.
+fn told(ended: &Ended, code: &str, words: &[&str]) -> Result<()> {
+    ensure!(ended.code.is_some_and(|code| code != 0), "it did not fail\n{ended}");
+    ensure!(ended.err.matches("error[").count() == 1, "one error is enough\n{ended}");
+    for word in words.iter().chain(&[format!("error[{code}]").as_str(), "help: "]) {
+        ensure!(ended.err.contains(word), "it does not say {word:?}\n{ended}");
+    }
+    ensure!(!ended.err.contains(SECRET) && !ended.out.contains(SECRET), "a secret was told\n{ended}");
+    ensure!(ended.took < TOLD_WITHIN, "it took {:?}", ended.took);
+    Ok(())
+}
+
+#[test]
+fn secrets_of_a_pipeline_are_not_shown() -> Result<()> {
+    let login = "security.protocol: SASL_SSL, sasl.mechanism: SCRAM-SHA-512, sasl.username: scram, sasl.password: secret of nobody";
+    let file = copying("localhost:1", "a", "b", login)?;
+    let plan = Run::thalweg()?.arg("plan").arg(&file).ok()?;
+    ensure!(plan.out.contains("***") && plan.out.contains("sasl.username"), "{plan}");
+    let ended = Run::thalweg()?.args(["run", "--log-level", "debug"]).arg(&file).end()?;
+    told(&ended, "KAFKA_UNREACHABLE", &[])?;
+    let login = "security.protocol: SASL_SSL, sasl.jaas.config: Module required password='secret of nobody'";
+    let ended = Run::thalweg()?.arg("run").arg(copying("localhost:1", "a", "b", login)?).end()?;
+    told(&ended, "KAFKA_PROPERTY_REFUSED", &["sasl.jaas.config"])?;
+    for text in [plan.out, ended.out, ended.err] {
+        ensure!(!text.contains(SECRET), "{text}");
+    }
+    Ok(())
+}
