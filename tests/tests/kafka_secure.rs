@@ -4,6 +4,7 @@
 use acceptance::broker::{Broker, Secure};
 use acceptance::child::{Ended, Run};
 use acceptance::cluster::{Counting, Member};
+use acceptance::server::free_port;
 use acceptance::watchdog;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::json;
@@ -125,6 +126,85 @@ fn told(ended: &Ended, code: &str, words: &[&str]) -> Result<()> {
     ensure!(!ended.err.contains(SECRET) && !ended.out.contains(SECRET), "a secret was told\n{ended}");
     ensure!(ended.took < TOLD_WITHIN, "it took {:?}", ended.took);
     Ok(())
+}
+
+#[test]
+fn who_is_turned_away_is_told_why_in_time() -> Result<()> {
+    let broker = broker()?;
+    broker.plain.create(&["turned-in:1", "turned-out:1"])?;
+    let (ca, other) = (broker.key("ca.pem"), broker.key("other.pem"));
+    let (login, tls) = (broker.login.bootstrap(), broker.certificate.bootstrap());
+    let elsewhere = login.replace("localhost", "127.0.0.1");
+    let user = |name: &'static str, ca: &str| {
+        let pairs = [("security.protocol", "SASL_SSL"), ("sasl.mechanism", "SCRAM-SHA-512"), ("sasl.username", name)];
+        [set(&pairs), set(&[("sasl.password", "secret of scram"), ("ssl.ca.location", ca)])].concat()
+    };
+    let cases: [(&str, &str, Vec<String>, &str, &[&str]); 9] = [
+        ("another user", login, user("nobody", &ca), "KAFKA_AUTH", &["sasl.password", login]),
+        ("an unknown authority", login, user("scram", &other), "KAFKA_TLS", &["ssl.ca.location=", login]),
+        ("the system's authorities", tls, set(&[("security.protocol", "SSL")]), "KAFKA_TLS", &["ca-certificates"]),
+        ("another name", &elsewhere, user("scram", &ca), "KAFKA_TLS", &["name the host", &elsewhere]),
+        (
+            "no certificate",
+            tls,
+            set(&[("security.protocol", "SSL"), ("ssl.ca.location", &ca)]),
+            "KAFKA_TLS",
+            &["ssl.keystore.location="],
+        ),
+        ("no TLS", tls, Vec::new(), "KAFKA_UNREACHABLE", &["security.protocol=SSL"]),
+        (
+            "a listener without TLS",
+            broker.plain.bootstrap(),
+            certificate(broker),
+            "KAFKA_UNREACHABLE",
+            &["without TLS"],
+        ),
+        ("no login", login, set(&[("security.protocol", "SASL_SSL")]), "KAFKA_CONFIG", &["sasl.mechanism=PLAIN"]),
+        (
+            "no such file",
+            tls,
+            set(&[("security.protocol", "SSL"), ("ssl.ca.location", "/no/ca")]),
+            "KAFKA_CONFIG",
+            &["ssl.ca.location"],
+        ),
+    ];
+    std::thread::scope(|scope| {
+        let run =
+            |(what, bootstrap, properties, code, words): &(&str, &str, Vec<String>, &str, &[&str])| -> Result<()> {
+                let file = copying(bootstrap, "turned-in", "turned-out", "")?;
+                let ended = Run::thalweg()?.arg("run").args(properties).arg(file).end()?;
+                told(&ended, code, words).with_context(|| (*what).to_owned())
+            };
+        let running: Vec<_> = cases.iter().map(|case| scope.spawn(move || run(case))).collect();
+        running.into_iter().try_for_each(|case| case.join().map_err(|_| anyhow!("a case panicked"))?)
+    })
+}
+
+#[test]
+fn a_process_of_a_cluster_that_is_turned_away_ends() -> Result<()> {
+    let broker = broker()?;
+    let serve = |bootstrap: &str, properties: &[(&str, &str)]| -> Result<Ended> {
+        Run::thalweg()?
+            .args(["serve", "--cluster", "turned", "--bootstrap", bootstrap, "--state-dir"])
+            .arg(watchdog::folder("turned")?)
+            .arg(format!("--port={}", free_port()?))
+            .args(set(properties))
+            .limit(180)
+            .end()
+    };
+    let (ca, login) = (broker.key("ca.pem"), broker.login.bootstrap());
+    let ended = serve(
+        login,
+        &[
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanism", "PLAIN"),
+            ("ssl.ca.location", &ca),
+            ("sasl.jaas.config", "PlainLoginModule required username=plain password='secret of another';"),
+        ],
+    )?;
+    told(&ended, "KAFKA_AUTH", &["sasl.password"])?;
+    let ended = serve(broker.certificate.bootstrap(), &[("security.protocol", "SSL")])?;
+    told(&ended, "KAFKA_TLS", &["ssl.ca.location"])
 }
 
 #[test]

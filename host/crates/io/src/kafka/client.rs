@@ -162,22 +162,21 @@ impl Reports {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, error: &KafkaError, text: &str) {
+    fn note(&self, code: Option<Code>, text: &str) {
         let mut reason = self.lock();
-        let code = error.rdkafka_error_code();
-        if error::tells(code, text) {
+        let code = error::told_by(text).or(code);
+        if error::tells(code) {
             reason.told = Some(Instant::now());
         } else if reason.stands() {
             return;
         }
         // "all brokers are down" says less than what came before it
         if code == Some(Code::AllBrokersDown) && (reason.code.is_some() || !reason.text.is_empty()) {
-            reason.code = reason.code.or(code);
             return;
         }
-        reason.code = code;
+        reason.code = code.or(reason.code);
         if !text.is_empty() {
-            reason.text = text.to_owned();
+            text.clone_into(&mut reason.text);
         }
     }
 }
@@ -193,22 +192,25 @@ pub(super) fn unless_given(settings: &mut ClientConfig, usual: &[(&str, &str)]) 
 
 /// Takes in what a consumer that is not read has to say.
 pub(super) fn listen(consumer: &BaseConsumer<Reports>) {
-    while let Some(said) = consumer.poll(Duration::ZERO) {
-        if let Err(e) = said {
-            consumer.context().note(&e, "");
+    // with no time at all a poll ends behind the first line of its log
+    for _ in 0..SAID_MAX {
+        match consumer.poll(Duration::from_millis(5)) {
+            Some(Err(e)) => consumer.context().note(e.rdkafka_error_code(), ""),
+            Some(Ok(_)) => {}
+            None => return,
         }
     }
 }
+
+/// Events that are taken in at once; what a client says again and again is the same.
+const SAID_MAX: usize = 64;
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         if facility == "FAIL" {
             // "[thrd:host:port/bootstrap]: host:port/bootstrap: Connect to ... failed: ..."
             let text = message.split_once("]: ").map_or(message, |(_, text)| text);
-            let mut reason = self.lock();
-            if !reason.stands() {
-                text.clone_into(&mut reason.text);
-            }
+            self.note(None, text);
         }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
@@ -221,7 +223,7 @@ impl ClientContext for Reports {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(target: "kafka", "{error}: {reason}");
-        self.note(&error, reason);
+        self.note(error.rdkafka_error_code(), reason);
     }
 }
 
@@ -316,13 +318,21 @@ mod tests {
     #[test]
     fn why_a_broker_turns_a_client_away_is_not_lost_to_what_its_other_addresses_say() {
         let reports = Reports::default();
-        let says = |code, text: &str| reports.note(&KafkaError::Global(code), text);
+        let says = |code, text: &str| reports.note(Some(code), text);
         says(Code::BrokerTransportFailure, "refused");
         assert_eq!(reports.reason().text, "refused");
         says(Code::Authentication, "wrong password");
         says(Code::BrokerTransportFailure, "refused");
         reports.log(RDKafkaLogLevel::Error, "FAIL", "[thrd:b:1/1]: b:1/1: Connect failed");
         says(Code::AllBrokersDown, "");
+        // a line of the log is enough
+        let silent = Reports::default();
+        silent.log(
+            RDKafkaLogLevel::Error,
+            "FAIL",
+            "[thrd:b:1/1]: b:1/1: Receive failed: bad certificate: SSL alert number 42",
+        );
+        assert_eq!(silent.reason().code, Some(Code::SSL));
         let reason = reports.reason();
         assert_eq!((reason.code, reason.text.as_str()), (Some(Code::Authentication), "wrong password"));
     }

@@ -53,14 +53,21 @@ pub(super) fn is_refusal(code: Code) -> bool {
 }
 
 /// Whether an error says that a broker turned the client away, or is not who it should be.
-pub(super) fn tells(code: Option<Code>, text: &str) -> bool {
-    is_alert(text) || matches!(code, Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL))
+pub(super) fn tells(code: Option<Code>) -> bool {
+    matches!(code, Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL))
 }
 
-/// Whether a broker said that it does not trust this client. That comes after the handshake, and librdkafka takes it for a failure to receive.
-fn is_alert(text: &str) -> bool {
-    text.contains("SSL alert number")
+/// What the words of a client mean, where they say more than its code or come without one. A broker that does not trust the client's certificate
+/// says so after the handshake, and librdkafka takes that for a failure to receive.
+pub(super) fn told_by(text: &str) -> Option<Code> {
+    if text.contains(ALERT) || text.contains("SSL handshake failed: error:") {
+        Some(Code::SSL)
+    } else {
+        text.contains("SASL authentication error").then_some(Code::Authentication)
+    }
 }
+
+const ALERT: &str = "SSL alert number";
 
 /// A client that could not be made.
 pub(super) fn configuration(error: &KafkaError) -> Error {
@@ -115,7 +122,7 @@ fn tls(what: &str, bootstrap: &str, said: &str) -> Error {
     let help = if said.contains("certificate verify failed") {
         "name the authority that signed the broker's certificate, ssl.ca.location=ca.pem (or ssl.ca.pem with its text); if it is a public one, \
          install the system's ca-certificates; the certificate must also name the host of bootstrap.servers and advertised.listeners"
-    } else if is_alert(said) {
+    } else if said.contains(ALERT) {
         "the broker refuses this client's certificate: give one that it trusts, ssl.keystore.location=keys.p12 with ssl.keystore.password, or \
          ssl.certificate.location and ssl.key.location"
     } else {
@@ -174,7 +181,6 @@ fn meaning(code: Option<Code>, reason: &Reason) -> Meaning {
             | Code::ReplicaNotAvailable
             | Code::OffsetNotAvailable,
         ) => match reason.code {
-            _ if is_alert(&reason.text) => Meaning::Tls,
             // a client that is turned away only ever times out; what it said before tells why
             Some(Code::Authentication | Code::SaslAuthenticationFailed) => Meaning::Auth,
             Some(Code::SSL) => Meaning::Tls,
@@ -218,12 +224,7 @@ mod tests {
             ("Receive failed: ssl/tls alert bad certificate: SSL alert number 42", "ssl.keystore.location"),
             ("wrong version number", "security.protocol"),
         ] {
-            let error = talking(
-                &timeout,
-                "read",
-                "b:9092",
-                &because(if text.starts_with("Receive") { Code::BrokerTransportFailure } else { Code::SSL }, text),
-            );
+            let error = talking(&timeout, "read", "b:9092", &because(Code::SSL, text));
             assert!(error.code == "KAFKA_TLS" && error.help.contains(line), "{error}");
         }
         // brokers that are stopped end connections in the same way: such an error must pass
