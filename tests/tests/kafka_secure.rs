@@ -128,6 +128,9 @@ fn told(ended: &Ended, code: &str, words: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// What is wrong, where, with which properties, and the error's code and words.
+type Case<'a> = (&'a str, &'a str, Vec<String>, &'a str, &'a [&'a str]);
+
 #[test]
 fn who_is_turned_away_is_told_why_in_time() -> Result<()> {
     let broker = broker()?;
@@ -139,7 +142,7 @@ fn who_is_turned_away_is_told_why_in_time() -> Result<()> {
         let pairs = [("security.protocol", "SASL_SSL"), ("sasl.mechanism", "SCRAM-SHA-512"), ("sasl.username", name)];
         [set(&pairs), set(&[("sasl.password", "secret of scram"), ("ssl.ca.location", ca)])].concat()
     };
-    let cases: [(&str, &str, Vec<String>, &str, &[&str]); 9] = [
+    let cases: [Case<'_>; 9] = [
         ("another user", login, user("nobody", &ca), "KAFKA_AUTH", &["sasl.password", login]),
         ("an unknown authority", login, user("scram", &other), "KAFKA_TLS", &["ssl.ca.location=", login]),
         ("the system's authorities", tls, set(&[("security.protocol", "SSL")]), "KAFKA_TLS", &["ca-certificates"]),
@@ -169,12 +172,11 @@ fn who_is_turned_away_is_told_why_in_time() -> Result<()> {
         ),
     ];
     std::thread::scope(|scope| {
-        let run =
-            |(what, bootstrap, properties, code, words): &(&str, &str, Vec<String>, &str, &[&str])| -> Result<()> {
-                let file = copying(bootstrap, "turned-in", "turned-out", "")?;
-                let ended = Run::thalweg()?.arg("run").args(properties).arg(file).end()?;
-                told(&ended, code, words).with_context(|| (*what).to_owned())
-            };
+        let run = |(what, bootstrap, properties, code, words): &Case<'_>| -> Result<()> {
+            let file = copying(bootstrap, "turned-in", "turned-out", "")?;
+            let ended = Run::thalweg()?.arg("run").args(properties).arg(file).end()?;
+            told(&ended, code, words).with_context(|| (*what).to_owned())
+        };
         let running: Vec<_> = cases.iter().map(|case| scope.spawn(move || run(case))).collect();
         running.into_iter().try_for_each(|case| case.join().map_err(|_| anyhow!("a case panicked"))?)
     })

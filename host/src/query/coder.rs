@@ -326,8 +326,8 @@ mod tests {
             (&coder("double", &[]), "0.5", json!(0.5)),
             (&coder("bool", &[]), "true", json!(true)),
             (&coder("kv", &[text.clone(), number.clone()]), "[\"k\", 3]", json!(["k", 3])),
-            (&coder("nullable", &[number.clone()]), "null", json!(null)),
-            (&coder("length_prefix", &[text.clone()]), "x", json!("x")),
+            (&coder("nullable", std::slice::from_ref(&number)), "null", json!(null)),
+            (&coder("length_prefix", std::slice::from_ref(&text)), "x", json!("x")),
             (&row, "{\"a\": 1, \"b\": \"x\"}", json!({"a": 1, "b": "x"})),
         ];
         for (coder, given, shown) in cases {

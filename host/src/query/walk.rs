@@ -54,11 +54,19 @@ fn front(group: u16, id: StateId) -> CellKey {
     CellKey::new(KeyGroup(group), Kind::User, id)
 }
 
-/// A cell's group, key, window and sub-key.
-fn parts(cell: &[u8]) -> Option<(KeyGroup, StateId, &[u8], Window, &[u8])> {
+/// What the key of a cell says.
+struct Parts<'a> {
+    group: KeyGroup,
+    id: StateId,
+    key: &'a [u8],
+    window: Window,
+    sub: &'a [u8],
+}
+
+fn parts(cell: &[u8]) -> Option<Parts<'_>> {
     let (group, _, id, mut reader) = KeyReader::open(cell)?;
     let (key, window) = (reader.part()?, reader.window()?);
-    Some((group, id, key, window, reader.rest()))
+    Some(Parts { group, id, key, window, sub: reader.rest() })
 }
 
 /// What ended a scan early.
@@ -128,7 +136,7 @@ impl<'a> Walk<'a> {
 
     /// Takes one cell. `at` is the front of the entry that the last one was of, `taken` whether that is wanted.
     fn cell(&mut self, cell: &[u8], value: &[u8], at: &mut Vec<u8>, taken: &mut bool) -> Option<Stopped> {
-        let Some((group, id, key, window, sub)) = parts(cell) else { return Some(Stopped::Damaged) };
+        let Some(Parts { group, id, key, window, sub }) = parts(cell) else { return Some(Stopped::Damaged) };
         let prefix = cell.get(..cell.len() - sub.len()).unwrap_or_default();
         let full = self.looked >= CELLS_MAX || self.bytes >= BYTES_MAX;
         if at.as_slice() != prefix {

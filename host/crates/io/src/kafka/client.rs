@@ -82,7 +82,8 @@ impl KafkaClientConfig {
         }
         security::complete(&mut client)?;
         client.set("bootstrap.servers", &self.bootstrap);
-        client.set_log_level(RDKafkaLogLevel::Warning);
+        // connections that are closed in their first moment are told at this level, and nothing else says why
+        client.set_log_level(RDKafkaLogLevel::Info);
         Ok(client)
     }
 }
