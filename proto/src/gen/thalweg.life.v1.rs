@@ -432,7 +432,9 @@ pub mod life_service_server {
                 "/thalweg.life.v1.LifeService/Savepoint" => {
                     #[allow(non_camel_case_types)]
                     struct SavepointSvc<T: LifeService>(pub Arc<T>);
-                    impl<T: LifeService> tonic::server::UnaryService<super::SavepointRequest>
+                    impl<
+                        T: LifeService,
+                    > tonic::server::UnaryService<super::SavepointRequest>
                     for SavepointSvc<T> {
                         type Response = super::JobResponse;
                         type Future = BoxFuture<
