@@ -58,49 +58,47 @@ def pairs(text):
     return dict(re.findall(r'(\w+)=(\S+)', text))
 
 
-def triple(data):
-    """Three times the events, one after the other in time as well."""
-    source, target = data / 'full/events.tsv', data / 'triple/events.tsv'
+def fill(target, rows):
+    """Writes events, whole or not at all, unless they are there."""
     if target.exists():
         return
     target.parent.mkdir(exist_ok=True)
     part = target.with_suffix('.part')
     with open(part, 'w', encoding='utf-8') as out:
+        out.writelines(rows)
+    part.rename(target)
+
+
+def triple(data):
+    """Three times the events, one after the other in time as well."""
+    def rows():
         for turn in range(3):
-            with open(source, encoding='utf-8') as lines:
+            with open(data / 'full/events.tsv', encoding='utf-8') as lines:
                 for line in lines:
                     key, time_ms, value = line.split('\t')
-                    out.write(f'{key}\t{int(time_ms) + turn * 600_000}\t{value}')
-    part.rename(target)
+                    yield f'{key}\t{int(time_ms) + turn * 600_000}\t{value}'
+
+    fill(data / 'triple/events.tsv', rows())
+
+
+def each_key(keys, again, name):
+    """Events of every key once, in an order that is none, then of some of them again."""
+    for i in range(keys + again):
+        # a multiplier without a common divisor with the number of keys goes through all of them
+        yield f'{name(i * 7_368_787 % keys)}\t{1_700_000_000_000 + i // 100}\t{i % 1000}\n'
 
 
 def many_keys(data):
-    """Every key once, in an order that is none, then half as many again."""
-    target = data / 'keys/events.tsv'
-    if target.exists():
-        return
-    target.parent.mkdir(exist_ok=True)
-    part = target.with_suffix('.part')
-    with open(part, 'w', encoding='utf-8') as out:
-        for i in range(KEYS + AGAIN):
-            # a multiplier without a common divisor with the number of keys goes through all of them
-            out.write(f'key-{i * 7_368_787 % KEYS:08d}\t{1_700_000_000_000 + i // 100}\t{i % 1000}\n')
-    part.rename(target)
+    """Every key once, then half as many again."""
+    fill(data / 'keys/events.tsv', each_key(KEYS, AGAIN, lambda key: f'key-{key:08d}'))
 
 
 def wide(data):
     """A gigabyte of keys: each once, then a twentieth of them again."""
-    target = data / 'wide/events.tsv'
-    if target.exists():
-        return
-    target.parent.mkdir(exist_ok=True)
-    part = target.with_suffix('.part')
-    with open(part, 'w', encoding='utf-8') as out:
-        for i in range(WIDE + WIDE_AGAIN):
-            key = i * 7_368_787 % WIDE
-            filling = base64.b85encode(random.Random(key).randbytes(792)).decode()
-            out.write(f'key-{key:06d}{filling}\t{1_700_000_000_000 + i // 100}\t{i % 1000}\n')
-    part.rename(target)
+    def name(key):
+        return f'key-{key:06d}{base64.b85encode(random.Random(key).randbytes(792)).decode()}'
+
+    fill(data / 'wide/events.tsv', each_key(WIDE, WIDE_AGAIN, name))
 
 
 class Bench:

@@ -4,7 +4,7 @@
 //! at a time per caller, noted as acknowledged. After a write that failed, nobody writes any more: what reached the disk is unknown.
 
 use crate::acknowledged::Acknowledged;
-use crate::error::{broken, corrupt, from_io, from_opening, from_rocks, not_ours};
+use crate::error::{broken, corrupt, from_io, from_opening, from_rocks, lost_epoch, lost_writes, not_ours};
 use crate::lock::Lock;
 use crate::log::Ledger;
 use crate::look::frozen;
@@ -93,8 +93,7 @@ impl Database {
         let (acknowledged, least) = Acknowledged::open(dir, options.fsync)?;
         let db = open_all(dir, &options.rocks(&cache)).map_err(|e| from_opening(dir, &e))?;
         if db.latest_sequence_number() < least {
-            let what = format!("it has lost the end of its log: write {least} was acknowledged");
-            return Err(corrupt(dir, what));
+            return Err(lost_writes(dir, least));
         }
         let ledger = Ledger::load(&db, dir)?;
         let opened = Opened {
@@ -118,8 +117,7 @@ impl Database {
         let store = RocksStateStore::new(self.clone(), None)?;
         let least = self.acknowledged().epoch();
         if store.last() < least {
-            let what = format!("it holds epoch {} although epoch {} was committed", store.last().0, least.0);
-            return Err(corrupt(&self.0.dir, what));
+            return Err(lost_epoch(&self.0.dir, store.last(), least));
         }
         Ok(store)
     }

@@ -4,11 +4,22 @@ use rocksdb::ErrorKind;
 use std::io;
 use std::path::Path;
 use thalweg_core::error::Error;
+use thalweg_core::id::Epoch;
 
 /// Damage: what is on disk is not what was written.
 pub(crate) fn corrupt(dir: &Path, what: impl std::fmt::Display) -> Error {
     Error::external("STATE_CORRUPT", format!("the state directory {} is damaged: {what}", dir.display()))
         .help("restore the directory from a copy, or start the job anew with an empty directory; check the disk")
+}
+
+/// A database without the last writes that were acknowledged.
+pub(crate) fn lost_writes(dir: &Path, least: u64) -> Error {
+    corrupt(dir, format!("it has lost the end of its log: write {least} was acknowledged"))
+}
+
+/// A job's cells without the last epoch that was acknowledged.
+pub(crate) fn lost_epoch(dir: &Path, found: Epoch, least: Epoch) -> Error {
+    corrupt(dir, format!("it holds epoch {} although epoch {} was committed", found.0, least.0))
 }
 
 /// A directory that has no cells of such a job.

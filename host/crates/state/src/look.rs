@@ -5,9 +5,10 @@
 
 use crate::acknowledged::Acknowledged;
 use crate::database::{Db, JOB, own};
-use crate::error::{corrupt, from_opening, from_rocks, no_job, not_ours};
+use crate::error::{from_opening, from_rocks, lost_epoch, lost_writes, no_job, not_ours};
 use crate::lock::Lock;
 use crate::options::Options;
+use crate::store::{read_epoch, scan_cells};
 use crate::version;
 use bytes::Bytes;
 use rocksdb::{BoundColumnFamily, ReadOptions, SnapshotWithThreadMode};
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use thalweg_core::error::Result;
 use thalweg_core::id::Epoch;
 use thalweg_core::port::store::StateRead;
-use thalweg_core::state::layout::{EPOCH, RESERVED};
+use thalweg_core::state::layout::EPOCH;
 
 /// A state directory that is open to be looked at, while no process has it. Jobs that start meanwhile find it locked.
 pub struct Look {
@@ -53,8 +54,7 @@ impl Look {
         let db =
             Db::open_cf_with_opts_for_read_only(&each, place, families, false).map_err(|e| from_opening(dir, &e))?;
         if db.latest_sequence_number() < least {
-            let what = format!("it has lost the end of its log: write {least} was acknowledged");
-            return Err(corrupt(dir, what));
+            return Err(lost_writes(dir, least));
         }
         Ok(Self { db, acknowledged, dir: dir.to_owned(), _lock: lock })
     }
@@ -67,8 +67,7 @@ impl Look {
         let least = self.acknowledged;
         frozen(&self.db, &self.dir, job, |cells, epoch| {
             if job.is_none() && epoch < least {
-                let what = format!("it holds epoch {} although epoch {} was committed", epoch.0, least.0);
-                return Err(corrupt(&self.dir, what));
+                return Err(lost_epoch(&self.dir, epoch, least));
             }
             read(cells, epoch)
         })
@@ -98,9 +97,7 @@ pub(crate) fn frozen<T>(
     let family = db.cf_handle(&name).ok_or_else(nothing)?;
     let cells = Frozen { snapshot: db.snapshot(), family, dir };
     let Some(epoch) = cells.get(EPOCH)? else { return Err(nothing()) };
-    let epoch = <[u8; 8]>::try_from(epoch.as_ref())
-        .map_err(|_| corrupt(dir, "the number of its last epoch is not a number"))?;
-    read(&cells, Epoch(u64::from_be_bytes(epoch)))
+    read(&cells, read_epoch(dir, &epoch)?)
 }
 
 impl StateRead for Frozen<'_> {
@@ -110,24 +107,12 @@ impl StateRead for Frozen<'_> {
     }
 
     fn scan(&self, start: &[u8], end: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
-        let end = if end.is_empty() || end > RESERVED { RESERVED } else { end };
-        if start >= end {
-            return Ok(());
-        }
-        let mut how = ReadOptions::default();
-        how.set_iterate_upper_bound(end);
-        how.set_total_order_seek(true);
-        // who looks once must not drive out what the job reads all the time
-        how.fill_cache(false);
-        let mut at = self.snapshot.raw_iterator_cf_opt(&self.family, how);
-        at.seek(start);
-        while let Some((key, value)) = at.item() {
-            if !each(key, value) {
-                return Ok(());
-            }
-            at.next();
-        }
-        at.status().map_err(|e| from_rocks(self.dir, &e))
+        let begin = |mut how: ReadOptions| {
+            // who looks once must not drive out what the job reads all the time
+            how.fill_cache(false);
+            Ok(self.snapshot.raw_iterator_cf_opt(&self.family, how))
+        };
+        scan_cells(self.dir, (start, end), begin, each)
     }
 
     fn holds_cells(&self) -> bool {

@@ -3,12 +3,12 @@
 //! All cells of a job and the epoch they stand for live in one column family, so that one write batch carries an epoch, with the records
 //! that go out with it. The epoch's own cell lies behind every key the layout can make and is out of reach of scans.
 
-use crate::database::{Database, own};
+use crate::database::{Database, Db, own};
 use crate::error::{corrupt, from_rocks};
 use crate::log::RocksLog;
 use crate::options::Options;
 use bytes::Bytes;
-use rocksdb::{ReadOptions, WriteBatch};
+use rocksdb::{DBRawIteratorWithThreadMode, ReadOptions, WriteBatch};
 use std::path::Path;
 use std::sync::Arc;
 use thalweg_core::error::{Error, Result};
@@ -70,11 +70,7 @@ impl RocksStateStore {
     /// # Errors
     /// As for [`StateStore::commit`].
     pub fn load(&mut self, writes: &[CellWrite]) -> Result<()> {
-        let mut batch = WriteBatch::default();
-        self.put(&mut batch, writes)?;
-        let written = self.cells.database.write(batch, None);
-        self.failed |= written.is_err();
-        written
+        self.load_by(writes, |database, batch| database.write(batch, None))
     }
 
     /// As [`RocksStateStore::load`], past the database's own log: for a whole state. None of it is lasting before
@@ -83,9 +79,13 @@ impl RocksStateStore {
     /// # Errors
     /// As for [`StateStore::commit`].
     pub fn load_unlogged(&mut self, writes: &[CellWrite]) -> Result<()> {
+        self.load_by(writes, Database::write_unlogged)
+    }
+
+    fn load_by(&mut self, writes: &[CellWrite], write: impl FnOnce(&Database, WriteBatch) -> Result<()>) -> Result<()> {
         let mut batch = WriteBatch::default();
         self.put(&mut batch, writes)?;
-        let written = self.cells.database.write_unlogged(batch);
+        let written = write(&self.cells.database, batch);
         self.failed |= written.is_err();
         written
     }
@@ -192,13 +192,41 @@ impl Cells {
     fn epoch(&self) -> Result<Epoch> {
         match self.get(EPOCH)? {
             None => Ok(Epoch(0)),
-            Some(bytes) => {
-                let bytes = <[u8; 8]>::try_from(bytes.as_ref())
-                    .map_err(|_| corrupt(self.database.dir(), "the number of its last epoch is not a number"))?;
-                Ok(Epoch(u64::from_be_bytes(bytes)))
-            }
+            Some(bytes) => read_epoch(self.database.dir(), &bytes),
         }
     }
+}
+
+/// The number of the epoch that a job's cells stand for.
+pub(crate) fn read_epoch(dir: &Path, stored: &[u8]) -> Result<Epoch> {
+    let bytes =
+        <[u8; 8]>::try_from(stored).map_err(|_| corrupt(dir, "the number of its last epoch is not a number"))?;
+    Ok(Epoch(u64::from_be_bytes(bytes)))
+}
+
+/// Gives the cells of a range, whose end is that of all cells if it is empty, until `each` says no. `begin` is not asked for an empty range.
+pub(crate) fn scan_cells<'a>(
+    dir: &Path,
+    (start, end): (&[u8], &[u8]),
+    begin: impl FnOnce(ReadOptions) -> Result<DBRawIteratorWithThreadMode<'a, Db>>,
+    each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+) -> Result<()> {
+    let end = if end.is_empty() || end > RESERVED { RESERVED } else { end };
+    if start >= end {
+        return Ok(());
+    }
+    let mut how = ReadOptions::default();
+    how.set_iterate_upper_bound(end);
+    how.set_total_order_seek(true);
+    let mut at = begin(how)?;
+    at.seek(start);
+    while let Some((key, value)) = at.item() {
+        if !each(key, value) {
+            return Ok(());
+        }
+        at.next();
+    }
+    at.status().map_err(|e| from_rocks(dir, &e))
 }
 
 impl StateRead for Cells {
@@ -214,23 +242,11 @@ impl StateRead for Cells {
 
     /// Sees the cells as they were when it began. An empty `end` is the end of all cells. Cost: no copy.
     fn scan(&self, start: &[u8], end: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
-        let end = if end.is_empty() || end > RESERVED { RESERVED } else { end };
-        if start >= end {
-            return Ok(());
-        }
-        let mut how = ReadOptions::default();
-        how.set_iterate_upper_bound(end);
-        how.set_total_order_seek(true);
-        let family = self.database.family(self.family.as_deref().unwrap_or(own()))?;
-        let mut at = self.database.db().raw_iterator_cf_opt(&family, how);
-        at.seek(start);
-        while let Some((key, value)) = at.item() {
-            if !each(key, value) {
-                return Ok(());
-            }
-            at.next();
-        }
-        at.status().map_err(|e| self.failed(&e))
+        let begin = |how: ReadOptions| {
+            let family = self.database.family(self.family.as_deref().unwrap_or(own()))?;
+            Ok(self.database.db().raw_iterator_cf_opt(&family, how))
+        };
+        scan_cells(self.database.dir(), (start, end), begin, each)
     }
 
     fn holds_cells(&self) -> bool {
