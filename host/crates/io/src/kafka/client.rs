@@ -272,17 +272,30 @@ pub(super) fn partitions(
     }
 }
 
-/// Asks brokers for anything, to hear why they do not answer: the clients of admin requests and producers tell less. `what` is what comes next. Waits
-/// at most the connect timeout.
+/// Asks brokers which of these topics are there, and with how many partitions: none for one that is not. It also hears why brokers do not answer;
+/// the clients of admin requests and producers tell less. `what` is what comes next. Waits at most the connect timeout.
 ///
 /// # Errors
 /// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`, `KAFKA_TLS`, `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`.
-pub(super) fn reach(config: &KafkaClientConfig, topic: &str, what: &str) -> Result<()> {
+pub(super) fn counts(config: &KafkaClientConfig, topics: &[&str], what: &str) -> Result<Vec<usize>> {
     let consumer: BaseConsumer<Reports> = made(config.client()?.create_with_context(Reports::default()))?;
-    consumer.fetch_metadata(Some(topic), config.connect_timeout()).map(drop).map_err(|e| {
-        listen(&consumer);
-        error::talking(&e, what, &config.bootstrap, &consumer.context().reason())
-    })
+    let count = |topic: &&str| {
+        let found = consumer.fetch_metadata(Some(topic), config.connect_timeout()).map_err(|e| {
+            listen(&consumer);
+            error::talking(&e, what, &config.bootstrap, &consumer.context().reason())
+        })?;
+        let found = found.topics().iter().find(|t| t.name() == *topic && t.error().is_none());
+        Ok(found.map_or(0, |topic| topic.partitions().len()))
+    };
+    topics.iter().map(count).collect()
+}
+
+/// Waits until a client that was just made has a broker, at most the connect timeout. Calls that want one before look for it again only half a second
+/// later; if there is none, they say why.
+pub(super) fn connect(client: &Client<impl ClientContext>, config: &KafkaClientConfig, topic: &str) {
+    if let Err(e) = client.fetch_metadata(Some(topic), config.connect_timeout()) {
+        tracing::debug!(target: "kafka", "{e}");
+    }
 }
 
 /// Makes a client, or says which property is at fault.

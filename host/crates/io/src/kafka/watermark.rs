@@ -10,6 +10,9 @@ use thalweg_core::time::EventTime;
 /// `IDLE_WATERMARK_DELTA`.
 const APPEND_IDLE_MS: i64 = 2000;
 
+/// Largest step by which the watermark of an idle partition follows the clock, in milliseconds.
+const IDLE_STEP_MAX_MS: i64 = 2000;
+
 /// Where records get their event time.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
@@ -58,11 +61,13 @@ fn millis(header: Header<'_, &[u8]>) -> Option<i64> {
 pub(super) struct Watermark {
     time: RecordTime,
     now: EventTime,
+    /// When the last record was read, or the first look found none.
+    active_ms: Option<i64>,
 }
 
 impl Watermark {
     pub(super) fn new(time: RecordTime) -> Self {
-        Self { time, now: EventTime::MIN }
+        Self { time, now: EventTime::MIN, active_ms: None }
     }
 
     /// The event time of a record that is read now; moves the watermark.
@@ -70,6 +75,7 @@ impl Watermark {
     /// # Errors
     /// A sentence when the record does not have such a time.
     pub(super) fn record(&mut self, timestamp: Timestamp, clock_ms: i64) -> Result<EventTime, String> {
+        self.active_ms = Some(clock_ms);
         let own = timestamp.to_millis();
         let (at, distance) = match (&self.time, timestamp) {
             (RecordTime::None, _) => return Ok(EventTime::MIN),
@@ -90,8 +96,11 @@ impl Watermark {
         Ok(at)
     }
 
-    /// Everything was read and nothing new is there: the watermark follows the clock.
+    /// Everything was read and nothing new is there: the watermark follows the clock. Its steps grow with the silence, and fall on the same moments in
+    /// all partitions, for each is committed: a job to which nothing comes costs little.
     pub(super) fn idle(&mut self, clock_ms: i64) {
+        let quiet_ms = clock_ms - *self.active_ms.get_or_insert(clock_ms);
+        let clock_ms = clock_ms - clock_ms.rem_euclid((quiet_ms / 10).clamp(1, IDLE_STEP_MAX_MS));
         let distance = match &self.time {
             RecordTime::None => return,
             RecordTime::Record { out_of_order_ms } | RecordTime::Header { out_of_order_ms, .. } => {
@@ -130,6 +139,19 @@ mod tests {
         assert_eq!(w.now(), EventTime(990));
         assert_eq!(w.record(Timestamp::NotAvailable, CLOCK), Ok(EventTime::MIN));
         assert_eq!(w.now(), EventTime(990));
+    }
+
+    #[test]
+    fn the_longer_a_partition_is_idle_the_larger_are_the_steps() {
+        let mut w = Watermark::new(RecordTime::Record { out_of_order_ms: 0 });
+        created(&mut w, CLOCK);
+        let mut after = |quiet_ms: i64| {
+            w.idle(CLOCK + quiet_ms);
+            w.now().0 - CLOCK
+        };
+        assert_eq!([after(5), after(1003), after(5350)], [5, 1000, 5165]);
+        let far = [after(60_000), after(60_999), after(61_000), after(63_000)];
+        assert_eq!(far.map(|quiet| CLOCK + quiet), [64_000, 64_000, 66_000, 68_000]);
     }
 
     #[test]

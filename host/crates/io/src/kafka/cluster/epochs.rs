@@ -8,7 +8,7 @@
 //! A transaction that was aborted is sent again with what the group says then. One whose end is unknown is never: the producer is thrown
 //! away, another one under the same id ends what is open, and the commit records say which parts were committed.
 
-use super::super::client::{KafkaClientConfig, Reports, listen, made, unless_given};
+use super::super::client::{KafkaClientConfig, Reports, connect, listen, made, unless_given};
 use super::super::error;
 use super::super::send;
 use super::super::thread::spawn;
@@ -93,7 +93,7 @@ impl std::fmt::Debug for Epochs {
 }
 
 impl Epochs {
-    /// Starts the thread that owns the producer; it connects with the first part.
+    /// Starts the thread that owns the producer, which takes its transactional id at once.
     ///
     /// # Errors
     /// `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`, `THREAD_START`.
@@ -116,7 +116,7 @@ impl Epochs {
     }
 
     /// The last committed epoch of a partition, zero for none. Waits for a transaction that is just being committed, so that nothing of an
-    /// earlier owner is still to come.
+    /// earlier owner is still to come; the producer ends one that this process left open when it died.
     ///
     /// # Errors
     /// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`.
@@ -203,6 +203,11 @@ struct Transactions {
 
 impl Transactions {
     fn run(mut self, waiting: &Receiver<Asked>) {
+        match self.producer() {
+            Ok(producer) => self.producer = Some(producer),
+            // with the first part it tries again
+            Err(error) => tracing::info!(target: "kafka", "{error}"),
+        }
         loop {
             let first = match waiting.recv_timeout(Duration::from_millis(500)) {
                 Ok(first) => first,
@@ -305,6 +310,7 @@ impl Transactions {
         unless_given(&mut settings, &usual);
         let context = Reports::watching(&[&self.config.changelog, &format!("{}-exchange-", self.config.group)]);
         let producer: BaseProducer<Reports> = made(settings.create_with_context(context))?;
+        connect(producer.client(), &self.config.client, &self.config.members);
         producer.init_transactions(self.config.timeout).map_err(|e| {
             let what = format!("take the transactional id {:?}", self.config.id);
             error::talking(&e, &what, &self.config.client.bootstrap, &producer.context().reason())

@@ -89,8 +89,8 @@ impl Journal {
         }
         let producer: BaseProducer<Reports> = made(settings.create_with_context(Reports::default()))?;
         let reader = LogReader::new(client)?;
-        let pages = [(Page::Orders, reader.open(&orders, 0, 0)?), (Page::Results, reader.open(&results, 0, 0)?)];
         let known = [reader.bounds(&orders, 0)?.1, reader.bounds(&results, 0)?.1];
+        let pages = [(Page::Orders, reader.open(&orders, 0, 0)?), (Page::Results, reader.open(&results, 0, 0)?)];
         let stop = Arc::new(AtomicBool::new(false));
         let reading = Reading { reader, pages, known, listener: Box::new(listener), stop: Arc::clone(&stop) };
         let thread = spawn(&format!("{cluster}-journal"), move || reading.run())?;

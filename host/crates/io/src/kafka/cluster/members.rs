@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thalweg_core::error::{Error, Result};
 
 /// How a process takes part.
@@ -51,6 +51,8 @@ pub enum Ownership {
 
 /// How long a process that leaves waits until its partitions are given up.
 const LEFT_WITHIN: Duration = Duration::from_secs(3);
+/// How often it looks whether its thread has ended.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Called on the membership's thread.
 type Listener = Arc<dyn Fn(Ownership) + Send + Sync>;
@@ -265,9 +267,16 @@ impl Drop for Members {
         self.stop.store(true, Ordering::SeqCst);
         // the last owner may be a call of the listener
         let mine = |thread: &JoinHandle<()>| thread.thread().id() == std::thread::current().id();
-        if let Some(thread) = self.thread.take().filter(|thread| !mine(thread)) {
-            // a panic of that thread is no reason for one of this
-            drop(thread.join());
+        let Some(thread) = self.thread.take().filter(|thread| !mine(thread)) else { return };
+        let end = Instant::now() + LEFT_WITHIN;
+        while !thread.is_finished() {
+            // librdkafka may wait for ever for the end of a consumer in whose group parts are just moved: it is left to itself then
+            if Instant::now() > end {
+                return tracing::warn!(target: "kafka", "the membership of a group does not end");
+            }
+            std::thread::sleep(LOOK);
         }
+        // a panic of that thread is no reason for one of this
+        drop(thread.join());
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! Partitions are assigned by hand. Nothing is fetched that is not polled for long: queues are bounded.
 
-use super::super::client::{KafkaClientConfig, Reports, made};
+use super::super::client::{KafkaClientConfig, Reports, connect, made};
 use super::super::error;
 use super::super::source::QUEUE_BACKOFF_MS;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use thalweg_core::error::{Error, Result};
 
@@ -20,6 +20,8 @@ const QUEUE_KB: &str = "4096";
 pub struct LogReader {
     consumer: Arc<BaseConsumer<Reports>>,
     client: KafkaClientConfig,
+    /// Set once it had a broker.
+    connected: OnceLock<()>,
 }
 
 impl std::fmt::Debug for LogReader {
@@ -50,7 +52,7 @@ impl LogReader {
         }
         settings.remove("group.instance.id");
         let consumer = Arc::new(made(settings.create_with_context(Reports::default()))?);
-        Ok(Arc::new(Self { consumer, client: client.clone() }))
+        Ok(Arc::new(Self { consumer, client: client.clone(), connected: OnceLock::new() }))
     }
 
     /// Reads a partition from an offset on.
@@ -99,6 +101,7 @@ impl LogReader {
     /// # Errors
     /// `KAFKA_UNREACHABLE`, `KAFKA_UNKNOWN_TOPIC`.
     pub(super) fn bounds(&self, topic: &str, partition: u16) -> Result<(i64, i64)> {
+        self.connected.get_or_init(|| connect(self.consumer.client(), &self.client, topic));
         let found = self.consumer.fetch_watermarks(topic, i32::from(partition), self.client.connect_timeout());
         found.map_err(|e| self.failed(&e, topic))
     }

@@ -1,6 +1,6 @@
 //! The topics of a job: their names, and how they are made.
 
-use super::super::client::{KafkaClientConfig, Reports, made, partitions, reach};
+use super::super::client::{KafkaClientConfig, Reports, counts, made, partitions};
 use super::super::error;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::KafkaError;
@@ -20,6 +20,9 @@ pub(super) const RECORD_BYTES_MAX: &str = "67108864";
 
 /// How long the news of a new topic may take to reach all brokers.
 const SPREADS_WITHIN: Duration = Duration::from_secs(5);
+
+/// What those do who make topics, in messages.
+const MAKE: &str = "make the topics of a job";
 
 /// Names of a job's topics: `<cluster>-<job>-<part>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,6 +158,10 @@ impl Trimmer {
 
 /// Makes the two topics in which a cluster's jobs are told.
 pub(super) fn create_journal(client: &KafkaClientConfig, orders: &str, results: &str) -> Result<()> {
+    // as usual they are there, and nobody deletes them
+    if counts(client, &[orders, results], MAKE)? == [1, 1] {
+        return Ok(());
+    }
     create(client, 1, &[(orders.to_owned(), Keeps::Everything), (results.to_owned(), Keeps::Newest)])
 }
 
@@ -166,7 +173,7 @@ pub(super) fn admin(client: &KafkaClientConfig) -> Result<Admin> {
 
 fn create(client: &KafkaClientConfig, count: u16, wanted: &[(String, Keeps)]) -> Result<()> {
     if let Some((topic, _)) = wanted.first() {
-        reach(client, topic, "make the topics of a job")?;
+        counts(client, &[topic], MAKE)?; // says why brokers do not answer
     }
     let admin = admin(client)?;
     let topics: Vec<NewTopic<'_>> = wanted.iter().map(|(name, keeps)| new(name, *keeps, count)).collect();
@@ -174,9 +181,7 @@ fn create(client: &KafkaClientConfig, count: u16, wanted: &[(String, Keeps)]) ->
     let timeout = Some(client.connect_timeout());
     let options = AdminOptions::new().operation_timeout(timeout).request_timeout(timeout);
     let made = wait(admin.create_topics(&topics, &options));
-    let failed = |e: &KafkaError| {
-        error::talking(e, "make the topics of a job", &client.bootstrap, &admin.inner().context().reason())
-    };
+    let failed = |e: &KafkaError| error::talking(e, MAKE, &client.bootstrap, &admin.inner().context().reason());
     for result in made.map_err(|e| failed(&e))? {
         match result {
             Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
