@@ -88,11 +88,10 @@ fn scan(shared: &Shared, catalog: &Catalog, question: &Question) -> Result<Answe
     catalog.find(transform, state)?;
     let group = page.as_deref().and_then(query::group_of_page);
     let first = group.map_or(0, |group| group.partition(shared.partitions).0);
-    let mut answer = Answer::default();
+    let (mut answer, mut room) = (Answer::default(), query::room(*limit));
     for partition in first..shared.partitions {
-        let left = limit.saturating_sub(u32::try_from(answer.entries.len()).unwrap_or(u32::MAX));
         let begin = Partition(partition).first_group(shared.partitions);
-        if left == 0 {
+        if room.is_full() {
             answer.next = query::page_at(catalog, transform, state, begin)?;
             return Ok(answer);
         }
@@ -100,11 +99,7 @@ fn scan(shared: &Shared, catalog: &Catalog, question: &Question) -> Result<Answe
             last if last == shared.partitions => KEY_GROUPS,
             next => Partition(next).first_group(shared.partitions).0,
         };
-        let mut asked = question.clone();
-        if let Question::Scan { limit, .. } = &mut asked {
-            *limit = left;
-        }
-        match shared.shown.read(partition, |cells| query::scan(cells, catalog, &asked, begin.0..end))? {
+        match shared.shown.read(partition, |cells| query::scan(cells, catalog, question, begin.0..end, &mut room))? {
             None => answer.elsewhere.push(partition),
             Some((found, at)) => {
                 answer.read.push(at);

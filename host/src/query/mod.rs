@@ -22,7 +22,7 @@ use thalweg_core::port::store::StateRead;
 use thalweg_core::state::layout::{self, CellKey, KeyReader};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::Window;
-use walk::Walk;
+use walk::{Room, Walk};
 
 /// Entries of an answer where the question does not say how many.
 pub const LIMIT_USUAL: u32 = 100;
@@ -164,7 +164,7 @@ pub fn answer(cells: &dyn StateRead, epoch: Epoch, question: &Question) -> Resul
     let mut answer = match question {
         Question::List => list(&catalog),
         Question::Get { .. } => get(cells, &wanted_key(&catalog, question)?)?,
-        Question::Scan { .. } => scan(cells, &catalog, question, 0..KEY_GROUPS)?,
+        Question::Scan { limit, .. } => scan(cells, &catalog, question, 0..KEY_GROUPS, &mut room(*limit))?,
     };
     answer.read.push(ReadAt { epoch: epoch.0, ..ReadAt::default() });
     Ok(answer)
@@ -219,7 +219,8 @@ pub fn wanted_key<'a>(catalog: &'a Catalog, question: &'a Question) -> Result<Wa
 pub fn get(cells: &dyn StateRead, wanted: &WantedKey<'_>) -> Result<Answer> {
     let WantedKey { known, given, key, window, group } = wanted;
     let in_window = |_: &[u8], found: &Window| window.as_ref().is_none_or(|wanted| wanted.is(found));
-    let mut walk = Walk::new(LIMIT_MAX as usize, &in_window);
+    let mut room = room(LIMIT_MAX);
+    let mut walk = Walk::new(&mut room, &in_window);
     let more = walk.key(cells, StateId(known.id), *group, key)?;
     let mut entries: Vec<Found> = walk.found.iter().map(|entry| show::entry(known, entry)).collect();
     if let Some(last) = entries.last_mut().filter(|_| more) {
@@ -235,12 +236,24 @@ pub fn get(cells: &dyn StateRead, wanted: &WantedKey<'_>) -> Result<Answer> {
     Ok(Answer { entries, ..Answer::default() })
 }
 
-/// What a state holds for the keys of these groups, a page of it.
+/// What an answer of so many entries may take.
+#[must_use]
+pub fn room(limit: u32) -> Room {
+    Room::new(limit.clamp(1, LIMIT_MAX) as usize)
+}
+
+/// What a state holds for the keys of these groups, as much of it as there is room for.
 ///
 /// # Errors
 /// `QUERY_TRANSFORM_UNKNOWN`, `QUERY_STATE_UNKNOWN`, `QUERY_PAGE_INVALID`, `QUERY_KEY_INVALID` for the prefix; those of the store.
-pub fn scan(cells: &dyn StateRead, catalog: &Catalog, question: &Question, groups: Range<u16>) -> Result<Answer> {
-    let Question::Scan { transform, state, limit, prefix, page } = question else {
+pub fn scan(
+    cells: &dyn StateRead,
+    catalog: &Catalog,
+    question: &Question,
+    groups: Range<u16>,
+    room: &mut Room,
+) -> Result<Answer> {
+    let Question::Scan { transform, state, prefix, page, .. } = question else {
         return Err(Error::internal(
             "QUERY_PAGE_INVALID",
             "a question that names a key was taken for one that does not",
@@ -250,7 +263,7 @@ pub fn scan(cells: &dyn StateRead, catalog: &Catalog, question: &Question, group
     let prefix = prefix.as_deref().map(|text| front_of_key(known, text)).transpose()?;
     let page = page.as_deref().map(|page| page_of(known, page)).transpose()?;
     let begins = |key: &[u8], _: &Window| prefix.as_ref().is_none_or(|prefix| key.starts_with(prefix));
-    let mut walk = Walk::new((*limit).clamp(1, LIMIT_MAX) as usize, &begins);
+    let mut walk = Walk::new(room, &begins);
     let next = walk.groups(cells, StateId(known.id), groups, page.as_deref())?;
     let entries = walk.found.iter().map(|entry| show::entry(known, entry)).collect();
     Ok(Answer { entries, next: next.map(|next| hex(&next)), ..Answer::default() })
@@ -335,5 +348,41 @@ fn shown(window: &Window) -> Value {
         Window::Global => json!("global"),
         Window::Interval { start, end } => json!({ "start": start.0, "end": end.0 }),
         Window::Custom { encoded, .. } => json!({ "hex": hex(encoded) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use thalweg_core::port::store::{CellWrite, StateStore as _};
+    use thalweg_state::{Options, RocksStateStore};
+
+    #[test]
+    fn what_is_read_is_of_one_commit_whatever_is_committed_meanwhile() -> Result<()> {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = RocksStateStore::open(dir.path(), &Options::default())?;
+        let cell = |n: u16| CellKey::new(KeyGroup(n), layout::Kind::User, StateId(1)).finish();
+        let all = |value: &'static [u8]| -> Vec<CellWrite> {
+            (0..10).map(|n| (cell(n), Some(Bytes::from_static(value)))).collect()
+        };
+        store.commit(Epoch(1), &all(b"one"), &[])?;
+        let database = store.database().clone();
+        let (mut scanned, mut got) = (Vec::new(), None);
+        database.committed(None, |cells, epoch| {
+            assert_eq!(epoch, Epoch(1));
+            store.commit(Epoch(2), &all(b"two"), &[])?;
+            got = cells.get(&cell(3))?;
+            cells.scan(&[], &[], &mut |_, value| {
+                scanned.push(value.to_vec());
+                true
+            })
+        })?;
+        assert_eq!((got.as_deref(), scanned.len()), (Some(&b"one"[..]), 10));
+        assert!(scanned.iter().all(|value| value == b"one"));
+        database.committed(None, |cells, epoch| {
+            assert_eq!((epoch, cells.get(&cell(3))?.as_deref()), (Epoch(2), Some(&b"two"[..])));
+            Ok(())
+        })
     }
 }

@@ -15,6 +15,7 @@ use super::coder::{Noted, hex};
 use super::walk::Entry;
 use super::{Found, shown};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use thalweg_core::coder::{read_varint, take_prefixed};
 
 /// What a state holds for one key and window.
@@ -44,13 +45,9 @@ fn one_or_many(kind: Kind, mut values: Vec<Value>) -> Value {
         Kind::Value | Kind::Combining if values.len() < 2 => values.pop().unwrap_or(Value::Null),
         Kind::Set => {
             // an SDK may add an element again and sort it out when it reads
-            let mut each: Vec<Value> = Vec::new();
-            values.into_iter().for_each(|value| {
-                if !each.contains(&value) {
-                    each.push(value);
-                }
-            });
-            Value::Array(each)
+            let mut seen = BTreeSet::new();
+            values.retain(|value| seen.insert(value.to_string()));
+            Value::Array(values)
         }
         _ => Value::Array(values),
     }
@@ -160,6 +157,17 @@ mod tests {
         assert_eq!(show(Kind::Set, Cells::Keyed, &[(&one, b""), (&other, b"")]), json!(["a", "bc"]));
         let listed = show(Kind::OrderedList, Cells::Numbered, &[(&[0; 20], b"\x05\x01\x07")]);
         assert_eq!(listed, json!([{"order": 5, "value": 7}]));
+    }
+
+    #[test]
+    fn a_set_of_very_many_elements_is_shown_in_a_moment() {
+        let elements: Vec<u8> = (0..100_000_u32)
+            .flat_map(|n| [format!("\u{6}{n:06}"), "\u{1}x".to_owned()].concat().into_bytes())
+            .collect();
+        let begun = std::time::Instant::now();
+        let shown = show(Kind::Set, Cells::Chunks, &[(b"1", &elements)]);
+        assert_eq!(shown.as_array().map(Vec::len), Some(100_001));
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
     }
 
     #[test]

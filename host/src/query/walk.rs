@@ -37,16 +37,33 @@ impl Entry {
     }
 }
 
+/// How much an answer may still take, over all that is walked for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    entries: usize,
+    bytes: usize,
+    cells: usize,
+}
+
+impl Room {
+    /// That of an answer with so many entries at most.
+    pub fn new(entries: usize) -> Self {
+        Self { entries, bytes: BYTES_MAX, cells: CELLS_MAX }
+    }
+
+    /// Whether nothing more fits.
+    pub fn is_full(&self) -> bool {
+        self.entries == 0 || self.bytes == 0 || self.cells == 0
+    }
+}
+
 /// Collects entries until a bound is reached.
 pub struct Walk<'a> {
     /// Whether a key and window are wanted.
     wanted: &'a dyn Fn(&[u8], &Window) -> bool,
-    /// Entries at most.
-    limit: usize,
+    room: &'a mut Room,
     /// What was found.
     pub found: Vec<Entry>,
-    looked: usize,
-    bytes: usize,
 }
 
 /// Where the cells of a state in one group begin.
@@ -80,8 +97,8 @@ enum Stopped {
 
 impl<'a> Walk<'a> {
     /// A walk that has not begun.
-    pub fn new(limit: usize, wanted: &'a dyn Fn(&[u8], &Window) -> bool) -> Self {
-        Self { wanted, limit, found: Vec::new(), looked: 0, bytes: 0 }
+    pub fn new(room: &'a mut Room, wanted: &'a dyn Fn(&[u8], &Window) -> bool) -> Self {
+        Self { wanted, room, found: Vec::new() }
     }
 
     /// All windows of a key. Whether there are more of them.
@@ -138,32 +155,44 @@ impl<'a> Walk<'a> {
     fn cell(&mut self, cell: &[u8], value: &[u8], at: &mut Vec<u8>, taken: &mut bool) -> Option<Stopped> {
         let Some(Parts { group, id, key, window, sub }) = parts(cell) else { return Some(Stopped::Damaged) };
         let prefix = cell.get(..cell.len() - sub.len()).unwrap_or_default();
-        let full = self.looked >= CELLS_MAX || self.bytes >= BYTES_MAX;
+        let full = self.room.cells == 0 || self.room.bytes == 0;
         if at.as_slice() != prefix {
-            if full || self.found.len() >= self.limit {
+            if self.room.is_full() {
                 return Some(Stopped::Full(prefix.to_vec()));
             }
             (*at, *taken) = (prefix.to_vec(), (self.wanted)(key, &window));
             if *taken {
+                self.room.entries -= 1;
+                self.room.bytes = self.room.bytes.saturating_sub(prefix.len());
                 let (key, window) = (key.to_vec(), window.clone());
                 self.found.push(Entry { key, window, cells: Vec::new(), cut: false, bytes: 0 });
             }
         }
-        self.looked += 1;
+        self.room.cells = self.room.cells.saturating_sub(1);
         let behind = || CellKey::new(group, Kind::User, id).part(key).window(&window).successor();
         let Some(entry) = self.found.last_mut().filter(|_| *taken) else {
             return full.then(|| Stopped::Full(behind()));
         };
         let size = sub.len() + value.len() + 16;
-        if entry.bytes + size > ENTRY_BYTES_MAX && !entry.cells.is_empty() {
+        if entry.bytes + size > ENTRY_BYTES_MAX {
             entry.cut = true;
+            // of a single large cell the beginning
+            if entry.cells.is_empty() {
+                let (sub, value) = (beginning(sub), beginning(value));
+                self.room.bytes = self.room.bytes.saturating_sub(sub.len() + value.len());
+                entry.cells.push((sub.to_vec(), value.to_vec()));
+            }
             return Some(Stopped::Cut(behind()));
         }
         entry.bytes += size;
-        self.bytes += size;
+        self.room.bytes = self.room.bytes.saturating_sub(size);
         entry.cells.push((sub.to_vec(), value.to_vec()));
         None
     }
+}
+
+fn beginning(bytes: &[u8]) -> &[u8] {
+    bytes.get(..ENTRY_BYTES_MAX).unwrap_or(bytes)
 }
 
 #[cfg(test)]
@@ -219,7 +248,8 @@ mod tests {
         for limit in [1, 7, 1000] {
             let (mut page, mut found) = (None, BTreeMap::new());
             loop {
-                let mut walk = Walk::new(limit, &|_, _| true);
+                let mut room = Room::new(limit);
+                let mut walk = Walk::new(&mut room, &|_, _| true);
                 page = walk.groups(&stored, ID, 0..4096, page.as_deref()).unwrap();
                 assert!(walk.found.len() <= limit);
                 for entry in walk.found {
@@ -238,28 +268,60 @@ mod tests {
     #[test]
     fn a_key_has_all_its_windows_and_no_other_keys() {
         let stored = stored(50, 3, 1, 1);
-        let mut walk = Walk::new(100, &|_, window_found| *window_found != window(1));
+        let mut room = Room::new(100);
+        let mut walk = Walk::new(&mut room, &|_, window_found| *window_found != window(1));
         assert!(!walk.key(&stored, ID, group("k1"), b"k1").unwrap());
         let found: Vec<_> = walk.found.iter().map(|e| (e.key.as_slice(), e.window.clone())).collect();
         assert_eq!(found, [(&b"k1"[..], window(0)), (b"k1", window(2))]);
-        let mut nobody = Walk::new(100, &|_, _| true);
+        let mut nobody = Walk::new(&mut room, &|_, _| true);
         assert!(!nobody.key(&stored, ID, group("k"), b"k").unwrap() && nobody.found.is_empty());
     }
 
     #[test]
     fn a_large_entry_is_cut_and_the_next_one_comes_behind_it() {
         let stored = stored(2, 1, 40, 100_000);
-        let mut walk = Walk::new(100, &|_, _| true);
+        let mut room = Room::new(100);
+        let mut walk = Walk::new(&mut room, &|_, _| true);
         assert_eq!(walk.groups(&stored, ID, 0..4096, None).unwrap(), None);
         let cut: Vec<_> = walk.found.iter().map(|e| (e.cut, e.cells.len())).collect();
         assert_eq!(cut, [(true, 10), (true, 10)]);
+    }
+
+    fn size(found: &[Entry]) -> usize {
+        found.iter().flat_map(|e| e.cells.iter().map(|(sub, value)| e.key.len() + sub.len() + value.len())).sum()
+    }
+
+    #[test]
+    fn of_one_large_value_the_beginning_is_shown() {
+        let stored = stored(2, 1, 1, 3 * ENTRY_BYTES_MAX);
+        let mut room = Room::new(100);
+        let mut walk = Walk::new(&mut room, &|_, _| true);
+        assert_eq!(walk.groups(&stored, ID, 0..4096, None).unwrap(), None);
+        assert_eq!(walk.found.iter().map(|e| (e.cut, e.cells.len())).collect::<Vec<_>>(), [(true, 1), (true, 1)]);
+        assert!(size(&walk.found) <= 2 * ENTRY_BYTES_MAX + 100, "{}", size(&walk.found));
+    }
+
+    #[test]
+    fn large_keys_and_several_walks_for_one_answer_are_within_its_bounds() {
+        let key = |n: u8| vec![n; BYTES_MAX / 8];
+        let cell = |n| CellKey::new(KeyGroup(u16::from(n)), Kind::User, ID).part(&key(n)).window(&window(0)).finish();
+        let stored = Stored((0..40).map(|n| (cell(n), Bytes::from_static(b"v"))).collect());
+        let mut room = Room::new(100);
+        let (mut found, mut nexts) = (Vec::new(), Vec::new());
+        for part in [0..4, 4..40] {
+            let mut walk = Walk::new(&mut room, &|_, _| true);
+            nexts.push(walk.groups(&stored, ID, part, None).unwrap().is_some());
+            found.append(&mut walk.found);
+        }
+        assert!(room.is_full() && size(&found) <= BYTES_MAX + BYTES_MAX / 8, "{} of {}", size(&found), found.len());
+        assert_eq!(nexts, [false, true]);
     }
 
     #[test]
     fn a_damaged_cell_is_an_error() {
         let key = [CellKey::new(KeyGroup(0), Kind::User, ID).as_slice(), &[0xff; 3]].concat();
         let stored = Stored([(Bytes::from(key), Bytes::new())].into());
-        let walked = Walk::new(1, &|_, _| true).groups(&stored, ID, 0..4096, None);
+        let walked = Walk::new(&mut Room::new(1), &|_, _| true).groups(&stored, ID, 0..4096, None);
         assert_eq!(walked.err().map(|e| e.code), Some("STATE_CORRUPT"));
     }
 }
