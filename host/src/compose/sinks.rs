@@ -218,6 +218,10 @@ impl Sink for Counted {
         self.sink.recover(mark).map_err(|e| e.in_transform(&self.name))
     }
 
+    fn take_over(&mut self, mark: &[u8]) -> Result<Option<Epoch>> {
+        self.sink.take_over(mark).map_err(|e| e.in_transform(&self.name))
+    }
+
     fn finish(&mut self) -> Result<()> {
         self.sink.finish().map_err(|e| e.in_transform(&self.name))
     }

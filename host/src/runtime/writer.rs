@@ -12,7 +12,7 @@ use thalweg_core::engine::SealedPart;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::Plan;
 use thalweg_core::id::{Epoch, StateId};
-use thalweg_core::port::sink::Sink;
+use thalweg_core::port::sink::{Sink, read_mark};
 use thalweg_core::port::store::{CellWrite, StateRead, StateStore};
 use thalweg_core::state::layout::{CellKey, JOB_GROUP, KeyReader, Kind};
 use thalweg_core::time::EventTime;
@@ -42,7 +42,11 @@ impl Writer {
         for (sink, id) in sinks.into_iter().zip(&plan.sinks) {
             let mut sink = sink;
             let mark = reader.get(&mark_key(*id))?;
-            let held = sink.recover(mark.as_deref())?.unwrap_or_default();
+            let held = match mark.as_deref().map(read_mark) {
+                Some((mark, true)) => sink.take_over(mark)?,
+                mark => sink.recover(mark.map(|(mark, _)| mark))?,
+            };
+            let held = held.unwrap_or_default();
             for (key, epoch, outbox) in outboxes(reader.as_ref(), *id)? {
                 if epoch > held {
                     sink.deliver(epoch, &outbox)?;
@@ -145,7 +149,8 @@ fn outboxes(reader: &dyn StateRead, sink: StateId) -> Result<Vec<(Bytes, Epoch, 
 }
 
 /// A named point at which a test may kill the process: `THALWEG_FAULT=<name>:<n>` aborts at its nth passing. They stand before and after each
-/// lasting write: that of a sink's own file, the commit with its cells, records, marks and deleted outboxes, a delivery; and where a job is held for a savepoint.
+/// lasting write: that of a sink's own file, the commit with its cells, records, marks and deleted outboxes, a delivery; and where a job is held for a savepoint, or its
+/// state is made of one.
 pub(crate) fn fault(name: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};
     static PASSED: AtomicU64 = AtomicU64::new(0);

@@ -9,14 +9,17 @@ mod place;
 
 pub use manifest::Manifest;
 
+use bytes::Bytes;
 use place::Place;
 use std::path::{Path, PathBuf};
 use thalweg_beam::job::{OptionDescriptor, OptionKind, PreparedJob};
 use thalweg_core::engine::{stored_partitions, stored_shape};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::Shape;
-use thalweg_core::id::Epoch;
+use thalweg_core::id::{Epoch, StateId};
+use thalweg_core::port::sink::copied_mark;
 use thalweg_core::port::store::StateStore as _;
+use thalweg_core::state::layout::{CellKey, JOB_GROUP, Kind};
 use thalweg_state::{Database, Options, RocksStateStore};
 
 /// The option of a job that begins with a savepoint.
@@ -60,7 +63,7 @@ pub struct Saving {
 impl Drop for Saving {
     fn drop(&mut self) {
         if !self.finished {
-            self.place.give_up(&self.building);
+            self.place.give_up();
         }
     }
 }
@@ -88,7 +91,8 @@ impl Saving {
     /// `SAVEPOINT_IO`; what is there then is no savepoint.
     pub fn finish(mut self, subject: &Subject<'_>) -> Result<()> {
         let (partitions, shape, last) = {
-            let store = RocksStateStore::open(&self.building, &Options::default())?;
+            let mut store = RocksStateStore::open(&self.building, &Options::default())?;
+            note_copy(&mut store)?;
             let reader = store.reader();
             (stored_partitions(reader.as_ref())?, stored_shape(reader.as_ref())?, store.last_epoch()?)
         };
@@ -142,12 +146,21 @@ impl Savepoint {
     /// `SAVEPOINT_STATE_THERE` when something is in that directory, `SAVEPOINT_IO`, and `SAVEPOINT_INCOMPLETE` when a file is gone by now.
     pub fn copy_to(&self, dir: &Path) -> Result<()> {
         if place::is_taken(dir)? {
-            let what = format!("the state directory {} holds something already", dir.display());
-            return Err(Error::user("SAVEPOINT_STATE_THERE", what)
-                .help("leave the savepoint out to go on with what is there, or give a directory that is empty or does not exist yet"));
+            return Err(state_there(&format!("the state directory {} holds something already", dir.display())));
         }
         self.place.copy(&self.manifest, dir)
     }
+}
+
+/// Notes in a store that it is a copy: what is brought out under the marks in it from now on is not what the copy holds.
+fn note_copy(store: &mut RocksStateStore) -> Result<()> {
+    let front = |kind| CellKey::new(JOB_GROUP, kind, StateId(0)).finish();
+    let mut marks = Vec::new();
+    store.reader().scan(&front(Kind::SinkMark), &front(Kind::Outbox), &mut |key, mark| {
+        marks.push((Bytes::copy_from_slice(key), Some(copied_mark(mark))));
+        true
+    })?;
+    store.load(&marks)
 }
 
 /// The savepoint that a job begins with, if its options name one.
@@ -176,7 +189,81 @@ pub fn option() -> OptionDescriptor {
     }
 }
 
+/// A job that was to begin with a savepoint has state already.
+pub fn state_there(what: &str) -> Error {
+    Error::user("SAVEPOINT_STATE_THERE", what).help(
+        "leave the savepoint out to go on with what is there, or give the job another state_name, or another state directory",
+    )
+}
+
 fn incomplete(place: &Place, why: &str) -> Error {
     Error::user("SAVEPOINT_INCOMPLETE", format!("{place} is not a whole savepoint: {why}"))
         .help("it was interrupted while it was made, or used as a state directory since: take another one")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use thalweg_core::id::KeyGroup;
+
+    /// Positions of bytes in a file that are damaged, one at a time.
+    const PLACES: usize = 12;
+
+    type Cells = Vec<(Vec<u8>, Vec<u8>)>;
+
+    /// What stands in a state directory that is made of a savepoint.
+    fn begun(saved: &Path) -> Result<(Epoch, Cells)> {
+        let root = tempfile::tempdir().expect("a directory");
+        let dir = root.path().join("state");
+        Savepoint::open(&saved.display().to_string())?.copy_to(&dir)?;
+        let (store, mut cells) = (RocksStateStore::open(&dir, &Options::default())?, Vec::new());
+        store.reader().scan(&[], &[], &mut |key, value| {
+            cells.push((key.to_vec(), value.to_vec()));
+            true
+        })?;
+        Ok((store.last_epoch()?, cells))
+    }
+
+    #[test]
+    fn what_is_damaged_in_a_savepoint_is_refused_or_does_no_harm() -> anyhow::Result<()> {
+        let root = tempfile::tempdir()?;
+        let (state, saved) = (root.path().join("state"), root.path().join("saved"));
+        let mut store = RocksStateStore::open(&state, &Options::default())?;
+        let mark = CellKey::new(JOB_GROUP, Kind::SinkMark, StateId(7)).finish();
+        for epoch in 1..4_u64 {
+            let cell = |n: u64| {
+                let key = CellKey::new(KeyGroup(n as u16), Kind::User, StateId(1)).number(n).finish();
+                (key, Some(Bytes::copy_from_slice(&(n * epoch).to_be_bytes())))
+            };
+            let marked = (mark.clone(), Some(Bytes::from_static(b"\x01mine")));
+            store.commit(Epoch(epoch), &(0..2000).map(cell).chain([marked]).collect::<Vec<_>>(), &[])?;
+        }
+        of_database(store.database(), &saved.display().to_string(), "daily")?;
+        let (epoch, cells) = begun(&saved)?;
+        assert_eq!((epoch, cells.len()), (Epoch(3), 2001));
+        let found = cells.iter().find(|(key, _)| *key == mark).map(|(_, value)| value.clone());
+        assert_eq!(found.as_deref(), Some(copied_mark(b"\x01mine").as_ref()), "sinks are told that it is a copy");
+        assert_eq!(store.reader().get(&mark)?.as_deref(), Some(&b"\x01mine"[..]), "the job's own are left alone");
+        let (mut refused, mut harmless) = (0, 0);
+        for name in place::files(&saved)?.keys() {
+            let (file, good) = (saved.join(name), fs::read(saved.join(name))?);
+            for at in (0..PLACES.min(good.len())).map(|n| n * (good.len() - 1) / PLACES.min(good.len())) {
+                let mut bad = good.clone();
+                bad[at] ^= 0x10;
+                fs::write(&file, bad)?;
+                match begun(&saved) {
+                    Err(_) => refused += 1,
+                    Ok(found) => {
+                        assert!(found == (epoch, cells.clone()), "{name} at {at}: other cells");
+                        harmless += 1;
+                    }
+                }
+            }
+            fs::write(&file, &good)?;
+        }
+        assert!(refused > harmless, "{refused} were refused, {harmless} did no harm");
+        assert_eq!(begun(&saved)?, (epoch, cells));
+        Ok(())
+    }
 }

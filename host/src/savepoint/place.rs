@@ -6,12 +6,15 @@ use super::incomplete;
 use super::manifest::{Manifest, NAME};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use thalweg_core::error::{Error, Result};
 
-/// Where the state directory is made.
+/// What is made when a place is taken, and the state directory in it.
 const BUILDING: &str = "building";
+const STATE: &str = "state";
+/// Bytes of a manifest: some hundred thousand files.
+const MANIFEST_BYTES_MAX: u64 = 32 << 20;
 /// What says that a state directory is one: it comes last.
 const VERSION: &str = "VERSION";
 
@@ -49,30 +52,46 @@ impl Place {
 
     /// Takes the place for a savepoint that is being made; gives where its state directory is made.
     pub fn take(&self) -> Result<PathBuf> {
-        if is_taken(&self.0)? {
+        let taken = || {
             let what = format!("a savepoint needs a directory of its own, and there is something at {self}");
-            return Err(Error::user("STATE_NOT_OURS", what)
-                .help("give a directory that is empty or does not exist yet; nothing was changed in this one"));
+            Error::user("STATE_NOT_OURS", what)
+                .help("give a directory that is empty or does not exist yet; nothing was changed in this one")
+        };
+        if is_taken(&self.0)? {
+            return Err(taken());
         }
         fs::create_dir_all(&self.0).map_err(|e| failed(&self.0, &e))?;
-        Ok(self.0.join(BUILDING))
+        // of two that come at once one makes it
+        let building = self.0.join(BUILDING);
+        match fs::create_dir(&building) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Err(taken()),
+            made => made.map_err(|e| failed(&building, &e))?,
+        }
+        let entries = fs::read_dir(&self.0).map_err(|e| failed(&self.0, &e))?;
+        if entries.flatten().any(|entry| entry.file_name() != BUILDING) {
+            let _ = fs::remove_dir(&building); // the other one has come to its end meanwhile
+            return Err(taken());
+        }
+        Ok(building.join(STATE))
     }
 
     /// Gives up what was made so far. A place that cannot be emptied is no savepoint either way.
-    pub fn give_up(&self, building: &Path) {
-        let _ = fs::remove_dir_all(building);
+    pub fn give_up(&self) {
+        let _ = fs::remove_dir_all(self.0.join(BUILDING));
         let _ = fs::remove_dir(&self.0);
     }
 
     /// Moves a state directory to the place, and says that it is whole.
     pub fn fill(&self, building: &Path, manifest: &Manifest) -> Result<()> {
         let fill = || -> io::Result<()> {
+            sync_folders(building)?;
             let mut entries = fs::read_dir(building)?.collect::<io::Result<Vec<_>>>()?;
             entries.sort_by_key(|entry| entry.file_name() == VERSION);
             for entry in entries {
                 fs::rename(entry.path(), self.0.join(entry.file_name()))?;
             }
-            fs::remove_dir(building)
+            fs::remove_dir(building)?;
+            fs::remove_dir(self.0.join(BUILDING))
         };
         fill().and_then(|()| self.state(manifest)).map_err(|e| failed(&self.0, &e))
     }
@@ -83,7 +102,9 @@ impl Place {
         fs::write(&new, manifest.encode())?;
         File::open(&new)?.sync_all()?;
         fs::rename(&new, self.0.join(NAME))?;
-        File::open(&self.0)?.sync_all()
+        File::open(&self.0)?.sync_all()?;
+        // who may not read the directory above has to do without
+        self.0.parent().and_then(|above| File::open(above).ok()).map_or(Ok(()), |above| above.sync_all())
     }
 
     /// Reads the manifest, and checks that all is there.
@@ -92,7 +113,11 @@ impl Place {
             return Err(Error::user("SAVEPOINT_UNKNOWN", format!("there is no savepoint {self}"))
                 .help("check the path; with a server it is one of the server's machine"));
         }
-        let text = match fs::read(self.0.join(NAME)) {
+        let read = |file: File| {
+            let mut text = Vec::new();
+            file.take(MANIFEST_BYTES_MAX).read_to_end(&mut text).map(|_| text)
+        };
+        let text = match File::open(self.0.join(NAME)).and_then(read) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 return Err(incomplete(self, &format!("it has no file {NAME}")));
@@ -164,7 +189,54 @@ fn is_passing(name: &str) -> bool {
     name == "LOCK" || name == "LOG" || name.starts_with("LOG.")
 }
 
+/// Has the disk know what is in a directory and those below it.
+fn sync_folders(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_folders(&entry.path())?;
+        }
+    }
+    File::open(dir)?.sync_all()
+}
+
 fn failed(path: &Path, error: &io::Error) -> Error {
     Error::external("SAVEPOINT_IO", format!("cannot use {}: {error}", path.display()))
         .help("check that it is there and writable and that its disk has room and is healthy, then try again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use thalweg_core::graph::Shape;
+
+    #[test]
+    fn a_place_is_taken_by_one() -> anyhow::Result<()> {
+        let root = tempfile::tempdir()?;
+        let place = Place(root.path().join("place"));
+        let (winner, code) = (place.take()?, || place.take().err().map(|e| e.code));
+        assert_eq!(code(), Some("STATE_NOT_OURS"));
+        fs::create_dir(&winner)?;
+        fs::write(winner.join("file"), "x")?;
+        assert_eq!(code(), Some("STATE_NOT_OURS"));
+        place.fill(&winner, &Manifest::new("daily", &Shape::default()))?;
+        assert_eq!(fs::read_dir(&place.0)?.count(), 2, "the file and the manifest");
+        assert_eq!(code(), Some("STATE_NOT_OURS"));
+        assert!(place.manifest().is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn many_that_come_at_once_have_one_winner() -> anyhow::Result<()> {
+        for _ in 0..50 {
+            let root = tempfile::tempdir()?;
+            let place = Place(root.path().join("place"));
+            let won = std::thread::scope(|scope| {
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(|| place.take().is_ok())).collect();
+                all.into_iter().filter_map(|one| one.join().ok()).filter(|won| *won).count()
+            });
+            assert_eq!(won, 1);
+        }
+        Ok(())
+    }
 }

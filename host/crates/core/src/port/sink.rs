@@ -26,6 +26,24 @@ pub struct Prepared {
     pub records: Vec<LogRecord>,
 }
 
+/// What stands before a mark in a copy of the state it was committed with. No sink's own marks begin so.
+const COPIED: u8 = 0xff;
+
+/// A stored mark as it stands in a copy of the state.
+#[must_use]
+pub fn copied_mark(mark: &[u8]) -> Bytes {
+    match read_mark(mark) {
+        (_, true) => Bytes::copy_from_slice(mark),
+        (mark, false) => Bytes::from([&[COPIED], mark].concat()),
+    }
+}
+
+/// A sink's own mark, and whether it was copied since.
+#[must_use]
+pub fn read_mark(stored: &[u8]) -> (&[u8], bool) {
+    stored.strip_prefix(&[COPIED]).map_or((stored, false), |mark| (mark, true))
+}
+
 /// A native sink. One instance per job, driven by the epoch writer, never by a shard.
 pub trait Sink: Send {
     /// Hears, before [`Sink::prepare`], how far time is: nothing that later epochs write is earlier, late elements aside. Returns
@@ -58,11 +76,33 @@ pub trait Sink: Send {
         Ok(None)
     }
 
+    /// Instead of [`Sink::recover`], with the last mark of another job whose state was copied for this one. That job may have gone on since, or go on
+    /// still: what it brought out behind the copy is not this one's, though the epochs have the same numbers.
+    ///
+    /// # Errors
+    /// As for [`Sink::recover`].
+    fn take_over(&mut self, mark: &[u8]) -> Result<Option<Epoch>> {
+        self.recover(Some(mark))
+    }
+
     /// Called once when a run ends in order, after its last commit and delivery; also after a cancel.
     ///
     /// # Errors
     /// When the last step (a rename, a close) fails.
     fn finish(&mut self) -> Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copied_mark_is_told_from_ones_own() {
+        let copied = copied_mark(b"\x01x");
+        assert_eq!(read_mark(b"\x01x"), (&b"\x01x"[..], false));
+        assert_eq!(read_mark(&copied), (&b"\x01x"[..], true));
+        assert_eq!(copied_mark(&copied), copied, "a copy of a copy");
     }
 }

@@ -211,6 +211,34 @@ impl Sink for KafkaSink {
     }
 
     fn recover(&mut self, mark: Option<&[u8]>) -> Result<Option<Epoch>> {
+        let stored = mark.map(stored).transpose()?;
+        let held = self.begin(stored)?.and_then(|(found, stored)| stored.epoch(found).ok());
+        Ok(held.filter(|held| *held > Epoch(0)))
+    }
+
+    fn take_over(&mut self, mark: &[u8]) -> Result<Option<Epoch>> {
+        let theirs = stored(mark)?.incarnation;
+        // of an incarnation of its own: epochs of theirs behind the copy would be taken for its own, and left out
+        let Some((found, _)) = self.begin(None)? else { return Ok(None) };
+        // what they have not brought out is this one's if it stands in their place, and theirs if it stands beside them
+        let held = found.filter(|held| held.incarnation == theirs).map_or(Epoch(u64::MAX), |held| held.epoch);
+        Ok(Some(held))
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.open = None;
+        Ok(())
+    }
+}
+
+fn stored(mark: &[u8]) -> Result<Stored> {
+    Stored::decode(mark)
+        .ok_or_else(|| Error::internal("KAFKA_OUTBOX_CORRUPT", "the stored mark of a Kafka sink is not readable"))
+}
+
+impl KafkaSink {
+    /// Connects, as what it was or as somebody new; gives what the cluster holds, and what it is from now on. Nothing without transactions.
+    fn begin(&mut self, stored: Option<Stored>) -> Result<Option<(Option<Held>, Stored)>> {
         self.open = None;
         self.placing.find(&self.target.client, &self.target.topic)?;
         self.records.register(self.schemas.as_deref(), &self.target.topic)?;
@@ -221,23 +249,13 @@ impl Sink for KafkaSink {
             return Ok(None);
         }
         let (transactions, found) = connect(&self.target)?;
-        let stored = match mark {
-            Some(bytes) => Stored::decode(bytes).ok_or_else(|| {
-                Error::internal("KAFKA_OUTBOX_CORRUPT", "the stored mark of a Kafka sink is not readable")
-            })?,
-            None => Stored {
-                incarnation: Incarnation::draw(),
-                predecessor: found.map_or(Incarnation(0), |held| held.incarnation),
-            },
-        };
+        let stored = stored.unwrap_or_else(|| Stored {
+            incarnation: Incarnation::draw(),
+            predecessor: found.map_or(Incarnation(0), |held| held.incarnation),
+        });
         let held = stored.epoch(found).map_err(|()| error::fenced(&self.target.id))?;
         self.open = Some(Open::Once(Once { transactions: Some(transactions), stored, held }));
-        Ok((held > Epoch(0)).then_some(held))
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        self.open = None;
-        Ok(())
+        Ok(Some((found, stored)))
     }
 }
 
