@@ -199,6 +199,8 @@ fn refused(was: &Line, why: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::port::worker::TimeDomain;
+    use crate::window::Windowing;
 
     fn line(kind: &str, id: u64, name: &str, what: &str) -> Line {
         Line { kind: kind.to_owned(), id: StateId(id), name: name.to_owned(), what: what.to_owned() }
@@ -213,6 +215,21 @@ mod tests {
         assert_eq!(Shape::decode(&text), Some(shape.clone()));
         assert_eq!(shape.takes_over(&shape), Ok(()));
         assert!(Shape::decode("state\tzz\tn\tw").is_none() && Shape::decode("state").is_none());
+    }
+
+    /// They stand in state directories and savepoints: another word for the same thing would refuse every one of them.
+    #[test]
+    fn the_words_for_coders_and_windows_are_frozen() {
+        let pair = Coder::Kv(Coder::StringUtf8.into(), Coder::Iterable(Coder::VarInt.into()).into());
+        let row = Coder::Row([crate::coder::Field::VarInt, crate::coder::Field::One].into());
+        assert_eq!(format!("{pair:?}"), "Kv(StringUtf8, Iterable(VarInt))");
+        assert_eq!(format!("{row:?}"), "Row([VarInt, One])");
+        assert_eq!(
+            format!("{:?}", Windowing::global()),
+            "Windowing { window_fn: Global, trigger: Default, accumulation: Discarding, output_time: EndOfWindow, allowed_lateness: 0, \
+             on_time: Always, closing: IfNonempty, after_finish: Drop }"
+        );
+        assert_eq!(format!("{:?} {:?}", TimeDomain::Event, TimeDomain::Processing), "Event Processing");
     }
 
     #[test]
