@@ -186,6 +186,45 @@ fn a_process_that_dies_while_it_makes_a_savepoint_leaves_none_and_the_job_goes_o
     Ok(())
 }
 
+#[test]
+fn a_restore_that_was_cut_off_is_made_again_and_what_it_made_is_its_pipelines_alone() -> Result<()> {
+    let broker = Broker::own()?;
+    let up = members(&broker, "torture", &["one"])?;
+    let mut job = Counting::new(&broker, "cut", 20)?;
+    let first = id(submit(&job, &up[0], &[])?)?;
+    job.give(800)?;
+    job.settle(SETTLED_WITHIN).context("at first")?;
+    let saved = watchdog::folder("saved")?.join("savepoint");
+    up[0].job(&["savepoint", &first, "--to", text(&saved)?])?;
+    let mut fork = job.fork("cut-fork")?;
+    let state = ["--option", "state_name=begun", "--option", "partitions=3"];
+    let with = [&["--from-savepoint", text(&saved)?][..], &state[..]].concat();
+    let mut other = Member::new(&broker, "two", &[])?.of("other");
+    // before all was written, and before anybody was told of the job
+    for point in ["restore_begun:1", "restore_seeded:1"] {
+        other = other.dying_at(point);
+        other.start()?;
+        let begun = submit(&fork, &other, &with)?;
+        ensure!(begun.code != Some(0), "{point}: {begun}");
+        other.died()?;
+    }
+    other.start()?;
+    let copies = other.copies("begun");
+    let beside = copies.parent().context("a directory")?;
+    ensure!(fs::read_dir(beside)?.flatten().all(|e| !e.file_name().to_string_lossy().starts_with('.')), "copies stay");
+    let there = submit(&fork, &other, &with)?;
+    ensure!(there.code != Some(0) || other.failure(there.out.trim())?.contains("SAVEPOINT_STATE_THERE"), "{there}");
+    let strange = watchdog::folder("strange")?.join("savepoint.yaml");
+    let pipeline = fs::read_to_string(place::file(PIPELINE))?;
+    fs::write(&strange, pipeline.replace("name: Ledger", "name: Other").replace("input: Ledger", "input: Other"))?;
+    let strange = id(submit_file(&fork, &other, text(&strange)?, &state)?)?;
+    let why = other.failure(&strange)?;
+    ensure!(why.contains("STATE_OTHER_JOB"), "{why}");
+    id(submit(&fork, &other, &state)?)?;
+    fork.give(400)?;
+    fork.settle(SETTLED_WITHIN).with_context(|| other.log())
+}
+
 /// A savepoint like that one, with something done to it.
 fn spoilt(saved: &Path, name: &str, change: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let to = watchdog::folder("spoilt")?.join(name);

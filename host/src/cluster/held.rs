@@ -19,14 +19,18 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 const SURELY_OVER: Duration = Duration::from_millis(20);
 
 impl Inner {
-    /// Does not read the sources of a job until then, in milliseconds since 1970 UTC.
+    /// Does not read the sources of a job until then, in milliseconds since 1970 UTC; whatever the clock of who said so, no longer than an order holds.
     pub(super) fn hold(self: &Arc<Self>, job: &str, until_ms: i64) {
-        let mut state = self.state();
-        let Some(known) = state.jobs.get_mut(job).filter(|known| !known.over) else { return };
-        let was_held = known.held_ms > 0;
-        known.held_ms = until_ms;
-        let Some(node) = known.node.clone().filter(|_| was_held || until_ms > 0) else { return };
-        drop(state);
+        if let Some(known) = self.state().jobs.get_mut(job) {
+            known.held_ms = until_ms.min(now_ms() + HOLDS_MS);
+        }
+        self.keep_held(job);
+    }
+
+    /// Has this process's part of a job do what was said last, if it was started by now.
+    pub(super) fn keep_held(self: &Arc<Self>, job: &str) {
+        let known = self.state().jobs.get(job).map(|known| (known.node.clone(), known.held_ms));
+        let Some((Some(node), until_ms)) = known else { return };
         node.hold(until_ms);
         let left = until_ms.saturating_sub(now_ms());
         if left <= 0 {

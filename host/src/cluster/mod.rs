@@ -21,7 +21,7 @@ mod trim;
 mod update;
 
 use crate::compose::Composer;
-use crate::jobs::{Jobs, asked_state, is_update, not_running, state_json};
+use crate::jobs::{Jobs, asked_state, is_update, state_json, state_not_open};
 use crate::savepoint::wanted as begins_with;
 use known::{Known, passes, prepared};
 use node::{Node, Seed, Stop};
@@ -108,6 +108,7 @@ impl Cluster {
     /// What [`Journal::open`] says, if that does not pass within [`BEGIN_WITHIN`].
     pub fn begin(&self, server: JobServer) -> Result<()> {
         self.0.server.set(server).unwrap_or_default();
+        restore::sweep(&self.0.config.state_dir);
         let end = Instant::now() + BEGIN_WITHIN;
         loop {
             match self.open_journal() {
@@ -281,9 +282,8 @@ impl Inner {
                         node.drain();
                     }
                     known.node = Some(Arc::new(node));
-                    let held_ms = known.held_ms;
                     drop(state);
-                    this.hold(&job, held_ms);
+                    this.keep_held(&job);
                 }
                 Ok(None) => {}
                 Err(_) if known.over => {} // its topics are deleted already
@@ -444,7 +444,8 @@ impl JobRunner for Cluster {
     }
 
     fn state(&self, id: &str, question: StateQuestion) -> Result<String> {
-        let node = self.0.state().jobs.get(id).and_then(|known| known.node.clone()).ok_or_else(|| not_running(id))?;
+        let node =
+            self.0.state().jobs.get(id).and_then(|known| known.node.clone()).ok_or_else(|| state_not_open(id))?;
         state_json(&node.answer(&asked_state(question))?)
     }
 

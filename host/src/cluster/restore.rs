@@ -4,15 +4,18 @@
 //! after it, so no process sees less.
 
 use super::Inner;
-use crate::runtime::owners;
-use crate::savepoint::{Savepoint, wanted};
+use crate::compose::Apart;
+use crate::runtime::{self, fault};
+use crate::savepoint::{Savepoint, state_there, wanted};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use thalweg_beam::job::PreparedJob;
-use thalweg_core::engine::Deal;
-use thalweg_core::error::{Error, Result};
+use thalweg_core::engine::{Deal, identity, stored_shape};
+use thalweg_core::error::Result;
 use thalweg_core::graph::{Plan, Shape};
 use thalweg_core::id::{SplitId, StateId};
 use thalweg_core::port::store::StateStore as _;
+use thalweg_core::state::layout::{KeyReader, Kind};
 use thalweg_io::kafka::cluster::{JobTopics, LogReader, Remover, Seeder};
 use thalweg_state::{Options, RocksStateStore};
 
@@ -48,11 +51,10 @@ impl Inner {
     fn begin_with(&self, job: &PreparedJob, savepoint: &Savepoint, topics: &JobTopics, partitions: u16) -> Result<()> {
         let reader = LogReader::new(&self.config.client)?;
         if topics.has_state(&reader, partitions)? {
-            let what = format!("there is state already in {:?}", topics.changelog());
-            return Err(Error::user("SAVEPOINT_STATE_THERE", what)
-                .help("leave the savepoint out to go on with what is there, or give the job another state_name"));
+            return Err(state_there(&format!("there is state already in {:?}", topics.changelog())));
         }
-        let seeded = self.seed(job, savepoint, topics, partitions);
+        let seeded = self.seed(job, savepoint, topics, partitions, &reader);
+        fault("restore_seeded");
         if seeded.is_err() {
             let removed = Remover::new(&self.config.client).and_then(|remover| remover.remove(topics));
             removed.unwrap_or_else(|error| tracing::warn!(%error, "topics of a job that did not begin stay"));
@@ -60,43 +62,74 @@ impl Inner {
         seeded
     }
 
-    fn seed(&self, job: &PreparedJob, savepoint: &Savepoint, topics: &JobTopics, partitions: u16) -> Result<()> {
+    fn seed(
+        &self,
+        job: &PreparedJob,
+        savepoint: &Savepoint,
+        topics: &JobTopics,
+        partitions: u16,
+        reader: &LogReader,
+    ) -> Result<()> {
         let plan = self.whole_plan(job)?;
-        Shape::of(&plan).takes_over(savepoint.shape())?;
-        let owners = self.owners(job, partitions)?;
+        let apart = self.composer.compose_apart(&mut self.jobs.translate(job)?)?;
         // a copy: to open a store is to write to it
-        let dir = Scratch(self.config.state_dir.join(format!("restore-{}", job.id)));
+        let dir = Scratch(self.config.state_dir.join(format!("{SCRATCH}{}", job.id)));
         savepoint.copy_to(&dir.0)?;
         let store = RocksStateStore::open(&dir.0, &Options::default())?;
-        let epoch = store.last_epoch()?;
-        let mut deal = Deal::new(&plan, savepoint.shape(), partitions, owners, epoch);
+        let (epoch, cells) = (store.last_epoch()?, store.reader());
+        // that of the cells: the manifest's has no checksum
+        let old = stored_shape(cells.as_ref())?.unwrap_or_else(|| savepoint.shape().clone());
+        Shape::of(&plan).takes_over(&old)?;
+        let mut deal = Deal::new(&plan, &old, partitions, owners(&apart, partitions), epoch);
         let seeder = Seeder::begin(&self.config.client, topics, partitions)?;
         let mut give = |to: u16, key: bytes::Bytes, value: bytes::Bytes| seeder.cell(to, &key, &value);
-        let mut dealt = Ok(());
-        store.reader().scan(&[], &[], &mut |key, value| {
+        let (mut dealt, mut deployed) = (Ok(()), false);
+        cells.scan(&[], &[], &mut |key, value| {
+            deployed |= KeyReader::open(key).is_some_and(|(_, kind, ..)| kind == Kind::Deployed as u8);
             dealt = deal.cell(key, value, &mut give);
             dealt.is_ok()
         })?;
         dealt?;
+        if deployed {
+            tracing::warn!(
+                job = job.id,
+                "functions were deployed into the savepoint's job; here those of the pipeline run"
+            );
+        }
         deal.finish(&mut give)?;
-        seeder.commit(epoch)?;
+        // whose it is, should nobody come to order this job
+        for (key, value) in identity(&apart.plan).into_iter().filter_map(|(key, value)| Some((key, value?))) {
+            (0..partitions).try_for_each(|to| give(to, key.clone(), value.clone()))?;
+        }
+        fault("restore_begun");
+        seeder.commit(epoch, reader)?;
         tracing::info!(job = job.id, from = savepoint.manifest().job, epoch = epoch.0, "begins with a savepoint");
         Ok(())
     }
+}
 
-    /// Which partition reads which split of the job's sources.
-    fn owners(&self, job: &PreparedJob, partitions: u16) -> Result<BTreeMap<(StateId, SplitId), u16>> {
-        let apart = self.composer.compose_apart(&mut self.jobs.translate(job)?)?;
-        let mut all = BTreeMap::new();
-        for (source, splits) in apart.plan.sources.iter().zip(owners(&apart.sources, partitions)) {
-            all.extend(splits.into_iter().map(|(split, owner)| ((*source, split), owner)));
-        }
-        Ok(all)
+/// Which partition reads which split of a job's sources.
+fn owners(apart: &Apart, partitions: u16) -> BTreeMap<(StateId, SplitId), u16> {
+    let mut all = BTreeMap::new();
+    for (source, splits) in apart.plan.sources.iter().zip(runtime::owners(&apart.sources, partitions)) {
+        all.extend(splits.into_iter().map(|(split, owner)| ((*source, split), owner)));
+    }
+    all
+}
+
+/// How directories begin in which savepoints are looked at: no state is called so.
+const SCRATCH: &str = ".restore-";
+
+/// Removes what a process that was killed left of them.
+pub(super) fn sweep(dir: &Path) {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    for left in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(SCRATCH)) {
+        drop(Scratch(left.path()));
     }
 }
 
 /// A directory that goes when this does.
-struct Scratch(std::path::PathBuf);
+struct Scratch(PathBuf);
 
 impl Drop for Scratch {
     fn drop(&mut self) {

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use thalweg_beam::job::{SAVEPOINT_HELP, not_running};
 use thalweg_core::engine::{Gather, Gathered, identity};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::{Plan, distribute};
@@ -34,7 +35,8 @@ impl Inner {
     /// Makes a savepoint, and cancels the job then if `stop` says so. Blocks until it is whole.
     ///
     /// # Errors
-    /// `SAVEPOINT_SLOW` when the job does not come to a standstill, `JOB_NOT_RUNNING` when it ends meanwhile, and what place, brokers and disk say. The job goes on.
+    /// `SAVEPOINT_SLOW` when the job does not come to a standstill, or does not stay there until it is cancelled; `JOB_NOT_RUNNING` when it ends or is
+    /// updated meanwhile; and what place, brokers and disk say. The job goes on.
     pub(super) fn savepoint(self: &Arc<Self>, id: &str, to: &str, stop: bool) -> Result<()> {
         let run = self.going(id)?;
         let saving = Saving::begin(to)?;
@@ -56,16 +58,25 @@ impl Inner {
             }
             std::thread::sleep(LOOK);
         }
-        let (still, copied) = (holding.elapsed(), copy.bytes());
-        if !stop {
-            drop(held);
-            return self.whole(copy, saving, &whole, &run, (begun, still, copied));
+        // another process may have read of an update before this one did
+        if !copy.is_of_update(run.revision) {
+            return Err(not_running(id, SAVEPOINT_HELP));
         }
+        let (still, copied) = (holding.elapsed(), copy.bytes());
         // held until it is cancelled: what it did from here on would be done again
-        self.whole(copy, saving, &whole, &run, (begun, still, copied))?;
-        let cancelled = self.order(id, What::Cancel(Nothing {}));
-        drop(held);
-        cancelled
+        let held = Some(held).filter(|_| stop);
+        let moment = self.whole(copy, saving, &whole, &run, (begun, still, copied))?;
+        if held.is_none() {
+            return Ok(());
+        }
+        self.going(id)?;
+        if !moment.lasts()? {
+            let what =
+                format!("the job {id} went on before it could be stopped, and the savepoint is older than what it did");
+            return Err(Error::external("SAVEPOINT_SLOW", what)
+                .help("nothing is lost, and the job was not cancelled: see whether the brokers answer, and make another savepoint"));
+        }
+        self.order(id, What::Cancel(Nothing {}))
     }
 
     fn whole(
@@ -75,21 +86,31 @@ impl Inner {
         plan: &Plan,
         run: &Run,
         (begun, still, bytes): (Instant, Duration, u64),
-    ) -> Result<()> {
-        let epochs = copy.finish(plan)?;
+    ) -> Result<Moment> {
+        let (epochs, moment) = copy.finish(plan)?;
         saving.finish(&Subject { job: &run.name, epochs })?;
         let (took, held) = (begun.elapsed().as_millis() as u64, still.as_millis() as u64);
         tracing::info!(job = run.name, bytes, ms = took, held_ms = held, "a savepoint is made");
-        Ok(())
+        Ok(moment)
     }
 
     fn going(&self, id: &str) -> Result<Arc<Run>> {
         let state = self.state();
         let known = state.jobs.get(id).filter(|known| !known.over && !known.cancelled && !known.draining);
-        known.map(|known| Arc::clone(&known.run)).ok_or_else(|| {
-            Error::user("JOB_NOT_RUNNING", format!("the job {id} does not run, or is about to end"))
-                .help("only of a job that runs or is paused a savepoint can be made")
-        })
+        known.map(|known| Arc::clone(&known.run)).ok_or_else(|| not_running(id, SAVEPOINT_HELP))
+    }
+}
+
+/// The moment that a savepoint is of.
+struct Moment {
+    still: Standstill,
+    ends: Vec<i64>,
+}
+
+impl Moment {
+    /// Whether nothing was committed since.
+    fn lasts(&self) -> Result<bool> {
+        Ok(self.still.ends()?.as_ref() == Some(&self.ends))
     }
 }
 
@@ -99,10 +120,14 @@ struct Copying {
     topics: JobTopics,
     reader: Arc<LogReader>,
     still: Standstill,
+    /// Where the topics ended when they were looked at last.
+    ends: Vec<i64>,
     store: RocksStateStore,
     /// How far each partition's changelog was read.
     read: Vec<Restored>,
     bytes: u64,
+    /// How often the pipeline was updated whose state this is.
+    revision: u64,
     /// How far each partition has read each exchange, as it is stored.
     places: BTreeMap<(StateId, u16), bytes::Bytes>,
 }
@@ -117,12 +142,13 @@ impl Copying {
         let still = Standstill::new(client, Arc::clone(&reader), &topics, &edges, count)?;
         let store = RocksStateStore::open(dir, &Options::default())?;
         let read = vec![Restored::default(); usize::from(count)];
-        Ok(Self { gather, topics, reader, still, store, read, bytes: 0, places: BTreeMap::new() })
+        let (ends, places) = (Vec::new(), BTreeMap::new());
+        Ok(Self { gather, topics, reader, still, ends, store, read, bytes: 0, revision: 0, places })
     }
 
     /// Copies what was committed since the last call.
     fn follow(&mut self) -> Result<()> {
-        let Self { gather, topics, reader, store, read, bytes, places, .. } = self;
+        let Self { gather, topics, reader, store, read, bytes, revision, places, .. } = self;
         for (partition, have) in read.iter_mut().enumerate() {
             let partition = partition as u16;
             let changelog = Changelog::new(Arc::clone(reader), topics.changelog(), partition);
@@ -133,6 +159,7 @@ impl Copying {
                         Gathered::Stays(write) => stay.push(write),
                         Gathered::Read(edge, Some(place)) => drop(places.insert((edge, partition), place)),
                         Gathered::Read(edge, None) => drop(places.remove(&(edge, partition))),
+                        Gathered::Updated(count) => *revision = count.max(*revision),
                         Gathered::Goes => {}
                     }
                 }
@@ -156,7 +183,8 @@ impl Copying {
         };
         self.follow()?;
         let written = self.on_its_way()?;
-        if self.still.ends()? == Some(ends) {
+        if self.still.ends()?.as_ref() == Some(&ends) {
+            self.ends = ends;
             return Ok(true);
         }
         for keys in written.chunks(4096) {
@@ -175,7 +203,7 @@ impl Copying {
             let topic = topics.exchange(edge);
             for partition in 0..read.len() as u16 {
                 // behind a byte that says whether it ended
-                let place = places.get(&(edge, partition)).and_then(|place| place.get(1..));
+                let place = places.get(&(edge, partition)).map(|place| place.get(1..).unwrap_or_default());
                 on_its_way(reader, &topic, partition, place, &mut |batch| {
                     number += 1;
                     let Some(write) = gather.on_its_way(partition, edge, epoch, number, batch) else { return Ok(()) };
@@ -203,10 +231,16 @@ impl Copying {
         self.bytes
     }
 
-    /// Says in the store whose it is, and closes it. Gives the last epochs of all partitions.
-    fn finish(mut self, plan: &Plan) -> Result<Vec<Epoch>> {
+    /// Whether no partition runs a later update than this one.
+    fn is_of_update(&self, revision: u64) -> bool {
+        self.revision <= revision
+    }
+
+    /// Says in the store whose it is, and closes it. Gives the last epochs of all partitions, and the moment they are of.
+    fn finish(mut self, plan: &Plan) -> Result<(Vec<Epoch>, Moment)> {
         let epoch = self.epoch();
         self.store.commit(epoch, &identity(plan), &[])?;
-        Ok(self.read.iter().map(|read| read.epoch).collect())
+        let epochs = self.read.iter().map(|read| read.epoch).collect();
+        Ok((epochs, Moment { still: self.still, ends: self.ends }))
     }
 }

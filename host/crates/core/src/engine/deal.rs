@@ -176,6 +176,46 @@ mod tests {
     }
 
     #[test]
+    fn how_often_the_pipeline_was_updated_is_told() -> Result<()> {
+        let gather = Gather::of(&distribute(&plan())?, 3);
+        let revision = CellKey::new(JOB_GROUP, Kind::Job, StateId(0)).last(b"revision").finish();
+        let updated = Some(Bytes::copy_from_slice(&3_u64.to_be_bytes()));
+        assert_eq!(gather.cell(1, (revision.clone(), updated))?, Gathered::Updated(3));
+        assert!(gather.cell(1, (revision, Some(Bytes::from_static(b"x")))).is_err(), "no number");
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_sent_to_all_is_in_the_whole_once() -> Result<()> {
+        let mut plan = plan();
+        plan.edges.iter_mut().for_each(|edge| edge.route = Route::Broadcast);
+        let (gather, edge) = (Gather::of(&distribute(&plan)?, 3), StateId::derive("edge", "edge"));
+        let mut whole = BTreeMap::new();
+        for p in 0..3 {
+            let home = Partition(p).first_group(3);
+            let value = Bytes::from([&[0; PENDING_HEAD][..], &batch(0..4)].concat());
+            // read and not taken yet, and not read yet
+            if let Gathered::Stays((key, value)) = gather.cell(p, (pending_key(home, edge, 1), Some(value)))? {
+                whole.insert(key, value.unwrap_or_default());
+            }
+            whole.extend(
+                gather.on_its_way(p, edge, Epoch(4), 1, &batch(4..6)).and_then(|(key, value)| Some((key, value?))),
+            );
+        }
+        let (shape, mut rows) = (Shape::of(&plan), BTreeMap::<u16, usize>::new());
+        let mut deal = Deal::new(&plan, &shape, 2, BTreeMap::new(), Epoch(4));
+        for (key, value) in &whole {
+            deal.cell(key, value, &mut |to, _, value| {
+                let (_, waiting) = value.split_at(PENDING_HEAD);
+                *rows.entry(to).or_default() += stored::decode(waiting)?.len();
+                Ok(())
+            })?;
+        }
+        assert_eq!(rows, [(0, 6), (1, 6)].into());
+        Ok(())
+    }
+
+    #[test]
     fn what_three_partitions_kept_is_whole_and_is_dealt_to_any_number() -> Result<()> {
         let (plan, home) = (plan(), |p: u16| Partition(p).first_group(3));
         let apart = distribute(&plan)?;

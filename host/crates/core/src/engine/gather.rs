@@ -5,6 +5,7 @@
 //! for. What is in the exchanges themselves is told apart: it becomes waiting input as well.
 
 use super::cut::pending_key;
+use super::identity::revision_of;
 use super::restore::corrupt;
 use crate::error::Result;
 use crate::graph::{Plan, Route, StageKind};
@@ -49,6 +50,8 @@ pub enum Gathered {
     Goes,
     /// It is how far the exchange of this edge is read.
     Read(StateId, Option<Bytes>),
+    /// It says how often the pipeline that the partition runs was updated: what comes behind it is of that one.
+    Updated(u64),
 }
 
 impl Gather {
@@ -82,11 +85,20 @@ impl Gather {
     ///
     /// # Errors
     /// `STATE_CORRUPT` when it is none of that partition.
-    pub fn cell(&self, partition: u16, (key, value): CellWrite) -> Result<Gathered> {
+    pub fn cell(&self, partition: u16, write: CellWrite) -> Result<Gathered> {
+        if let Some(revision) = revision_of(&write)? {
+            return Ok(Gathered::Updated(revision));
+        }
+        let (key, value) = write;
         let (group, kind, id, mut rest) = KeyReader::open(&key).ok_or_else(|| corrupt("cell"))?;
         if group != JOB_GROUP {
             if group.0 >= KEY_GROUPS || group.partition(self.partitions) != Partition(partition) {
                 return Err(corrupt("cell of another partition"));
+            }
+            // what goes to all waits everywhere, and once in the whole
+            let everywhere = |edge: &Divided| edge.state == id && edge.route == Route::Broadcast;
+            if kind == Kind::Pending as u8 && partition != 0 && self.read.values().any(everywhere) {
+                return Ok(Gathered::Goes);
             }
             let waits = self.before.get(&id).filter(|_| kind == Kind::Pending as u8);
             let Some(edge) = waits else { return Ok(Gathered::Stays((key, value))) };

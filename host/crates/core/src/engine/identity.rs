@@ -44,9 +44,19 @@ pub fn stored_partitions(state: &dyn StateRead) -> Result<Option<u16>> {
 /// # Errors
 /// `STATE_CORRUPT` when it cannot be read.
 pub fn stored_revision(state: &dyn StateRead) -> Result<u64> {
-    let Some(value) = state.get(&key("revision"))? else { return Ok(0) };
-    let count: [u8; 8] = value.as_ref().try_into().map_err(|_| corrupt("number of updates"))?;
-    Ok(u64::from_be_bytes(count))
+    state.get(&key("revision"))?.map_or(Ok(0), |value| read_revision(&value))
+}
+
+fn read_revision(value: &[u8]) -> Result<u64> {
+    Ok(u64::from_be_bytes(value.try_into().map_err(|_| corrupt("number of updates"))?))
+}
+
+/// The same by its cell; nothing of any other cell.
+///
+/// # Errors
+/// `STATE_CORRUPT` when it cannot be read.
+pub(super) fn revision_of((name, value): &CellWrite) -> Result<Option<u64>> {
+    value.as_ref().filter(|_| *name == key("revision")).map(|value| read_revision(value)).transpose()
 }
 
 /// What the host said of the states of a job that has committed before; nothing if an earlier version wrote it.

@@ -213,6 +213,11 @@ impl Place {
     }
 }
 
+fn unreadable(topic: &str) -> Error {
+    Error::external("STATE_CORRUPT", format!("the stored position of {topic:?} cannot be read"))
+        .help("the state is damaged or of another version; restore a copy of it")
+}
+
 /// The stored batch in a record of an exchange; empty where it only tells time. `None` when it is no such record.
 pub(super) fn batch_of(value: &[u8]) -> Option<&[u8]> {
     let (&FORMAT, rest) = value.split_first()? else { return None };
@@ -233,6 +238,14 @@ impl ExchangeSource {
         Some(i64::from_be_bytes(*next))
     }
 
+    /// The first record behind a stored position.
+    ///
+    /// # Errors
+    /// `STATE_CORRUPT` when it is none: from the beginning would be again.
+    pub(super) fn behind(topic: &str, position: Option<&[u8]>) -> Result<i64> {
+        position.map_or(Ok(0), |bytes| Self::consumed(bytes).ok_or_else(|| unreadable(topic)))
+    }
+
     /// The other end of an exchange.
     #[must_use]
     pub fn new(reader: Arc<LogReader>, topic: String, partitions: u16) -> Self {
@@ -246,10 +259,7 @@ impl Source for ExchangeSource {
             None => Some(Place::begin(self.partitions)),
             Some(bytes) => Place::decode(bytes, self.partitions),
         };
-        let at = place.ok_or_else(|| {
-            Error::external("STATE_CORRUPT", format!("the stored position of {:?} cannot be read", self.topic))
-                .help("the state is damaged or of another version; restore a copy of it")
-        })?;
+        let at = place.ok_or_else(|| unreadable(&self.topic))?;
         let partition = split.0 as u16;
         let queue = self.reader.open(&self.topic, partition, at.next)?;
         self.open = Some(Open { partition, queue, at });
@@ -336,7 +346,11 @@ mod tests {
         assert_eq!(place.watermark(), EventTime::MIN, "two others have said nothing");
         assert_eq!(Place::decode(&place.encode(), 3), Some(place.clone()));
         assert_eq!(Place::decode(&place.encode(), 4), None);
-        assert_eq!(ExchangeSource::consumed(&Place { next: 7, ..place.clone() }.encode()), Some(7));
+        let seven = Place { next: 7, ..place.clone() }.encode();
+        assert_eq!(ExchangeSource::consumed(&seven), Some(7));
+        assert_eq!(ExchangeSource::behind("x", Some(&seven)), Ok(7));
+        assert_eq!(ExchangeSource::behind("x", None), Ok(0));
+        assert_eq!(ExchangeSource::behind("x", Some(&[])).err().map(|e| e.code), Some("STATE_CORRUPT"));
         assert!(place.take(b"\x02\0\0").is_none() && place.take(&[1, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0]).is_none());
         Ok(())
     }

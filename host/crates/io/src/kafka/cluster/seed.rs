@@ -1,6 +1,6 @@
 //! The state a job begins with, written to its changelog before anybody runs it.
 //!
-//! In: cells by partition. Out: one transaction, so that a job finds all of it or nothing.
+//! In: cells by partition. Out: one transaction, so that a job finds all of it or nothing; it is over once readers see all of it.
 
 use super::super::client::{KafkaClientConfig, Reports, made, unless_given};
 use super::super::error;
@@ -10,6 +10,7 @@ use super::topics::{JobTopics, RECORD_BYTES_MAX};
 use super::walk::walk;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::types::RDKafkaErrorCode as Code;
 use std::time::{Duration, Instant};
 use thalweg_core::error::Result;
 use thalweg_core::id::Epoch;
@@ -18,6 +19,7 @@ use thalweg_core::state::layout::EPOCH;
 /// How long it may take: less than the longest transaction that brokers allow by default (`transaction.max.timeout.ms`, 15 minutes).
 const WITHIN: Duration = Duration::from_secs(600);
 const CALL_WITHIN: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Writes the state of a job that has not begun. What is not committed was never there.
 pub struct Seeder {
@@ -52,7 +54,8 @@ impl Seeder {
             ("compression.type", "lz4"),
         ];
         unless_given(&mut settings, &usual);
-        let producer: BaseProducer<Reports> = made(settings.create_with_context(Reports::default()))?;
+        let context = Reports::watching(&[&topics.changelog()]);
+        let producer: BaseProducer<Reports> = made(settings.create_with_context(context))?;
         let this = Self {
             producer,
             client: client.clone(),
@@ -74,16 +77,27 @@ impl Seeder {
         send::push(&self.producer, record.partition(i32::from(partition)), self.end).map_err(|e| self.failed(&e))
     }
 
-    /// Makes all of it lasting, as the state that every partition has after this epoch.
+    /// Makes all of it lasting, as the state that every partition has after this epoch, and waits until `reader` finds it.
     ///
     /// # Errors
     /// As for [`Seeder::cell`]; nothing was written then, as far as that is known.
-    pub fn commit(self, epoch: Epoch) -> Result<()> {
+    pub fn commit(self, epoch: Epoch, reader: &LogReader) -> Result<()> {
         for partition in 0..self.partitions {
             self.cell(partition, EPOCH, &epoch.0.to_be_bytes())?;
         }
         send::settle(&self.producer, self.end).map_err(|e| self.failed(&e))?;
-        self.producer.commit_transaction(CALL_WITHIN).map_err(|e| self.failed(&e))
+        let written = self.producer.context().take_written().remove(&self.changelog).unwrap_or_default();
+        self.producer.commit_transaction(CALL_WITHIN).map_err(|e| self.failed(&e))?;
+        // brokers say so before they have told all partitions: a job that looks too early finds nothing, and begins with nothing
+        for (partition, (_, last)) in written {
+            while reader.bounds(&self.changelog, partition as u16)?.1 <= last {
+                if Instant::now() > self.end {
+                    return Err(self.failed(&KafkaError::Flush(Code::OperationTimedOut)));
+                }
+                std::thread::sleep(LOOK);
+            }
+        }
+        Ok(())
     }
 
     fn failed(&self, e: &KafkaError) -> thalweg_core::error::Error {

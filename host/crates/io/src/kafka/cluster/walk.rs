@@ -55,7 +55,7 @@ pub(super) fn walk(
 /// Hands on what stands in an exchange behind a stored position of its reader: stored batches, in order.
 ///
 /// # Errors
-/// `KAFKA_UNREACHABLE`, `KAFKA_UNKNOWN_TOPIC`, `CLUSTER_RECORD`, and what `each` says.
+/// `KAFKA_UNREACHABLE`, `KAFKA_UNKNOWN_TOPIC`, `CLUSTER_RECORD`, `STATE_CORRUPT`, and what `each` says.
 pub fn on_its_way(
     reader: &LogReader,
     topic: &str,
@@ -63,7 +63,7 @@ pub fn on_its_way(
     position: Option<&[u8]>,
     each: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let from = position.and_then(super::ExchangeSource::consumed).unwrap_or_default();
+    let from = super::ExchangeSource::behind(topic, position)?;
     walk(reader, (topic, partition), from, &mut |record| {
         let batch = record.payload().and_then(super::exchange::batch_of).ok_or_else(|| {
             let what = format!("record {} of {topic:?} {partition} is not of this job", record.offset());
