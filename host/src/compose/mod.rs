@@ -221,6 +221,14 @@ impl Composer {
         Ok(plan)
     }
 
+    /// Whether a job keeps its state beside a log that it shares with others.
+    ///
+    /// # Errors
+    /// `NATIVE_PAYLOAD`.
+    pub fn shares_log(&self, translation: &Translation) -> Result<bool> {
+        Ok(self.shared.is_some() && embedded::any(translation)?)
+    }
+
     /// Composes a job. `name` names its state, if it has any.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use super::running::JobTable;
 use crate::compose::deploy::{Deploy, Deployments, Status};
 use std::sync::Arc;
 use thalweg_beam::deploy::{DeployRequest, Deployed, Deployer, RollBackRequest, StatusRequest, Trial};
+use thalweg_beam::job::not_running;
 use thalweg_core::error::{Error, Result};
 use thalweg_wasm::{Terms, Verdict};
 
@@ -12,10 +13,8 @@ pub struct Deploys(pub JobTable);
 
 impl Deploys {
     fn job(&self, id: &str) -> Result<Arc<Deployments>> {
-        self.0.deployments(id).ok_or_else(|| {
-            Error::user("JOB_NOT_RUNNING", format!("no job {id:?} runs on this server"))
-                .help("the SDK prints the id of a job when it submits it")
-        })
+        let help = "the SDK prints the id of a job when it submits it";
+        self.0.deployments(id).ok_or_else(|| not_running(id, help))
     }
 }
 

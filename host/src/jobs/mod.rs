@@ -17,7 +17,7 @@ mod update;
 pub(crate) use harnesses::{AllWorkers, Harnesses};
 pub use logs::worker_logs;
 pub use queries::ask_state;
-pub(crate) use queries::{asked as asked_state, json as state_json, not_running};
+pub(crate) use queries::{asked as asked_state, json as state_json, not_open as state_not_open};
 pub use running::JobTable;
 pub use server::{ServeOptions, WorkerOptions, serve};
 pub(crate) use sizes::Sizes;
@@ -27,7 +27,7 @@ pub(crate) use update::{WITHIN as UPDATE_WITHIN, nothing as nothing_to_update, w
 
 use crate::compose::Composer;
 use crate::runtime::Control;
-use crate::savepoint;
+use crate::savepoint::{self, Savepoint};
 use running::{JobPlace, Start};
 use std::sync::Arc;
 use thalweg_beam::fnapi::{Environment, FnApiServer};
@@ -117,6 +117,27 @@ impl Jobs {
         })
     }
 
+    /// The savepoint that a job begins with, if it wants one; checked as far as that is possible without touching anything.
+    ///
+    /// # Errors
+    /// As for [`savepoint::wanted`]; `UPDATE_INCOMPATIBLE`, naming what the job cannot take over; `SAVEPOINT_NEVER`, `SAVEPOINT_STATE_THERE`.
+    fn begins_with(&self, job: &PreparedJob) -> Result<Option<Savepoint>> {
+        let Some(savepoint) = savepoint::wanted(job)? else { return Ok(None) };
+        let (states, mut translation) = (self.states()?, self.translate(job)?);
+        if self.composer.shares_log(&translation)? {
+            let what = "a job that uses the embedded log keeps its state in the directory of that log, with others";
+            return Err(Error::user("SAVEPOINT_NEVER", what)
+                .help("use topics of a Kafka cluster, or begin with the savepoint by `thalweg run`"));
+        }
+        Shape::of(&self.composer.plan(&mut translation)?).takes_over(savepoint.shape())?;
+        match state_name(job)?.filter(|name| states.has_in_log(name)) {
+            Some(name) => {
+                Err(savepoint::state_there(&format!("there is state of the name {name:?} beside the embedded log")))
+            }
+            None => Ok(Some(savepoint)),
+        }
+    }
+
     /// A place for a job, held as long as it runs.
     fn place(&self, job: &PreparedJob) -> Result<JobPlace> {
         let most = self.limits.running_max;
@@ -140,11 +161,7 @@ impl JobRunner for Jobs {
         } else {
             drop(self.place(job)?); // said now rather than when its artifacts are staged
         }
-        if let Some(savepoint) = savepoint::wanted(job)? {
-            self.states()?;
-            let plan = self.composer.plan(&mut self.translate(job)?)?;
-            Shape::of(&plan).takes_over(savepoint.shape())?;
-        }
+        self.begins_with(job)?;
         self.check(job)
     }
 
@@ -159,7 +176,7 @@ impl JobRunner for Jobs {
             None => states.of(&job),
         });
         let dir = dir.transpose()?;
-        let savepoint = savepoint::wanted(&job)?;
+        let savepoint = self.begins_with(&job)?;
         if let (Some(savepoint), Some(dir)) = (&savepoint, &dir) {
             savepoint.copy_to(&dir.path)?;
         }

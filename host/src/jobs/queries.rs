@@ -1,8 +1,8 @@
 //! Questions about the state of jobs, between a server and those who ask it: in words of the protocol, of [`query`](crate::query), and back.
 
-use super::running::JobTable;
+use super::running::{Cells, JobTable};
 use crate::query::{self, Answer, Question};
-use thalweg_beam::job::{JobClient, StateQuestion, in_memory};
+use thalweg_beam::job::{JobClient, StateQuestion, in_memory, not_running};
 use thalweg_core::error::{Error, Result};
 use thalweg_proto::life::{GetStateRequest, ScanStateRequest};
 
@@ -59,18 +59,19 @@ pub fn asked(question: StateQuestion) -> Question {
 
 /// Answers about a job of this process.
 pub fn answer(table: &JobTable, id: &str, question: StateQuestion) -> Result<String> {
-    let running = table.running(id).ok_or_else(|| not_running(id))?;
-    let (database, shares) = running.cells.ok_or_else(in_memory)?;
-    let database = database.upgrade().ok_or_else(|| not_running(id))?;
+    let running = table.running(id).ok_or_else(|| not_open(id))?;
+    // whoever begins where the job was waits for this
+    let _place = running.place.upgrade();
+    let Cells { database, shares } = running.cells.ok_or_else(in_memory)?;
+    let database = database.upgrade().ok_or_else(|| not_open(id))?;
     let question = asked(question);
     let found = database.committed(shares.as_deref(), |cells, epoch| query::answer(cells, epoch, &question));
     json(&found?)
 }
 
 /// No process of this server has the state of the job open.
-pub fn not_running(id: &str) -> Error {
-    Error::user("JOB_NOT_RUNNING", format!("the job {id} does not run on this server, or not yet"))
-        .help("ask the state directory of a job that has ended, by --state-dir DIR")
+pub fn not_open(id: &str) -> Error {
+    not_running(id, "ask the state directory of a job that has ended, by --state-dir DIR")
 }
 
 /// The text of an answer.

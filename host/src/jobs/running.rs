@@ -6,13 +6,13 @@ use crate::compose::{Composed, Deployments};
 use crate::runtime::{self, Control, Finished, JobSpec, RunningJob};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use thalweg_beam::job::{Importance, JobReporter, JobState, PreparedJob};
 use thalweg_core::engine::{Config, Outcome};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::Shape;
-use thalweg_state::{Database, WeakDatabase};
+use thalweg_state::WeakDatabase;
 
 /// Jobs by id that run or are about to. Cheap to clone.
 #[derive(Clone, Default)]
@@ -42,11 +42,19 @@ pub struct Running {
     pub reporter: JobReporter,
     /// Another job takes its place.
     pub updated: Arc<AtomicBool>,
-    /// Its state, where that is its own.
-    pub database: Option<Database>,
-    /// Where its cells can be read, and what it is called there; none if they are in memory.
-    pub cells: Option<(WeakDatabase, Option<String>)>,
+    /// Its cells; none if they are in memory.
+    pub cells: Option<Cells>,
+    /// Its place. While somebody has it the job is in the table, though it has ended: nobody else takes its state over.
+    pub place: Weak<JobPlace>,
     deployments: Arc<Deployments>,
+}
+
+/// Where the cells of a job can be read. Nothing is kept open by this.
+#[derive(Clone)]
+pub struct Cells {
+    pub database: WeakDatabase,
+    /// What the job is called there, if the database is that of several.
+    pub shares: Option<String>,
 }
 
 impl Slot {
@@ -178,10 +186,9 @@ pub struct Start {
 pub fn start(start: Start) -> Result<()> {
     let Start { config, epoch_ms, update, dir, place, runtime, job, composed, harnesses, reporter } = start;
     let Composed { plan, sources, sinks, local, deployments, store, database, shares, .. } = composed;
-    let cells = database.as_ref().map(|database| (database.downgrade(), shares));
+    let cells = database.map(|database| Cells { database: database.downgrade(), shares });
     let changes = deployments.changes().clone();
     let state = dir.as_ref().filter(|dir| dir.stays()).map(|dir| dir.name.clone());
-    let database = database.filter(|database| dir.as_ref().is_some_and(|dir| dir.path == database.dir()));
     let (shape, updated) = (Shape::of(&plan), Arc::new(AtomicBool::new(false)));
     let replaced = Arc::clone(&updated);
     let workers = Arc::new(AllWorkers { local, harnesses: harnesses.clone() });
@@ -220,7 +227,8 @@ pub fn start(start: Start) -> Result<()> {
     let running = runtime::start(spec)?; // an error ends the waiting thread, and with it the workers
     let (control, deployments) = (running.control(), Arc::new(deployments));
     let (name, reported) = (job.name, reporter.clone());
-    place.runs(Running { control, name, state, shape, reporter: reported, updated, database, cells, deployments });
+    let mine = Arc::downgrade(&place);
+    place.runs(Running { control, name, state, shape, reporter: reported, updated, cells, place: mine, deployments });
     let metrics = running.metrics();
     reporter.live_metrics(move || metrics.now());
     reporter.state(JobState::Running);

@@ -7,6 +7,7 @@ use super::running::Running;
 use super::update::WITHIN;
 use crate::savepoint::of_database;
 use std::time::{Duration, Instant};
+use thalweg_beam::job::{SAVEPOINT_HELP, not_running};
 use thalweg_core::error::{Error, Result};
 
 /// How long the workers of a job that came to its last commit may take to stop.
@@ -19,16 +20,14 @@ impl Jobs {
     /// # Errors
     /// `JOB_NOT_RUNNING`, `SAVEPOINT_NEVER` where the state of the job is not its own, `SAVEPOINT_SLOW`, and what place and disk say.
     pub(super) fn save(&self, id: &str, to: &str, stop: bool) -> Result<()> {
-        let running = self.table.running(id).ok_or_else(|| {
-            Error::user("JOB_NOT_RUNNING", format!("the job {id} does not run, or is being started"))
-                .help("only of a job that runs or is paused a savepoint can be made")
-        })?;
-        let Running { control, name, state, database, .. } = running;
+        let gone = || not_running(id, SAVEPOINT_HELP);
+        let Running { control, name, state, cells, place, .. } = self.table.running(id).ok_or_else(gone)?;
         let never =
             |why: &str| Error::user("SAVEPOINT_NEVER", format!("the job {id} has no savepoint of its own: {why}"));
-        let database = database.ok_or_else(|| {
+        let own = cells.filter(|cells| cells.shares.is_none()).ok_or_else(|| {
             never("jobs that use the embedded log share one directory").help("copy that one with `thalweg savepoint`")
         })?;
+        let database = own.database.upgrade().ok_or_else(gone)?;
         if stop {
             if state.is_none() {
                 return Err(never("its state goes with it when it ends")
@@ -44,6 +43,10 @@ impl Jobs {
                 std::thread::sleep(LOOK);
             }
         }
-        of_database(&database, to, &name)
+        // an update that comes meanwhile waits until the directory is let go of
+        let _place = place.upgrade();
+        let made = of_database(&database, to, &name);
+        drop(database);
+        made
     }
 }

@@ -119,8 +119,12 @@ impl JobStates {
 
     /// Whether there is state of this name.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.dir.join(format!("{NAMED}{name}")).is_dir()
-            || self.log.as_ref().is_some_and(|log| log.has(&format!("{NAMED}{name}")))
+        self.dir.join(format!("{NAMED}{name}")).is_dir() || self.has_in_log(name)
+    }
+
+    /// The same, beside the log that jobs share.
+    pub(super) fn has_in_log(&self, name: &str) -> bool {
+        self.log.as_ref().is_some_and(|log| log.has(&format!("{NAMED}{name}")))
     }
 
     fn dir_of(&self, name: String, stays: bool) -> JobDir {

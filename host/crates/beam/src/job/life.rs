@@ -1,10 +1,10 @@
 //! The `LifeService`: what can be asked of a job that runs and Beam's Job API has no words for.
 
-use super::runner::JobRunner;
+use super::runner::{JobRunner, SAVEPOINT_HELP, not_running};
 use super::service::Service;
 use super::state::JobState;
 use super::status::{refuse, status};
-use thalweg_core::error::{Error, Result};
+use thalweg_core::error::Result;
 use thalweg_proto::life::life_service_server::LifeService;
 use thalweg_proto::life::{JobRequest, JobResponse, SavepointRequest};
 use tonic::{Code, Request, Response, Status};
@@ -26,9 +26,7 @@ impl LifeService for Service {
         let SavepointRequest { job_id, to, stop } = request.into_inner();
         let record = self.find(&job_id)?;
         if !record.is_started() || record.state().is_terminal() {
-            let error = Error::user("JOB_NOT_RUNNING", format!("the job {job_id} does not run"))
-                .help("only of a job that runs or is paused a savepoint can be made");
-            return Err(refuse(Code::FailedPrecondition, &error));
+            return Err(refuse(Code::FailedPrecondition, &not_running(&job_id, SAVEPOINT_HELP)));
         }
         self.ask_runner(move |runner| runner.savepoint(&job_id, &to, stop)).await.map_err(|e| status(&e))?;
         Ok(Response::new(JobResponse { state: record.state().to_wire().into() }))
@@ -41,8 +39,7 @@ impl Service {
         let _one_at_a_time = record.control.lock().await;
         if !record.is_started() || !matches!(record.state(), JobState::Starting | JobState::Running | JobState::Stopped)
         {
-            let error = Error::user("JOB_NOT_RUNNING", format!("the job {id} does not run, or is about to end"))
-                .help("only a job that runs can be paused, and only one that is paused goes on");
+            let error = not_running(id, "only a job that runs can be paused, and only one that is paused goes on");
             return Err(refuse(Code::FailedPrecondition, &error));
         }
         let asked = id.to_owned();

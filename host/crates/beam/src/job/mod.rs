@@ -36,7 +36,9 @@ pub use artifact::ArtifactStore;
 pub use client::{JobClient, KnownJob};
 pub use limits::JobLimits;
 pub use options::{JobOptions, OptionDescriptor, OptionKind, OptionValue};
-pub use runner::{Importance, JobReporter, JobRunner, PreparedJob, StateQuestion, in_memory};
+pub use runner::{
+    Importance, JobReporter, JobRunner, PreparedJob, SAVEPOINT_HELP, StateQuestion, in_memory, not_running,
+};
 pub use server::{JobServer, JobServerConfig, serve};
 pub use state::JobState;
 pub use status::failure_text;

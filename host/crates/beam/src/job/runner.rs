@@ -143,6 +143,19 @@ pub fn in_memory() -> Error {
         .help("start the server, or the run, with a state directory: --state-dir DIR")
 }
 
+/// What only a job that runs can do was asked of one that does not; `help` says what can be done instead.
+#[must_use]
+pub fn not_running(job: &str, help: &str) -> Error {
+    Error::user(
+        "JOB_NOT_RUNNING",
+        format!("the job {job} does not run: it has yet to begin, has ended, or is about to"),
+    )
+    .help(help)
+}
+
+/// The help of [`not_running`] for savepoints.
+pub const SAVEPOINT_HELP: &str = "only of a job that runs or is paused a savepoint can be made";
+
 /// How much a message matters to the job's user; SDKs map it to a log level.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Importance {

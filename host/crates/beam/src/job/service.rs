@@ -2,7 +2,7 @@
 
 use super::options::JobOptions;
 use super::record::JobRecord;
-use super::runner::{Importance, JobReporter, JobRunner, PreparedJob};
+use super::runner::{Importance, JobReporter, JobRunner, PreparedJob, not_running};
 use super::state::JobState;
 use super::status::{refuse, status};
 use super::stream::{Closing, Events, messages, states};
@@ -100,8 +100,7 @@ impl JobService for Service {
         let record = self.find(&request.into_inner().job_id)?;
         let _one_at_a_time = record.control.lock().await;
         if !record.is_started() {
-            let error = Error::user("JOB_NOT_RUNNING", format!("the job {} is not running", record.id()))
-                .help("run the job first, or cancel it");
+            let error = not_running(record.id(), "run the job first, or cancel it");
             return Err(refuse(Code::FailedPrecondition, &error));
         }
         if !record.state().is_terminal() {
@@ -170,9 +169,8 @@ impl Service {
         let record = self.find(request.get_ref().job())?;
         let timeout = timeout(request.metadata());
         if !record.is_started() && timeout.is_some_and(|t| t >= CLIENT_TIMEOUT_MIN) {
-            let error = Error::user("JOB_NOT_RUNNING", format!("the job {} is not running yet", record.id()))
-                .help("open the stream after `Run`, or without a deadline: it tells everything from the beginning");
-            return Err(refuse(Code::FailedPrecondition, &error));
+            let help = "open the stream after `Run`, or without a deadline: it tells everything from the beginning";
+            return Err(refuse(Code::FailedPrecondition, &not_running(record.id(), help)));
         }
         Ok(record)
     }
