@@ -24,7 +24,7 @@ async fn ask(args: &DeployArgs) -> Result<String> {
     if args.roll_back {
         let mut client = DeployClient::connect(&args.server).await?;
         let epoch = client.roll_back(RollBackRequest { job_id, transform }).await?;
-        return Ok(format!("{shown} runs the version before from epoch {} on\n", epoch + 1));
+        return Ok(format!("{shown} runs the version before {}\n", from(epoch)));
     }
     let path = args.component.clone().unwrap_or_default();
     let component = std::fs::read(&path).map_err(|e| {
@@ -43,7 +43,15 @@ async fn ask(args: &DeployArgs) -> Result<String> {
     };
     let epoch = DeployClient::connect(&args.server).await?.deploy(request).await?;
     let of = args.canary.map_or_else(String::new, |share| format!(" for {}% of its keys", share * 100.0));
-    Ok(format!("{shown} runs {}{of} from epoch {} on\n", path.display(), epoch + 1))
+    Ok(format!("{shown} runs {}{of} {}\n", path.display(), from(epoch)))
+}
+
+/// From when on: partitions of a job in a cluster have epochs of their own.
+fn from(epoch: u64) -> String {
+    match epoch {
+        0 => "in each partition behind its next commit".to_owned(),
+        epoch => format!("from epoch {} on", epoch + 1),
+    }
 }
 
 fn status(deployed: &Deployed) -> Vec<Vec<String>> {

@@ -5,6 +5,8 @@
 //! goes through the log. The life of a job: an order in the journal; every process takes part ([`node`]); a partition that ends tells so in the
 //! results; when all have ended, every process says the job is done.
 
+mod carried;
+mod deployed;
 mod held;
 mod known;
 mod leftover;
@@ -21,9 +23,9 @@ mod trim;
 mod update;
 
 use crate::compose::Composer;
-use crate::jobs::{Jobs, asked_state, is_update, state_json, state_not_open};
+use crate::jobs::{Jobs, UPDATE_WITHIN, asked_state, is_update, state_json, state_not_open};
 use crate::savepoint::wanted as begins_with;
-use known::{Known, passes, prepared};
+use known::{Known, Replaced, passes, prepared};
 use node::{Node, Seed, Stop};
 use order::{Ended, Nothing, Order, Run, What, read_result_key};
 use std::collections::BTreeMap;
@@ -199,6 +201,9 @@ impl Inner {
         match what {
             What::Run(run) => {
                 let run = Arc::new(*run);
+                if run.replaces == job {
+                    return self.again(job, run);
+                }
                 let reporter = if self.state().caught_up { self.reporter(&job, &run) } else { None };
                 let mut state = self.state();
                 let old = state.jobs.get_mut(&run.replaces).map(Known::replaced);
@@ -226,6 +231,19 @@ impl Inner {
             What::Pause(Nothing {}) => self.pause(&job, true),
             What::Resume(Nothing {}) => self.pause(&job, false),
             What::Hold(until) => self.hold(&job, until.ms),
+        }
+    }
+
+    /// The same job with other versions of its functions. What starts it just now sees to it that the last order counts.
+    fn again(self: &Arc<Self>, job: String, run: Arc<Run>) {
+        let mut state = self.state();
+        let caught_up = state.caught_up;
+        let Some(known) = state.jobs.get_mut(&job).filter(|known| !known.over) else { return };
+        known.run = run;
+        let (node, paused) = (known.node.take(), known.paused);
+        drop(state);
+        if let Some(node) = node.filter(|_| caught_up) {
+            self.succeed(Some(Replaced { node: Some(node), reporter: None, paused }), job);
         }
     }
 
@@ -267,11 +285,17 @@ impl Inner {
             let leaving = state.leaving;
             let Some(known) = state.jobs.get_mut(&job) else { return };
             match begun {
-                Ok(Some(node)) if known.over || leaving => {
+                Ok(Some((node, _))) if known.over || leaving => {
                     drop(state);
                     node.stop(Stop::AtOnce);
                 }
-                Ok(Some(node)) => {
+                // other versions were deployed while it was started
+                Ok(Some((node, run))) if !Arc::ptr_eq(&run, &known.run) => {
+                    drop(state);
+                    node.stop(Stop::Keep(UPDATE_WITHIN));
+                    this.take_part(job);
+                }
+                Ok(Some((node, _))) => {
                     if let Some(reporter) = &known.reporter {
                         reporter.live_metrics(node.metrics());
                         reporter.state(known.state());
@@ -301,17 +325,18 @@ impl Inner {
         }
     }
 
-    fn node(&self, id: &str) -> Result<Option<Node>> {
+    fn node(&self, id: &str) -> Result<Option<(Node, Arc<Run>)>> {
         let (run, draining, paused, held_ms) = match self.state().jobs.get(id) {
             Some(known) if !known.over => (Arc::clone(&known.run), known.draining, known.paused, known.held_ms),
             _ => return Ok(None),
         };
         let job = prepared(id, &run);
-        let translation = self.jobs.translate(&job)?;
+        let translation = self.translated(id, &run)?;
         let sizes = self.jobs.sizes(&job)?;
+        let composer = self.composer_of(&run)?;
         Node::start(Seed {
             config: &self.config,
-            composer: &self.composer,
+            composer: &composer,
             server: self.jobs.workers(),
             journal: Arc::clone(self.journal.wait()),
             runtime: self.runtime.clone(),
@@ -323,7 +348,7 @@ impl Inner {
             paused,
             held_ms,
         })
-        .map(Some)
+        .map(|node| Some((node, run)))
     }
 
     fn ended(self: &Arc<Self>, job: &str, partition: u16, ended: Ended) {
@@ -396,7 +421,8 @@ impl JobRunner for Cluster {
     fn run(&self, job: PreparedJob, reporter: JobReporter) -> Result<()> {
         let inner = &self.0;
         let mut translation = inner.jobs.translate(&job)?;
-        let plan = distribute(&inner.composer.plan(&mut translation)?)?;
+        let composer = inner.composer.with_components(Vec::new())?;
+        let plan = distribute(&composer.plan(&mut translation)?)?;
         let old = inner.updated_by(&job, &plan)?;
         let partitions = options::partitions(&job.options)?.unwrap_or(inner.config.partitions);
         let partitions = partitions.min(thalweg_core::id::KEY_GROUPS);
@@ -414,6 +440,8 @@ impl JobRunner for Cluster {
             pipeline: Some(pipeline),
             revision,
             replaces,
+            components: inner.carry(&composer)?,
+            deployed: Vec::new(),
         };
         inner.state().submitted.insert(job.id.clone(), reporter);
         let ordered = inner.order(&job.id, What::Run(Box::new(run)));

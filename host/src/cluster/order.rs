@@ -77,6 +77,43 @@ pub struct Run {
     /// The job whose place it takes.
     #[prost(string, tag = "7")]
     pub replaces: String,
+    /// The components that its pipeline names by path, as they were when it was submitted.
+    #[prost(message, repeated, tag = "8")]
+    pub components: Vec<Carried>,
+    /// The versions that were deployed since it was submitted; the last one of a transform counts.
+    #[prost(message, repeated, tag = "9")]
+    pub deployed: Vec<Version>,
+}
+
+/// A version of a function.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Version {
+    /// The transform whose function it is.
+    #[prost(string, tag = "1")]
+    pub transform: String,
+    /// The component; no file is called by its path.
+    #[prost(message, optional, tag = "2")]
+    pub component: Option<Carried>,
+    /// The function.
+    #[prost(string, tag = "3")]
+    pub function: String,
+    /// JSON text that it is opened with; empty for nothing.
+    #[prost(string, tag = "4")]
+    pub config: String,
+}
+
+/// A component that goes with a job.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Carried {
+    /// Its path in the pipeline.
+    #[prost(string, tag = "1")]
+    pub path: String,
+    /// `sha256:` and its digest.
+    #[prost(string, tag = "2")]
+    pub digest: String,
+    /// Where it stands among the cluster's artifacts.
+    #[prost(int64, tag = "3")]
+    pub at: i64,
 }
 
 impl Order {

@@ -7,7 +7,6 @@
 
 use super::Inner;
 use super::held::Held;
-use super::known::prepared;
 use super::order::{Nothing, Run, What};
 use super::update::partitions;
 use crate::runtime::fault;
@@ -38,10 +37,10 @@ impl Inner {
     /// `SAVEPOINT_SLOW` when the job does not come to a standstill, or does not stay there until it is cancelled; `JOB_NOT_RUNNING` when it ends or is
     /// updated meanwhile; and what place, brokers and disk say. The job goes on.
     pub(super) fn savepoint(self: &Arc<Self>, id: &str, to: &str, stop: bool) -> Result<()> {
-        let run = self.going(id)?;
+        let run = self.going(id, SAVEPOINT_HELP)?;
         let saving = Saving::begin(to)?;
-        let mut translation = self.jobs.translate(&prepared(id, &run))?;
-        let whole = self.composer.plan(&mut translation)?;
+        let mut translation = self.translated(id, &run)?;
+        let whole = self.composer_of(&run)?.plan(&mut translation)?;
         let mut copy = Copying::begin(self, &run, &distribute(&whole)?, saving.dir())?;
         let begun = Instant::now();
         copy.follow()?;
@@ -49,7 +48,7 @@ impl Inner {
         let holding = Instant::now();
         fault("savepoint_held");
         while !copy.is_of_one_moment()? {
-            self.going(id)?;
+            self.going(id, SAVEPOINT_HELP)?;
             if holding.elapsed() > STILL_WITHIN {
                 let what = format!("the job {id} did not come to a standstill within {STILL_WITHIN:?}");
                 return Err(Error::external("SAVEPOINT_SLOW", what).help(
@@ -69,7 +68,7 @@ impl Inner {
         if held.is_none() {
             return Ok(());
         }
-        self.going(id)?;
+        self.going(id, SAVEPOINT_HELP)?;
         if !moment.lasts()? {
             let what =
                 format!("the job {id} went on before it could be stopped, and the savepoint is older than what it did");
@@ -94,10 +93,14 @@ impl Inner {
         Ok(moment)
     }
 
-    fn going(&self, id: &str) -> Result<Arc<Run>> {
+    /// The order of a job that runs and goes on.
+    ///
+    /// # Errors
+    /// `JOB_NOT_RUNNING`, with this help.
+    pub(super) fn going(&self, id: &str, help: &str) -> Result<Arc<Run>> {
         let state = self.state();
         let known = state.jobs.get(id).filter(|known| !known.over && !known.cancelled && !known.draining);
-        known.map(|known| Arc::clone(&known.run)).ok_or_else(|| not_running(id, SAVEPOINT_HELP))
+        known.map(|known| Arc::clone(&known.run)).ok_or_else(|| not_running(id, help))
     }
 }
 

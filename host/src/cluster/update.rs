@@ -5,7 +5,7 @@
 //! waits there (`STATE_NEWER`). What partitions send each other goes on under the same names, so that nothing under way is lost.
 
 use super::Inner;
-use super::known::{Replaced, prepared};
+use super::known::Replaced;
 use super::node::Stop;
 use super::order::Run;
 use crate::jobs::{UPDATE_WITHIN, is_update, nothing_to_update, state_name};
@@ -41,8 +41,8 @@ impl Inner {
             return Err(Error::user("UPDATE_INCOMPATIBLE", what)
                 .help("leave the option `partitions` out: they stay as they are for the life of the state"));
         }
-        let mut old = self.jobs.translate(&prepared(&id, &run))?;
-        let old = distribute(&self.composer.plan(&mut old)?)?;
+        let mut old = self.translated(&id, &run)?;
+        let old = distribute(&self.composer_of(&run)?.plan(&mut old)?)?;
         Shape::of(plan).takes_over(&Shape::of(&old))?;
         Ok(Some((id, run)))
     }

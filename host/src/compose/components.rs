@@ -15,7 +15,9 @@ pub struct ComponentStore {
     limits: Limits,
     allowed: Allowed,
     compiler: Compiler,
-    engine: OnceLock<Engine>,
+    engine: Arc<OnceLock<Engine>>,
+    /// Components that came with a job, by the path that its pipeline has for them: no file is looked at.
+    brought: BTreeMap<PathBuf, Component>,
     loaded: Mutex<BTreeMap<PathBuf, Component>>,
     /// Components that are in no file, by what stands for their path.
     adopted: Mutex<BTreeMap<PathBuf, (Component, Adopted)>>,
@@ -43,8 +45,38 @@ impl ComponentStore {
     #[must_use]
     pub fn new(cache_dir: Option<&Path>, limits: Limits) -> Self {
         let cache_dir = cache_dir.map(Path::to_owned);
-        let (allowed, compiler, engine) = (Allowed::Everything, Compiler::Here, OnceLock::new());
-        Self { cache_dir, limits, allowed, compiler, engine, loaded: Mutex::default(), adopted: Mutex::default() }
+        let (allowed, compiler, engine, brought) =
+            (Allowed::Everything, Compiler::Here, Arc::default(), BTreeMap::new());
+        let (loaded, adopted) = (Mutex::default(), Mutex::default());
+        Self { cache_dir, limits, allowed, compiler, engine, brought, loaded, adopted }
+    }
+
+    /// A store for one job, under the same limits, with the components that came with it.
+    ///
+    /// # Errors
+    /// As for [`ComponentStore::open`].
+    pub fn with_brought(&self, brought: Vec<(PathBuf, Vec<u8>)>) -> Result<Self> {
+        let load = |(path, bytes): (PathBuf, Vec<u8>)| {
+            let component = self.from_bytes(&path.display().to_string(), &bytes)?;
+            Ok((path, component))
+        };
+        Ok(Self {
+            cache_dir: self.cache_dir.clone(),
+            limits: self.limits.clone(),
+            allowed: self.allowed.clone(),
+            compiler: self.compiler.clone(),
+            engine: Arc::clone(&self.engine),
+            brought: brought.into_iter().map(load).collect::<Result<_>>()?,
+            loaded: Mutex::default(),
+            adopted: Mutex::default(),
+        })
+    }
+
+    /// The files that were loaded, with their digests.
+    #[must_use]
+    pub fn opened(&self) -> Vec<(PathBuf, Digest)> {
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.iter().map(|(path, component)| (path.clone(), *component.digest())).collect()
     }
 
     /// Bounds what pipelines may grant to functions.
@@ -116,7 +148,7 @@ impl ComponentStore {
     /// `WASM_*`: the file is not there, is no component of ours, or does not compile.
     pub fn open(&self, path: &Path) -> Result<Component> {
         let adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
-        if let Some((component, _)) = adopted {
+        if let Some(component) = adopted.map(|(component, _)| component).or_else(|| self.brought.get(path).cloned()) {
             return Ok(component);
         }
         let name = path.display().to_string();

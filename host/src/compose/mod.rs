@@ -193,6 +193,15 @@ impl Composer {
         self
     }
 
+    /// The same for one job, with components that came with it, by the paths in its pipeline.
+    ///
+    /// # Errors
+    /// `WASM_*` for a component that cannot be used.
+    pub fn with_components(&self, brought: Vec<(PathBuf, Vec<u8>)>) -> Result<Self> {
+        let components = Arc::new(self.components.with_brought(brought)?);
+        Ok(Self { components, ..self.clone() })
+    }
+
     /// How jobs are run.
     #[must_use]
     pub fn settings(&self) -> &Settings {

@@ -11,9 +11,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use thalweg_beam::deploy::{self, Deployer};
+use thalweg_beam::expansion;
 use thalweg_beam::fnapi::{Allowed, FnApiConfig, FnApiServer};
 use thalweg_beam::job::{JobLimits, JobServer, JobServerConfig, serve as serve_routes};
-use thalweg_beam::{deploy, expansion};
 use thalweg_core::error::{Error, Result};
 
 /// Parts of the grace period: jobs have two of three to stop in, and calls that are open one of six.
@@ -115,7 +116,11 @@ pub async fn serve(
         }
     };
     let routes = expansion::add_to(server.add_to(workers.routes()), Arc::new(offers));
-    let routes = deploy::add_to(routes, Arc::new(Deploys(table.clone())), DEPLOY_BYTES_MAX);
+    let deployer: Arc<dyn Deployer> = match &cluster {
+        None => Arc::new(Deploys(table.clone())),
+        Some(cluster) => Arc::new(cluster.clone()),
+    };
+    let routes = deploy::add_to(routes, deployer, DEPLOY_BYTES_MAX);
     ready(address);
     let stop = async {
         shutdown.await;

@@ -40,7 +40,7 @@ pub struct RollBackRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeployResponse {
-    /// The epoch behind which the version runs.
+    /// The epoch behind which the version runs; 0 for a job of a cluster, whose partitions have epochs of their own.
     #[prost(uint64, tag = "1")]
     pub epoch: u64,
 }

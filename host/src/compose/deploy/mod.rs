@@ -155,14 +155,7 @@ impl Deployments {
         let bytes = Arc::new(deploy.component.clone());
         let told = {
             let mut all = self.running();
-            let known = all.keys().cloned().collect::<Vec<_>>().join(", ");
-            let running = all.get_mut(&deploy.transform).ok_or_else(|| {
-                Error::user(
-                    "DEPLOY_UNKNOWN",
-                    format!("{:?} is no transform of a component in this job", deploy.transform),
-                )
-                .help(format!("name one of them: {known}"))
-            })?;
+            let (transform, running) = named(&deploy.transform, all.iter_mut())?;
             let (wasm, beyond) = running.version(&component, deploy)?;
             let trial = Trial::new(deploy.terms);
             let writes = if deploy.terms.share >= 1.0 { running.store(&wasm, &bytes) } else { Vec::new() };
@@ -171,7 +164,7 @@ impl Deployments {
             running.families.extend(beyond.timers.into_iter().map(|timer| timer.name));
             running.settle();
             running.next = Some(Next { wasm, trial: trial.clone(), bytes });
-            self.watch(&deploy.transform, trial)?;
+            self.watch(transform, trial)?;
             told
         };
         wait(&told)
@@ -185,13 +178,14 @@ impl Deployments {
     pub fn roll_back(&self, transform: &str) -> Result<Epoch> {
         let told = {
             let mut all = self.running();
-            let next = all.get(transform).and_then(|running| running.next.as_ref()).map(|next| next.trial.clone());
+            let (_, running) = named(transform, all.iter_mut())?;
+            let next = running.next.as_ref().map(|next| next.trial.clone());
             let Some(trial) = next.filter(|trial| trial.verdict() == Verdict::Running) else {
                 let message = format!("{transform:?} has no version on trial that could be rolled back");
                 return Err(Error::user("DEPLOY_UNKNOWN", message).help("deploy the version that is wanted"));
             };
             trial.end(Verdict::RolledBack);
-            let writes = all.get_mut(transform).map(Running::forget).unwrap_or_default();
+            let writes = running.forget();
             let (sender, told) = crossbeam_channel::bounded(1);
             let lasts = move |epoch| sender.send(epoch).unwrap_or_default();
             self.0.changes.make(Change::new(writes, |_| Vec::new(), lasts));
@@ -420,6 +414,90 @@ fn wait(told: &crossbeam_channel::Receiver<Epoch>) -> Result<Epoch> {
         crossbeam_channel::RecvTimeoutError::Disconnected => {
             Error::user("JOB_NOT_RUNNING", "the job ended before the version could run").help("start the job again")
         }
+    })
+}
+
+/// The calls of a pipeline's components, by their transforms.
+fn calls(translation: &Translation) -> Result<BTreeMap<String, WasmCall>> {
+    let wasm = translation.transforms.iter().filter(|info| matches!(info.role, Role::Wasm(_)));
+    wasm.map(|info| Ok((info.name.clone(), payload_of::json(&info.payload, &info.name)?))).collect()
+}
+
+/// The digests of what a pipeline's transforms run.
+///
+/// # Errors
+/// What is wrong with a component.
+pub fn running(translation: &Translation, components: &ComponentStore) -> Result<Vec<(String, String)>> {
+    let digest = |(name, call): (String, WasmCall)| Ok((name, format!("sha256:{}", components.load(&call)?.digest())));
+    calls(translation)?.into_iter().map(digest).collect()
+}
+
+/// What takes the place of a transform's function.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The transform's whole name.
+    pub transform: String,
+    /// The function.
+    pub function: String,
+    /// JSON text that it is opened with now; empty for nothing.
+    pub config: String,
+}
+
+/// Checks that a component can take the place of a transform's; its function is the one that runs now without another.
+///
+/// # Errors
+/// `DEPLOY_UNKNOWN` for the transform, `DEPLOY_INCOMPATIBLE`.
+pub fn check(
+    translation: &Translation,
+    components: &ComponentStore,
+    transform: &str,
+    component: &Component,
+    function: &str,
+) -> Result<Place> {
+    let calls = calls(translation)?;
+    let (transform, call) = named(transform, calls.iter())?;
+    let function = if function.is_empty() { &call.function } else { function };
+    compatible(components.load(call)?.function(&call.function)?, component.function(function)?)?;
+    let config = call.config.as_ref().map(ToString::to_string).unwrap_or_default();
+    Ok(Place { transform: transform.clone(), function: function.to_owned(), config })
+}
+
+/// Puts another version in place of a transform's function.
+///
+/// # Errors
+/// What is wrong with the pipeline. A transform that is not there is passed over.
+pub fn replace(
+    translation: &mut Translation,
+    transform: &str,
+    component: &str,
+    function: &str,
+    config: Option<&serde_json::Value>,
+) -> Result<()> {
+    let wasm = translation.transforms.iter_mut().filter(|info| matches!(info.role, Role::Wasm(_)));
+    for info in wasm.filter(|info| info.name == transform) {
+        let mut call: WasmCall = payload_of::json(&info.payload, &info.name)?;
+        (call.component, call.digest, call.config) = (component.to_owned(), None, config.cloned());
+        function.clone_into(&mut call.function);
+        info.payload = serde_json::to_vec(&call).unwrap_or_default().into();
+    }
+    Ok(())
+}
+
+/// The one of this name, or the only one below it: a step of a pipeline file may be several transforms.
+fn named<'a, T>(name: &str, known: impl Iterator<Item = (&'a String, T)>) -> Result<(&'a String, T)> {
+    let (mut below, mut others) = (Vec::new(), Vec::new());
+    for (transform, found) in known {
+        if transform == name {
+            return Ok((transform, found));
+        }
+        others.push(transform.as_str());
+        if transform.strip_prefix(name).is_some_and(|rest| rest.starts_with('/')) {
+            below.push((transform, found));
+        }
+    }
+    below.pop().filter(|_| below.is_empty()).ok_or_else(|| {
+        Error::user("DEPLOY_UNKNOWN", format!("{name:?} is no transform of a component in this job"))
+            .help(format!("name one of them: {}", others.join(", ")))
     })
 }
 

@@ -1,7 +1,8 @@
-//! What a cluster's processes tell each other of jobs: two topics, read whole by every process.
+//! What a cluster's processes tell each other of jobs: two topics, read whole by every process, and one of which they fetch what they need.
 //!
 //! *Orders* are what is to be done, in the one order in which all see it; none is ever forgotten. *Results* are what became of it, by
-//! key, of which the newest counts. What stands in an entry is not known here.
+//! key, of which the newest counts. *Artifacts* are large, and stand once under their digest, which never changes its meaning. What stands in an entry is
+//! not known here.
 
 use super::super::client::{KafkaClientConfig, Reports, made};
 use super::super::error;
@@ -18,10 +19,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use thalweg_core::error::Result;
+use thalweg_core::error::{Error, Result};
 
 /// How long an entry may take to be written.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
+/// How long an artifact may take to be read.
+const READ_WITHIN: Duration = Duration::from_secs(60);
 
 /// Where an entry stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +63,7 @@ pub struct Journal {
     client: KafkaClientConfig,
     orders: String,
     results: String,
+    artifacts: String,
     producer: Mutex<BaseProducer<Reports>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -78,8 +82,8 @@ impl Journal {
     /// # Errors
     /// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`, `KAFKA_CONFIG`, `THREAD_START`.
     pub fn open(client: &KafkaClientConfig, cluster: &str, listener: impl Fn(Told) + Send + 'static) -> Result<Self> {
-        let (orders, results) = (format!("{cluster}-orders"), format!("{cluster}-results"));
-        create_journal(client, &orders, &results)?;
+        let [orders, results, artifacts] = ["orders", "results", "artifacts"].map(|page| format!("{cluster}-{page}"));
+        create_journal(client, &orders, &results, &artifacts)?;
         let mut settings = client.client()?;
         settings.remove("group.id");
         for (name, value) in
@@ -87,14 +91,15 @@ impl Journal {
         {
             settings.set(name, value);
         }
-        let producer: BaseProducer<Reports> = made(settings.create_with_context(Reports::default()))?;
+        let producer: BaseProducer<Reports> = made(settings.create_with_context(Reports::watching(&[&artifacts])))?;
         let reader = LogReader::new(client)?;
         let known = [reader.bounds(&orders, 0)?.1, reader.bounds(&results, 0)?.1];
         let pages = [(Page::Orders, reader.open(&orders, 0, 0)?), (Page::Results, reader.open(&results, 0, 0)?)];
         let stop = Arc::new(AtomicBool::new(false));
         let reading = Reading { reader, pages, known, listener: Box::new(listener), stop: Arc::clone(&stop) };
         let thread = spawn(&format!("{cluster}-journal"), move || reading.run())?;
-        Ok(Self { client: client.clone(), orders, results, producer: Mutex::new(producer), stop, thread: Some(thread) })
+        let (client, producer) = (client.clone(), Mutex::new(producer));
+        Ok(Self { client, orders, results, artifacts, producer, stop, thread: Some(thread) })
     }
 
     /// Writes an entry, and waits until it is safe.
@@ -102,11 +107,52 @@ impl Journal {
     /// # Errors
     /// `KAFKA_UNREACHABLE`, `KAFKA_RECORD_TOO_LARGE`.
     pub fn append(&self, page: Page, key: &str, value: Option<&[u8]>) -> Result<()> {
-        let producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
         let topic = match page {
             Page::Orders => &self.orders,
             Page::Results => &self.results,
         };
+        self.write(topic, key, value).map(drop)
+    }
+
+    /// Puts an artifact under its digest, and waits until it is safe. Gives where it stands.
+    ///
+    /// # Errors
+    /// As for [`Journal::append`].
+    pub fn put(&self, digest: &str, bytes: &[u8]) -> Result<i64> {
+        self.write(&self.artifacts, digest, Some(bytes))
+    }
+
+    /// The artifact that stands there. Blocks until it is read.
+    ///
+    /// # Errors
+    /// `CLUSTER_TOPIC` when it does not, `KAFKA_UNREACHABLE`.
+    pub fn get(&self, digest: &str, at: i64) -> Result<Bytes> {
+        let reader = LogReader::new(&self.client)?;
+        let (_, end) = reader.bounds(&self.artifacts, 0)?;
+        let queue = reader.open(&self.artifacts, 0, at)?;
+        let gone = || {
+            let what = format!("the artifact {digest} of a job is not in the topic {:?}", self.artifacts);
+            Error::external("CLUSTER_TOPIC", what)
+                .help("restore the topic, or submit the job again where its files are, as an update")
+        };
+        let patience = Instant::now() + READ_WITHIN;
+        while at < end && Instant::now() < patience {
+            reader.serve()?;
+            match queue.poll(Duration::from_millis(20)) {
+                Some(Ok(record)) if record.offset() == at && record.key() == Some(digest.as_bytes()) => {
+                    return record.payload().map(Bytes::copy_from_slice).ok_or_else(gone);
+                }
+                Some(Ok(_)) => return Err(gone()),
+                Some(Err(e)) if !passes(&e) => return Err(reader.failed(&e, &self.artifacts)),
+                Some(Err(_)) | None => {}
+            }
+        }
+        Err(gone())
+    }
+
+    /// Writes a record, and waits until it is safe. Gives its offset, where offsets are watched.
+    fn write(&self, topic: &str, key: &str, value: Option<&[u8]>) -> Result<i64> {
+        let producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
         let fail = |e: &KafkaError| {
             let reason = producer.context().reason();
             error::talking(e, &format!("write the topic {topic:?}"), &self.client.bootstrap, &reason)
@@ -114,7 +160,9 @@ impl Journal {
         let mut record = BaseRecord::<str, [u8]>::to(topic).key(key).partition(0);
         record.payload = value;
         producer.send(record).map_err(|(e, _)| fail(&e))?;
-        send::settle(&producer, Instant::now() + WRITTEN_WITHIN).map_err(|e| fail(&e))
+        send::settle(&producer, Instant::now() + WRITTEN_WITHIN).map_err(|e| fail(&e))?;
+        let mut written = producer.context().take_written();
+        Ok(written.remove(topic).and_then(|partitions| Some(partitions.get(&0)?.0)).unwrap_or_default())
     }
 }
 

@@ -31,7 +31,7 @@ pub struct JobTopics {
 }
 
 /// How long records of a topic stay.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Keeps {
     /// The last record of each key.
     Newest,
@@ -156,13 +156,14 @@ impl Trimmer {
     }
 }
 
-/// Makes the two topics in which a cluster's jobs are told.
-pub(super) fn create_journal(client: &KafkaClientConfig, orders: &str, results: &str) -> Result<()> {
+/// Makes the topics in which a cluster's jobs are told.
+pub(super) fn create_journal(client: &KafkaClientConfig, orders: &str, results: &str, artifacts: &str) -> Result<()> {
     // as usual they are there, and nobody deletes them
-    if counts(client, &[orders, results], MAKE)? == [1, 1] {
+    if counts(client, &[orders, results, artifacts], MAKE)? == [1, 1, 1] {
         return Ok(());
     }
-    create(client, 1, &[(orders.to_owned(), Keeps::Everything), (results.to_owned(), Keeps::Newest)])
+    let newest = [results, artifacts].map(|topic| (topic.to_owned(), Keeps::Newest));
+    create(client, 1, &[&[(orders.to_owned(), Keeps::Everything)][..], &newest].concat())
 }
 
 pub(super) type Admin = AdminClient<Reports>;

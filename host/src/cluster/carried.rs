@@ -1,0 +1,77 @@
+//! The components of a job, which go with it to every process: a file need only be where the job is submitted.
+//!
+//! In: the components that a pipeline names by path, as they are when it is submitted. Out: the same ones in every process that takes part, also
+//! in one that starts when the files have long changed. They stand once among the cluster's artifacts, under their digests.
+
+use super::Inner;
+use super::order::{Carried, Run};
+use crate::compose::Composer;
+use std::path::PathBuf;
+use std::sync::Arc;
+use thalweg_core::error::{Error, Result};
+use thalweg_wasm::Digest;
+
+impl Inner {
+    /// The composer for a job, with the components it was submitted with.
+    ///
+    /// # Errors
+    /// `CLUSTER_TOPIC` when one is not there any more, `KAFKA_UNREACHABLE`, and what is wrong with a component.
+    pub(super) fn composer_of(&self, run: &Run) -> Result<Composer> {
+        let fetch = |carried: &Carried| {
+            let path = PathBuf::from(&carried.path);
+            // as usual the file is still here, too
+            let bytes = match std::fs::read(&path).ok().filter(|bytes| shown(&Digest::of(bytes)) == carried.digest) {
+                Some(bytes) => bytes,
+                None => self.journal.wait().get(&carried.digest, carried.at)?.to_vec(),
+            };
+            if shown(&Digest::of(&bytes)) != carried.digest {
+                let what = format!("what stands for the component {} among the artifacts is another", carried.path);
+                return Err(Error::external("CLUSTER_RECORD", what).help(
+                    "see who wrote the cluster's topics; submit the job again where its files are, as an update",
+                ));
+            }
+            Ok((path, bytes))
+        };
+        let deployed = run.deployed.iter().filter_map(|version| version.component.as_ref());
+        self.composer.with_components(run.components.iter().chain(deployed).map(fetch).collect::<Result<_>>()?)
+    }
+
+    /// Puts the components that a job's composer has loaded among the artifacts.
+    ///
+    /// # Errors
+    /// `WASM_DIGEST` for a file that changed meanwhile, `KAFKA_RECORD_TOO_LARGE`, `KAFKA_UNREACHABLE`.
+    pub(super) fn carry(&self, composer: &Composer) -> Result<Vec<Carried>> {
+        let put = |(path, digest): (PathBuf, Digest)| {
+            let digest = shown(&digest);
+            let bytes = std::fs::read(&path).unwrap_or_default();
+            if shown(&Digest::of(&bytes)) != digest {
+                let what = format!("{} was changed while the job was submitted", path.display());
+                return Err(Error::user("WASM_DIGEST", what).help("submit the job again"));
+            }
+            self.put_aside(path.display().to_string(), digest, &bytes)
+        };
+        composer.components().opened().into_iter().map(put).collect()
+    }
+
+    /// Puts a component among the artifacts, unless it stands there for another job.
+    ///
+    /// # Errors
+    /// `KAFKA_RECORD_TOO_LARGE`, `KAFKA_UNREACHABLE`.
+    pub(super) fn put_aside(&self, path: String, digest: String, bytes: &[u8]) -> Result<Carried> {
+        let at = self.known_at(&digest).map_or_else(|| self.journal.wait().put(&digest, bytes), Ok)?;
+        Ok(Carried { path, digest, at })
+    }
+
+    fn known_at(&self, digest: &str) -> Option<i64> {
+        let state = self.state();
+        let runs = state.jobs.values().map(|known| &known.run);
+        let deployed = |run: &Arc<Run>| run.deployed.iter().filter_map(|v| v.component.clone()).collect::<Vec<_>>();
+        let mut carried = runs.flat_map(|run| run.components.iter().cloned().chain(deployed(run)).collect::<Vec<_>>());
+        carried.find(|carried| carried.digest == digest).map(|carried| carried.at)
+    }
+}
+
+/// A digest as messages have it.
+pub fn shown(digest: &Digest) -> String {
+    format!("sha256:{digest}")
+}

@@ -1,0 +1,127 @@
+//! Components of jobs in a cluster: they go with the job, and other versions take their place in all processes.
+
+use acceptance::broker::Broker;
+use acceptance::child::{Ended, Run};
+use acceptance::cluster::Member;
+use acceptance::{diagnosis, place, watchdog};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const COUNTED_WITHIN: Duration = Duration::from_secs(60);
+const KEYS: usize = 20;
+
+/// What is counted, and how far.
+struct Counted<'a> {
+    broker: &'a Broker,
+    rounds: usize,
+    /// Who counted, from which count of every key on.
+    by: Vec<(usize, &'static str)>,
+}
+
+impl Counted<'_> {
+    /// Gives every key one more, and waits until all are counted: each once, in order, the new ones by this version.
+    fn round(&mut self, version: &'static str) -> Result<()> {
+        self.rounds += 1;
+        if self.by.last().is_none_or(|(_, last)| *last != version) {
+            self.by.push((self.rounds, version));
+        }
+        let record =
+            |i| json!({"key": format!("{i}"), "value": json!({"who": format!("k{i}"), "what": ""}).to_string()});
+        self.broker.produce("versions-in", &(0..KEYS).map(record).collect::<Vec<_>>())?;
+        let begun = Instant::now();
+        loop {
+            let counts = self.counts()?;
+            if counts.values().map(Vec::len).sum::<usize>() == KEYS * self.rounds {
+                return self.check(&counts);
+            }
+            ensure!(begun.elapsed() < COUNTED_WITHIN, "not counted within {COUNTED_WITHIN:?}: {counts:?}");
+            sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn counts(&self) -> Result<BTreeMap<String, Vec<String>>> {
+        let mut counts: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for record in self.broker.dump("versions-out")? {
+            let row: Value = serde_json::from_str(record["value"].as_str().context("a value")?)?;
+            let (key, rest) = row["element"].as_str().and_then(|text| text.split_once(' ')).context("a count")?;
+            counts.entry(key.to_owned()).or_default().push(rest.to_owned());
+        }
+        Ok(counts)
+    }
+
+    fn check(&self, counts: &BTreeMap<String, Vec<String>>) -> Result<()> {
+        let by = |n: usize| self.by.iter().rfind(|(from, _)| *from <= n).map_or("", |(_, version)| version);
+        let wanted: Vec<String> = (1..=self.rounds).map(|n| format!("{n} {}", by(n))).collect();
+        for (key, found) in counts {
+            ensure!(*found == wanted, "{key} was counted {found:?}, wanted {wanted:?}");
+        }
+        Ok(())
+    }
+}
+
+fn deploy(to: &Member, id: &str, more: &[&str]) -> Result<Ended> {
+    Run::thalweg()?.args(["udf", "deploy", "--job", id, "--server", &to.endpoint()]).args(more).end()
+}
+
+#[test]
+fn a_component_goes_with_its_job_and_other_versions_take_its_place_in_all_processes() -> Result<()> {
+    let broker = Broker::own()?;
+    broker.create(&["versions-in:4", "versions-out:1"])?;
+    let mut one = Member::new(&broker, "one", &[])?;
+    let mut two = Member::new(&broker, "two", &[])?;
+    one.start()?;
+    // the file is there only until the job is submitted
+    let file = watchdog::folder("components")?.join("counts.wasm");
+    fs::copy(place::component("versions")?, &file)?;
+    let component = format!("component={}", file.display());
+    let bootstrap = format!("bootstrap={}", broker.bootstrap());
+    let id = one.job(&["submit", "tests/programs/versions.yaml", "--set", &bootstrap, "--set", &component])?;
+    fs::remove_file(&file)?;
+    let mut counted = Counted { broker: &broker, rounds: 0, by: Vec::new() };
+    counted.round("one")?;
+    two.start()?;
+    let begun = Instant::now();
+    while !two.log().contains("gained") {
+        ensure!(begun.elapsed() < COUNTED_WITHIN, "the second process takes no part\n{}", two.log());
+        sleep(Duration::from_millis(50));
+    }
+    counted.round("one").with_context(|| two.log())?;
+
+    let path = place::component("versions")?.display().to_string();
+    let version = |function| [path.as_str(), "--transform", "Count", "--function", function];
+    let ended = deploy(&two, &id, &version("two"))?;
+    ensure!(ended.code == Some(0) && ended.out.contains("in each partition"), "{ended}");
+    // nobody is told when the last partition goes on with it
+    let begun = Instant::now();
+    while [&one, &two].iter().any(|member| member.log().matches("gained").count() < 2) {
+        ensure!(begun.elapsed() < COUNTED_WITHIN, "{}\n{}", one.log(), two.log());
+        sleep(Duration::from_millis(50));
+    }
+    counted.round("two")?;
+    let status = deploy(&one, &id, &["--status"])?;
+    ensure!(status.code == Some(0) && status.out.contains("Count") && status.out.contains("sha256:"), "{status}");
+    let refused = deploy(&one, &id, &version("texts"))?;
+    diagnosis::sole_with(&refused, 3, "DEPLOY_REFUSED", &["DEPLOY_INCOMPATIBLE", "texts"])?;
+    let refused = deploy(&one, &id, &[&version("one")[..], &["--canary", "10%"]].concat())?;
+    diagnosis::sole_with(&refused, 3, "DEPLOY_REFUSED", &["DEPLOY_CANARY"])?;
+
+    // who starts later runs what was deployed, without its state as well
+    one.kill()?;
+    one.forget()?;
+    counted.round("two")?;
+    one.start()?;
+    counted.round("two")?;
+    let ended = deploy(&one, &id, &["--roll-back", "--transform", "Count"])?;
+    ensure!(ended.code == Some(0), "{ended}");
+    sleep(Duration::from_secs(5));
+    counted.round("one")?;
+    let refused = deploy(&one, &id, &["--roll-back", "--transform", "Count"])?;
+    diagnosis::sole_with(&refused, 3, "DEPLOY_REFUSED", &["DEPLOY_UNKNOWN"])?;
+    one.job(&["drain", &id])?;
+    ensure!(two.job(&["wait", &id])? == "DRAINED", "{}", two.log());
+    Ok(())
+}
