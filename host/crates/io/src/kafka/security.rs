@@ -18,14 +18,16 @@ const LOGIN_LINES: &str = "write sasl.mechanism=PLAIN, SCRAM-SHA-256 or SCRAM-SH
                            Cloud has API keys for PLAIN, MSK has SASL/SCRAM";
 
 /// What a property's name contains when nobody but the brokers may see its value.
-const SECRET: &[&str] = &["password", "secret", "token", "jaas", "user.info", "key.pem", "keystore.key", "credential"];
+const SECRET: &[&str] =
+    &["password", "secret", "token", "jaas", "user.info", "key.pem", "keystore.key", "credential", "oauthbearer"];
 
 type Words = Vec<(String, String)>;
 
 /// Whether the value of a property is a secret: what prints properties leaves it out.
 ///
 /// ```
-/// assert!(thalweg_io::kafka::is_secret("sasl.jaas.config") && !thalweg_io::kafka::is_secret("sasl.username"));
+/// assert!(["sasl.jaas.config", "sasl.oauthbearer.config"].into_iter().all(thalweg_io::kafka::is_secret));
+/// assert!(!thalweg_io::kafka::is_secret("sasl.username"));
 /// ```
 #[must_use]
 pub fn is_secret(name: &str) -> bool {
