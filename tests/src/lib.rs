@@ -11,6 +11,7 @@ pub mod diagnosis;
 pub mod flights;
 pub mod lines;
 pub mod network;
+pub mod objects;
 pub mod place;
 pub mod python;
 pub mod random;

@@ -18,6 +18,8 @@ pub struct Registry {
 struct State {
     schemas: Vec<Value>,
     asked: Vec<String>,
+    /// `user:password` of those that are answered; everybody without it.
+    login: Option<String>,
 }
 
 impl Registry {
@@ -26,9 +28,21 @@ impl Registry {
     /// # Errors
     /// When there is none.
     pub fn start() -> Result<Self> {
+        Self::begin(None)
+    }
+
+    /// One that answers this user alone, `user:password`.
+    ///
+    /// # Errors
+    /// As [`Registry::start`].
+    pub fn start_for(login: &str) -> Result<Self> {
+        Self::begin(Some(login.to_owned()))
+    }
+
+    fn begin(login: Option<String>) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("a port for the registry")?;
         let port = listener.local_addr()?.port();
-        let state = Arc::<Mutex<State>>::default();
+        let state = Arc::new(Mutex::new(State { login, ..State::default() }));
         let served = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -43,6 +57,12 @@ impl Registry {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Puts a schema into it; gives its number.
@@ -91,13 +111,15 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> Result<()> {
     reader.read_line(&mut line)?;
     let mut words = line.split_whitespace().map(str::to_owned);
     let (method, path) = words.next().zip(words.next()).context("a question")?;
-    let mut length = 0;
+    let (mut length, mut login) = (0, String::new());
     loop {
         line.clear();
         reader.read_line(&mut line)?;
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
         if name.eq_ignore_ascii_case("content-length") {
             length = value.parse()?;
+        } else if name.eq_ignore_ascii_case("authorization") {
+            value.trim_start_matches("Basic ").clone_into(&mut login);
         }
     }
     let mut body = vec![0; length];
@@ -105,9 +127,22 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) -> Result<()> {
     let (status, answer) = {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         state.asked.push(format!("{method} {path}"));
-        state.answer(&path, &body)
+        let known = state.login.as_ref().is_none_or(|wanted| base64(wanted.as_bytes()) == login);
+        if known { state.answer(&path, &body) } else { (401, json!({"error_code": 40101})) }
     };
     let answer = answer.to_string();
     let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", answer.len());
     Ok(stream.write_all(format!("{head}{answer}").as_bytes())?)
+}
+
+/// RFC 4648.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let bits = group.iter().fold(0, |bits, byte| bits << 8 | usize::from(*byte)) << (8 * (3 - group.len()));
+        let digit = |n: usize| if n <= group.len() { char::from(DIGITS[bits >> (18 - 6 * n) & 63]) } else { '=' };
+        text.extend((0..4).map(digit));
+    }
+    text
 }

@@ -3,6 +3,7 @@
 
 use acceptance::broker::{Broker, json_lines};
 use acceptance::child::Run;
+use acceptance::objects::Front;
 use acceptance::registry::Registry;
 use acceptance::watchdog;
 use anyhow::{Context as _, Result, ensure};
@@ -131,6 +132,46 @@ fn protobuf_is_read_as_it_was_written_with_and_without_a_registry() -> Result<()
         ensure!(good.contains(&json!({"word": "b", "n": null})) && lines(&folder, "bad.jsonl")?.is_empty(), "{good:?}");
     }
     ensure!(registry.asked() == ["POST /subjects/proto-framed-value/versions"], "{:?}", registry.asked());
+    Ok(())
+}
+
+#[test]
+fn a_registry_behind_tls_and_a_login_is_asked_by_whom_it_knows() -> Result<()> {
+    let (broker, registry, folder) =
+        (Broker::shared()?, Registry::start_for("me:secret of me")?, watchdog::folder("tls")?);
+    let front = Front::start(registry.port())?;
+    broker.create(&["tls-words:1"])?;
+    // the first of its addresses is dead
+    let urls = format!("http://127.0.0.1:1,{}", front.url());
+    let format = |indent: &str| {
+        format!("{indent}format: AVRO\n{indent}schema: '{WORDS}'\n{indent}schema_registry_url: '{urls}'\n")
+    };
+    let write = writing("tls-words", broker, &format("    "));
+    let allowed = format!("schema.registry.url={urls}");
+    let authority = |file: &str| format!("schema.registry.ssl.ca.location={}", front.file(file));
+    let (ca, other) = (authority("ca.pem"), authority("other.pem"));
+    let source = "basic.auth.credentials.source=USER_INFO";
+    let told = |properties: &[&str], code: &str, word: &str| -> Result<()> {
+        let ended = run(&folder, &write, &[&[allowed.as_str()], properties].concat())?.end()?;
+        ensure!(ended.code != Some(0) && ended.err.contains(&format!("error[{code}]")), "{code}: {ended}");
+        ensure!(ended.err.contains(word) && !ended.err.contains("secret of"), "{word}: {ended}");
+        Ok(())
+    };
+    told(&[], "KAFKA_REGISTRY_TLS", "schema.registry.ssl.ca.location")?;
+    told(&[&other], "KAFKA_REGISTRY_TLS", "certificate")?;
+    told(&["schema.registry.ssl.ca.location=/no/ca.pem"], "KAFKA_REGISTRY_CONFIG", "/no/ca.pem")?;
+    ensure!(registry.asked().is_empty(), "it was asked by who did not trust it: {:?}", registry.asked());
+    told(&[&ca], "KAFKA_REGISTRY", "401")?;
+    told(&[&ca, source, "basic.auth.user.info=me:secret of another"], "KAFKA_REGISTRY", "401")?;
+    told(&[&ca, source], "KAFKA_REGISTRY_CONFIG", "basic.auth.user.info")?;
+    let known = [allowed.as_str(), &ca, source, "basic.auth.user.info=me:secret of me"];
+    run(&folder, &write, &known)?.ok()?;
+    // the login may stand in the address
+    let with_login = allowed.replace("https://", "https://me:secret%20of%20me@");
+    let read = reading("tls-words", broker, &folder, &format("      "));
+    run(&folder, &read, &[&with_login, &ca])?.ok()?;
+    let good = lines(&folder, "good.jsonl")?;
+    ensure!(good.len() == 2 && lines(&folder, "bad.jsonl")?.is_empty(), "{good:?}");
     Ok(())
 }
 

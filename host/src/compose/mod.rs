@@ -159,11 +159,12 @@ impl Composer {
     /// A composer with the functions in `registry`.
     ///
     /// # Errors
-    /// None now; the component engine is set up by the first component.
+    /// `KAFKA_REGISTRY_CONFIG` and `KAFKA_REGISTRY_URL` for properties that are about schema registries; the component engine is set up by the
+    /// first component.
     pub fn new(settings: Settings, registry: Registry) -> Result<Self> {
         let mut registry = registry;
         register_joins(&mut registry, &Arc::default());
-        let schemas = Arc::new(Schemas::new(&settings.kafka));
+        let schemas = Arc::new(Schemas::new(&settings.kafka)?);
         let known = Arc::clone(&schemas);
         registry.register(DECODE_RECORDS, Shape::default(), move |setup| Ok(Box::new(Decode::new(setup, &known)?)));
         let components = ComponentStore::new(settings.cache_dir.as_deref(), settings.wasm.clone());

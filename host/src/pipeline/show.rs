@@ -73,9 +73,28 @@ fn hide(value: &mut Value, hidden: &mut bool) {
                 }
             }
         }
+        Value::String(text) => {
+            if let Some(shown) = without_login(text) {
+                (*text, *hidden) = (shown, true);
+            }
+        }
         Value::Array(items) => items.iter_mut().for_each(|item| hide(item, hidden)),
         _ => {}
     }
+}
+
+/// Addresses without the logins in them; nothing where there are none.
+fn without_login(text: &str) -> Option<String> {
+    let (mut shown, mut rest, mut hidden) = (String::new(), text, false);
+    while let Some((before, behind)) = rest.split_once("://") {
+        let host = behind.find(|c: char| "/,? ".contains(c)).unwrap_or(behind.len());
+        let login = behind.get(..host).and_then(|host| host.rfind('@')).unwrap_or(0);
+        shown.push_str(before);
+        shown.push_str(if login > 0 { "://***" } else { "://" });
+        hidden |= login > 0;
+        rest = behind.get(login..).unwrap_or_default();
+    }
+    hidden.then(|| shown + rest)
 }
 
 fn show_coder(components: &Components, id: &str, depth: usize) -> String {
@@ -89,4 +108,20 @@ fn show_coder(components: &Components, id: &str, depth: usize) -> String {
     let parts: Vec<String> =
         coder.component_coder_ids.iter().map(|part| show_coder(components, part, depth + 1)).collect();
     if parts.is_empty() { name.to_owned() } else { format!("{name}({})", parts.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_of_payloads_are_not_shown() {
+        for (payload, shown) in [
+            (r#"{"sasl.password":"x","topic":"t"}"#, r#"{"sasl.password":"***","topic":"t"}"#),
+            (r#"{"registry":"https://a,https://me:p@ss@b:1/x"}"#, r#"{"registry":"https://a,https://***@b:1/x"}"#),
+            (r#"{"url": "https://a/x@y", "other": "a@b"}"#, r#"{"url": "https://a/x@y", "other": "a@b"}"#),
+        ] {
+            assert_eq!(without_secrets(payload.as_bytes()), shown);
+        }
+    }
 }

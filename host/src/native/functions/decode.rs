@@ -139,7 +139,7 @@ mod tests {
         let port = |tag: &str| Port { tag: tag.to_owned(), windowing: Arc::new(Windowing::global()) };
         let ports: Vec<Port> = ["output"].into_iter().chain(errors).map(port).collect();
         let setup = Setup { name: "Decode", payload: &payload, outputs: &ports };
-        let mut decode = Decode::new(&setup, &Schemas::new(&BTreeMap::new()))?;
+        let mut decode = Decode::new(&setup, &Schemas::new(&BTreeMap::new())?)?;
         let mut batch = BatchBuilder::new();
         for (offset, value) in [(7, Some(&b"{\"n\":7}"[..])), (8, Some(b"{")), (9, None)] {
             batch.push(&[], &record(offset, value), EventTime(1), &[Window::Global]);

@@ -4,13 +4,14 @@
 //! frame of a schema registry: `0 | number of the schema (4, big end) | for Protobuf the place of the message | data`. What
 //! is not framed is in the format's own encoding. Source: the wire format of Confluent's serializers.
 
+mod access;
 mod avro;
 mod avro_schema;
-mod http;
 mod proto;
 mod registry;
 pub mod testing;
 
+pub use access::{Access, Address};
 pub use registry::{Registered, SchemaRegistry};
 
 use crate::row::{JsonToRow, RowToJson, Schema};
@@ -320,8 +321,13 @@ mod tests {
         Format::Proto { schema: MESSAGES.to_owned(), message: Some(message.to_owned()) }
     }
 
+    fn at(address: &str) -> Arc<SchemaRegistry> {
+        let addresses = Address::list(address).expect("an address");
+        Arc::new(SchemaRegistry::new(&addresses, &Access::default()).expect("a client"))
+    }
+
     fn registry(fake: &FakeRegistry) -> Arc<SchemaRegistry> {
-        Arc::new(SchemaRegistry::new(&fake.url(), None).expect("a URL"))
+        at(&fake.url())
     }
 
     fn decoded(decoder: &mut RowDecoder, value: Option<&[u8]>) -> std::result::Result<Vec<u8>, String> {
@@ -356,7 +362,7 @@ mod tests {
         assert!(why(&mut decoder, Some(b"\x0e")).contains("does not begin with the frame"));
         assert!(why(&mut decoder, Some(b"\x00\x00")).contains("does not begin with the frame"));
         assert!(why(&mut decoder, None).contains("tombstone"));
-        let gone = Arc::new(SchemaRegistry::new("http://127.0.0.1:1", None).expect("a URL"));
+        let gone = at("http://127.0.0.1:1");
         let mut decoder = RowDecoder::new(&avro(NUMBER), Some(gone)).expect("a decoder");
         assert_eq!(decoded(&mut decoder, Some(&value(1, b"\x0e"))), Err("job: KAFKA_REGISTRY".to_owned()));
     }

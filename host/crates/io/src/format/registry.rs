@@ -3,14 +3,22 @@
 //! In: the number in front of a record's value, or a schema to be registered. Out: the schema, or its number. What was asked once is
 //! kept. Source: the REST API of Confluent's Schema Registry, `schemas/ids/{id}` and `subjects/{subject}/versions`.
 
-use super::http::{Question, ask};
-use crate::row::base64;
+use super::access::{Access, Address, Secret, unfit};
+use crate::http::{Bounds, Client, Failure, wait};
+use bytes::Bytes;
+use hyper::Request;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use thalweg_core::error::{Error, Result};
 
+/// What a question may cost.
+const BOUNDS: Bounds = Bounds { within: Duration::from_secs(10), bytes_max: 1 << 20 };
+/// What a registry speaks.
+const KIND: &str = "application/vnd.schemaregistry.v1+json";
 /// Schemas that are kept; of more the oldest are forgotten.
 const KEPT_MAX: usize = 256;
 /// How long a registry that does not answer is asked again before a reader gives up.
@@ -30,8 +38,11 @@ pub struct Registered {
 /// One schema registry. Threads share it.
 #[derive(Debug)]
 pub struct SchemaRegistry {
-    url: String,
-    authorization: Option<String>,
+    /// Its addresses with their logins, in the order in which they are tried.
+    addresses: Vec<(String, Option<Secret>)>,
+    /// Which of them answered last.
+    answers: AtomicUsize,
+    client: Client,
     state: Mutex<State>,
 }
 
@@ -60,25 +71,14 @@ struct IdAnswer {
 }
 
 impl SchemaRegistry {
-    /// A registry at a URL, `http://host:port`; `login` is `user:password`. Nothing is asked yet.
+    /// A registry at these addresses, of which there is one at least. Nothing is asked yet.
     ///
     /// # Errors
-    /// `KAFKA_REGISTRY_URL` for what is no such URL.
-    pub fn new(url: &str, login: Option<&str>) -> Result<Self> {
-        let url = url.trim().trim_end_matches('/');
-        if !url.starts_with("http://") {
-            let error =
-                Error::user("KAFKA_REGISTRY_URL", format!("{url:?} is no http:// address of a schema registry"));
-            return Err(
-                error.help("this build has no library for TLS: name a listener without it, for example of a proxy")
-            );
-        }
-        let authorization = login.map(|login| {
-            let mut text = b"Basic ".to_vec();
-            base64(&mut text, login.as_bytes());
-            String::from_utf8_lossy(&text).into_owned()
-        });
-        Ok(Self { url: url.to_owned(), authorization, state: Mutex::default() })
+    /// `KAFKA_REGISTRY_CONFIG` for a file that cannot be used.
+    pub fn new(addresses: &[Address], access: &Access) -> Result<Self> {
+        let client = Client::new(&access.trust).map_err(|why| unfit("schema.registry.ssl.*", &why))?;
+        let addresses = addresses.iter().map(|address| (address.url.clone(), address.authorization(access))).collect();
+        Ok(Self { addresses, answers: AtomicUsize::new(0), client, state: Mutex::default() })
     }
 
     /// The schema of a number; none when the registry does not know it. Waits for the answer if it is not known yet.
@@ -193,13 +193,64 @@ impl SchemaRegistry {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Asks one address after the other until one answers; begins with the one that did so last.
     fn ask(&self, path: &str, body: Option<String>, what: &str) -> Result<(u16, Vec<u8>)> {
-        let question = Question { url: format!("{}{path}", self.url), authorization: self.authorization.clone(), body };
-        ask(question).map_err(|why| self.failed(what, &why))
+        let (begin, count) = (self.answers.load(Ordering::Relaxed), self.addresses.len());
+        let mut last = Err(self.failed(what, "it has no address"));
+        for at in (begin..begin + count).map(|at| at % count.max(1)) {
+            let Some((url, login)) = self.addresses.get(at) else { break };
+            last =
+                self.ask_at(url, login.as_ref(), path, body.as_deref()).map_err(|why| self.no_answer(what, url, &why));
+            // what one of them cannot do at the moment another may
+            if last.as_ref().is_ok_and(|(status, _)| *status < 500) {
+                self.answers.store(at, Ordering::Relaxed);
+                break;
+            }
+        }
+        last
+    }
+
+    fn ask_at(
+        &self,
+        url: &str,
+        login: Option<&Secret>,
+        path: &str,
+        body: Option<&str>,
+    ) -> std::result::Result<(u16, Vec<u8>), Failure> {
+        let url = format!("{url}{path}");
+        let mut question =
+            if body.is_some() { Request::post(url).header(CONTENT_TYPE, KIND) } else { Request::get(url) };
+        question = question.header(ACCEPT, KIND);
+        if let Some(login) = login {
+            question = question.header(AUTHORIZATION, login.0.as_str());
+        }
+        let body = Bytes::from(body.unwrap_or_default().to_owned());
+        let question = question.body(body).map_err(|e| Failure::Unasked(e.to_string()))?;
+        let client = self.client.clone();
+        let answer = wait(async move { client.ask(question, BOUNDS).await })??;
+        Ok((answer.status().as_u16(), answer.into_body().into()))
+    }
+
+    /// Where it is, for people.
+    fn place(&self) -> String {
+        let urls: Vec<&str> = self.addresses.iter().map(|(url, _)| url.as_str()).collect();
+        urls.join(", ")
+    }
+
+    fn no_answer(&self, what: &str, url: &str, why: &Failure) -> Error {
+        match why {
+            Failure::Tls(why) => {
+                Error::user("KAFKA_REGISTRY_TLS", format!("cannot {what} at the schema registry {url}: {why}")).help(
+                    "name the file with the certificate of its authority, -X schema.registry.ssl.ca.location=ca.pem; without it those of the \
+                     system count (package ca-certificates), or those in SSL_CERT_FILE",
+                )
+            }
+            why => self.failed(what, &format!("{url}: {why}")),
+        }
     }
 
     fn failed(&self, what: &str, why: &str) -> Error {
-        Error::external("KAFKA_REGISTRY", format!("cannot {what} at the schema registry {}: {why}", self.url))
+        Error::external("KAFKA_REGISTRY", format!("cannot {what} at the schema registry {}: {why}", self.place()))
             .help("check the address, that the registry runs, and that it can be reached from here")
     }
 
@@ -207,7 +258,7 @@ impl SchemaRegistry {
         let said = String::from_utf8_lossy(answer.get(..300).unwrap_or(answer)).into_owned();
         let error = Error::user(
             "KAFKA_REGISTRY",
-            format!("the schema registry {} refused to {what}: status {status}, {said:?}", self.url),
+            format!("the schema registry {} refused to {what}: status {status}, {said:?}", self.place()),
         );
         error.help(match status {
             401 | 403 => "give a login that may do this, as the property basic.auth.user.info",
@@ -227,6 +278,12 @@ fn encoded(name: &str) -> String {
 mod tests {
     use super::super::testing::FakeRegistry;
     use super::*;
+    use crate::http::testing::{Authority, Server};
+
+    /// The registry at these addresses, without properties.
+    fn at(addresses: &str) -> SchemaRegistry {
+        SchemaRegistry::new(&Address::list(addresses).expect("addresses"), &Access::default()).expect("a client")
+    }
 
     fn schema(text: &str) -> Registered {
         Registered { kind: "AVRO".to_owned(), text: text.to_owned() }
@@ -235,7 +292,7 @@ mod tests {
     #[test]
     fn a_schema_is_asked_for_once() {
         let fake = FakeRegistry::start();
-        let registry = Arc::new(SchemaRegistry::new(&fake.url(), Some("me:secret")).expect("a URL"));
+        let registry = Arc::new(at(&fake.url().replace("://", "://me:secret@")));
         let id = registry.register("t/x-value", &schema("\"int\"")).expect("registered");
         assert_eq!(registry.schema(id).expect("answered").as_deref(), Some(&schema("\"int\"")));
         assert_eq!(registry.schema(id).expect("kept").as_deref(), Some(&schema("\"int\"")));
@@ -254,7 +311,7 @@ mod tests {
         let fake = FakeRegistry::start();
         let id = fake.add("AVRO", "\"long\"");
         fake.pause(Duration::from_millis(300));
-        let registry = Arc::new(SchemaRegistry::new(&fake.url(), None).expect("a URL"));
+        let registry = Arc::new(at(&fake.url()));
         let begin = Instant::now();
         assert_eq!(registry.ready(id), Ok(false));
         assert!(begin.elapsed() < Duration::from_millis(200));
@@ -271,13 +328,11 @@ mod tests {
 
     #[test]
     fn what_goes_wrong_has_a_code_and_names_the_registry() {
-        let nobody = SchemaRegistry::new("http://127.0.0.1:1", None).expect("a URL");
+        let nobody = at("http://127.0.0.1:1");
         let error = nobody.schema(1).expect_err("nobody listens");
         assert!(error.code == "KAFKA_REGISTRY" && error.message.contains("http://127.0.0.1:1"), "{error}");
-        let tls = SchemaRegistry::new("https://registry", None).expect_err("TLS");
-        assert_eq!(tls.code, "KAFKA_REGISTRY_URL");
         let fake = FakeRegistry::start();
-        let registry = SchemaRegistry::new(&fake.url(), None).expect("a URL");
+        let registry = at(&fake.url());
         let error = registry.register("t-value", &schema("unfit")).expect_err("refused");
         assert!(error.message.contains("status 409"), "{error}");
         let id = fake.add("AVRO", "refers");
@@ -285,8 +340,44 @@ mod tests {
     }
 
     #[test]
+    fn the_next_address_is_asked_where_one_cannot_answer_and_stays() {
+        let (sick, fake) = (Server::start(None, |_| (503, String::new())), FakeRegistry::start());
+        let id = fake.add("AVRO", "\"int\"");
+        let registry = at(&format!("http://127.0.0.1:1, {}, {}", sick.url(), fake.url()));
+        assert!(registry.schema(id).expect("answered").is_some());
+        assert_eq!(sick.asked().len(), 1);
+        assert_eq!(registry.schema(id + 1).expect("answered"), None);
+        assert_eq!((sick.asked().len(), fake.asked().len()), (1, 2), "it begins with the one that answered");
+        let both = at(&format!("http://127.0.0.1:1,{}", sick.url()));
+        let error = both.schema(id).expect_err("nobody can");
+        assert!(error.message.contains("status 503") && error.message.contains("http://127.0.0.1:1, "), "{error}");
+    }
+
+    #[test]
+    fn a_registry_is_asked_over_tls_if_its_authority_is_known() {
+        let authority = Authority::new();
+        let server = Server::start(Some(&authority), |_| (200, r#"{"schema": "\"int\""}"#.to_owned()));
+        let addresses = Address::list(&server.url()).expect("an address");
+        let stranger = SchemaRegistry::new(&addresses, &Access::default()).expect("a client");
+        let error = stranger.schema(7).expect_err("not trusted");
+        assert!(
+            error.code == "KAFKA_REGISTRY_TLS" && error.help.contains("schema.registry.ssl.ca.location"),
+            "{error}"
+        );
+        let file = authority.file().display().to_string();
+        let properties = [("schema.registry.ssl.ca.location".to_owned(), file)].into();
+        let access = Access::of(&properties).expect("properties");
+        let known = SchemaRegistry::new(&addresses, &access).expect("a client");
+        assert_eq!(known.schema(7).expect("answered").as_deref(), Some(&schema("\"int\"")));
+        assert_eq!(server.asked(), ["/schemas/ids/7"]);
+        let properties = [("schema.registry.ssl.ca.location".to_owned(), "/no/ca.pem".to_owned())].into();
+        let missing = SchemaRegistry::new(&addresses, &Access::of(&properties).expect("properties"));
+        assert_eq!(missing.err().map(|e| e.code), Some("KAFKA_REGISTRY_CONFIG"));
+    }
+
+    #[test]
     fn only_so_many_schemas_are_kept() {
-        let registry = SchemaRegistry::new("http://127.0.0.1:1", None).expect("a URL");
+        let registry = at("http://127.0.0.1:1");
         let known = Arc::new(schema("\"int\""));
         (0..KEPT_MAX as u32 + 10).for_each(|id| registry.learn(id, Some(Arc::clone(&known))));
         let state = registry.lock();
