@@ -3,6 +3,7 @@
 use crate::broker::Broker;
 use crate::child::{Run, Running, Signal};
 use crate::network::Network;
+use crate::objects::with;
 use crate::server::free_port;
 use crate::{place, watchdog};
 use anyhow::{Context as _, Result, ensure};
@@ -28,6 +29,7 @@ pub struct Member {
     /// A point at which it dies.
     fault: Option<String>,
     args: Vec<String>,
+    variables: Vec<(String, String)>,
     bootstrap: String,
     cluster: String,
     session_ms: String,
@@ -48,6 +50,7 @@ impl Member {
             running: None,
             fault: None,
             args,
+            variables: Vec::new(),
             bootstrap: broker.bootstrap().to_owned(),
             cluster: "torture".to_owned(),
             session_ms: SESSION_MS.to_owned(),
@@ -65,6 +68,13 @@ impl Member {
     #[must_use]
     pub fn of(mut self, cluster: &str) -> Self {
         cluster.clone_into(&mut self.cluster);
+        self
+    }
+
+    /// The same with variables.
+    #[must_use]
+    pub fn with(mut self, variables: &[(String, String)]) -> Self {
+        self.variables.extend_from_slice(variables);
         self
     }
 
@@ -99,7 +109,7 @@ impl Member {
             Some(point) => command.env("THALWEG_FAULT", point),
             None => command,
         };
-        let mut running = command
+        let mut running = with(command, &self.variables)
             .args(["serve", "--epoch-ms", "100", "--partitions", "4", "--session-timeout-ms", &self.session_ms])
             .args(["--bootstrap", &self.bootstrap, "--cluster", &self.cluster, "--process-id", &self.name])
             .arg(format!("--port={}", self.port))

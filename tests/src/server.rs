@@ -1,6 +1,7 @@
 //! `thalweg serve` on a free port.
 
 use crate::child::{Ended, Run, Running, Signal};
+use crate::objects::with;
 use anyhow::{Context as _, Result, anyhow};
 use std::net::{TcpListener, TcpStream};
 use std::sync::OnceLock;
@@ -22,8 +23,17 @@ impl Server {
     /// # Errors
     /// When it ends, or does not listen in time.
     pub fn start(args: &[&str]) -> Result<Self> {
+        Self::start_with(args, &[])
+    }
+
+    /// The same with variables.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_with(args: &[&str], variables: &[(String, String)]) -> Result<Self> {
         let port = free_port()?;
-        let command = Run::thalweg()?.args(args).arg(format!("--job_port={port}")).arg("--serve_http=false");
+        let command =
+            with(Run::thalweg()?, variables).args(args).arg(format!("--job_port={port}")).arg("--serve_http=false");
         let mut running = command.limit(LIMIT_SECONDS).start()?;
         running.until("it listens", |_| Ok(listens(port)))?;
         Ok(Self { running, port })

@@ -107,7 +107,7 @@ pub struct SubmitArgs {
     /// The pipeline takes the place of the job of this name that runs, and its state
     #[arg(long)]
     pub update: bool,
-    /// Begin with the state of this savepoint, on the server's machine
+    /// Begin with the state of this savepoint: a path on the server's machine, a name below its --savepoint-dir, or a URL such as s3://bucket/prefix
     #[arg(long, value_name = "PLACE", conflicts_with = "update")]
     pub from_savepoint: Option<String>,
     /// Wait for its end
@@ -131,7 +131,8 @@ pub struct JobSavepointArgs {
     /// The job.
     #[command(flatten)]
     pub job: OneJobArgs,
-    /// Where the copy goes, on the server's machine: a directory that does not exist yet
+    /// Where the copy goes, where there is nothing yet: a path on the server's machine, a name below its --savepoint-dir, or a URL such as
+    /// s3://bucket/prefix
     #[arg(long, value_name = "PLACE")]
     pub to: String,
     /// Cancel the job once the savepoint is there: nothing that it does later lasts
@@ -171,7 +172,7 @@ pub struct RunArgs {
     /// The file takes over the state of an earlier version of itself: transforms that keep something must be there under their names
     #[arg(long, requires = "state_dir")]
     pub update: bool,
-    /// Begin with the state of this savepoint; the state directory is made of it
+    /// Begin with the state of this savepoint, a path or a URL such as s3://bucket/prefix; the state directory is made of it
     #[arg(long, value_name = "PLACE", requires = "state_dir", conflicts_with = "update")]
     pub from_savepoint: Option<String>,
     /// Threads that run the pipeline, at most 64 [default: one per core]
@@ -200,7 +201,7 @@ pub struct SavepointArgs {
     /// The state directory
     #[arg(long, value_name = "DIR")]
     pub state_dir: PathBuf,
-    /// Where the copy goes: a directory that does not exist yet. On the same disk it costs next to nothing
+    /// Where the copy goes: a directory that does not exist yet, which on the same disk costs next to nothing, or a URL such as s3://bucket/prefix
     #[arg(long, value_name = "PLACE")]
     pub to: String,
 }
@@ -231,6 +232,9 @@ pub struct ServeArgs {
     /// The stores in those directories.
     #[command(flatten)]
     pub store: StoreArgs,
+    /// Where clients may have savepoints made and begin with them: below this directory or s3://bucket/prefix alone; without it, anywhere
+    #[arg(long, value_name = "PLACE")]
+    pub savepoint_dir: Option<String>,
     /// Jobs that may run at once
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs_max: u16,

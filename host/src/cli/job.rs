@@ -5,10 +5,12 @@ use super::exit::{Failed, print};
 use super::table::table;
 use crate::compose::{ComponentStore, Composer, Settings};
 use crate::native::Registry;
-use crate::{savepoint, yaml};
+use crate::savepoint::{self, said};
+use crate::yaml;
 use std::process::ExitCode;
 use thalweg_beam::job::JobClient;
 use thalweg_core::error::Result;
+use thalweg_proto::life::SavepointRequest;
 use thalweg_proto::pipeline::Pipeline;
 
 /// Submits, lists, follows, pauses, saves, drains or cancels.
@@ -37,7 +39,7 @@ async fn ask(command: &JobCommand, pipeline: Option<Pipeline>) -> Result<Option<
             let name = args.name.clone().or(stem).unwrap_or_else(|| "job".to_owned());
             let mut client = JobClient::connect(&args.server.server).await?;
             let update = args.update.then(|| ("update".to_owned(), "true".to_owned()));
-            let savepoint = args.from_savepoint.as_deref().map(savepoint::whole).transpose()?;
+            let savepoint = args.from_savepoint.as_deref().map(said).transpose()?;
             let savepoint = savepoint.map(|place| (savepoint::FROM_SAVEPOINT.to_owned(), place));
             let options = args.options.iter().cloned().chain(update).chain(savepoint).collect();
             let id = client.submit(&name, pipeline.unwrap_or_default(), &options).await?;
@@ -70,11 +72,12 @@ async fn ask(command: &JobCommand, pipeline: Option<Pipeline>) -> Result<Option<
             Ok(None)
         }
         JobCommand::Savepoint(args) => {
-            let (id, to) = (&args.job.job, savepoint::whole(&args.to)?);
+            let (job_id, to) = (args.job.job.clone(), said(&args.to)?);
+            let directory = std::env::current_dir().map(|here| here.display().to_string()).unwrap_or_default();
             let mut client = JobClient::connect(&args.job.server.server).await?;
-            client.savepoint(id, &to, args.stop).await?;
-            print(&format!("{to}\n"));
-            if args.stop { follow(&mut client, id).await.map(Some) } else { Ok(None) }
+            let place = client.savepoint(SavepointRequest { job_id, to, stop: args.stop, directory }).await?;
+            print(&format!("{place}\n"));
+            if args.stop { follow(&mut client, &args.job.job).await.map(Some) } else { Ok(None) }
         }
         JobCommand::Drain(args) => {
             let state = JobClient::connect(&args.server.server).await?.drain(&args.job).await?;

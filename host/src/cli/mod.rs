@@ -89,7 +89,11 @@ fn command(arguments: Arguments, ignored: &[String]) -> Result<ExitCode, Failed>
         Command::Udf { command } => udf::udf(&command),
         Command::Savepoint(args) => {
             crate::topics::savepoint(&args.state_dir, &args.to, &thalweg_state::Options::default())?;
-            exit::print(&format!("{}\ntry next\n  thalweg run FILE --state-dir {0}   # goes on from there\n", args.to));
+            let next = if args.to.contains("://") { "NEW --from-savepoint " } else { "" };
+            exit::print(&format!(
+                "{}\ntry next\n  thalweg run FILE --state-dir {next}{0}   # goes on from there\n",
+                args.to
+            ));
             Ok(ExitCode::SUCCESS)
         }
         Command::Log { command } => log::log(&command),

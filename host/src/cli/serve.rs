@@ -7,6 +7,7 @@ use super::{logs, signals};
 use crate::cluster::ClusterConfig;
 use crate::compose::{ComponentStore, Settings};
 use crate::jobs::{ServeOptions, WorkerOptions, serve as serve_jobs};
+use crate::savepoint::Places;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -98,6 +99,7 @@ fn options(args: &ServeArgs, staging: &StagingDir) -> Result<ServeOptions> {
     Ok(ServeOptions {
         cluster: cluster(args, staging)?,
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)),
+        savepoints: args.savepoint_dir.as_deref().map(Places::below).transpose()?,
         staging_dir: staging.path().to_owned(),
         settings: Settings {
             cache_dir: ComponentStore::default_cache_dir(),

@@ -24,7 +24,6 @@ mod update;
 
 use crate::compose::Composer;
 use crate::jobs::{Jobs, UPDATE_WITHIN, asked_state, is_update, state_json, state_not_open};
-use crate::savepoint::wanted as begins_with;
 use known::{Known, Replaced, passes, prepared};
 use node::{Node, Seed, Stop};
 use order::{Ended, Nothing, Order, Run, What, read_result_key};
@@ -40,6 +39,7 @@ use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::distribute;
 use thalweg_io::kafka::KafkaClientConfig;
 use thalweg_io::kafka::cluster::{Entry, Journal, Page, Told};
+use thalweg_proto::life::SavepointRequest;
 
 /// Bytes of a submitted pipeline, what its workers need included: it is one record of the journal.
 const ORDER_BYTES_MAX: usize = 48 << 20;
@@ -408,7 +408,7 @@ impl Inner {
 impl JobRunner for Cluster {
     fn prepare(&self, job: &PreparedJob) -> Result<()> {
         self.0.jobs.check(job)?;
-        if let Some(savepoint) = begins_with(job)? {
+        if let Some(savepoint) = self.0.jobs.wanted_savepoint(job)? {
             self.0.takes_over(job, &savepoint)?;
         }
         if is_update(job)? {
@@ -467,8 +467,10 @@ impl JobRunner for Cluster {
         self.0.order(id, What::Resume(Nothing {}))
     }
 
-    fn savepoint(&self, id: &str, to: &str, stop: bool) -> Result<()> {
-        self.0.savepoint(id, to, stop)
+    fn savepoint(&self, asked: &SavepointRequest) -> Result<String> {
+        let to = self.0.jobs.place_of_savepoint(asked)?;
+        self.0.savepoint(&asked.job_id, &to, asked.stop)?;
+        Ok(to)
     }
 
     fn state(&self, id: &str, question: StateQuestion) -> Result<String> {

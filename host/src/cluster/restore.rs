@@ -6,7 +6,7 @@
 use super::Inner;
 use crate::compose::Apart;
 use crate::runtime::{self, fault};
-use crate::savepoint::{Savepoint, state_there, wanted};
+use crate::savepoint::{Savepoint, state_there};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use thalweg_beam::job::PreparedJob;
@@ -39,7 +39,7 @@ impl Inner {
     /// What savepoint, disk and brokers say; `CLUSTER_TOPIC`, `SAVEPOINT_STATE_THERE`.
     pub(super) fn make_topics(&self, job: &PreparedJob, plan: &Plan, state: &str, partitions: u16) -> Result<()> {
         let edges: Vec<StateId> = plan.exchanges.iter().map(|e| e.state).collect();
-        let (topics, savepoint) = (JobTopics::new(&self.config.name, state), wanted(job)?);
+        let (topics, savepoint) = (JobTopics::new(&self.config.name, state), self.jobs.wanted_savepoint(job)?);
         topics.create(&self.config.client, partitions, &edges)?;
         savepoint.map_or(Ok(()), |savepoint| self.begin_with(job, &savepoint, &topics, partitions))
     }

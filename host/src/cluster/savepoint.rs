@@ -38,7 +38,7 @@ impl Inner {
     /// updated meanwhile; and what place, brokers and disk say. The job goes on.
     pub(super) fn savepoint(self: &Arc<Self>, id: &str, to: &str, stop: bool) -> Result<()> {
         let run = self.going(id, SAVEPOINT_HELP)?;
-        let saving = Saving::begin(to)?;
+        let saving = Saving::begin(to, &self.config.state_dir)?;
         let mut translation = self.translated(id, &run)?;
         let whole = self.composer_of(&run)?.plan(&mut translation)?;
         let mut copy = Copying::begin(self, &run, &distribute(&whole)?, saving.dir())?;

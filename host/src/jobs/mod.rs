@@ -27,7 +27,7 @@ pub(crate) use update::{WITHIN as UPDATE_WITHIN, nothing as nothing_to_update, w
 
 use crate::compose::Composer;
 use crate::runtime::Control;
-use crate::savepoint::{self, Savepoint};
+use crate::savepoint::{self, Places, Savepoint};
 use running::{JobPlace, Start};
 use std::sync::Arc;
 use thalweg_beam::fnapi::{Environment, FnApiServer};
@@ -35,6 +35,7 @@ use thalweg_beam::job::{Importance, JobReporter, JobRunner, OptionDescriptor, Pr
 use thalweg_beam::translate::{EnvironmentInfo, EnvironmentKind, Options, Translation, translate_with};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::Shape;
+use thalweg_proto::life::SavepointRequest;
 
 /// What the jobs of a server may use together, and what holds for each.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +46,8 @@ pub struct JobsLimits {
     pub running_max: Option<usize>,
     /// How often a bundle is tried again where a job does not say it.
     pub bundle_retries: Option<u32>,
+    /// Where clients may have savepoints.
+    pub places: Places,
 }
 
 /// Runs submitted jobs in this process.
@@ -106,6 +109,22 @@ impl Jobs {
         self.composer.plan(&mut translation).map(drop)
     }
 
+    /// The savepoint that a job begins with, if its options name one.
+    ///
+    /// # Errors
+    /// As for [`savepoint::wanted`].
+    pub(crate) fn wanted_savepoint(&self, job: &PreparedJob) -> Result<Option<Savepoint>> {
+        savepoint::wanted(job, &self.limits.places)
+    }
+
+    /// Where a savepoint goes that a client asks for.
+    ///
+    /// # Errors
+    /// As for [`Places::meant`].
+    pub(crate) fn place_of_savepoint(&self, asked: &SavepointRequest) -> Result<String> {
+        self.limits.places.meant(&asked.to, Some(&asked.directory))
+    }
+
     /// Where jobs keep their state.
     ///
     /// # Errors
@@ -120,9 +139,9 @@ impl Jobs {
     /// The savepoint that a job begins with, if it wants one; checked as far as that is possible without touching anything.
     ///
     /// # Errors
-    /// As for [`savepoint::wanted`]; `UPDATE_INCOMPATIBLE`, naming what the job cannot take over; `SAVEPOINT_NEVER`, `SAVEPOINT_STATE_THERE`.
+    /// As for [`Jobs::wanted_savepoint`]; `UPDATE_INCOMPATIBLE`, naming what the job cannot take over; `SAVEPOINT_NEVER`, `SAVEPOINT_STATE_THERE`.
     fn begins_with(&self, job: &PreparedJob) -> Result<Option<Savepoint>> {
-        let Some(savepoint) = savepoint::wanted(job)? else { return Ok(None) };
+        let Some(savepoint) = self.wanted_savepoint(job)? else { return Ok(None) };
         let (states, mut translation) = (self.states()?, self.translate(job)?);
         if self.composer.shares_log(&translation)? {
             let what = "a job that uses the embedded log keeps its state in the directory of that log, with others";
@@ -221,9 +240,11 @@ impl JobRunner for Jobs {
         Ok(())
     }
 
-    fn savepoint(&self, id: &str, to: &str, stop: bool) -> Result<()> {
+    fn savepoint(&self, asked: &SavepointRequest) -> Result<String> {
         self.states()?;
-        self.save(id, to, stop)
+        let to = self.place_of_savepoint(asked)?;
+        self.save(&asked.job_id, &to, asked.stop)?;
+        Ok(to)
     }
 
     fn state(&self, id: &str, question: StateQuestion) -> Result<String> {

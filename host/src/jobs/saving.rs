@@ -5,7 +5,7 @@
 use super::Jobs;
 use super::running::Running;
 use super::update::WITHIN;
-use crate::savepoint::of_database;
+use crate::savepoint::Saving;
 use std::time::{Duration, Instant};
 use thalweg_beam::job::{SAVEPOINT_HELP, not_running};
 use thalweg_core::error::{Error, Result};
@@ -28,11 +28,13 @@ impl Jobs {
             never("jobs that use the embedded log share one directory").help("copy that one with `thalweg savepoint`")
         })?;
         let database = own.database.upgrade().ok_or_else(gone)?;
+        if stop && state.is_none() {
+            return Err(never("its state goes with it when it ends")
+                .help("give the job a state_name, or make the savepoint without --stop"));
+        }
+        // before the job ends: a place may be taken, or out of reach
+        let saving = Saving::begin(to, database.dir())?;
         if stop {
-            if state.is_none() {
-                return Err(never("its state goes with it when it ends")
-                    .help("give the job a state_name, or make the savepoint without --stop"));
-            }
             control.settle(WITHIN);
             let end = Instant::now() + WITHIN + STOPPED_WITHIN;
             while self.table.has(id) {
@@ -45,7 +47,7 @@ impl Jobs {
         }
         // an update that comes meanwhile waits until the directory is let go of
         let _place = place.upgrade();
-        let made = of_database(&database, to, &name);
+        let made = saving.of_database(&database, &name);
         drop(database);
         made
     }

@@ -6,6 +6,7 @@ use crate::cluster::{Cluster, ClusterConfig};
 use crate::compose::{Composer, Settings};
 use crate::expansion::Offers;
 use crate::native::Registry;
+use crate::savepoint::Places;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ pub struct ServeOptions {
     pub settings: Settings,
     /// Where the state of jobs is kept; in memory without it.
     pub state_dir: Option<PathBuf>,
+    /// Where clients may have savepoints. Without it anywhere if only this machine can connect, and else nowhere.
+    pub savepoints: Option<Places>,
     /// Jobs that may run at once.
     pub jobs_max: usize,
     /// How often a bundle is tried again where a job does not say it; the engine's own number without it.
@@ -98,7 +101,10 @@ pub async fn serve(
     let shared = states.as_mut().map(|states| states.share_log(&options.settings.store));
     let composer = Composer::new(options.settings, Registry::standard())?.with_shared_log(shared);
     let offers = Offers::new(Arc::clone(composer.components()));
-    let running = JobsLimits { states, running_max: Some(options.jobs_max), bundle_retries: options.bundle_retries };
+    let alone = if address.ip().is_loopback() { Places::Anywhere } else { Places::Nowhere };
+    let places = options.savepoints.unwrap_or(alone);
+    let (running_max, bundle_retries) = (Some(options.jobs_max), options.bundle_retries);
+    let running = JobsLimits { states, running_max, bundle_retries, places };
     let jobs = Jobs::new(composer.clone(), running, Arc::clone(&workers), runtime.clone());
     let table = jobs.table().clone();
     let grace = options.grace;

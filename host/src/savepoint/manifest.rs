@@ -1,5 +1,6 @@
 //! What is said of a savepoint beside its state: a JSON text, for programs and people.
 
+use super::place::{RESTORING, VERSION};
 use crate::runtime::now_ms;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,6 +29,10 @@ pub struct Manifest {
     pub shape: String,
     /// Its files, below the place, and their sizes in bytes.
     pub files: BTreeMap<String, u64>,
+    /// SHA-256 of their contents in hexadecimal digits, where they were sent elsewhere and so were read; what was not is checked by its size, and by
+    /// the database when it is read.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub digests: BTreeMap<String, String>,
 }
 
 impl Manifest {
@@ -41,7 +46,14 @@ impl Manifest {
             taken_ms: now_ms(),
             shape: shape.encode(),
             files: BTreeMap::new(),
+            digests: BTreeMap::new(),
         }
+    }
+
+    /// Its files and their sizes, what says that they are a state directory last.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (&str, u64)> {
+        let (last, first): (Vec<_>, Vec<_>) = self.files.iter().partition(|(name, _)| *name == VERSION);
+        first.into_iter().chain(last).map(|(name, size)| (name.as_str(), *size))
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -73,7 +85,8 @@ impl Manifest {
     /// Whether all files are below the place: a manifest may come from anywhere.
     fn is_contained(&self) -> bool {
         let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['\\', '\0']);
-        self.files.keys().all(|name| name.split('/').all(plain))
+        let ours = |name: &str| !name.starts_with(RESTORING);
+        self.files.keys().all(|name| ours(name) && name.split('/').all(plain))
     }
 }
 
@@ -85,6 +98,11 @@ mod tests {
     fn a_manifest_is_read_back_and_a_later_or_strange_one_is_not() -> Result<()> {
         let mut manifest = Manifest::new("daily", &Shape::default());
         manifest.files.insert("db/000007.sst".to_owned(), 12);
+        manifest.files.insert("VERSION".to_owned(), 1);
+        manifest.files.insert("a/later/than/VERSION".to_owned(), 1);
+        assert_eq!(manifest.in_order().last(), Some(("VERSION", 1)));
+        assert!(!String::from_utf8_lossy(&manifest.encode()).contains("digests"), "earlier versions have none");
+        manifest.digests.insert("VERSION".to_owned(), "00".to_owned());
         let read = |manifest: &Manifest| Manifest::decode(&manifest.encode(), &"here");
         assert_eq!(read(&manifest)?, Some(manifest.clone()));
         let later = Manifest { format: FORMAT + 1, ..manifest.clone() };
@@ -93,7 +111,7 @@ mod tests {
             Manifest::decode(b"{\"format\": 9, \"new\": []}", &"x").err().map(|e| e.code),
             Some("SAVEPOINT_VERSION")
         );
-        for outside in ["../x", "/etc/x", "db/../../x", ""] {
+        for outside in ["../x", "/etc/x", "db/../../x", "", "restoring/x"] {
             let files = [(outside.to_owned(), 1)].into();
             assert_eq!(read(&Manifest { files, ..manifest.clone() })?, None, "{outside}");
         }

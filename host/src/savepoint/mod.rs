@@ -2,15 +2,19 @@
 //!
 //! In: a state directory that was copied or built, and where it is to go. Out: that directory beside a *manifest* that says what it is, written last: a
 //! place without one, or with files that are not those it names, is no savepoint. And back: a savepoint that is checked, and copied into the state directory of a job that
-//! begins. What stands in the state is the same whether the job ran in one process or in a cluster.
+//! begins. What stands in the state is the same whether the job ran in one process or in a cluster, and wherever the savepoint is.
 
+mod allowed;
+mod directory;
 mod manifest;
 mod place;
+mod remote;
 
+pub use allowed::{Places, Root, said};
 pub use manifest::Manifest;
 
 use bytes::Bytes;
-use place::Place;
+use place::{Place, RESTORING, VERSION};
 use std::path::{Path, PathBuf};
 use thalweg_beam::job::{OptionDescriptor, OptionKind, PreparedJob};
 use thalweg_core::engine::{stored_partitions, stored_shape};
@@ -39,9 +43,7 @@ pub struct Subject<'a> {
 /// # Errors
 /// As for [`Saving::begin`], [`Saving::finish`] and [`Database::savepoint`].
 pub fn of_database(database: &Database, to: &str, job: &str) -> Result<()> {
-    let saving = Saving::begin(to)?;
-    database.savepoint(saving.dir())?;
-    saving.finish(&Subject { job, epochs: Vec::new() })
+    Saving::begin(to, database.dir())?.of_database(database, job)
 }
 
 /// A place as it is understood in any directory of this machine: a path is made whole.
@@ -63,19 +65,20 @@ pub struct Saving {
 impl Drop for Saving {
     fn drop(&mut self) {
         if !self.finished {
-            self.place.give_up();
+            self.place.give_up(&self.building);
         }
     }
 }
 
 impl Saving {
-    /// Takes a place, where there is nothing yet. The state directory is made at [`Saving::dir`]; it must not be there when that begins.
+    /// Takes a place, where there is nothing yet. The state directory is made at [`Saving::dir`]; it must not be there when that begins. What goes to
+    /// another machine is made below `near`, a directory on the disk of the state that this process alone uses.
     ///
     /// # Errors
-    /// `STATE_NOT_OURS` when something is there already, `SAVEPOINT_PLACE` when it is no place, `SAVEPOINT_IO` for the disk.
-    pub fn begin(to: &str) -> Result<Self> {
+    /// `STATE_NOT_OURS` when something is there already, `SAVEPOINT_PLACE` when it is no place, `SAVEPOINT_IO` for the disk, `OBJECT_STORE_*`.
+    pub fn begin(to: &str, near: &Path) -> Result<Self> {
         let place = Place::read(to)?;
-        let building = place.take()?;
+        let building = place.take(near)?;
         Ok(Self { place, building, finished: false })
     }
 
@@ -85,10 +88,19 @@ impl Saving {
         &self.building
     }
 
+    /// Copies a database that is open, and finishes.
+    ///
+    /// # Errors
+    /// As for [`Saving::finish`] and [`Database::savepoint`].
+    pub fn of_database(self, database: &Database, job: &str) -> Result<()> {
+        database.savepoint(&self.building)?;
+        self.finish(&Subject { job, epochs: Vec::new() })
+    }
+
     /// Puts the state directory where it belongs, the manifest last. Nobody may have it open any more.
     ///
     /// # Errors
-    /// `SAVEPOINT_IO`; what is there then is no savepoint.
+    /// `SAVEPOINT_IO`, `OBJECT_STORE_*`; what is there then is no savepoint.
     pub fn finish(mut self, subject: &Subject<'_>) -> Result<()> {
         let (partitions, shape, last) = {
             let mut store = RocksStateStore::open(&self.building, &Options::default())?;
@@ -100,8 +112,8 @@ impl Saving {
         let epochs = if subject.epochs.is_empty() { &[last][..] } else { &subject.epochs };
         manifest.epochs = epochs.iter().map(|epoch| epoch.0).collect();
         manifest.partitions = partitions.unwrap_or(epochs.len() as u16);
-        manifest.files = place::files(&self.building)?;
-        self.place.fill(&self.building, &manifest)?;
+        manifest.files = directory::files(&self.building)?;
+        self.place.fill(&self.building, &mut manifest)?;
         self.finished = true;
         Ok(())
     }
@@ -120,7 +132,7 @@ impl Savepoint {
     ///
     /// # Errors
     /// `SAVEPOINT_UNKNOWN` when there is nothing, `SAVEPOINT_INCOMPLETE` when it was never finished, or has changed since, `SAVEPOINT_VERSION` when
-    /// a later version made it, `SAVEPOINT_PLACE`, `SAVEPOINT_IO`.
+    /// a later version made it, `SAVEPOINT_PLACE`, `SAVEPOINT_IO`, `OBJECT_STORE_*`.
     pub fn open(from: &str) -> Result<Self> {
         let place = Place::read(from)?;
         let manifest = place.manifest()?;
@@ -140,16 +152,43 @@ impl Savepoint {
         &self.shape
     }
 
-    /// Makes a state directory of it, which must not be there yet, or be empty.
+    /// Makes a state directory of it, which must not be there yet, or be empty, or be what an earlier call left that was killed. One that fails leaves
+    /// nothing.
     ///
     /// # Errors
-    /// `SAVEPOINT_STATE_THERE` when something is in that directory, `SAVEPOINT_IO`, and `SAVEPOINT_INCOMPLETE` when a file is gone by now.
+    /// `SAVEPOINT_STATE_THERE` when something is in that directory, `SAVEPOINT_IO`, `OBJECT_STORE_*`, and `SAVEPOINT_INCOMPLETE` when a file is gone
+    /// by now or is not what it was.
     pub fn copy_to(&self, dir: &Path) -> Result<()> {
-        if place::is_taken(dir)? {
+        let (there, existed) = (directory::entries(dir)?, dir.is_dir());
+        if !there.iter().all(|name| self.may_be_half_of_it(name, &there)) {
             return Err(state_there(&format!("the state directory {} holds something already", dir.display())));
         }
-        self.place.copy(&self.manifest, dir)
+        there.iter().try_for_each(|name| remove(&dir.join(name)))?;
+        let restoring = dir.join(RESTORING);
+        let copied = self
+            .place
+            .copy(&self.manifest, &restoring)
+            .and_then(|()| directory::move_up(&restoring, dir).map_err(|e| directory::failed(dir, &e)));
+        if copied.is_err() {
+            // what cannot be removed is taken for half of it when it is tried again
+            let _ = remove(&restoring);
+            let _ = if existed { Ok(()) } else { std::fs::remove_dir(dir) };
+        }
+        copied
     }
+
+    /// Whether a name in a directory is that of a part of this savepoint which was not finished there.
+    fn may_be_half_of_it(&self, name: &str, there: &[String]) -> bool {
+        let begun = there.iter().any(|name| name == RESTORING) && !there.iter().any(|name| name == VERSION);
+        let part = |file: &String| file.split('/').next() == Some(name);
+        begun && (name == RESTORING || self.manifest.files.keys().any(part))
+    }
+}
+
+/// Removes a file, or a directory with all that is in it.
+fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    removed.map_err(|e| directory::failed(path, &e))
 }
 
 /// Notes in a store that it is a copy: what is brought out under the marks in it from now on is not what the copy holds.
@@ -166,8 +205,8 @@ fn note_copy(store: &mut RocksStateStore) -> Result<()> {
 /// The savepoint that a job begins with, if its options name one.
 ///
 /// # Errors
-/// As for [`Savepoint::open`]; `OPTION_INVALID` for an update, which begins with the state of the job that runs.
-pub fn wanted(job: &PreparedJob) -> Result<Option<Savepoint>> {
+/// As for [`Places::meant`] and [`Savepoint::open`]; `OPTION_INVALID` for an update, which begins with the state of the job that runs.
+pub fn wanted(job: &PreparedJob, places: &Places) -> Result<Option<Savepoint>> {
     let Some(place) = job.options.text(FROM_SAVEPOINT).filter(|place| !place.is_empty()) else { return Ok(None) };
     if job.options.boolean("update")?.unwrap_or_default() {
         return Err(Error::user(
@@ -176,7 +215,7 @@ pub fn wanted(job: &PreparedJob) -> Result<Option<Savepoint>> {
         )
         .help("cancel the job that runs, and submit this one with the savepoint and without an update"));
     }
-    Savepoint::open(&place).map(Some)
+    Savepoint::open(&places.meant(&place, None)?).map(Some)
 }
 
 /// The option, for clients that ask.
@@ -184,7 +223,7 @@ pub fn option() -> OptionDescriptor {
     OptionDescriptor {
         name: FROM_SAVEPOINT,
         kind: OptionKind::Text,
-        description: "Begin with the state of this savepoint: a path on the server's machine, or a URL.",
+        description: "Begin with the state of this savepoint: a path on the server's machine, a name below its --savepoint-dir, or a URL.",
         default: "",
     }
 }
@@ -196,7 +235,7 @@ pub fn state_there(what: &str) -> Error {
     )
 }
 
-fn incomplete(place: &Place, why: &str) -> Error {
+fn incomplete(place: &dyn std::fmt::Display, why: &str) -> Error {
     Error::user("SAVEPOINT_INCOMPLETE", format!("{place} is not a whole savepoint: {why}"))
         .help("it was interrupted while it was made, or used as a state directory since: take another one")
 }
@@ -246,7 +285,7 @@ mod tests {
         assert_eq!(found.as_deref(), Some(copied_mark(b"\x01mine").as_ref()), "sinks are told that it is a copy");
         assert_eq!(store.reader().get(&mark)?.as_deref(), Some(&b"\x01mine"[..]), "the job's own are left alone");
         let (mut refused, mut harmless) = (0, 0);
-        for name in place::files(&saved)?.keys() {
+        for name in directory::files(&saved)?.keys() {
             let (file, good) = (saved.join(name), fs::read(saved.join(name))?);
             for at in (0..PLACES.min(good.len())).map(|n| n * (good.len() - 1) / PLACES.min(good.len())) {
                 let mut bad = good.clone();

@@ -10,12 +10,24 @@ pub struct SavepointRequest {
     /// Id of the job.
     #[prost(string, tag = "1")]
     pub job_id: ::prost::alloc::string::String,
-    /// Where the copy goes: a path on the server's machine, or a URL.
+    /// Where the copy goes: a path on the server's machine, or a URL. A path that is not whole begins in the server's directory for savepoints.
     #[prost(string, tag = "2")]
     pub to: ::prost::alloc::string::String,
     /// The job ends once it is there.
     #[prost(bool, tag = "3")]
     pub stop: bool,
+    /// Where such a path begins if the server has none: the client's directory.
+    #[prost(string, tag = "4")]
+    pub directory: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SavepointResponse {
+    /// The job's state, as the Job API numbers them.
+    #[prost(int32, tag = "1")]
+    pub state: i32,
+    /// Where the copy is.
+    #[prost(string, tag = "2")]
+    pub place: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JobResponse {
@@ -216,7 +228,10 @@ pub mod life_service_client {
         pub async fn savepoint(
             &mut self,
             request: impl tonic::IntoRequest<super::SavepointRequest>,
-        ) -> std::result::Result<tonic::Response<super::JobResponse>, tonic::Status> {
+        ) -> std::result::Result<
+            tonic::Response<super::SavepointResponse>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
@@ -264,7 +279,10 @@ pub mod life_service_server {
         async fn savepoint(
             &self,
             request: tonic::Request<super::SavepointRequest>,
-        ) -> std::result::Result<tonic::Response<super::JobResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::SavepointResponse>,
+            tonic::Status,
+        >;
     }
     /// Jobs that run.
     #[derive(Debug)]
@@ -436,7 +454,7 @@ pub mod life_service_server {
                         T: LifeService,
                     > tonic::server::UnaryService<super::SavepointRequest>
                     for SavepointSvc<T> {
-                        type Response = super::JobResponse;
+                        type Response = super::SavepointResponse;
                         type Future = BoxFuture<
                             tonic::Response<Self::Response>,
                             tonic::Status,

@@ -139,13 +139,12 @@ impl JobClient {
         Ok(word(self.1.resume(request).await.map_err(|s| refused(&s))?.into_inner().state))
     }
 
-    /// Has the server copy what a job keeps; waits until the copy is whole. With `stop` the job ends then.
+    /// Has the server copy what a job keeps; waits until the copy is whole. With `stop` the job ends then. Gives where the copy is.
     ///
     /// # Errors
     /// As for [`JobClient::submit`].
-    pub async fn savepoint(&mut self, job: &str, to: &str, stop: bool) -> Result<&'static str> {
-        let request = SavepointRequest { job_id: job.to_owned(), to: to.to_owned(), stop };
-        Ok(word(self.1.savepoint(request).await.map_err(|s| refused(&s))?.into_inner().state))
+    pub async fn savepoint(&mut self, asked: SavepointRequest) -> Result<String> {
+        Ok(self.1.savepoint(asked).await.map_err(|s| refused(&s))?.into_inner().place)
     }
 
     /// Asks for what a job keeps; gives the JSON of the answer.

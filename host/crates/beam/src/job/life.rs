@@ -6,7 +6,7 @@ use super::state::JobState;
 use super::status::{refuse, status};
 use thalweg_core::error::Result;
 use thalweg_proto::life::life_service_server::LifeService;
-use thalweg_proto::life::{JobRequest, JobResponse, SavepointRequest};
+use thalweg_proto::life::{JobRequest, JobResponse, SavepointRequest, SavepointResponse};
 use tonic::{Code, Request, Response, Status};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -22,14 +22,14 @@ impl LifeService for Service {
     }
 
     /// Whatever else is asked of the job meanwhile is done: a savepoint may take long.
-    async fn savepoint(&self, request: Request<SavepointRequest>) -> Answer<JobResponse> {
-        let SavepointRequest { job_id, to, stop } = request.into_inner();
-        let record = self.find(&job_id)?;
+    async fn savepoint(&self, request: Request<SavepointRequest>) -> Answer<SavepointResponse> {
+        let asked = request.into_inner();
+        let (record, job_id) = (self.find(&asked.job_id)?, &asked.job_id);
         if !record.is_started() || record.state().is_terminal() {
-            return Err(refuse(Code::FailedPrecondition, &not_running(&job_id, SAVEPOINT_HELP)));
+            return Err(refuse(Code::FailedPrecondition, &not_running(job_id, SAVEPOINT_HELP)));
         }
-        self.ask_runner(move |runner| runner.savepoint(&job_id, &to, stop)).await.map_err(|e| status(&e))?;
-        Ok(Response::new(JobResponse { state: record.state().to_wire().into() }))
+        let place = self.ask_runner(move |runner| runner.savepoint(&asked)).await.map_err(|e| status(&e))?;
+        Ok(Response::new(SavepointResponse { state: record.state().to_wire().into(), place }))
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::metric::Metrics;
 use thalweg_proto::job::job_message::MessageImportance;
-use thalweg_proto::life::{GetStateRequest, ScanStateRequest};
+use thalweg_proto::life::{GetStateRequest, SavepointRequest, ScanStateRequest};
 use thalweg_proto::pipeline::Pipeline;
 
 /// A submitted job. Cheap to clone.
@@ -101,12 +101,12 @@ pub trait JobRunner: Send + Sync + 'static {
         self.pause(id)
     }
 
-    /// Copies what a job that runs keeps to `to`, and returns when the copy is whole; with `stop` the job is cancelled then, and nothing of what it
-    /// does after the moment of the copy lasts.
+    /// Copies what a job that runs keeps to where it is asked to, and returns when the copy is whole; with `stop` the job is cancelled then, and nothing
+    /// of what it does after the moment of the copy lasts. Gives the place as it is understood everywhere.
     ///
     /// # Errors
     /// Why there is no savepoint, `SAVEPOINT_NEVER` where no job can have one; the job goes on.
-    fn savepoint(&self, _id: &str, _to: &str, _stop: bool) -> Result<()> {
+    fn savepoint(&self, _asked: &SavepointRequest) -> Result<String> {
         Err(Error::user("SAVEPOINT_NEVER", "jobs of this server have no savepoints")
             .help("start the server with --state-dir, or in a cluster"))
     }
