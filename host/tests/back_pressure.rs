@@ -75,7 +75,7 @@ fn a_slow_sink_stops_the_source_and_memory_stays_bounded() -> Result<()> {
     let mut connectors = Connectors::default();
     connectors.register_source(SOURCE, |_| {
         let open = Arc::new(|| Ok(Box::new(Flood(0)) as Box<dyn Source>));
-        Ok(SourceSpec { splits: vec![SplitId(0), SplitId(1)], open })
+        Ok(SourceSpec::new(vec![SplitId(0), SplitId(1)], open))
     });
     connectors.register_sink(SINK, move |_| Ok(Box::new(Slow(Arc::clone(&counted)))));
     let mut build = PipelineBuilder::new();

@@ -1,7 +1,7 @@
 //! Processes of a cluster on a broker of their own, and what is done to them.
 
 use crate::broker::Broker;
-use crate::child::{Run, Running, Signal};
+use crate::child::{Ended, Run, Running, Signal};
 use crate::network::Network;
 use crate::objects::with;
 use crate::server::free_port;
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -78,7 +78,7 @@ impl Member {
         self
     }
 
-    /// The same, but it dies at this point, once.
+    /// The same, but it dies at this point, once; behind the point `:stop`, and a thread of it never goes on.
     #[must_use]
     pub fn dying_at(mut self, point: &str) -> Self {
         self.fault = Some(point.to_owned());
@@ -154,6 +154,14 @@ impl Member {
         let ended = self.running.take().context("it does not run")?.wait()?;
         ensure!(ended.signal == Some(6), "{} did not reach the point at which it dies\n{ended}", self.name);
         Ok(())
+    }
+
+    /// Waits until it ends of itself.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn ends(&mut self) -> Result<Ended> {
+        self.running.take().context("it does not run")?.wait()
     }
 
     /// Asks it to stop, and waits for its end.
@@ -318,6 +326,15 @@ impl<'a> Counting<'a> {
     /// When it is refused.
     pub fn submit_with(&self, to: &Member, options: &[&str]) -> Result<String> {
         let args = self.submission("tests/programs/cluster.yaml", options)?;
+        to.job(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Submits a file like it; gives its id.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub fn submit_file(&self, to: &Member, file: &Path, options: &[&str]) -> Result<String> {
+        let args = self.submission(file.to_str().context("a path")?, options)?;
         to.job(&args.iter().map(String::as_str).collect::<Vec<_>>())
     }
 

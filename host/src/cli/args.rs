@@ -280,6 +280,9 @@ pub struct ServeArgs {
     /// Milliseconds of silence after which a process of the cluster has lost its partitions
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1_000..=300_000))]
     pub session_timeout_ms: u32,
+    /// Milliseconds that a partition may go without a step, a bundle in a worker without a sign: then the process leaves the cluster and ends
+    #[arg(long, value_name = "N", default_value_t = 300_000, value_parser = clap::value_parser!(u32).range(1_000..))]
+    pub max_poll_interval_ms: u32,
     /// Property of all Kafka clients, by Kafka's name; may be given more than once
     #[arg(short = 'X', value_name = "PROPERTY=VALUE", value_parser = pair)]
     pub kafka: Vec<(String, String)>,

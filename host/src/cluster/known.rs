@@ -1,7 +1,7 @@
 //! A job as a process of the cluster knows it: what was ordered, what became of it, and this process's part.
 
 use super::node::Node;
-use super::order::{Ended, Run};
+use super::order::{Dealings, Ended, Run};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use thalweg_beam::job::{JobOptions, JobReporter, JobState, PreparedJob};
@@ -10,6 +10,8 @@ use thalweg_core::error::Error;
 /// A job that is known here.
 pub struct Known {
     pub run: Arc<Run>,
+    /// Whose the splits of its sources are, once the journal has said it.
+    pub dealt: Option<Dealings>,
     /// None while the journal is still told: a job that has ended long ago needs none.
     pub reporter: Option<JobReporter>,
     pub results: BTreeMap<u16, Ended>,
@@ -34,7 +36,8 @@ impl Known {
     pub fn new(run: Arc<Run>, reporter: Option<JobReporter>) -> Self {
         let (results, node) = (BTreeMap::new(), None);
         let (draining, paused, held_ms, cancelled, over) = (false, false, 0, false, false);
-        Self { run, reporter, results, node, draining, paused, held_ms, cancelled, over }
+        let dealt = run.dealt.clone();
+        Self { run, dealt, reporter, results, node, draining, paused, held_ms, cancelled, over }
     }
 
     /// Another job takes its place: it is over.

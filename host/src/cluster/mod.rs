@@ -6,6 +6,7 @@
 //! results; when all have ended, every process says the job is done.
 
 mod carried;
+mod deal;
 mod deployed;
 mod held;
 mod known;
@@ -21,12 +22,13 @@ mod standby;
 mod store;
 mod trim;
 mod update;
+mod watch;
 
 use crate::compose::Composer;
 use crate::jobs::{Jobs, UPDATE_WITHIN, asked_state, is_update, state_json, state_not_open};
 use known::{Known, Replaced, passes, prepared};
 use node::{Node, Seed, Stop};
-use order::{Ended, Nothing, Order, Run, What, read_result_key};
+use order::{Dealings, Ended, Nothing, Order, Run, What, read_result_key};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -62,6 +64,8 @@ pub struct ClusterConfig {
     pub standby_replicas: u16,
     /// Who is silent for so long has lost its partitions.
     pub session_timeout: Duration,
+    /// Of which a partition makes no step for so long leaves the cluster and ends.
+    pub max_poll_interval: Duration,
     /// Where copies of state are kept.
     pub state_dir: PathBuf,
 }
@@ -71,6 +75,8 @@ struct State {
     jobs: BTreeMap<String, Known>,
     /// Reporters of jobs that were submitted here and are not in the journal yet.
     submitted: BTreeMap<String, JobReporter>,
+    /// How splits were dealt last, by the name of the state.
+    dealt: BTreeMap<String, Dealings>,
     caught_up: bool,
     /// The process is about to end.
     leaving: bool,
@@ -88,6 +94,8 @@ struct Inner {
     server: OnceLock<JobServer>,
     journal: OnceLock<Arc<Journal>>,
     state: Mutex<State>,
+    /// Why this process cannot go on, once it cannot.
+    stuck: tokio::sync::watch::Sender<Option<Error>>,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -101,7 +109,8 @@ impl Cluster {
     #[must_use]
     pub fn new(config: ClusterConfig, composer: Composer, jobs: Jobs, runtime: tokio::runtime::Handle) -> Self {
         let (server, journal, state) = (OnceLock::new(), OnceLock::new(), Mutex::default());
-        Self(Arc::new(Inner { config, composer, jobs, runtime, server, journal, state }))
+        let stuck = tokio::sync::watch::Sender::new(None);
+        Self(Arc::new(Inner { config, composer, jobs, runtime, server, journal, state, stuck }))
     }
 
     /// Reads the journal, and takes part in what it says. `server` answers for all jobs of the cluster. Brokers that are away are waited for.
@@ -208,6 +217,10 @@ impl Inner {
                 let mut state = self.state();
                 let old = state.jobs.get_mut(&run.replaces).map(Known::replaced);
                 let paused = old.as_ref().is_some_and(|old| old.paused);
+                match &run.dealt {
+                    Some(dealt) => drop(state.dealt.insert(run.state.clone(), dealt.clone())),
+                    None => drop(state.dealt.remove(&run.state)),
+                }
                 state.jobs.insert(job.clone(), Known { paused, ..Known::new(run, reporter) });
                 if state.caught_up {
                     drop(state);
@@ -231,6 +244,13 @@ impl Inner {
             What::Pause(Nothing {}) => self.pause(&job, true),
             What::Resume(Nothing {}) => self.pause(&job, false),
             What::Hold(until) => self.hold(&job, until.ms),
+            What::Deal(dealt) => {
+                let state = &mut *self.state();
+                if let Some(known) = state.jobs.get_mut(&job).filter(|known| known.dealt.is_none()) {
+                    state.dealt.insert(known.run.state.clone(), dealt.clone());
+                    known.dealt = Some(dealt);
+                }
+            }
         }
     }
 
@@ -325,18 +345,23 @@ impl Inner {
         }
     }
 
-    fn node(&self, id: &str) -> Result<Option<(Node, Arc<Run>)>> {
+    fn node(self: &Arc<Self>, id: &str) -> Result<Option<(Node, Arc<Run>)>> {
         let (run, draining, paused, held_ms) = match self.state().jobs.get(id) {
             Some(known) if !known.over => (Arc::clone(&known.run), known.draining, known.paused, known.held_ms),
             _ => return Ok(None),
         };
         let job = prepared(id, &run);
-        let translation = self.translated(id, &run)?;
+        let mut translation = self.translated(id, &run)?;
         let sizes = self.jobs.sizes(&job)?;
-        let composer = self.composer_of(&run)?;
+        let mut apart = self.composer_of(&run)?.compose_apart(&mut translation)?;
+        let partitions = update::partitions(&run);
+        let named = (apart.plan.sources.as_slice(), apart.sources.as_slice());
+        let Some(dealt) = self.settled(id, &run.state, named, partitions)? else { return Ok(None) };
+        dealt.settle(&apart.plan.sources, &mut apart.sources, partitions);
         Node::start(Seed {
             config: &self.config,
-            composer: &composer,
+            apart,
+            epoch_ms: self.composer.settings().epoch_ms,
             server: self.jobs.workers(),
             journal: Arc::clone(self.journal.wait()),
             runtime: self.runtime.clone(),
@@ -347,6 +372,7 @@ impl Inner {
             draining,
             paused,
             held_ms,
+            stuck: self.when_stuck(),
         })
         .map(|node| Some((node, run)))
     }
@@ -430,7 +456,9 @@ impl JobRunner for Cluster {
             Some((id, old)) => (old.state.clone(), update::partitions(&old), old.revision + 1, id),
             None => (inner.new_state(&job)?, partitions, 0, String::new()),
         };
-        inner.make_topics(&job, &plan, &state, partitions)?;
+        let sources = inner.composer.sources(&translation)?;
+        let fresh = deal::anew((&plan.sources, &sources), partitions);
+        let dealt = inner.make_topics(&job, &plan, (&state, partitions), fresh)?;
         let pipeline = embedded(&job.pipeline, inner.server.wait().artifacts())?;
         let run = Run {
             name: job.name.clone(),
@@ -442,6 +470,7 @@ impl JobRunner for Cluster {
             replaces,
             components: inner.carry(&composer)?,
             deployed: Vec::new(),
+            dealt,
         };
         inner.state().submitted.insert(job.id.clone(), reporter);
         let ordered = inner.order(&job.id, What::Run(Box::new(run)));

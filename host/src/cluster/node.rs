@@ -5,8 +5,9 @@ use super::partition::RunningPartition;
 use super::shown::{self, Shown};
 use super::standby::{Copies, Keeper};
 use super::trim::{self, Consumed};
+use super::watch::{self, Pulses};
 use super::{ClusterConfig, options};
-use crate::compose::{Apart, Composer};
+use crate::compose::Apart;
 use crate::jobs::{AllWorkers, Harnesses, Sizes};
 use crate::query::{Answer, Question};
 use crate::runtime::{Control, LiveMetrics, WorkerFactory, now_ms};
@@ -63,6 +64,8 @@ pub struct Shared {
     metrics: Mutex<BTreeMap<u16, Arc<LiveMetrics>>>,
     /// What was read of exchanges.
     pub consumed: Arc<Consumed>,
+    /// Whether the partitions that run here make steps.
+    pub pulses: Pulses,
 }
 
 impl Shared {
@@ -163,7 +166,9 @@ impl Stop {
 /// What a node is started with.
 pub struct Seed<'a> {
     pub config: &'a ClusterConfig,
-    pub composer: &'a Composer,
+    /// The job as this process composed it, with its splits dealt.
+    pub apart: Apart,
+    pub epoch_ms: i64,
     pub server: &'a Arc<FnApiServer>,
     pub journal: Arc<Journal>,
     pub runtime: tokio::runtime::Handle,
@@ -174,15 +179,16 @@ pub struct Seed<'a> {
     pub draining: bool,
     pub paused: bool,
     pub held_ms: i64,
+    /// Hears of a partition that makes no step any more.
+    pub stuck: Box<dyn Fn(Error) + Send>,
 }
 
 impl Node {
     /// Takes part in a job: starts workers, joins the group, runs what it is given.
     pub fn start(seed: Seed<'_>) -> Result<Self> {
-        let Seed { config, composer, server, journal, runtime, job, run, mut translation, sizes, .. } = seed;
-        let Seed { draining, paused, held_ms, .. } = seed;
+        let Seed { config, mut apart, epoch_ms, server, journal, runtime, job, run, translation, sizes, .. } = seed;
+        let Seed { draining, paused, held_ms, stuck, .. } = seed;
         let partitions = u16::try_from(run.partitions).unwrap_or(1).max(1);
-        let mut apart = composer.compose_apart(&mut translation)?;
         let topics = JobTopics::new(&config.name, &run.state);
         let edges: Vec<StateId> = apart.plan.exchanges.iter().map(|e| e.state).collect();
         topics.check(&config.client, partitions, &edges)?;
@@ -196,7 +202,7 @@ impl Node {
             shown: Shown::default(),
             client: config.client.clone(),
             config: Config { shards: partitions, partitions, revision: run.revision, ..sizes.config },
-            epoch_ms: composer.settings().epoch_ms,
+            epoch_ms,
             draining: AtomicBool::new(draining),
             paused: AtomicBool::new(paused),
             held_ms: AtomicI64::new(held_ms),
@@ -205,6 +211,7 @@ impl Node {
             members: OnceLock::new(),
             metrics: Mutex::default(),
             consumed: Arc::new(Consumed::of(&apart.plan, &topics)),
+            pulses: Pulses::default(),
             job,
             apart,
             topics,
@@ -214,6 +221,7 @@ impl Node {
             journal,
         });
         trimming(config, &shared)?;
+        watching(config, &shared, stuck)?;
         let running = Partitions::default();
         join(config, &shared, &running)?;
         keeping(config, &shared)?;
@@ -261,6 +269,9 @@ impl Node {
         self.shared.closing.store(true, Ordering::SeqCst);
         let mut running = std::mem::take(&mut *lock(&self.running));
         end(&mut running, how.within());
+        if how == Stop::AtOnce {
+            self.shared.pulses.clear(); // what does not come to its end is nobody's loss
+        }
         if let Some(members) = self.shared.members.get().filter(|_| matches!(how, Stop::HandOver(_))) {
             members.leave();
         }
@@ -273,6 +284,12 @@ impl Node {
 fn trimming(config: &ClusterConfig, shared: &Arc<Shared>) -> Result<()> {
     let (trimmer, shared) = (Trimmer::new(&config.client)?, Arc::downgrade(shared));
     spawn("exchanges-trim", move || trim::run(&shared, &trimmer))
+}
+
+/// Starts the thread that looks whether partitions make steps.
+fn watching(config: &ClusterConfig, shared: &Arc<Shared>, stuck: Box<dyn Fn(Error) + Send>) -> Result<()> {
+    let (limit, shared) = (config.max_poll_interval, Arc::downgrade(shared));
+    spawn("partitions-watch", move || watch::run(&shared, limit, &stuck))
 }
 
 /// Starts the thread that keeps copies for others, if the job or this process wants them.

@@ -14,7 +14,7 @@ pub struct Order {
     #[prost(string, tag = "1")]
     pub job: String,
     /// What is to be done.
-    #[prost(oneof = "What", tags = "2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "What", tags = "2, 3, 4, 5, 6, 7, 8")]
     pub what: Option<What>,
 }
 
@@ -39,6 +39,34 @@ pub enum What {
     /// Its sources are not read for a while: somebody makes a savepoint.
     #[prost(message, tag = "7")]
     Hold(Until),
+    /// Whose the splits of its sources are, of a job whose order does not say it. The first word holds.
+    #[prost(message, tag = "8")]
+    Deal(Dealings),
+}
+
+/// Whose the splits of a job's sources are.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Dealings {
+    /// By source.
+    #[prost(message, repeated, tag = "1")]
+    pub sources: Vec<SourceDealing>,
+}
+
+/// Whose the splits of a source are.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct SourceDealing {
+    /// Under which name its positions are stored.
+    #[prost(fixed64, tag = "1")]
+    pub source: u64,
+    /// The splits that there were when it was settled.
+    #[prost(uint32, repeated, tag = "2")]
+    pub splits: Vec<u32>,
+    /// The partition of the job that each of them belongs to.
+    #[prost(uint32, repeated, tag = "3")]
+    pub owners: Vec<u32>,
+    /// Those of them that came into being after the job had begun whose state this one goes on with.
+    #[prost(uint32, repeated, tag = "4")]
+    pub later: Vec<u32>,
 }
 
 /// How long something holds, unless another word comes first: of who dies none does.
@@ -83,6 +111,9 @@ pub struct Run {
     /// The versions that were deployed since it was submitted; the last one of a transform counts.
     #[prost(message, repeated, tag = "9")]
     pub deployed: Vec<Version>,
+    /// Whose the splits of its sources are; a job that goes on with a state of which that is not known finds out when it starts.
+    #[prost(message, optional, tag = "10")]
+    pub dealt: Option<Dealings>,
 }
 
 /// A version of a function.
@@ -191,7 +222,10 @@ mod tests {
 
     #[test]
     fn orders_and_results_are_read_back() -> Result<(), serde_json::Error> {
-        let run = Run { name: "n".to_owned(), partitions: 4, pipeline: Some(Pipeline::default()), ..Run::default() };
+        let source = SourceDealing { source: 5, splits: vec![0, 1 << 16], owners: vec![0, 1], later: vec![1 << 16] };
+        let dealt = Some(Dealings { sources: vec![source] });
+        let pipeline = Some(Pipeline::default());
+        let run = Run { name: "n".to_owned(), partitions: 4, pipeline, dealt, ..Run::default() };
         let order = Order { job: "j-1".to_owned(), what: Some(What::Run(Box::new(run))) };
         assert_eq!(Order::read(&order.encoded()), Some(order));
         assert_eq!(Order::read(b"\x0a\x01j"), None, "an order of a later version says nothing that is known");

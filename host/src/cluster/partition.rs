@@ -200,7 +200,9 @@ impl Running<'_> {
         if !self.goes_on() {
             running.control().cancel(); // it was stopped while it was started
         }
+        let pulse = running.pulses().first().map(|pulse| shared.pulses.watch(self.partition, Arc::clone(pulse)));
         let Finished { outcome, .. } = running.join();
+        drop(pulse);
         *self.steering.control() = None;
         Ok(outcome)
     }
@@ -213,7 +215,7 @@ impl Running<'_> {
             let open: OpenSource =
                 Arc::new(move || Ok(Box::new(ExchangeSource::new(Arc::clone(&reader), topic.clone(), partitions))));
             // a split for each partition, which falls to it by its place
-            SourceSpec { splits: (0..u32::from(partitions)).map(SplitId).collect(), open }
+            SourceSpec::new((0..u32::from(partitions)).map(SplitId).collect(), open)
         };
         shared.apart.sources.iter().cloned().chain(shared.apart.plan.exchanges.iter().map(exchange)).collect()
     }

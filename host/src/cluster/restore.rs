@@ -3,17 +3,17 @@
 //! In: a savepoint that was checked, and a job with its topics. Out: a changelog that holds, by partition, what the savepoint has. The order to run comes
 //! after it, so no process sees less.
 
-use super::Inner;
-use crate::compose::Apart;
-use crate::runtime::{self, fault};
+use super::order::Dealings;
+use super::{Inner, deal};
+use crate::jobs::is_update;
+use crate::runtime::fault;
 use crate::savepoint::{Savepoint, state_there};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use thalweg_beam::job::PreparedJob;
 use thalweg_core::engine::{Deal, identity, stored_shape};
 use thalweg_core::error::Result;
 use thalweg_core::graph::{Plan, Shape};
-use thalweg_core::id::{SplitId, StateId};
+use thalweg_core::id::StateId;
 use thalweg_core::port::store::StateStore as _;
 use thalweg_core::state::layout::{KeyReader, Kind};
 use thalweg_io::kafka::cluster::{JobTopics, LogReader, Remover, Seeder};
@@ -33,27 +33,49 @@ impl Inner {
         self.composer.plan(&mut self.jobs.translate(job)?)
     }
 
-    /// Makes the topics of a job that is about to be ordered, and its state if it begins with a savepoint.
+    /// Makes the topics of a job that is about to be ordered, and its state if it begins with a savepoint. Tells whose the splits of its sources are, `fresh`
+    /// if it begins anew; nothing if only the state that is there could tell.
     ///
     /// # Errors
     /// What savepoint, disk and brokers say; `CLUSTER_TOPIC`, `SAVEPOINT_STATE_THERE`.
-    pub(super) fn make_topics(&self, job: &PreparedJob, plan: &Plan, state: &str, partitions: u16) -> Result<()> {
+    pub(super) fn make_topics(
+        &self,
+        job: &PreparedJob,
+        plan: &Plan,
+        (state, partitions): (&str, u16),
+        fresh: Dealings,
+    ) -> Result<Option<Dealings>> {
         let edges: Vec<StateId> = plan.exchanges.iter().map(|e| e.state).collect();
         let (topics, savepoint) = (JobTopics::new(&self.config.name, state), self.jobs.wanted_savepoint(job)?);
         topics.create(&self.config.client, partitions, &edges)?;
-        savepoint.map_or(Ok(()), |savepoint| self.begin_with(job, &savepoint, &topics, partitions))
+        if let Some(savepoint) = savepoint {
+            return self.begin_with(job, &savepoint, &topics, (partitions, fresh)).map(Some);
+        }
+        // of its own name no job finds a state
+        let reader = LogReader::new(&self.config.client)?;
+        let goes_on = state != job.id && (is_update(job)? || topics.has_state(&reader, partitions)?);
+        if !goes_on {
+            return Ok(Some(fresh));
+        }
+        Ok(self.state().dealt.get(state).map(|old| deal::kept(old, fresh)))
     }
 
     /// Writes the state of a savepoint as that of a job that has not begun. What was made for the job goes when it fails.
     ///
     /// # Errors
     /// `SAVEPOINT_STATE_THERE` when the job has a state already, and what savepoint, disk and brokers say.
-    fn begin_with(&self, job: &PreparedJob, savepoint: &Savepoint, topics: &JobTopics, partitions: u16) -> Result<()> {
+    fn begin_with(
+        &self,
+        job: &PreparedJob,
+        savepoint: &Savepoint,
+        topics: &JobTopics,
+        (partitions, fresh): (u16, Dealings),
+    ) -> Result<Dealings> {
         let reader = LogReader::new(&self.config.client)?;
         if topics.has_state(&reader, partitions)? {
             return Err(state_there(&format!("there is state already in {:?}", topics.changelog())));
         }
-        let seeded = self.seed(job, savepoint, topics, partitions, &reader);
+        let seeded = self.seed(job, savepoint, topics, (partitions, fresh), &reader);
         fault("restore_seeded");
         if seeded.is_err() {
             let removed = Remover::new(&self.config.client).and_then(|remover| remover.remove(topics));
@@ -67,9 +89,9 @@ impl Inner {
         job: &PreparedJob,
         savepoint: &Savepoint,
         topics: &JobTopics,
-        partitions: u16,
+        (partitions, fresh): (u16, Dealings),
         reader: &LogReader,
-    ) -> Result<()> {
+    ) -> Result<Dealings> {
         let plan = self.whole_plan(job)?;
         let apart = self.composer.compose_apart(&mut self.jobs.translate(job)?)?;
         // a copy: to open a store is to write to it
@@ -80,16 +102,17 @@ impl Inner {
         // that of the cells: the manifest's has no checksum
         let old = stored_shape(cells.as_ref())?.unwrap_or_else(|| savepoint.shape().clone());
         Shape::of(&plan).takes_over(&old)?;
-        let mut deal = Deal::new(&plan, &old, partitions, owners(&apart, partitions), epoch);
+        let dealt = deal::saved(fresh, cells.as_ref())?;
+        let mut deal = Deal::new(&plan, &old, partitions, dealt.owners(), epoch);
         let seeder = Seeder::begin(&self.config.client, topics, partitions)?;
         let mut give = |to: u16, key: bytes::Bytes, value: bytes::Bytes| seeder.cell(to, &key, &value);
-        let (mut dealt, mut deployed) = (Ok(()), false);
+        let (mut given, mut deployed) = (Ok(()), false);
         cells.scan(&[], &[], &mut |key, value| {
             deployed |= KeyReader::open(key).is_some_and(|(_, kind, ..)| kind == Kind::Deployed as u8);
-            dealt = deal.cell(key, value, &mut give);
-            dealt.is_ok()
+            given = deal.cell(key, value, &mut give);
+            given.is_ok()
         })?;
-        dealt?;
+        given?;
         if deployed {
             tracing::warn!(
                 job = job.id,
@@ -104,17 +127,8 @@ impl Inner {
         fault("restore_begun");
         seeder.commit(epoch, reader)?;
         tracing::info!(job = job.id, from = savepoint.manifest().job, epoch = epoch.0, "begins with a savepoint");
-        Ok(())
+        Ok(dealt)
     }
-}
-
-/// Which partition reads which split of a job's sources.
-fn owners(apart: &Apart, partitions: u16) -> BTreeMap<(StateId, SplitId), u16> {
-    let mut all = BTreeMap::new();
-    for (source, splits) in apart.plan.sources.iter().zip(runtime::owners(&apart.sources, partitions)) {
-        all.extend(splits.into_iter().map(|(split, owner)| ((*source, split), owner)));
-    }
-    all
 }
 
 /// How directories begin in which savepoints are looked at: no state is called so.

@@ -39,6 +39,15 @@ impl Apart {
 }
 
 impl Composer {
+    /// The sources of a job whose partitions run apart, by id, with the splits that there are.
+    ///
+    /// # Errors
+    /// What their files and brokers say.
+    pub fn sources(&self, translation: &Translation) -> Result<Vec<SourceSpec>> {
+        let find = |spec| sources::source(spec, &self.settings, &self.connectors, &self.schemas, None);
+        translation.sources.iter().map(|spec| find(spec).map(|found| found.spec)).collect()
+    }
+
     /// Composes a job whose partitions run apart.
     ///
     /// # Errors
@@ -51,9 +60,7 @@ impl Composer {
                 .in_transform(&stage.name));
         }
         let plan = Arc::new(distribute(&whole)?);
-        let find = |spec| sources::source(spec, &self.settings, &self.connectors, &self.schemas, None);
-        let found = translation.sources.iter().map(|spec| find(spec).map(|found| found.spec));
-        let sources = found.collect::<Result<Vec<_>>>()?;
+        let sources = self.sources(translation)?;
         let tables = Arc::new(Tables::new(self.settings.kafka.clone()));
         let mut registry = self.registry.clone();
         register_joins(&mut registry, &tables);

@@ -79,12 +79,12 @@ pub fn source(payload: KafkaSource, log: Option<&Arc<dyn Log>>) -> Result<Found>
         let open: OpenSource = Arc::new(move || {
             Ok(Box::new(LimitedLogSource::new(Arc::clone(&log), config.clone(), splits.clone(), limit)?))
         });
-        SourceSpec { splits: vec![SplitId(0)], open }
+        SourceSpec::new(vec![SplitId(0)], open)
     } else {
         let all = splits.splits();
         let open: OpenSource =
             Arc::new(move || Ok(Box::new(LogSource::new(Arc::clone(&log), config.clone(), splits.clone())?)));
-        SourceSpec { splits: all, open }
+        SourceSpec::new(all, open)
     };
     Ok(Found { rows: rows.map(|n| n.min(limit.records.unwrap_or(n))), ..Found::from(spec) })
 }

@@ -87,7 +87,7 @@ fn text(payload: &TextPayload) -> Result<Found> {
     let splits = files.splits();
     let read = splits.iter().filter_map(|split| files.path(*split)?.canonicalize().ok()).collect();
     let open: OpenSource = Arc::new(move || Ok(Box::new(TextSource::new(config.clone(), files.clone()))));
-    Ok(Found { files: read, ..Found::from(SourceSpec { splits, open }) })
+    Ok(Found { files: read, ..Found::from(SourceSpec::new(splits, open)) })
 }
 
 fn kafka(payload: KafkaPayload, settings: &Settings, schemas: &Schemas) -> Result<Found> {
@@ -121,13 +121,14 @@ fn kafka(payload: KafkaPayload, settings: &Settings, schemas: &Schemas) -> Resul
             let source = KafkaSource::new(config.clone(), found.clone())?;
             Ok(Box::new(source.with_schemas(schemas.clone())))
         });
-        SourceSpec { splits, open }
+        let spec = SourceSpec::new(splits, open);
+        if bounded { spec } else { spec.growing() }
     } else {
         let open: OpenSource = Arc::new(move || {
             let source = MergedKafkaSource::new(config.clone(), found.clone(), limit)?;
             Ok(Box::new(source.with_schemas(schemas.clone())))
         });
-        SourceSpec { splits: MergedKafkaSource::splits(), open }
+        SourceSpec::new(MergedKafkaSource::splits(), open)
     };
     Ok(Found { rows: rows.map(|n| n.min(limit.records.unwrap_or(n))), mirror, ..Found::from(spec) })
 }

@@ -22,6 +22,10 @@ use thalweg_core::error::{Error, Result};
 const JOBS: (u32, u32) = (2, 3);
 const CALLS: u32 = 6;
 
+/// How long the partitions of a process that cannot go on may take to come to a commit, and again to stop without one: together less
+/// than the shortest session that brokers take, so that others do not wait longer than for a process that died.
+const STUCK_WITHIN: Duration = Duration::from_secs(2);
+
 /// Largest request to deploy: the largest component that is compiled, and what stands around it.
 const DEPLOY_BYTES_MAX: usize = (128 << 20) + (1 << 20);
 
@@ -82,7 +86,7 @@ impl WorkerOptions {
 /// called with the address once clients can connect.
 ///
 /// # Errors
-/// `LISTEN_FAILED` when the address cannot be had, `STATE_NOT_OURS` when the state directory is something else, and what the component engine or the staging directory says.
+/// `CLUSTER_STUCK` when a partition of the cluster's jobs is stuck here: the cluster is left then, and the process must end. `LISTEN_FAILED` when the address cannot be had, `STATE_NOT_OURS` when the state directory is something else, and what the component engine or the staging directory says.
 pub async fn serve(
     options: ServeOptions,
     ready: impl FnOnce(SocketAddr),
@@ -121,6 +125,7 @@ pub async fn serve(
             (server, Some(cluster))
         }
     };
+    let stuck = cluster.clone();
     let routes = expansion::add_to(server.add_to(workers.routes()), Arc::new(offers));
     let deployer: Arc<dyn Deployer> = match &cluster {
         None => Arc::new(Deploys(table.clone())),
@@ -149,7 +154,25 @@ pub async fn serve(
             tracing::warn!(jobs = table.len(), "jobs have not stopped in time: they go on from their last commits");
         }
     };
-    serve_routes(listener, routes, &server, stop).await
+    tokio::select! {
+        served = serve_routes(listener, routes, &server, stop) => served,
+        error = left_stuck(stuck) => Err(error),
+    }
+}
+
+/// Waits until a partition of the cluster's jobs is stuck here, and leaves the cluster then. What does not come to its end is left alone.
+async fn left_stuck(cluster: Option<Cluster>) -> Error {
+    let Some(cluster) = cluster else { return std::future::pending().await };
+    let error = cluster.stuck().await;
+    tracing::error!(%error, "leaving the cluster");
+    let left = blocking(move || {
+        cluster.leave(STUCK_WITHIN);
+        Ok(())
+    });
+    if tokio::time::timeout(STUCK_WITHIN * 10, left).await.is_err() {
+        tracing::warn!("the cluster was left without a word: others take over when the session is over");
+    }
+    error
 }
 
 /// Runs what may block where it may.

@@ -5,16 +5,18 @@
 
 mod bell;
 mod change;
-mod heir;
+mod dealing;
 mod job_loop;
 mod live;
+mod pulse;
 mod shard_loop;
 mod spec;
 mod writer;
 
 pub use change::{Change, Changes};
+pub use dealing::Dealt;
 pub use live::LiveMetrics;
-pub(crate) use shard_loop::owners;
+pub use pulse::{Beat, Pulse};
 pub use spec::{Control, JobSpec, OpenSource, Progress, SourceSpec, Waker, WorkerFactory, WorkerSet};
 pub(crate) use writer::fault;
 
@@ -80,6 +82,7 @@ pub struct RunningJob {
     control: Control,
     progress: Arc<Progress>,
     metrics: Arc<LiveMetrics>,
+    pulses: Vec<Arc<Pulse>>,
     resumed: Epoch,
     thread: JoinHandle<Finished>,
 }
@@ -122,6 +125,12 @@ impl RunningJob {
         Arc::clone(&self.metrics)
     }
 
+    /// The pulses of its shards.
+    #[must_use]
+    pub fn pulses(&self) -> &[Arc<Pulse>] {
+        &self.pulses
+    }
+
     /// Waits for its end.
     #[must_use]
     pub fn join(self) -> Finished {
@@ -159,10 +168,12 @@ pub fn start(spec: JobSpec) -> Result<RunningJob> {
     let bells: Vec<Bell> = ids.iter().map(|_| Bell::default()).collect();
     let (peers, receivers) = lines::<Envelope>(&bells);
     let (orders, told) = lines::<Order>(&bells);
+    let pulses: Vec<Arc<Pulse>> = ids.iter().map(|_| Arc::default()).collect();
     let refused = Arc::new(AtomicBool::new(false));
     // dropped on an early return, it takes down the threads that were started
     let mut shards = job_loop::ShardThreads { orders, threads: Vec::new() };
-    for (id, ((inbox, orders), bell)) in ids.iter().copied().zip(receivers.into_iter().zip(told).zip(bells)) {
+    let ends = receivers.into_iter().zip(told).zip(bells).zip(&pulses);
+    for (id, (((inbox, orders), bell), pulse)) in ids.iter().copied().zip(ends) {
         let seed = shard_loop::Seed {
             id,
             plan: Arc::clone(&plan),
@@ -177,6 +188,7 @@ pub fn start(spec: JobSpec) -> Result<RunningJob> {
             orders,
             bell,
             progress: Arc::clone(&progress),
+            pulse: Arc::clone(pulse),
             refused: Arc::clone(&refused),
         };
         shards.threads.push(spawn(format!("{name}-shard-{}", id.0), move || shard_loop::run(seed))?);
@@ -192,7 +204,7 @@ pub fn start(spec: JobSpec) -> Result<RunningJob> {
     let live = Arc::clone(&metrics);
     let seed = job_loop::Seed { job, ids, inbox: from_all, to_writer, shards, writer, refused, live, changes };
     let thread = spawn(format!("{name}-job"), move || job_loop::run(seed))?;
-    Ok(RunningJob { control, progress, metrics, resumed: last, thread })
+    Ok(RunningJob { control, progress, metrics, pulses, resumed: last, thread })
 }
 
 /// A channel to each shard.

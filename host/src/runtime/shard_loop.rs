@@ -4,9 +4,10 @@
 //! the machine counts.
 
 use super::bell::{Bell, Line};
-use super::heir::{Heir, heirs_of};
+use super::dealing::{Heir, Recalled, heirs_of, splits_of, stored_name};
+use super::pulse::Pulse;
 use super::spec::{Progress, SourceSpec, WorkerFactory};
-use super::{Order, ToJob, now};
+use super::{Order, ToJob, fault, now};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,8 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use thalweg_core::engine::{Config, Effect, Envelope, Event, Shard};
 use thalweg_core::error::{Error, Result};
-use thalweg_core::graph::{Plan, StageKind};
-use thalweg_core::id::{Epoch, Partition, ShardId, SourceId, SplitId, StageId};
+use thalweg_core::graph::{Plan, Stage, StageKind};
+use thalweg_core::id::{Epoch, ShardId, SourceId, SplitId, StageId};
 use thalweg_core::port::source::Source;
 use thalweg_core::port::store::StateRead;
 use thalweg_core::port::worker::{self, Command, Worker};
@@ -28,6 +29,9 @@ const IDLE: Duration = Duration::from_millis(5);
 const LONG: Duration = Duration::from_millis(200);
 /// How long it works before it looks whether the job wants something: an epoch waits for its slowest shard.
 const ATTENTION: Duration = Duration::from_millis(5);
+
+/// How often it looks which bundle it has been waiting for longest.
+const AWAITED_EVERY: Duration = Duration::from_secs(1);
 
 /// What a shard's thread is started with.
 pub(super) struct Seed {
@@ -44,19 +48,21 @@ pub(super) struct Seed {
     pub orders: Receiver<Order>,
     pub bell: Bell,
     pub progress: Arc<Progress>,
+    pub pulse: Arc<Pulse>,
     /// Set when a source cannot be opened.
     pub refused: Arc<AtomicBool>,
 }
 
 /// Runs a shard until it is told to stop. A panic fails the job, not the process.
 pub(super) fn run(seed: Seed) {
-    let job = seed.job.clone();
+    let (job, pulse) = (seed.job.clone(), Arc::clone(&seed.pulse));
     let whole = |mut shard: Loop| {
         let ended = shard.run();
         shard.last_words();
         ended
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| Loop::new(seed).and_then(whole)));
+    pulse.ends();
     let error = match outcome {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error,
@@ -100,37 +106,18 @@ struct Loop {
     heirs: BTreeMap<SourceId, Heir>,
     /// The transform of each source.
     names: BTreeMap<SourceId, String>,
+    /// The stage of each source.
+    rooms: BTreeMap<SourceId, StageId>,
     refused: Arc<AtomicBool>,
     polls: Vec<Poll>,
     alarm: Option<ProcessingTime>,
     progress: Arc<Progress>,
+    pulse: Arc<Pulse>,
+    /// When it saw last what workers have in hand.
+    asked: Instant,
     stopped: bool,
     /// Scratch space for worker events.
     events: Vec<worker::Event>,
-}
-
-/// The splits of each source that belong to a shard. The place of a split in its source's list decides.
-pub(super) fn splits_of(id: ShardId, config: &Config, sources: &[SourceSpec]) -> Vec<(SourceId, Vec<SplitId>)> {
-    // spread over the whole range of partitions, so that few splits do not all fall to the first shard
-    let stride = usize::from((config.partitions / config.shards.max(1)).max(1));
-    let mine = |place: usize| {
-        let partition = Partition((place.wrapping_mul(stride) % usize::from(config.partitions.max(1))) as u16);
-        partition.shard(config.partitions, config.shards) == id
-    };
-    let list = |splits: &[SplitId]| splits.iter().enumerate().filter(|(i, _)| mine(*i)).map(|(_, s)| *s).collect();
-    sources.iter().enumerate().map(|(i, s)| (SourceId(i as u32), list(&s.splits))).collect()
-}
-
-/// Which partition reads which splits, by source, where partitions run apart.
-pub(crate) fn owners(sources: &[SourceSpec], partitions: u16) -> Vec<Vec<(SplitId, u16)>> {
-    let config = Config { shards: partitions, partitions, ..Config::default() };
-    let mut all: Vec<Vec<(SplitId, u16)>> = vec![Vec::new(); sources.len()];
-    for partition in 0..partitions {
-        for (list, (_, splits)) in all.iter_mut().zip(splits_of(ShardId(partition), &config, sources)) {
-            list.extend(splits.into_iter().map(|split| (split, partition)));
-        }
-    }
-    all
 }
 
 /// The transforms of native sources.
@@ -140,6 +127,38 @@ fn names_of(plan: &Plan) -> BTreeMap<SourceId, String> {
         _ => None,
     });
     sources.collect()
+}
+
+/// The stages of native sources.
+fn rooms_of(plan: &Plan) -> BTreeMap<SourceId, StageId> {
+    let source = |stage: &Stage| if let StageKind::Source(id) = stage.kind { Some((id, stage.id)) } else { None };
+    plan.stages.iter().filter_map(source).collect()
+}
+
+/// Opens the sources of which a shard has splits, and adds those that only its state knows.
+fn open_sources(
+    id: ShardId,
+    plan: &Plan,
+    sources: &[SourceSpec],
+    splits: &mut [(SourceId, Vec<SplitId>)],
+    state: &dyn StateRead,
+    waker: &super::Waker,
+    refuse: &dyn Fn(Error, SourceId) -> Error,
+) -> Result<BTreeMap<SourceId, Box<dyn Source>>> {
+    let mut opened = BTreeMap::new();
+    for ((source, list), spec) in splits.iter_mut().zip(sources) {
+        let recalled = Recalled::of(id, spec, stored_name(plan, *source), state)?;
+        if list.is_empty() && recalled.as_ref().is_none_or(|recalled| recalled.found.is_empty()) {
+            continue;
+        }
+        let mut open = (spec.open)().map_err(|e| refuse(e, *source))?;
+        open.woken_by(waker);
+        if let Some(Recalled { first, found }) = recalled {
+            list.extend(open.recall(&first, &found));
+        }
+        opened.insert(*source, open);
+    }
+    Ok(opened)
 }
 
 /// The error of a source that cannot be opened: the job is refused rather than failed, for nothing was read.
@@ -164,6 +183,7 @@ impl Loop {
             orders,
             bell,
             progress,
+            pulse,
             refused,
         } = seed;
         bell.wakes_me();
@@ -175,17 +195,12 @@ impl Loop {
             _ => None,
         });
         let worker_of = worker_of.collect();
-        let splits = splits_of(id, &config, &sources);
+        let mut splits = splits_of(id, &config, &sources);
         let heirs = heirs_of(id, &config, &sources);
         let names = names_of(&plan);
-        let mut opened = BTreeMap::new();
-        for ((source, list), spec) in splits.iter().zip(&sources) {
-            if !list.is_empty() {
-                let mut open = (spec.open)().map_err(|e| unopened(e, *source, &names, &refused))?;
-                open.woken_by(&waker);
-                opened.insert(*source, open);
-            }
-        }
+        let rooms = rooms_of(&plan);
+        let refuse = |e: Error, source| unopened(e, source, &names, &refused);
+        let opened = open_sources(id, &plan, &sources, &mut splits, reader.as_ref(), &waker, &refuse)?;
         let overflow = peers.iter().map(|_| VecDeque::new()).collect();
         Ok(Self {
             id,
@@ -204,10 +219,13 @@ impl Loop {
             sources: opened,
             heirs,
             names,
+            rooms,
             refused,
             polls: Vec::new(),
             alarm: None,
             progress,
+            pulse,
+            asked: Instant::now(),
             stopped: false,
             events: Vec::new(),
         })
@@ -221,11 +239,22 @@ impl Loop {
             let blocked = self.flush();
             let (read, written) = self.shard.counts();
             self.progress.set(self.id, read, written);
+            self.pulse.beat();
+            self.see_workers();
             if !busy && !self.stopped {
                 self.sleep(blocked);
             }
         }
         Ok(())
+    }
+
+    /// Notes now and then which bundle it has been waiting for longest.
+    fn see_workers(&mut self) {
+        if self.asked.elapsed() >= AWAITED_EVERY {
+            self.asked = Instant::now();
+            let awaited = self.workers.iter_mut().filter_map(|(_, worker)| worker.awaited());
+            self.pulse.awaits(awaited.max_by_key(|(silent, _)| *silent).map(|(_, awaited)| awaited));
+        }
     }
 
     /// Metrics that still wait for room are told before the thread ends. The job takes them until it has.
@@ -343,7 +372,10 @@ impl Loop {
             }
             let Some(source) = self.sources.get_mut(&poll.source) else { continue };
             let named = |e: Error| e.in_transform(self.names.get(&poll.source).map_or("", String::as_str));
-            match source.poll(poll.split, poll.rows).map_err(named)? {
+            self.pulse.inside(self.rooms.get(&poll.source).copied());
+            let read = source.poll(poll.split, poll.rows);
+            self.pulse.inside(None);
+            match read.map_err(named)? {
                 Some(read) => {
                     any = true;
                     self.step(Event::Read { source: poll.source, split: poll.split, read })?;
@@ -383,6 +415,7 @@ impl Loop {
         for effect in self.shard.step(event, self.reader.as_ref(), now()) {
             self.effect(effect)?;
         }
+        self.pulse.beat();
         Ok(())
     }
 
@@ -415,7 +448,14 @@ impl Loop {
     fn command(&mut self, stage: StageId, command: Command) -> Result<()> {
         let worker = self.worker_of.get(stage.0 as usize).copied().flatten();
         match worker.and_then(|i| self.workers.get_mut(i)) {
-            Some((_, worker)) => worker.submit(command),
+            Some((_, worker)) => {
+                self.pulse.inside(Some(stage));
+                fault("shard_command");
+                let taken = worker.submit(command);
+                self.pulse.inside(None);
+                self.pulse.beat();
+                taken
+            }
             None => Err(Error::internal("WORKER_MISSING", format!("no worker runs stage {}", stage.0))),
         }
     }

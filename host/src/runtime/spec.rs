@@ -1,6 +1,6 @@
 //! What a job is made of, as the composition hands it to the runtime.
 
-use super::{Changes, ToJob};
+use super::{Changes, Dealt, ToJob};
 use crossbeam_channel::Sender;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,10 +36,28 @@ pub type OpenSource = Arc<dyn Fn() -> Result<Box<dyn Source>> + Send + Sync>;
 /// A native source.
 #[derive(Clone)]
 pub struct SourceSpec {
-    /// Its splits; by their place in this list they are spread over the partitions.
+    /// Its splits; by their place in this list they are spread over the partitions, unless it was settled whose they are.
     pub splits: Vec<SplitId>,
+    /// Whether more of them may come into being while the job runs or is away.
+    pub grows: bool,
+    /// Whose they are, where partitions run apart.
+    pub dealt: Option<Arc<Dealt>>,
     /// Opens it.
     pub open: OpenSource,
+}
+
+impl SourceSpec {
+    /// A source whose splits are given for good.
+    #[must_use]
+    pub fn new(splits: Vec<SplitId>, open: OpenSource) -> Self {
+        Self { splits, grows: false, dealt: None, open }
+    }
+
+    /// The same where more splits may come into being.
+    #[must_use]
+    pub fn growing(self) -> Self {
+        Self { grows: true, ..self }
+    }
 }
 
 /// A job, ready to run.

@@ -148,15 +148,25 @@ fn outboxes(reader: &dyn StateRead, sink: StateId) -> Result<Vec<(Bytes, Epoch, 
         .help("the state directory is damaged or of another version; restore a copy of it"))
 }
 
-/// A named point at which a test may kill the process: `THALWEG_FAULT=<name>:<n>` aborts at its nth passing. They stand before and after each
-/// lasting write: that of a sink's own file, the commit with its cells, records, marks and deleted outboxes, a delivery; and where a job is held for a savepoint, or its
-/// state is made of one.
+/// A named point at which a test may kill the process: `THALWEG_FAULT=<name>:<n>` aborts at its nth passing, and `<name>:<n>:stop` lets the thread
+/// never go on. They stand before and after each lasting write: that of a sink's own file, the commit with its cells, records, marks and deleted
+/// outboxes, a delivery; where a job is held for a savepoint, or its state is made of one; and before a bundle is given to a worker.
 pub(crate) fn fault(name: &str) {
+    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
     static PASSED: AtomicU64 = AtomicU64::new(0);
-    let Ok(wanted) = std::env::var("THALWEG_FAULT") else { return };
-    let Some((point, n)) = wanted.split_once(':') else { return };
-    if point == name && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == n.parse().unwrap_or(0) {
+    static WANTED: OnceLock<Option<(String, u64, bool)>> = OnceLock::new();
+    let read = || {
+        let wanted = std::env::var("THALWEG_FAULT").ok()?;
+        let (point, n) = wanted.split_once(':')?;
+        let (n, stops) = n.strip_suffix(":stop").map_or((n, false), |n| (n, true));
+        Some((point.to_owned(), n.parse().ok()?, stops))
+    };
+    let Some((point, n, stops)) = WANTED.get_or_init(read) else { return };
+    if point == name && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *n {
+        while *stops {
+            std::thread::park();
+        }
         std::process::abort();
     }
 }

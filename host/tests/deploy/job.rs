@@ -108,7 +108,7 @@ impl Job {
         connectors.register_source(SOURCE, move |_| {
             let fed = fed.clone();
             let open = Arc::new(move || Ok(Box::new(Feed(fed.clone())) as Box<dyn Source>));
-            Ok(SourceSpec { splits: vec![SplitId(0)], open })
+            Ok(SourceSpec::new(vec![SplitId(0)], open))
         });
         let keeps = kept.clone();
         connectors.register_sink(SINK, move |_| Ok(Box::new(keeps.clone())));

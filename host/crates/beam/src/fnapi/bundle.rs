@@ -11,6 +11,7 @@ use super::wiring::StageWire;
 use super::{clock, failure, lock};
 use bytes::Bytes;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use thalweg_core::batch::Batch;
 use thalweg_core::error::{Domain, Error, Result};
@@ -79,6 +80,8 @@ pub(super) struct Bundle {
     link: Arc<Link>,
     talk: Mutex<Talk>,
     cells: Mutex<Option<Cells>>,
+    /// Requests for state and pages that were served.
+    requests: AtomicU64,
     /// Set when it is no bundle of the engine but a question.
     asking: Option<Asking>,
     /// What it puts out is what a drain leaves of its input.
@@ -139,10 +142,21 @@ impl Bundle {
             link,
             talk,
             cells: Mutex::new(None),
+            requests: AtomicU64::new(0),
             asking: None,
             truncates: false,
             paged: Vec::new(),
         }
+    }
+
+    /// It has asked for state: a sign that it goes on.
+    pub fn asks(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it has asked for state.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     /// Whether its outputs are not the engine's.

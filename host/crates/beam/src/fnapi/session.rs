@@ -463,7 +463,10 @@ impl Session {
     pub fn state(&self, request: StateRequest) -> StateResponse {
         let StateRequest { id, instruction_id, state_key, request } = request;
         let served = match self.bundle(&instruction_id) {
-            Some(bundle) => state::serve(&bundle, state_key, request, self.server.config().state_page_bytes),
+            Some(bundle) => {
+                bundle.asks();
+                state::serve(&bundle, state_key, request, self.server.config().state_page_bytes)
+            }
             None => Err(bundle_over()),
         };
         match served {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::{BundleId, CacheToken, StageId};
-use thalweg_core::port::worker::{BundleStart, Command, Event, Input, Worker};
+use thalweg_core::port::worker::{Awaited, BundleStart, Command, Event, Input, Worker};
 use thalweg_proto::fn_execution::ProcessBundleRequest;
 use thalweg_proto::fn_execution::process_bundle_request::{CacheToken as Token, cache_token};
 
@@ -27,6 +27,7 @@ const STATEFUL_IN_FLIGHT: u32 = 2;
 
 /// A bundle the harness has, or has done and waits to hear committed.
 struct Given {
+    stage: StageId,
     session: Arc<Session>,
     bundle: Arc<Bundle>,
     elements: usize,
@@ -34,6 +35,12 @@ struct Given {
     preview: Option<Preview>,
     /// Elements it has taken, as far as is known, and since when it has taken no other.
     consumed: (u64, Instant),
+    /// Outputs that came of it.
+    outputs: u64,
+    /// Signs it has given, and when the last one was seen.
+    signs: (u64, Instant),
+    /// It is done, and waits to hear that it is committed.
+    done: bool,
     /// It has been reported as stuck.
     reported: bool,
 }
@@ -51,6 +58,14 @@ impl Given {
         let list: Vec<&str> = names().collect();
         let why = format!("a bundle of {} has taken no element for {seconds} s, after {taken}", list.join(", "));
         self.session.ask_status(names().next().unwrap_or_default(), why);
+    }
+
+    /// Counts the signs it has given: elements taken, outputs, requests for state.
+    fn see(&mut self) {
+        let signs = self.consumed.0 + self.outputs + self.bundle.requests();
+        if signs != self.signs.0 {
+            self.signs = (signs, Instant::now());
+        }
     }
 }
 
@@ -118,14 +133,18 @@ impl FnApiWorker {
             self.waiting.push_back(start); // as many as there are credits
             return Ok(());
         };
-        let (id, elements) = (start.bundle, start.input.len());
+        let (id, stage_id, elements) = (start.bundle, start.stage, start.input.len());
         let show = self.harness.shared().server().config().show_elements;
         let preview = show.then(|| Preview::of(&start.input)).flatten();
         let request = self.request(&stage, &start);
         match session.start(&stage, *start, request, self.inbox.link()) {
             Ok(bundle) => {
-                let consumed = (0, Instant::now());
-                self.given.insert(id, Given { session, bundle, elements, preview, consumed, reported: false });
+                let begun = (0, Instant::now());
+                let (consumed, signs, outputs, done, reported) = (begun, begun, 0, false, false);
+                let stage = stage_id;
+                let given =
+                    Given { stage, session, bundle, elements, preview, consumed, outputs, signs, done, reported };
+                self.given.insert(id, given);
             }
             Err(start) => self.waiting.push_back(start),
         }
@@ -246,6 +265,16 @@ impl Worker for FnApiWorker {
                 Event::Done { bundle, result } if !result.finalize => {
                     self.given.remove(bundle);
                 }
+                Event::Done { bundle, .. } => {
+                    if let Some(given) = self.given.get_mut(bundle) {
+                        given.done = true;
+                    }
+                }
+                Event::Output { bundle, .. } => {
+                    if let Some(given) = self.given.get_mut(bundle) {
+                        given.outputs += 1;
+                    }
+                }
                 Event::Failed { bundle, error } => {
                     if let Some(preview) = self.given.remove(bundle).and_then(|given| given.preview) {
                         preview.add_to(error);
@@ -263,6 +292,16 @@ impl Worker for FnApiWorker {
         if let Some(news) = self.inbox.news() {
             self.hear(news, out);
         }
+    }
+
+    fn awaited(&mut self) -> Option<(u64, Awaited)> {
+        let running = self.given.iter_mut().filter(|(_, given)| !given.done);
+        let seen = running.map(|(bundle, given)| {
+            given.see();
+            let (signs, at) = given.signs;
+            (at.elapsed().as_millis() as u64, Awaited { stage: given.stage, bundle: *bundle, signs })
+        });
+        seen.max_by_key(|(silent, _)| *silent)
     }
 }
 

@@ -25,6 +25,27 @@ pub(super) fn corrupt(what: &str) -> Error {
         .help("the state directory is damaged or of another version; restore a copy of it")
 }
 
+/// The source and split of a position's key; `None` for the key of any other cell.
+#[must_use]
+pub fn stored_split(key: &[u8]) -> Option<(StateId, SplitId)> {
+    let (_, kind, source, rest) = KeyReader::open(key)?;
+    let split = SplitId(u32::from_be_bytes(rest.rest().try_into().ok()?));
+    (kind == Kind::Position as u8).then_some((source, split))
+}
+
+/// The splits of a source that have a stored position, in their order.
+///
+/// # Errors
+/// As for [`StateRead::scan`], and `STATE_CORRUPT`.
+pub fn stored_splits(state: &dyn StateRead, source: StateId) -> Result<Vec<SplitId>> {
+    let mut splits = Vec::new();
+    scan(state, &CellKey::new(JOB_GROUP, Kind::Position, source), &mut |key, _| {
+        splits.push(stored_split(key)?.1);
+        Some(())
+    })?;
+    Ok(splits)
+}
+
 /// Pending input found in the store.
 struct Found {
     key: Bytes,
@@ -101,8 +122,7 @@ impl Shard {
                     let id = plan.sources.get(source.source.0 as usize).copied().unwrap_or(stage.state);
                     let prefix = CellKey::new(JOB_GROUP, Kind::Position, id);
                     scan(state, &prefix, &mut |key, value| {
-                        let (_, _, _, rest) = KeyReader::open(key)?;
-                        let split = SplitId(u32::from_be_bytes(rest.rest().try_into().ok()?));
+                        let (_, split) = stored_split(key)?;
                         let (finished, position) = value.split_first()?;
                         source.restore(split, Bytes::copy_from_slice(position), *finished == 1);
                         Some(())

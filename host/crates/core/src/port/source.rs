@@ -46,6 +46,13 @@ pub trait Source: Send {
         Ok(Vec::new())
     }
 
+    /// Hears, before the first split is opened, which splits the job began with: one of the same origin that is not among them came into being
+    /// later, and begins at its beginning if nothing is stored of it. Of `found`, which earlier lives came upon and nobody has listed, it
+    /// gives those that are still there to be read.
+    fn recall(&mut self, _first: &[SplitId], _found: &[SplitId]) -> Vec<SplitId> {
+        Vec::new()
+    }
+
     /// Hears, once after it was made, how the shard's thread is woken. A source that knows when there is something new need
     /// not wait to be asked; others pass over it.
     fn woken_by(&mut self, _waker: &Arc<dyn Fn() + Send + Sync>) {}

@@ -333,6 +333,23 @@ pub trait Worker {
 
     /// Moves the events that are ready into `out`, oldest first. Never blocks.
     fn poll(&mut self, out: &mut Vec<Event>);
+
+    /// The bundle that has gone longest without a sign of whoever computes it elsewhere, behind the milliseconds since the last one. None for a worker
+    /// that computes in the caller's thread. Asked about once a second.
+    fn awaited(&mut self) -> Option<(u64, Awaited)> {
+        None
+    }
+}
+
+/// A bundle that somebody else computes, and what was heard of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Awaited {
+    /// Its stage.
+    pub stage: StageId,
+    /// Which bundle.
+    pub bundle: BundleId,
+    /// Counts the signs it gave: elements taken, outputs, requests.
+    pub signs: u64,
 }
 
 /// Declares a state of a stage: where its cells are.

@@ -189,6 +189,10 @@ impl Source for MergedKafkaSource {
         };
         (self.records, self.started_ms) = (state.records, state.started_ms);
         self.parts.clear();
+        // partitions that another process came upon and this one has not heard of
+        let stored: Vec<u64> = state.partitions.iter().map(|p| p.partition).collect();
+        let found = self.inner.splits().unlisted(&self.config.topics, &stored);
+        self.inner.recall(&[], &found);
         let known = self.inner.splits().clone();
         for split in known.splits() {
             let of_split = |p: &&Position| known.id_of_position(p.partition) == Some(split);

@@ -315,6 +315,12 @@ impl Source for KafkaSource {
         Ok(Some(Read { batch: self.elements.finish()?, position, watermark, finished }))
     }
 
+    fn recall(&mut self, first: &[SplitId], found: &[SplitId]) -> Vec<SplitId> {
+        let (splits, more) = self.splits.recalled(&self.config.topics, first, found);
+        self.splits = splits;
+        more
+    }
+
     fn found(&mut self) -> Result<Vec<SplitId>> {
         let found = self.discovery.look(&self.config, &self.splits);
         Ok(found.map_or_else(Vec::new, |found| self.extend(&found)))

@@ -123,6 +123,39 @@ impl KafkaSplits {
         (!ids.is_empty()).then(|| (Self { splits: all.into() }, ids))
     }
 
+    /// The same where a job began with `first`: partitions that its topics were given since are read from their beginning. With them those of
+    /// `found` that are of these topics and not here yet; an earlier reader knew them, so they are there.
+    pub(super) fn recalled(&self, topics: &[String], first: &[SplitId], found: &[SplitId]) -> (Self, Vec<SplitId>) {
+        let topic = |id: SplitId| id.0 / PARTITIONS_MAX;
+        let later = |id: SplitId| !first.contains(&id) && first.iter().any(|known| topic(*known) == topic(id));
+        let anew = |(id, split): &(SplitId, Split)| {
+            let begin = split.begin.filter(|_| !later(*id));
+            (*id, Split { begin, ..split.clone() })
+        };
+        let mut all: Vec<_> = self.splits.iter().map(anew).collect();
+        let mut more = Vec::new();
+        for id in found.iter().copied().filter(|id| self.get(*id).is_none()) {
+            let Some(name) = topics.get(topic(id) as usize) else { continue }; // of a topic that is not read any more
+            let (topic, partition) = (Arc::from(name.as_str()), (id.0 % PARTITIONS_MAX) as i32);
+            all.push((id, Split { topic, partition, low: 0, high: 0, end: 0, begin: None }));
+            more.push(id);
+        }
+        (Self { splits: all.into() }, more)
+    }
+
+    /// The numbers of partitions that are not here and whose positions are known.
+    pub(super) fn unlisted(&self, topics: &[String], positions: &[u64]) -> Vec<SplitId> {
+        let unknown: Vec<u64> = positions.iter().copied().filter(|id| self.id_of_position(*id).is_none()).collect();
+        if unknown.is_empty() {
+            return Vec::new();
+        }
+        let all = topics.iter().enumerate().flat_map(|(i, topic)| {
+            let numbered = move |p| (partition_id(topic, p), number(i, topic, p));
+            (0..PARTITIONS_MAX as i32).map(numbered)
+        });
+        all.filter(|(id, _)| unknown.contains(id)).filter_map(|(_, split)| split.ok()).collect()
+    }
+
     /// The partitions of one topic, for whoever must only know their number.
     ///
     /// # Errors
@@ -233,4 +266,50 @@ fn asking(client: &KafkaClientConfig, isolation: &str) -> Result<BaseConsumer<Re
     settings.set("isolation.level", isolation); // the end is then the last stable offset
     settings.set("enable.auto.commit", "false");
     made(settings.create_with_context(Reports::default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const B: u32 = PARTITIONS_MAX;
+
+    /// The partitions of topics `a` and `b` with these numbers, read from their ends.
+    fn latest(ids: &[u32]) -> KafkaSplits {
+        let split = |id: &u32| {
+            let topic = Arc::from(if *id < B { "a" } else { "b" });
+            let partition = (id % B) as i32;
+            (SplitId(*id), Split { topic, partition, low: 3, high: 9, end: 9, begin: Some(9) })
+        };
+        KafkaSplits { splits: ids.iter().map(split).collect() }
+    }
+
+    fn ids(list: &[u32]) -> Vec<SplitId> {
+        list.iter().copied().map(SplitId).collect()
+    }
+
+    #[test]
+    fn partitions_that_came_later_begin_at_their_beginning_and_known_ones_need_not_be_listed() {
+        let topics = ["a".to_owned(), "b".to_owned()];
+        // topic b was added to the list: that is no partition that came later
+        let (splits, more) = latest(&[0, 1, 2, B]).recalled(&topics, &ids(&[0, 1]), &ids(&[1, 5, 2 * B]));
+        assert_eq!(more, ids(&[5]), "of a topic that is not read there is nothing");
+        let begins = |id| splits.get(SplitId(id)).map(|split| split.begin);
+        assert_eq!(
+            [begins(0), begins(1), begins(2), begins(B)],
+            [Some(Some(9)), Some(Some(9)), Some(None), Some(Some(9))]
+        );
+        let five = splits.get(SplitId(5)).map(|split| (split.topic.to_string(), split.partition, split.begin));
+        assert_eq!(five, Some(("a".to_owned(), 5, None)));
+        let (splits, _) = latest(&[0, 1]).recalled(&topics, &[], &[]);
+        assert_eq!(splits.get(SplitId(1)).and_then(|split| split.begin), Some(9), "nothing is known");
+    }
+
+    #[test]
+    fn partitions_are_found_again_by_their_positions() {
+        let topics = ["a".to_owned(), "b".to_owned()];
+        let positions = [partition_id("a", 0), partition_id("b", 7), partition_id("c", 0)];
+        assert_eq!(latest(&[0, 1]).unlisted(&topics, &positions), ids(&[B + 7]));
+        assert_eq!(latest(&[0, 1]).unlisted(&topics, &positions[..1]), ids(&[]));
+    }
 }
