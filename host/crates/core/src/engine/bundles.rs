@@ -4,7 +4,7 @@ use super::event::Effect;
 use super::shard::Shard;
 use super::stages::{Request, Room};
 use crate::error::{Error, Result};
-use crate::graph::EnvironmentId;
+use crate::graph::{EnvironmentId, StageKind};
 use crate::id::{BundleId, CacheToken, StageId};
 use crate::metric::Metrics;
 use crate::port::worker::{self, BundleResult, Command, Residual, SplitReply};
@@ -13,6 +13,7 @@ use crate::state::GroupDelta;
 use crate::time::ProcessingTime;
 use crate::timer::TimerName;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 impl Shard {
     pub(super) fn worker(
@@ -101,7 +102,7 @@ impl Shard {
         for (output, batch) in std::mem::take(&mut bundle.outputs) {
             self.emit(stage, output, batch, None);
         }
-        self.apply_state(&bundle, &mut result)?;
+        self.apply_state(&bundle, &mut result, now)?;
         for mut residual in std::mem::take(&mut result.residuals) {
             if bundle.truncates {
                 // what a truncation leaves holds what its input held
@@ -123,8 +124,12 @@ impl Shard {
         Ok(())
     }
 
-    fn apply_state(&mut self, bundle: &Bundle, result: &mut BundleResult) -> Result<()> {
-        let epoch = self.epoch;
+    fn apply_state(&mut self, bundle: &Bundle, result: &mut BundleResult, now: ProcessingTime) -> Result<()> {
+        let (epoch, plan, store) = (self.epoch, Arc::clone(&self.plan), Arc::clone(&self.store));
+        let states = match &plan.stage(bundle.stage).kind {
+            StageKind::Worker(spec) => spec.states.as_slice(),
+            _ => &[],
+        };
         let ending = self.is_ending(bundle.stage) || bundle.started.0 == i64::MAX;
         let Some(room) = self.room(bundle.stage).worker() else { return Ok(()) };
         for taken in &bundle.timers {
@@ -152,10 +157,15 @@ impl Shard {
         for lease in &bundle.leases {
             let delta = deltas.next();
             let wrote = delta.as_ref().is_some_and(|delta| delta.changes.iter().any(|change| change.value.is_some()));
+            let deleted = !wrote && delta.as_ref().is_some_and(|delta| !delta.changes.is_empty());
             if let Some(group) = room.table.group(*lease).filter(|_| wrote).cloned() {
                 room.note_state(&group.window, &group.key);
+                room.written(*lease, now, store.as_ref())?;
             }
             room.table.release(*lease, delta, epoch);
+            if deleted {
+                room.deleted(*lease, states, store.as_ref())?;
+            }
         }
         self.collect_called(bundle)
     }

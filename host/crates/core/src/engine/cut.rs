@@ -200,6 +200,7 @@ impl Shard {
                     worker.table.seal(epoch, writes);
                     worker.sort.iter_mut().for_each(|sort| sort.seal(writes));
                     worker.timers.seal(writes);
+                    worker.ttl.iter_mut().for_each(|ttl| ttl.seal(writes));
                 }
                 Room::Group(group) => group.seal(epoch, writes),
                 Room::View(view) => view.seal(epoch, writes),

@@ -82,7 +82,8 @@ impl<'a> Deal<'a> {
             return (0..self.partitions).try_for_each(|to| give(to, owned.clone(), whole.clone()));
         }
         if is(Kind::Job) && id != StateId(0) {
-            return give(0, owned, whole);
+            let all = if super::ttl::is_fact(rest.rest()) { self.partitions } else { 1 };
+            return (0..all).try_for_each(|to| give(to, owned.clone(), whole.clone()));
         }
         Ok(())
     }
@@ -241,6 +242,8 @@ mod tests {
             assert!(!take(p, (own(Kind::SinkMark, StateId(2)).finish(), some.clone()))?, "a sink's mark");
             let fact = own(Kind::Job, StateId(0)).last(b"shape").finish();
             assert!(!take(p, (fact, some.clone()))?, "whose it is");
+            let since = own(Kind::Job, StateId(3)).last(b"ttl").finish();
+            assert!(take(p, (since, some.clone()))?, "since when state is marked");
             let read = own(Kind::Position, StateId::derive(&exchange, "source")).last(&[0; 4]).finish();
             assert_eq!(gather.cell(p, (read, some.clone()))?, Gathered::Read(edge, some.clone()));
         }
@@ -283,6 +286,7 @@ mod tests {
             let count = |kind: Kind| kinds.get(&(kind as u8)).copied().unwrap_or(0);
             assert_eq!((count(Kind::User), count(Kind::Position)), (3, 3));
             assert_eq!(count(Kind::Progress), partitions);
+            assert_eq!(count(Kind::Job), partitions, "all partitions mark state");
         }
         Ok(())
     }

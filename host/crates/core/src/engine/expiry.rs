@@ -135,10 +135,11 @@ impl Shard {
         let Some(worker) = self.room(stage).worker() else { return Ok(()) };
         if let Take::New(lease) = worker.table.take(&group.key, group.hash, &group.window, NOBODY, 0) {
             let base = vec![worker.table.cells(lease)];
-            let mut view = StateView::new(NOBODY, Arc::from([group.clone()]), base, store);
+            let mut view = StateView::new(NOBODY, Arc::from([group.clone()]), base, Arc::clone(&store));
             let cleared = spec.states.iter().try_for_each(|state| view.clear(0, state.id));
             worker.table.release(lease, view.into_delta().groups.pop(), epoch);
             cleared?;
+            worker.forget_mark(group, store.as_ref())?;
         }
         worker.timers.forget_group(group);
         worker.expiry.forget(worker.windowing.expiry(&group.window), &group.window, &group.key);
@@ -269,20 +270,16 @@ impl Shard {
                 rows.push(*row);
             }
         }
-        self.count_late(stage, dropped as i64);
+        self.count(stage, "droppedDueToLateness", dropped as i64);
         batch.with_windows(rows, sets)
     }
 
-    /// Counts elements dropped for being late, as Beam's runners do.
-    fn count_late(&mut self, stage: StageId, n: i64) {
+    /// Adds to a counter of a stage, named as Beam's runners name theirs.
+    pub(super) fn count(&mut self, stage: StageId, name: &str, n: i64) {
         if n == 0 {
             return;
         }
-        let labels = [
-            ("PTRANSFORM", self.plan.stage(stage).name.as_str()),
-            ("NAMESPACE", "thalweg"),
-            ("NAME", "droppedDueToLateness"),
-        ];
+        let labels = [("PTRANSFORM", self.plan.stage(stage).name.as_str()), ("NAMESPACE", "thalweg"), ("NAME", name)];
         let key = MetricKey {
             urn: "beam:metric:user:sum_int64:v1".to_owned(),
             kind: "beam:metrics:sum_int64:v1".to_owned(),

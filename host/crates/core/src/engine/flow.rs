@@ -372,6 +372,7 @@ impl Shard {
             }
             if let Room::Worker(worker) = &room.room {
                 worker.timers.next_alarm().into_iter().for_each(&mut at);
+                worker.ttl.iter().filter_map(|ttl| ttl.next_alarm()).for_each(&mut at);
                 if worker.collects_on {
                     at(now.plus(1));
                 }

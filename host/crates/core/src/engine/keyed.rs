@@ -98,7 +98,7 @@ impl Shard {
         if keyed.leases.is_empty() {
             return Ok(false);
         }
-        self.launch_keyed(stage, spec, keyed, now);
+        self.launch_keyed(stage, spec, keyed, now)?;
         Ok(true)
     }
 
@@ -218,12 +218,20 @@ impl Shard {
         }
     }
 
-    pub(super) fn launch_keyed(&mut self, stage: StageId, spec: &WorkerStage, keyed: Keyed, now: ProcessingTime) {
+    pub(super) fn launch_keyed(
+        &mut self,
+        stage: StageId,
+        spec: &WorkerStage,
+        keyed: Keyed,
+        now: ProcessingTime,
+    ) -> Result<()> {
+        let elements = keyed.leases.get(keyed.timer_groups as usize..).unwrap_or_default();
+        self.drop_overdue(stage, spec, elements)?;
         let Keyed { leases, timers, inputs, sorted, rows, .. } = keyed;
         let mut batches: Vec<_> = inputs.iter().map(|p| p.batch.clone()).collect();
         batches.extend(super::sorted::batch_of(&sorted));
         let room = self.room(stage);
-        let Some(worker) = room.worker() else { return };
+        let Some(worker) = room.worker() else { return Ok(()) };
         let table = &worker.table;
         let groups: Arc<[Group]> = leases.iter().filter_map(|l| table.group(*l).cloned()).collect();
         let base = leases.iter().map(|l| table.cells(*l)).collect();
@@ -235,6 +243,7 @@ impl Shard {
         }
         let view = StateView::new(id, Arc::clone(&groups), base, Arc::clone(&self.store));
         self.launch(stage, spec, id, Input::Keyed { groups, batches, items }, view, now);
+        Ok(())
     }
 }
 

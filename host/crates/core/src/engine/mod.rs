@@ -23,6 +23,7 @@ mod sorted;
 mod stable;
 mod stages;
 mod start;
+mod ttl;
 mod views;
 
 pub use deal::Deal;

@@ -7,9 +7,7 @@ use super::stages::Room;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::graph::{Plan, Route, SCRIPT_START, ScriptEvent, StageKind};
-use crate::id::{
-    EdgeId, Epoch, KEY_GROUPS, KeyGroup, Partition, ShardId, SourceId, SplitId, StageId, StateId, key_hash,
-};
+use crate::id::{EdgeId, Epoch, ShardId, SourceId, SplitId, StageId, StateId, key_hash};
 use crate::port::store::StateRead;
 use crate::port::worker::Group;
 use crate::stage::{Lane, Origin, Pending};
@@ -58,12 +56,14 @@ struct Found {
 
 impl Shard {
     /// Restores what is stored, opens sources, arms what has to fire once.
-    pub(super) fn start(&mut self, state: &dyn StateRead) -> Result<()> {
+    pub(super) fn start(&mut self, state: &dyn StateRead, now: ProcessingTime) -> Result<()> {
         // before anything is asked by the process's clock
         self.clock = script_clock(&self.plan, state)?;
         self.identity_stored = self.is_identity_stored(state)?;
         self.restore_job(state)?;
+        self.begin_ttl(state, self.time(now))?;
         let pending = self.restore_partitions(state)?;
+        self.restored_marks();
         self.check_input(state, pending.iter().map(|found| found.state))?;
         for found in pending {
             self.inject(found)?;
@@ -145,18 +145,11 @@ impl Shard {
     }
 
     fn restore_partitions(&mut self, state: &dyn StateRead) -> Result<Vec<Found>> {
-        let (partitions, shards, me) = (self.config.partitions, self.config.shards, self.id);
-        let mine = |p: &Partition| p.shard(partitions, shards) == me;
-        let first = (0..partitions).map(Partition).find(mine);
-        let Some(first) = first else { return Ok(Vec::new()) };
-        let last = (0..partitions).map(Partition).rfind(mine).unwrap_or(first);
-        let end =
-            if last.0 + 1 >= partitions { KeyGroup(KEY_GROUPS) } else { Partition(last.0 + 1).first_group(partitions) };
-        let start = first.first_group(partitions).0.to_be_bytes();
+        let groups = self.key_groups();
         let names = Names::of(&self.plan);
         let mut found = Vec::new();
         let mut broken = None;
-        state.scan(&start, &end.0.to_be_bytes(), &mut |key, value| {
+        state.scan(&groups.start.to_be_bytes(), &groups.end.to_be_bytes(), &mut |key, value| {
             let read = self.restore_cell(&names, key, value, &mut found);
             broken = if read.is_none() { Some(corrupt("cell")) } else { None };
             read.is_some()
@@ -165,7 +158,8 @@ impl Shard {
     }
 
     fn restore_cell(&mut self, names: &Names, key: &[u8], value: &[u8], found: &mut Vec<Found>) -> Option<()> {
-        let (_, kind, id, mut rest) = KeyReader::open(key)?;
+        let (group, kind, id, mut rest) = KeyReader::open(key)?;
+        let whole = rest.rest();
         if kind == Kind::Timer as u8 {
             let (user, window) = (rest.part()?, rest.window()?);
             let group = Group { key: Bytes::copy_from_slice(user), hash: key_hash(user), window };
@@ -193,7 +187,21 @@ impl Shard {
         if kind == Kind::User as u8 {
             let (user, window) = (rest.part()?, rest.window()?);
             let Some(stage) = names.states.get(&id) else { return Some(()) };
-            self.room(*stage).worker()?.note_state(&window, &Bytes::copy_from_slice(user));
+            let worker = self.room(*stage).worker()?;
+            worker.note_state(&window, &Bytes::copy_from_slice(user));
+            if let Some(ttl) = &mut worker.ttl {
+                ttl.saw_state(group, whole.get(..whole.len() - rest.rest().len())?);
+            }
+        }
+        if kind == Kind::Expires as u8
+            && let Some(stage) = names.stages.get(&id)
+            && let Some(ttl) = self.room(*stage).worker().and_then(|worker| worker.ttl.as_mut())
+        {
+            ttl.saw_turn(key);
+        }
+        if kind == Kind::Written as u8 {
+            let Some(stage) = names.stages.get(&id) else { return Some(()) };
+            self.restore_mark(*stage, group, whole);
         }
         if kind == Kind::Sorted as u8 {
             let (user, window, turn) = (rest.part()?, rest.window()?, (rest.time()?, rest.number()?));

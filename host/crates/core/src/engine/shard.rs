@@ -254,7 +254,7 @@ impl Shard {
     fn take(&mut self, event: Event, state: &dyn StateRead, now: ProcessingTime) -> Result<()> {
         match event {
             Event::Start => {
-                self.start(state)?;
+                self.start(state, now)?;
                 if self.config.drain {
                     self.drain();
                 }

@@ -57,7 +57,7 @@ impl Shard {
         }
         let some = !keyed.leases.is_empty();
         if some {
-            self.launch_keyed(stage, spec, keyed, now);
+            self.launch_keyed(stage, spec, keyed, now)?;
         }
         Ok(some)
     }

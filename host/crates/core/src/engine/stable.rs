@@ -49,7 +49,7 @@ impl Shard {
         if spec.keyed {
             self.take_timers(stage, spec, now, &mut keyed)?;
             if !keyed.leases.is_empty() {
-                self.launch_keyed(stage, spec, keyed, now);
+                self.launch_keyed(stage, spec, keyed, now)?;
                 return Ok(true);
             }
         }
@@ -59,7 +59,7 @@ impl Shard {
         while let Some(pending) = self.room(stage).inbox.get(i).cloned() {
             if self.may_start(stage, spec, &pending, &waiting, now) {
                 let Some(pending) = self.room(stage).inbox.remove(i) else { break };
-                self.launch_stable(stage, spec, pending, keyed, now);
+                self.launch_stable(stage, spec, pending, keyed, now)?;
                 return Ok(true);
             }
             if spec.keyed {
@@ -102,15 +102,16 @@ impl Shard {
         pending: Pending,
         mut keyed: Keyed,
         now: ProcessingTime,
-    ) {
+    ) -> Result<()> {
         if !spec.keyed {
             let batches = vec![(pending.input, pending.batch.clone())];
             let id = self.new_bundle(stage, None, vec![pending], Vec::new(), Vec::new(), now);
             let view = StateView::empty(id, Arc::clone(&self.store));
-            return self.launch(stage, spec, id, Input::Elements { batches }, view, now);
+            self.launch(stage, spec, id, Input::Elements { batches }, view, now);
+            return Ok(());
         }
         let id = BundleId(self.next_bundle);
-        let Some(worker) = self.room(stage).worker() else { return };
+        let Some(worker) = self.room(stage).worker() else { return Ok(()) };
         for (n, row) in pending.batch.rows().iter().enumerate() {
             for window in pending.batch.windows(row) {
                 let index = keyed.leases.len() as u32;
@@ -126,7 +127,7 @@ impl Shard {
             }
         }
         keyed.inputs.push(pending);
-        self.launch_keyed(stage, spec, keyed, now);
+        self.launch_keyed(stage, spec, keyed, now)
     }
 }
 

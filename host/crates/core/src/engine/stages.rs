@@ -6,7 +6,7 @@ use crate::id::{BundleId, CacheToken, EdgeId, ShardId, SinkId, SourceId, SplitId
 use crate::progress::Watermark;
 use crate::source::SourceRoom;
 use crate::stage::{Inbox, Lane, Sizer, SortRoom};
-use crate::state::{CellTable, Expiry, ViewRoom};
+use crate::state::{CellTable, Expiry, Ttl, ViewRoom};
 use crate::time::{EventTime, ProcessingTime};
 use crate::timer::TimerRoom;
 use crate::trigger::{GroupRoom, MergeRequest};
@@ -87,6 +87,8 @@ pub(super) struct WorkerRoom {
     pub expires: Option<u32>,
     /// More has expired than one turn collects.
     pub collects_on: bool,
+    /// When state was written, where that decides how long it lives.
+    pub ttl: Option<Box<Ttl>>,
 }
 
 /// What kind of room a stage is.
@@ -199,6 +201,7 @@ impl WorkerRoom {
             expiry: Expiry::default(),
             expires: stage.timers.iter().position(|t| t.expires).map(|i| i as u32),
             collects_on: false,
+            ttl: None,
         }
     }
 }

@@ -23,6 +23,7 @@ impl Shard {
             return Ok(());
         }
         self.expire(stage, spec)?;
+        self.sweep(stage, spec, now)?;
         loop {
             let room = self.room(stage);
             let has_input = !room.inbox.is_empty();

@@ -126,6 +126,7 @@ impl<'g> Fuser<'g> {
                     splittable: user.splittable,
                     unbounded: user.unbounded,
                     states: Vec::new(),
+                    ttl_ms: user.ttl_ms.filter(|_| user.keyed),
                     timers: Vec::new(),
                     sides: Vec::new(),
                 })

@@ -95,6 +95,8 @@ pub struct UserOp {
     pub keyed: bool,
     /// Its states.
     pub states: Vec<StateSpec>,
+    /// How long its state stays that is not written, in milliseconds of the clock; as long as its window if there is no such bound.
+    pub ttl_ms: Option<i64>,
     /// Its timer families: local name and domain.
     pub timers: Vec<(String, TimeDomain)>,
     /// The timer family, by local name, that fires when a window of a key with state expires.

@@ -114,6 +114,9 @@ pub struct WorkerStage {
     pub lone_keys: bool,
     /// States of all its transforms.
     pub states: Vec<StateSpec>,
+    /// How long state of a key and window stays that is not written, in milliseconds of the clock; as long as the window if there is no
+    /// such bound.
+    pub ttl_ms: Option<i64>,
     /// Timer families of all its transforms.
     pub timers: Vec<TimerFamily>,
     /// Side inputs of all its transforms.

@@ -52,6 +52,18 @@ pub enum Kind {
     Deployed = 13,
     /// How far a copy reaches whose truth is elsewhere; never leaves the machine. Value: the copy's own bytes.
     Copy = 14,
+    /// Until when state of a key and window was written at the latest: key, window. Value: milliseconds of the clock (8). The id is the stage's.
+    Written = 15,
+    /// The same in the order of that time: time (8), key, window. No value.
+    Expires = 16,
+}
+
+impl Kind {
+    /// Whether cells of this kind are copied with the others: to a changelog, and from it.
+    #[must_use]
+    pub fn is_copied(kind: u8) -> bool {
+        (Self::User as u8..=Self::Expires as u8).contains(&kind) && kind != Self::Copy as u8
+    }
 }
 
 /// Builds stored keys.

@@ -11,6 +11,7 @@ mod expiry;
 pub mod layout;
 mod side;
 mod table;
+mod ttl;
 mod value;
 mod view;
 
@@ -19,5 +20,6 @@ pub use expiry::Expiry;
 pub use layout::{CellKey, Kind};
 pub use side::{SideView, SideWindow, ViewRoom, whole};
 pub use table::{CellTable, Lease, Take};
+pub use ttl::{Expired, Mark, Ttl};
 pub use value::CellValue;
 pub use view::{GroupDelta, StateDelta, StateView};

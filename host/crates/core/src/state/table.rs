@@ -2,6 +2,7 @@
 
 use super::cells::GroupCells;
 use super::layout::{CellKey, Kind};
+use super::ttl::Mark;
 use super::view::GroupDelta;
 use crate::id::{BundleId, Epoch, KeyGroup};
 use crate::port::store::CellWrite;
@@ -23,6 +24,8 @@ struct Entry {
     dirty: bool,
     /// The bundle that has the group, and the group's index in it.
     holder: Option<(BundleId, u32)>,
+    /// Until when it was written, where that counts.
+    mark: Mark,
 }
 
 /// What became of an attempt to take a group.
@@ -94,7 +97,8 @@ impl CellTable {
             };
         }
         let group = Group { key: Bytes::copy_from_slice(key), hash, window: window.clone() };
-        let entry = Entry { group, cells: Arc::default(), dirty: false, holder: Some((bundle, index)) };
+        let entry =
+            Entry { group, cells: Arc::default(), dirty: false, holder: Some((bundle, index)), mark: Mark::Unknown };
         let i = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
             (self.entries.len() - 1) as u32
@@ -122,10 +126,38 @@ impl CellTable {
         self.entries.get(lease.0 as usize)?.as_ref().map(|e| Arc::clone(&e.cells))
     }
 
+    /// Where a group is, if it is in memory.
+    #[must_use]
+    pub fn lease_of(&self, group: &Group) -> Option<Lease> {
+        self.find(&group.key, group.hash, &group.window).map(Lease)
+    }
+
+    /// What is known of when a group was written.
+    #[must_use]
+    pub fn mark(&self, lease: Lease) -> Mark {
+        self.entries.get(lease.0 as usize).and_then(Option::as_ref).map_or(Mark::Unknown, |e| e.mark)
+    }
+
+    /// Notes when a group was written.
+    pub fn set_mark(&mut self, lease: Lease, mark: Mark) {
+        if let Some(Some(entry)) = self.entries.get_mut(lease.0 as usize) {
+            entry.mark = mark;
+        }
+    }
+
     /// Gives a group back with what its bundle changed (nothing, if it was dropped). A group without cells is forgotten.
     pub fn release(&mut self, lease: Lease, delta: Option<GroupDelta>, epoch: Epoch) {
+        self.apply(lease, delta, epoch);
         let Some(Some(entry)) = self.entries.get_mut(lease.0 as usize) else { return };
         entry.holder = None;
+        if entry.cells.is_empty() {
+            self.forget(lease.0);
+        }
+    }
+
+    /// Changes a group without giving it back.
+    pub fn apply(&mut self, lease: Lease, delta: Option<GroupDelta>, epoch: Epoch) {
+        let Some(Some(entry)) = self.entries.get_mut(lease.0 as usize) else { return };
         if let Some(delta) = delta.filter(|d| !d.is_empty()) {
             let cells = Arc::make_mut(&mut entry.cells);
             for read in delta.loaded {
@@ -144,9 +176,6 @@ impl CellTable {
             for change in delta.changes {
                 cells.put(change.id, change.sub, change.value, epoch);
             }
-        }
-        if entry.cells.is_empty() {
-            self.forget(lease.0);
         }
     }
 

@@ -79,6 +79,13 @@ impl User {
         self
     }
 
+    /// Its state goes that is not written for so many milliseconds.
+    #[must_use]
+    pub fn ttl(mut self, ms: i64) -> Self {
+        self.op.ttl_ms = Some(ms);
+        self
+    }
+
     /// It has this timer family.
     #[must_use]
     pub fn timer(mut self, name: &str, domain: TimeDomain) -> Self {

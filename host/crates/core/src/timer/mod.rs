@@ -273,6 +273,12 @@ impl TimerRoom {
         self.of(group).any(|(name, _)| self.domain(name.family) == domain)
     }
 
+    /// Whether a key and window has a timer.
+    #[must_use]
+    pub fn has_any(&self, group: &Group) -> bool {
+        self.of(group).next().is_some()
+    }
+
     /// Clears all timers of a key and window that has expired.
     pub fn forget_group(&mut self, group: &Group) {
         let names: Vec<_> = self.of(group).map(|(name, _)| Arc::clone(name)).collect();

@@ -213,7 +213,6 @@ impl Reading {
 
 /// Whether bytes are the key of a cell, as far as that can be told.
 fn is_cell(key: &[u8]) -> bool {
-    let kinds = Kind::User as u8..=Kind::Deployed as u8;
     KeyReader::open(key)
-        .is_some_and(|(group, kind, ..)| (group.0 < KEY_GROUPS || group == JOB_GROUP) && kinds.contains(&kind))
+        .is_some_and(|(group, kind, ..)| (group.0 < KEY_GROUPS || group == JOB_GROUP) && Kind::is_copied(kind))
 }
