@@ -3,7 +3,7 @@
 use super::log_args::LogCommand;
 use super::logs::LogKind;
 use super::state_args::StateCommand;
-use super::store_args::StoreArgs;
+use super::store_args::{StoreArgs, TtlArgs};
 use super::udf_args::{DoctorArgs, UdfCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::collections::BTreeMap;
@@ -104,6 +104,9 @@ pub struct SubmitArgs {
     /// A pipeline option, such as state_name or partitions; may be given more than once
     #[arg(long = "option", value_name = "NAME=VALUE", value_parser = pair)]
     pub options: Vec<(String, String)>,
+    /// How long state lives.
+    #[command(flatten)]
+    pub state_ttl: TtlArgs,
     /// The pipeline takes the place of the job of this name that runs, and its state
     #[arg(long)]
     pub update: bool,
@@ -169,6 +172,9 @@ pub struct RunArgs {
     /// The store in that directory.
     #[command(flatten)]
     pub store: StoreArgs,
+    /// How long state lives.
+    #[command(flatten)]
+    pub state_ttl: TtlArgs,
     /// The file takes over the state of an earlier version of itself: transforms that keep something must be there under their names
     #[arg(long, requires = "state_dir")]
     pub update: bool,
@@ -212,6 +218,9 @@ pub struct PlanArgs {
     /// The file.
     #[command(flatten)]
     pub file: FileArgs,
+    /// How long state lives.
+    #[command(flatten)]
+    pub state_ttl: TtlArgs,
 }
 
 /// `thalweg serve`.
@@ -235,6 +244,9 @@ pub struct ServeArgs {
     /// Where clients may have savepoints made and begin with them: below this directory or s3://bucket/prefix alone; without it, anywhere
     #[arg(long, value_name = "PLACE")]
     pub savepoint_dir: Option<String>,
+    /// How long state lives.
+    #[command(flatten)]
+    pub state_ttl: TtlArgs,
     /// Jobs that may run at once
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs_max: u16,

@@ -3,7 +3,7 @@
 use super::args::JobCommand;
 use super::exit::{Failed, print};
 use super::table::table;
-use crate::compose::{ComponentStore, Composer, Settings};
+use crate::compose::{ComponentStore, Composer, Settings, StateTtl, ttl};
 use crate::native::Registry;
 use crate::savepoint::{self, said};
 use crate::yaml;
@@ -17,7 +17,10 @@ use thalweg_proto::pipeline::Pipeline;
 pub fn job(command: &JobCommand) -> Result<ExitCode, Failed> {
     // read before anybody is asked
     let pipeline = match command {
-        JobCommand::Submit(args) => Some(load(args)?),
+        JobCommand::Submit(args) => {
+            StateTtl::of(&args.state_ttl.state_ttl)?;
+            Some(load(args)?)
+        }
         _ => None,
     };
     let ended = super::asked(ask(command, pipeline))?;
@@ -41,7 +44,9 @@ async fn ask(command: &JobCommand, pipeline: Option<Pipeline>) -> Result<Option<
             let update = args.update.then(|| ("update".to_owned(), "true".to_owned()));
             let savepoint = args.from_savepoint.as_deref().map(said).transpose()?;
             let savepoint = savepoint.map(|place| (savepoint::FROM_SAVEPOINT.to_owned(), place));
-            let options = args.options.iter().cloned().chain(update).chain(savepoint).collect();
+            let ttl = &args.state_ttl.state_ttl;
+            let ttl = (!ttl.is_empty()).then(|| (ttl::OPTION.to_owned(), ttl.join(",")));
+            let options = args.options.iter().cloned().chain(ttl).chain(update).chain(savepoint).collect();
             let id = client.submit(&name, pipeline.unwrap_or_default(), &options).await?;
             print(&format!("{id}\n"));
             if args.wait { follow(&mut client, &id).await.map(Some) } else { Ok(None) }

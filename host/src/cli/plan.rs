@@ -4,7 +4,7 @@ use super::args::PlanArgs;
 use super::exit::{Failed, print};
 use super::table::table;
 use crate::compose::payload::WasmCall;
-use crate::compose::{ComponentStore, Composer, Settings};
+use crate::compose::{ComponentStore, Composer, Settings, StateTtl, ttl};
 use crate::native::Registry;
 use crate::pipeline::show;
 use crate::yaml;
@@ -14,8 +14,12 @@ use thalweg_core::graph::{Plan, Route, Stage, StageKind};
 
 /// Shows transforms and stages.
 pub fn plan(args: &PlanArgs) -> Result<ExitCode, Failed> {
-    let settings =
-        Settings { cache_dir: ComponentStore::default_cache_dir(), compiler: super::compiler(), ..Settings::default() };
+    let settings = Settings {
+        cache_dir: ComponentStore::default_cache_dir(),
+        compiler: super::compiler(),
+        state_ttl: StateTtl::of(&args.state_ttl.state_ttl)?,
+        ..Settings::default()
+    };
     let composer = Composer::new(settings, Registry::standard())?;
     let pipeline = yaml::load_file(&args.file.file, &args.file.values(), composer.components().as_ref())?;
     let mut text = "transforms\n\n".to_owned();
@@ -28,6 +32,10 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode, Failed> {
     let rows: Vec<Vec<String>> =
         plan.stages.iter().map(|stage| row(&translation, &plan, stage, composer.components())).collect();
     print(&format!("\nstages\n\n{}", table(&rows, &[true])));
+    let lives = ttl::lines(&plan);
+    if !lives.is_empty() {
+        print(&format!("\nstate\n\n  {}\n", lives.join("\n  ")));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,7 +5,7 @@ use super::exit::{Failed, INTERRUPTED, print};
 use super::progress::Bar;
 use super::table::{table, thousands};
 use super::{logs, signals};
-use crate::compose::{ComponentStore, Composer, Place, Settings, SinkReport};
+use crate::compose::{ComponentStore, Composer, Place, Settings, SinkReport, StateTtl};
 use crate::native::Registry;
 use crate::pipeline::urn;
 use crate::savepoint::Savepoint;
@@ -25,7 +25,7 @@ use thalweg_core::id::Epoch;
 /// Runs the file.
 pub fn run(args: &RunArgs) -> Result<ExitCode, Failed> {
     logs::init(&args.logs.log_level, args.logs.log_kind);
-    let composer = Composer::new(settings(args), Registry::standard())?;
+    let composer = Composer::new(settings(args)?, Registry::standard())?;
     let pipeline = yaml::load_file(&args.file.file, &args.file.values(), composer.components().as_ref())?;
     let mut translation = translate(pipeline.clone())?;
     if let Some(info) = translation.transforms.iter().find(|t| matches!(t.role, Role::Sdk(_))) {
@@ -81,9 +81,9 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failed> {
     }
 }
 
-fn settings(args: &RunArgs) -> Settings {
+fn settings(args: &RunArgs) -> Result<Settings, Error> {
     let default = Settings::default();
-    Settings {
+    Ok(Settings {
         shards: args.shards.unwrap_or(default.shards),
         epoch_ms: args.epoch_ms.unwrap_or(default.epoch_ms),
         state_dir: args.state_dir.clone(),
@@ -91,8 +91,9 @@ fn settings(args: &RunArgs) -> Settings {
         cache_dir: ComponentStore::default_cache_dir(),
         compiler: super::compiler(),
         kafka: args.kafka.iter().cloned().collect(),
+        state_ttl: StateTtl::of(&args.state_ttl.state_ttl)?,
         ..default
-    }
+    })
 }
 
 /// Whether a source or a sink of the pipeline is a Kafka client.

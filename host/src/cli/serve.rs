@@ -5,7 +5,7 @@ use super::exit::{Failed, INTERRUPTED};
 use super::staging::StagingDir;
 use super::{logs, signals};
 use crate::cluster::ClusterConfig;
-use crate::compose::{ComponentStore, Settings};
+use crate::compose::{ComponentStore, Settings, StateTtl};
 use crate::jobs::{ServeOptions, WorkerOptions, serve as serve_jobs};
 use crate::savepoint::Places;
 use std::collections::hash_map::RandomState;
@@ -109,6 +109,7 @@ fn options(args: &ServeArgs, staging: &StagingDir) -> Result<ServeOptions> {
             epoch_ms: args.epoch_ms.unwrap_or(default.epoch_ms),
             compiler: super::compiler(),
             kafka: args.kafka.iter().cloned().collect(),
+            state_ttl: StateTtl::of(&args.state_ttl.state_ttl)?.for_any(),
             commits_on: args.bootstrap.clone(),
             allowed: Allowed::Only(args.allow_capability.iter().cloned().collect()),
             ..default

@@ -5,6 +5,7 @@ use super::log_args::OutputKind;
 use super::state_args::{StateCommand, WhoArgs};
 use super::table::table;
 use crate::query::{Answer, Question, ReadAt};
+use crate::yaml::duration;
 use crate::{jobs, topics};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -53,12 +54,16 @@ fn lines(answer: &Answer) -> String {
 
 fn text(answer: &Answer) -> String {
     let mut rows = Vec::new();
+    let ends = answer.states.iter().any(|state| state.ttl_ms.is_some());
     if !answer.states.is_empty() {
         rows.push(["transform", "state", "kind", "key", "coder"].map(str::to_owned).to_vec());
+        rows.iter_mut().filter(|_| ends).for_each(|row| row.push("time to live".to_owned()));
     }
     for state in &answer.states {
         let (kind, state) = (state.kind.word().to_owned(), state.clone());
-        rows.push(vec![state.transform, state.state, kind, state.key, state.coder]);
+        let mut row = vec![state.transform, state.state, kind, state.key, state.coder];
+        row.extend(ends.then(|| state.ttl_ms.map_or_else(String::new, duration::show)));
+        rows.push(row);
     }
     for entry in &answer.entries {
         let more = if entry.cut { " ..." } else { "" };

@@ -61,3 +61,11 @@ impl StoreArgs {
         options
     }
 }
+
+/// How long state lives.
+#[derive(Debug, Args)]
+pub struct TtlArgs {
+    /// Drop state of a key that was not written for so long: 7d, or TRANSFORM=7d for one transform, or TRANSFORM=off; may be given more than once [default: off]
+    #[arg(long, value_name = "[TRANSFORM=]TIME")]
+    pub state_ttl: Vec<String>,
+}

@@ -8,11 +8,12 @@ use super::order::{Carried, Run};
 use crate::compose::Composer;
 use std::path::PathBuf;
 use std::sync::Arc;
+use thalweg_beam::job::JobOptions;
 use thalweg_core::error::{Error, Result};
 use thalweg_wasm::Digest;
 
 impl Inner {
-    /// The composer for a job, with the components it was submitted with.
+    /// The composer for a job, with the components it was submitted with, and its options.
     ///
     /// # Errors
     /// `CLUSTER_TOPIC` when one is not there any more, `KAFKA_UNREACHABLE`, and what is wrong with a component.
@@ -33,7 +34,8 @@ impl Inner {
             Ok((path, bytes))
         };
         let deployed = run.deployed.iter().filter_map(|version| version.component.as_ref());
-        self.composer.with_components(run.components.iter().chain(deployed).map(fetch).collect::<Result<_>>()?)
+        let brought = run.components.iter().chain(deployed).map(fetch).collect::<Result<_>>()?;
+        self.composer.with_components(brought)?.with_options(&JobOptions::new(run.options.clone().unwrap_or_default()))
     }
 
     /// Puts the components that a job's composer has loaded among the artifacts.

@@ -24,7 +24,7 @@ mod trim;
 mod update;
 mod watch;
 
-use crate::compose::Composer;
+use crate::compose::{Composer, ttl};
 use crate::jobs::{Jobs, UPDATE_WITHIN, asked_state, is_update, state_json, state_not_open};
 use known::{Known, Replaced, passes, prepared};
 use node::{Node, Seed, Stop};
@@ -447,8 +447,11 @@ impl JobRunner for Cluster {
     fn run(&self, job: PreparedJob, reporter: JobReporter) -> Result<()> {
         let inner = &self.0;
         let mut translation = inner.jobs.translate(&job)?;
-        let composer = inner.composer.with_components(Vec::new())?;
+        let composer = inner.composer.with_components(Vec::new())?.with_options(&job.options)?;
         let plan = distribute(&composer.plan(&mut translation)?)?;
+        for line in ttl::lines(&plan) {
+            reporter.message(Importance::Basic, line);
+        }
         let old = inner.updated_by(&job, &plan)?;
         let partitions = options::partitions(&job.options)?.unwrap_or(inner.config.partitions);
         let partitions = partitions.min(thalweg_core::id::KEY_GROUPS);

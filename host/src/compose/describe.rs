@@ -36,8 +36,8 @@ pub fn states(translation: &Translation, plan: &Plan, components: &ComponentStor
             for (i, state) in user.states.iter().enumerate() {
                 let (name, (kind, cells, value, map_key)) =
                     uses.get(i).cloned().unwrap_or_else(|| unknown(&state.name));
-                let (transform, key) = (info.origin.clone(), key.clone());
-                all.push(Known { transform, state: name, id: state.id.0, kind, cells, key, value, map_key });
+                let (transform, key, ttl_ms) = (info.origin.clone(), key.clone(), user.ttl_ms);
+                all.push(Known { transform, state: name, id: state.id.0, kind, cells, key, value, map_key, ttl_ms });
             }
         }
     }

@@ -24,6 +24,7 @@ mod sources;
 mod store;
 #[cfg(test)]
 mod tests;
+pub mod ttl;
 
 pub use apart::Apart;
 pub use components::ComponentStore;
@@ -33,6 +34,7 @@ pub use local::LocalWorkers;
 pub use schemas::Schemas;
 pub use shared::SharedLog;
 pub use sinks::{Place, SinkReport};
+pub use ttl::StateTtl;
 
 use crate::native::urn::{DECODE_RECORDS, TABLE_JOIN};
 use crate::native::{Decode, Registry, Shape};
@@ -43,6 +45,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use store::Opened;
+use thalweg_beam::job::JobOptions;
 use thalweg_beam::translate::{NativeSpec, Translation};
 use thalweg_core::engine::Config;
 use thalweg_core::error::Result;
@@ -74,6 +77,8 @@ pub struct Settings {
     pub compiler: thalweg_wasm::Compiler,
     /// What pipelines may grant to components.
     pub allowed: thalweg_wasm::Allowed,
+    /// How long state lives that is not written.
+    pub state_ttl: StateTtl,
     /// `bootstrap.servers` of the cluster that commits the job, if one does: what is written there is part of the commit.
     pub commits_on: Option<String>,
 }
@@ -91,6 +96,7 @@ impl Default for Settings {
             wasm: thalweg_wasm::Limits::default(),
             compiler: thalweg_wasm::Compiler::Here,
             allowed: thalweg_wasm::Allowed::Everything,
+            state_ttl: StateTtl::default(),
             commits_on: None,
         }
     }
@@ -187,6 +193,15 @@ impl Composer {
         self
     }
 
+    /// The same for a job that says in its options how long its state lives.
+    ///
+    /// # Errors
+    /// `STATE_TTL_INVALID`.
+    pub fn with_options(mut self, options: &JobOptions) -> Result<Self> {
+        self.settings.state_ttl = StateTtl::of_options(options)?.over(&self.settings.state_ttl);
+        Ok(self)
+    }
+
     /// The same with a directory for all jobs that read or write topics of the embedded log: they share that log, and keep their state beside it.
     #[must_use]
     pub fn with_shared_log(mut self, shared: Option<Arc<SharedLog>>) -> Self {
@@ -226,6 +241,7 @@ impl Composer {
         };
         known(&translation.sources, sources::known)?;
         known(&translation.sinks, sinks::known)?;
+        self.settings.state_ttl.put(translation)?;
         let mut plan = fuse(&translation.graph)?;
         plan.described = describe::states(translation, &plan, &self.components)?.encode();
         Ok(plan)

@@ -25,7 +25,7 @@ pub use states::JobStates;
 pub(crate) use states::state_name;
 pub(crate) use update::{WITHIN as UPDATE_WITHIN, nothing as nothing_to_update, wanted as is_update};
 
-use crate::compose::Composer;
+use crate::compose::{Composer, ttl};
 use crate::runtime::Control;
 use crate::savepoint::{self, Places, Savepoint};
 use running::{JobPlace, Start};
@@ -106,7 +106,7 @@ impl Jobs {
         self.sizes(job)?;
         states::state_name(job)?;
         let mut translation = self.translate(job)?;
-        self.composer.plan(&mut translation).map(drop)
+        self.composer.clone().with_options(&job.options)?.plan(&mut translation).map(drop)
     }
 
     /// The savepoint that a job begins with, if its options name one.
@@ -200,12 +200,16 @@ impl JobRunner for Jobs {
             savepoint.copy_to(&dir.path)?;
         }
         let name = dir.as_ref().map_or(&job.id, |dir| &dir.name);
-        let composer = self.composer.clone().with_state_dir(dir.as_ref().map(|dir| dir.path.clone()));
+        let composer =
+            self.composer.clone().with_options(&job.options)?.with_state_dir(dir.as_ref().map(|dir| dir.path.clone()));
         let mut composed = composer.compose(&mut translation, name)?;
         let harnesses = Harnesses::start(&self.workers, &translation, &composed.plan, &job, &sizes)?;
         let pieces = &composed.local.pieces() | harnesses.pieces();
         Arc::make_mut(&mut composed.plan).read_in_pieces(&pieces);
         reporter.message(Importance::Detailed, format!("{} stages", composed.plan.stages.len()));
+        for line in ttl::lines(&composed.plan) {
+            reporter.message(Importance::Basic, line);
+        }
         running::start(Start {
             config: sizes.config,
             epoch_ms: composer.settings().epoch_ms,
@@ -253,6 +257,6 @@ impl JobRunner for Jobs {
 
     fn options(&self) -> Vec<OptionDescriptor> {
         let ours = [update::option(), savepoint::option()];
-        OptionDescriptor::standard().into_iter().chain(sizes::options()).chain(ours).collect()
+        OptionDescriptor::standard().into_iter().chain(sizes::options()).chain(ours).chain([ttl::option()]).collect()
     }
 }

@@ -38,6 +38,9 @@ pub struct Known {
     /// Coder of the keys of a map or multimap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map_key: Option<Noted>,
+    /// How many milliseconds it lives when it is not written; as long as its window without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<i64>,
 }
 
 /// How a state is used.
@@ -172,6 +175,7 @@ mod tests {
             key: Noted::default(),
             value: Noted::default(),
             map_key: None,
+            ttl_ms: None,
         };
         Catalog::new(vec![known("Count", "n"), known("Count", "m"), known("Sum", "n")])
     }

@@ -131,6 +131,9 @@ pub struct Listed {
     pub key: String,
     /// Coder of values; of a map or multimap with that of its keys before.
     pub coder: String,
+    /// How many milliseconds it lives when it is not written; as long as its window without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<i64>,
 }
 
 /// What a state holds for a key and window.
@@ -179,6 +182,7 @@ pub fn list(catalog: &Catalog) -> Answer {
         kind: known.kind,
         key: known.key.name(),
         coder: known.map_key.iter().chain([&known.value]).map(Noted::name).collect::<Vec<_>>().join(" -> "),
+        ttl_ms: known.ttl_ms,
     };
     Answer { states: catalog.states.iter().map(listed).collect(), ..Answer::default() }
 }

@@ -116,6 +116,7 @@ mod tests {
             key: coder("string_utf8"),
             value,
             map_key,
+            ttl_ms: None,
         };
         let cells = stored.iter().map(|(sub, value)| (sub.to_vec(), value.to_vec())).collect();
         entry(&known, &Entry::of(b"k", Window::Global, cells)).value

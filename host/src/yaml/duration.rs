@@ -36,6 +36,13 @@ pub fn parse(text: &str) -> Option<i64> {
     }
 }
 
+/// The same as it would be written, in the largest unit that makes a whole number of it.
+pub fn show(ms: i64) -> String {
+    let mut units = UNITS.iter().rev().filter(|(_, factor)| ms % (*factor as i64) == 0);
+    let (unit, factor) = units.next().copied().unwrap_or(("ms", 1.0));
+    format!("{}{unit}", ms / factor as i64)
+}
+
 fn whole(ms: f64) -> Option<i64> {
     // below 2^53 every whole number of milliseconds has a double of its own
     (ms.fract() == 0.0 && ms.abs() < 9e15).then_some(ms as i64)
@@ -43,7 +50,7 @@ fn whole(ms: f64) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{parse, show};
 
     #[test]
     fn durations_read_in_every_unit() {
@@ -54,6 +61,9 @@ mod tests {
         }
         for text in ["", "h", "1y", "0.0001s", "1h30m", "99999999999999999h"] {
             assert_eq!(parse(text), None, "{text}");
+        }
+        for text in ["7d", "36h", "90s", "1500ms", "2m"] {
+            assert_eq!(parse(text).map(show).as_deref(), Some(text));
         }
     }
 }

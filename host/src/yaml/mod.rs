@@ -32,7 +32,7 @@
 //! Source: <https://beam.apache.org/documentation/sdks/yaml/>.
 
 mod call;
-mod duration;
+pub(crate) mod duration;
 mod expand;
 mod node;
 mod outputs;

@@ -474,6 +474,7 @@ fn state_and_marks_are_of_one_epoch_whenever_it_crashes() -> Result<()> {
             driver.now = driver.now.plus(rng.below(TTL as usize) as i64);
             let choice = choose(&mut rng, &driver);
             driver.crash_within(choice, rng.below(4), 1 + rng.below(3) as u16)?;
+            marks_agree(&driver);
             take(&mut driver, rng.below(40));
         }
         let counts = written(&driver);

@@ -240,10 +240,9 @@ mod tests {
             assert!(take(p, (split, some.clone()))?);
             assert!(take(p, progress("Read", p, 10 + i64::from(p)))?);
             assert!(!take(p, (own(Kind::SinkMark, StateId(2)).finish(), some.clone()))?, "a sink's mark");
-            let fact = own(Kind::Job, StateId(0)).last(b"shape").finish();
-            assert!(!take(p, (fact, some.clone()))?, "whose it is");
-            let since = own(Kind::Job, StateId(3)).last(b"ttl").finish();
-            assert!(take(p, (since, some.clone()))?, "since when state is marked");
+            let fact = |id, name: &str| (own(Kind::Job, StateId(id)).last(name.as_bytes()).finish(), some.clone());
+            assert!(!take(p, fact(0, "shape"))?, "whose it is");
+            assert!(take(p, fact(3, "ttl"))?, "since when state is marked");
             let read = own(Kind::Position, StateId::derive(&exchange, "source")).last(&[0; 4]).finish();
             assert_eq!(gather.cell(p, (read, some.clone()))?, Gathered::Read(edge, some.clone()));
         }
@@ -283,10 +282,8 @@ mod tests {
             }
             deal.finish(&mut give)?;
             assert_eq!(rows, 100, "every element waits once");
-            let count = |kind: Kind| kinds.get(&(kind as u8)).copied().unwrap_or(0);
-            assert_eq!((count(Kind::User), count(Kind::Position)), (3, 3));
-            assert_eq!(count(Kind::Progress), partitions);
-            assert_eq!(count(Kind::Job), partitions, "all partitions mark state");
+            let of = [Kind::User, Kind::Position, Kind::Progress, Kind::Job];
+            assert_eq!(of.map(|kind| kinds.get(&(kind as u8)).copied().unwrap_or(0)), [3, 3, partitions, partitions]);
         }
         Ok(())
     }

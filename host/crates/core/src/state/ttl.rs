@@ -428,3 +428,39 @@ fn corrupt() -> Error {
     Error::external("STATE_CORRUPT", "a stored mark of when state was written cannot be read")
         .help("restore the directory from a copy, or start the job anew with an empty directory; check the disk")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::Window;
+
+    #[test]
+    fn a_mark_costs_nothing_until_it_is_reached_and_has_one_turn() {
+        let mut ttl = Ttl::new(StateId(1), 8_000, ProcessingTime(0), 0..4096, true);
+        let group = Group { key: Bytes::from_static(b"k"), hash: key_hash(b"k"), window: Window::Global };
+        let writes = |ttl: &mut Ttl| {
+            let mut out = Vec::new();
+            ttl.seal(&mut out);
+            (out.iter().filter(|(_, value)| value.is_some()).count(), out.iter().filter(|(_, v)| v.is_none()).count())
+        };
+        let first = ttl.write(&group, Mark::Missing, ProcessingTime(10_300));
+        assert_eq!((first, writes(&mut ttl)), (Mark::Until(ProcessingTime(11_000)), (2, 0)));
+        let same = ttl.write(&group, first, ProcessingTime(10_999));
+        assert_eq!((same, writes(&mut ttl)), (first, (0, 0)));
+        let next = ttl.write(&group, first, ProcessingTime(11_000));
+        assert_eq!((next, writes(&mut ttl)), (Mark::Until(ProcessingTime(12_000)), (2, 1)));
+        ttl.forget(&group, next);
+        assert_eq!(writes(&mut ttl), (0, 2));
+    }
+
+    #[test]
+    fn rounds_begin_when_marks_come_to_their_end() {
+        let mut ttl = Ttl::new(StateId(1), 8_000, ProcessingTime(500), 0..1, false);
+        assert!(ttl.begin(ProcessingTime(10_300)));
+        while ttl.is_in_round() {
+            ttl.expired(&crate::port::store::NullStore::default(), true).expect("nothing");
+        }
+        assert_eq!(ttl.next_alarm(), Some(ProcessingTime(11_000)));
+        assert!(!ttl.begin(ProcessingTime(10_999)) && ttl.begin(ProcessingTime(11_000)));
+    }
+}
