@@ -19,6 +19,8 @@ use thalweg_io::kafka::cluster::{Changelog, ExchangeSink, ExchangeSource};
 /// A partition that the cluster kept from working begins again, after such a pause, so many times in a row.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const AGAIN_MAX: u32 = 60;
+/// So many times where it may be the job's own fault.
+const DOUBTED_MAX: u32 = 3;
 /// One that ran for so long has made a new start.
 const LONG_RUN: Duration = Duration::from_secs(60);
 
@@ -144,7 +146,7 @@ impl Running<'_> {
                 tracing::warn!(partition = self.partition, %error, "the copy of the state is given up");
                 continue;
             }
-            if !of_the_cluster(&error) || tries > AGAIN_MAX {
+            if tries > again(&error) {
                 return self.shared.tell(self.partition, &Ended::Failed((&error).into()));
             }
             if self.goes_on() {
@@ -232,8 +234,14 @@ impl Running<'_> {
     }
 }
 
-/// Whether it is the cluster that cannot be reached, or has given the partition to another process, or an earlier life of the partition that
-/// has not let go of its state, or an update that this process has still to hear of: no fault of the job.
-fn of_the_cluster(error: &Error) -> bool {
-    ["STATE_LOCKED", "CLUSTER_LOST", "STATE_NEWER"].contains(&error.code) || super::passes(error)
+/// How often a partition begins again after an error: often, if it is the cluster that cannot be reached, or has given the partition to another process,
+/// or an earlier life of the partition that has not let go of its state, or an update that this process has still to hear of: no fault of the
+/// job. A process that slept past its session may find that the new owner has had records deleted, before it hears of that owner.
+fn again(error: &Error) -> u32 {
+    match error.code {
+        "STATE_LOCKED" | "CLUSTER_LOST" | "STATE_NEWER" => AGAIN_MAX,
+        "KAFKA_OFFSET_LOST" => DOUBTED_MAX,
+        _ if super::passes(error) => AGAIN_MAX,
+        _ => 0,
+    }
 }

@@ -164,8 +164,10 @@ pub(crate) fn fault(name: &str) {
     };
     let Some((point, n, stops)) = WANTED.get_or_init(read) else { return };
     if point == name && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *n {
-        while *stops {
-            std::thread::park();
+        if *stops {
+            loop {
+                std::thread::park();
+            }
         }
         std::process::abort();
     }

@@ -121,7 +121,7 @@ impl Shard {
         let (partitions, shards) = (self.config.partitions, self.config.shards);
         let mut mine = (0..partitions).map(Partition).filter(|p| p.shard(partitions, shards) == self.id);
         let Some(first) = mine.next() else { return 0..0 };
-        let behind = mine.last().unwrap_or(first).0 + 1;
+        let behind = mine.next_back().unwrap_or(first).0 + 1;
         let end = if behind >= partitions { KEY_GROUPS } else { Partition(behind).first_group(partitions).0 };
         first.first_group(partitions).0..end
     }
@@ -186,7 +186,8 @@ impl Shard {
             worker.ttl = None;
             return Ok(());
         }
-        if !ttl.begin(now) && !(all && ttl.is_in_round()) {
+        let is_due = ttl.begin(now) || (all && ttl.is_in_round());
+        if !is_due {
             return Ok(());
         }
         let expired = ttl.expired(store.as_ref(), all)?;
