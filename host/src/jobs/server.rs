@@ -1,6 +1,7 @@
 //! The server: Job, artifact, expansion, deployment and Fn API services on one gRPC port, until it is told to stop.
 
 use super::deploys::Deploys;
+use super::running::JobTable;
 use super::{JobStates, Jobs, JobsLimits, worker_logs};
 use crate::cluster::{Cluster, ClusterConfig};
 use crate::compose::{Composer, Settings};
@@ -135,28 +136,31 @@ pub async fn serve(
     ready(address);
     let stop = async {
         shutdown.await;
-        // jobs first, while their workers can still be reached
-        let within = grace * JOBS.0 / JOBS.1;
-        let until = tokio::time::Instant::now() + within;
-        table.leave_all(within / 2);
-        if let Some(cluster) = cluster {
-            blocking(move || {
-                cluster.leave(within);
-                Ok(())
-            })
-            .await
-            .unwrap_or_else(|error| tracing::warn!(%error, "the cluster was left without a word"));
-        }
-        while !table.is_empty() && tokio::time::Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        if !table.is_empty() {
-            tracing::warn!(jobs = table.len(), "jobs have not stopped in time: they go on from their last commits");
-        }
+        leave_jobs(&table, cluster, grace * JOBS.0 / JOBS.1).await;
     };
     tokio::select! {
         served = serve_routes(listener, routes, &server, stop) => served,
         error = left_stuck(stuck) => Err(error),
+    }
+}
+
+/// Has all jobs come to a commit within so long, while their workers can still be reached.
+async fn leave_jobs(table: &JobTable, cluster: Option<Cluster>, within: Duration) {
+    let until = tokio::time::Instant::now() + within;
+    table.leave_all(within / 2);
+    if let Some(cluster) = cluster {
+        blocking(move || {
+            cluster.leave(within);
+            Ok(())
+        })
+        .await
+        .unwrap_or_else(|error| tracing::warn!(%error, "the cluster was left without a word"));
+    }
+    while !table.is_empty() && tokio::time::Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    if !table.is_empty() {
+        tracing::warn!(jobs = table.len(), "jobs have not stopped in time: they go on from their last commits");
     }
 }
 
