@@ -18,7 +18,7 @@ pub struct Translated {
 const KNOWN: [&str; 7] =
     ["job_port", "log_level", "log_kind", "serve_http", "web_port", "idle_shutdown_timeout", "worker_pool_port"];
 /// Flags of `thalweg serve` that may stand beside them, and whether they take a value.
-const OURS: [(&str, bool); 24] = [
+const OURS: [(&str, bool); 26] = [
     ("shards", true),
     ("epoch-ms", true),
     ("state-dir", true),
@@ -40,6 +40,8 @@ const OURS: [(&str, bool); 24] = [
     ("process-id", true),
     ("partitions", true),
     ("session-timeout-ms", true),
+    ("max-poll-interval-ms", true),
+    ("savepoint-dir", true),
     ("allow-process-workers", false),
     ("allow-docker-workers", false),
     ("hide-elements", false),
