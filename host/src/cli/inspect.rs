@@ -3,6 +3,7 @@
 use super::exit::{Failed, print};
 use super::table::{table, thousands};
 use super::udf_args::InspectArgs;
+use crate::compose::pinned;
 use crate::pipeline::Element;
 use crate::udf;
 use std::process::ExitCode;
@@ -25,7 +26,7 @@ fn described(component: &Component) -> String {
     let sdk = if description.sdk.is_empty() { "unknown" } else { &description.sdk };
     let wanted: Vec<&str> = description.functions.iter().flat_map(|f| &f.capabilities).map(String::as_str).collect();
     let facts = [
-        ("digest", format!("sha256:{}", component.digest())),
+        ("digest", pinned(component.digest())),
         ("size", format!("{} bytes", thousands(component.size() as u64))),
         ("sdk", sdk.to_owned()),
         ("world", World::covering(description).name().to_owned()),

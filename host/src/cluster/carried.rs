@@ -5,9 +5,8 @@
 
 use super::Inner;
 use super::order::{Carried, Run};
-use crate::compose::Composer;
+use crate::compose::{Composer, pinned};
 use std::path::PathBuf;
-use std::sync::Arc;
 use thalweg_beam::job::JobOptions;
 use thalweg_core::error::{Error, Result};
 use thalweg_wasm::Digest;
@@ -20,12 +19,13 @@ impl Inner {
     pub(super) fn composer_of(&self, run: &Run) -> Result<Composer> {
         let fetch = |carried: &Carried| {
             let path = PathBuf::from(&carried.path);
+            let is = |bytes: &[u8]| pinned(&Digest::of(bytes)) == carried.digest;
             // as usual the file is still here, too
-            let bytes = match std::fs::read(&path).ok().filter(|bytes| shown(&Digest::of(bytes)) == carried.digest) {
-                Some(bytes) => bytes,
-                None => self.journal.wait().get(&carried.digest, carried.at)?.to_vec(),
-            };
-            if shown(&Digest::of(&bytes)) != carried.digest {
+            if let Some(bytes) = std::fs::read(&path).ok().filter(|bytes| is(bytes)) {
+                return Ok((path, bytes));
+            }
+            let bytes = self.journal.wait().get(&carried.digest, carried.at)?.to_vec();
+            if !is(&bytes) {
                 let what = format!("what stands for the component {} among the artifacts is another", carried.path);
                 return Err(Error::external("CLUSTER_RECORD", what).help(
                     "see who wrote the cluster's topics; submit the job again where its files are, as an update",
@@ -33,8 +33,7 @@ impl Inner {
             }
             Ok((path, bytes))
         };
-        let deployed = run.deployed.iter().filter_map(|version| version.component.as_ref());
-        let brought = run.components.iter().chain(deployed).map(fetch).collect::<Result<_>>()?;
+        let brought = run.carried().map(fetch).collect::<Result<_>>()?;
         self.composer.with_components(brought)?.with_options(&JobOptions::new(run.options.clone().unwrap_or_default()))
     }
 
@@ -44,9 +43,9 @@ impl Inner {
     /// `WASM_DIGEST` for a file that changed meanwhile, `KAFKA_RECORD_TOO_LARGE`, `KAFKA_UNREACHABLE`.
     pub(super) fn carry(&self, composer: &Composer) -> Result<Vec<Carried>> {
         let put = |(path, digest): (PathBuf, Digest)| {
-            let digest = shown(&digest);
+            let digest = pinned(&digest);
             let bytes = std::fs::read(&path).unwrap_or_default();
-            if shown(&Digest::of(&bytes)) != digest {
+            if pinned(&Digest::of(&bytes)) != digest {
                 let what = format!("{} was changed while the job was submitted", path.display());
                 return Err(Error::user("WASM_DIGEST", what).help("submit the job again"));
             }
@@ -66,14 +65,7 @@ impl Inner {
 
     fn known_at(&self, digest: &str) -> Option<i64> {
         let state = self.state();
-        let runs = state.jobs.values().map(|known| &known.run);
-        let deployed = |run: &Arc<Run>| run.deployed.iter().filter_map(|v| v.component.clone()).collect::<Vec<_>>();
-        let mut carried = runs.flat_map(|run| run.components.iter().cloned().chain(deployed(run)).collect::<Vec<_>>());
+        let mut carried = state.jobs.values().flat_map(|known| known.run.carried());
         carried.find(|carried| carried.digest == digest).map(|carried| carried.at)
     }
-}
-
-/// A digest as messages have it.
-pub fn shown(digest: &Digest) -> String {
-    format!("sha256:{digest}")
 }

@@ -4,15 +4,15 @@
 //! of it at the same place: each has its partitions come to a last commit, keeps them, and goes on with the version, as for an update of the
 //! pipeline. State belongs to the transform and stays. A canary would need two versions in one partition: those are for jobs of one process.
 
-use super::carried::shown;
 use super::known::prepared;
 use super::order::{Run, Version, What};
 use super::{Cluster, Inner};
-use crate::compose::deploy;
+use crate::compose::{deploy, pinned, ttl};
+use crate::jobs::deploy_config as config;
 use thalweg_beam::deploy::{DeployRequest, Deployed, Deployer, RollBackRequest, StatusRequest};
 use thalweg_beam::translate::Translation;
 use thalweg_core::error::{Error, Result};
-use thalweg_core::graph::{Shape, distribute};
+use thalweg_core::graph::{Plan, Shape, distribute};
 use thalweg_wasm::Digest;
 
 const HELP: &str = "`thalweg job list` shows the jobs that run";
@@ -27,31 +27,28 @@ impl Inner {
     pub(super) fn translated(&self, id: &str, run: &Run) -> Result<Translation> {
         let mut translation = self.jobs.translate(&prepared(id, run))?;
         for version in &run.deployed {
-            let config = (!version.config.is_empty()).then(|| config(&version.config)).transpose()?;
+            let config = config(&version.config)?;
             let path = version.component.as_ref().map(|component| component.path.clone()).unwrap_or_default();
             deploy::replace(&mut translation, &version.transform, &path, &version.function, config.as_ref())?;
         }
         Ok(translation)
     }
 
-    fn shape(&self, id: &str, run: &Run) -> Result<Shape> {
-        let plan = self.composer_of(run)?.plan(&mut self.translated(id, run)?)?;
-        Ok(Shape::of(&distribute(&plan)?))
+    /// The plan of a job as it is ordered, before it is divided.
+    ///
+    /// # Errors
+    /// As for [`Inner::composer_of`], and what is wrong with the pipeline.
+    pub(super) fn planned(&self, id: &str, run: &Run) -> Result<Plan> {
+        self.composer_of(run)?.plan(&mut self.translated(id, run)?)
     }
 
-    /// Has the job go on with other versions, if they can take over what it keeps.
-    fn go_on_with(&self, id: &str, run: &Run, deployed: Vec<Version>) -> Result<()> {
+    /// Has the job go on with other versions, if they can take over what it keeps: `old`, before it is divided.
+    fn go_on_with(&self, id: &str, run: &Run, old: &Plan, deployed: Vec<Version>) -> Result<()> {
         let next = Run { deployed, revision: run.revision + 1, replaces: id.to_owned(), ..run.clone() };
-        self.shape(id, &next)?.takes_over(&self.shape(id, run)?)?;
+        let shape = |plan: &Plan| Ok::<_, Error>(Shape::of(&distribute(plan)?));
+        shape(&self.planned(id, &next)?)?.takes_over(&shape(old)?)?;
         self.order(id, What::Run(Box::new(next)))
     }
-}
-
-fn config(text: &str) -> Result<serde_json::Value> {
-    serde_json::from_str(text).map_err(|e| {
-        Error::user("DEPLOY_CONFIG", format!("the configuration is no JSON: {e}"))
-            .help("give a JSON value, as in the pipeline")
-    })
 }
 
 impl Deployer for Cluster {
@@ -63,14 +60,12 @@ impl Deployer for Cluster {
         }
         let run = inner.going(id, HELP)?;
         let composer = inner.composer_of(&run)?;
-        let translation = inner.translated(id, &run)?;
+        let mut translation = inner.translated(id, &run)?;
         let component = composer.components().from_bytes(&request.name, &request.component)?;
         let components = composer.components();
         let place = deploy::check(&translation, components, &request.transform, &component, &request.function)?;
-        if !request.config.is_empty() {
-            config(&request.config)?;
-        }
-        let digest = shown(&Digest::of(&request.component));
+        config(&request.config)?;
+        let digest = pinned(&Digest::of(&request.component));
         let carried = inner.put_aside(format!("deployed/{digest}"), digest, &request.component)?;
         let version = Version {
             transform: place.transform,
@@ -83,22 +78,21 @@ impl Deployer for Cluster {
             deployed.remove(0);
         }
         deployed.push(version);
-        inner.go_on_with(id, &run, deployed).map(|()| 0)
+        let old = composer.plan(&mut translation)?;
+        inner.go_on_with(id, &run, &old, deployed).map(|()| 0)
     }
 
     fn roll_back(&self, request: RollBackRequest) -> Result<u64> {
         let run = self.0.going(&request.job_id, HELP)?;
         let mut deployed = run.deployed.clone();
-        let is = |name: &str| {
-            name.strip_prefix(&request.transform).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let last = deployed.iter().rposition(|version| is(&version.transform));
+        let last = deployed.iter().rposition(|version| ttl::is_in(&version.transform, &request.transform));
         let Some(last) = last else {
             let message = format!("{:?} has no version that was deployed", request.transform);
             return Err(Error::user("DEPLOY_UNKNOWN", message).help("deploy the version that is wanted"));
         };
         deployed.remove(last);
-        self.0.go_on_with(&request.job_id, &run, deployed).map(|()| 0)
+        let old = self.0.planned(&request.job_id, &run)?;
+        self.0.go_on_with(&request.job_id, &run, &old, deployed).map(|()| 0)
     }
 
     fn status(&self, request: StatusRequest) -> Result<Vec<Deployed>> {

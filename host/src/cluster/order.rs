@@ -147,6 +147,13 @@ pub struct Carried {
     pub at: i64,
 }
 
+impl Run {
+    /// The components that go with it: those of its pipeline, then those that were deployed.
+    pub fn carried(&self) -> impl Iterator<Item = &Carried> {
+        self.components.iter().chain(self.deployed.iter().filter_map(|version| version.component.as_ref()))
+    }
+}
+
 impl Order {
     /// As bytes.
     pub fn encoded(&self) -> Vec<u8> {

@@ -39,8 +39,7 @@ impl Inner {
     pub(super) fn savepoint(self: &Arc<Self>, id: &str, to: &str, stop: bool) -> Result<()> {
         let run = self.going(id, SAVEPOINT_HELP)?;
         let saving = Saving::begin(to, &self.config.state_dir)?;
-        let mut translation = self.translated(id, &run)?;
-        let whole = self.composer_of(&run)?.plan(&mut translation)?;
+        let whole = self.planned(id, &run)?;
         let mut copy = Copying::begin(self, &run, &distribute(&whole)?, saving.dir())?;
         let begun = Instant::now();
         copy.follow()?;

@@ -41,8 +41,7 @@ impl Inner {
             return Err(Error::user("UPDATE_INCOMPATIBLE", what)
                 .help("leave the option `partitions` out: they stay as they are for the life of the state"));
         }
-        let mut old = self.translated(&id, &run)?;
-        let old = distribute(&self.composer_of(&run)?.plan(&mut old)?)?;
+        let old = distribute(&self.planned(&id, &run)?)?;
         Shape::of(plan).takes_over(&Shape::of(&old))?;
         Ok(Some((id, run)))
     }

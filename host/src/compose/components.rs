@@ -131,7 +131,7 @@ impl ComponentStore {
         }
         call.grant.of(component.function(&call.function)?)?;
         call.limits.of(&self.limits)?;
-        let found = format!("sha256:{}", component.digest());
+        let found = pinned(component.digest());
         match &call.digest {
             Some(wanted) if *wanted != found => {
                 let message = format!("{} is {found}, but the pipeline was made with {wanted}", call.component);
@@ -186,6 +186,12 @@ impl ComponentStore {
         let cache = self.cache_dir.as_deref().and_then(|dir| Cache::open(dir).inspect_err(warn).ok());
         Ok(Component::from_bytes(&self.engine()?, name, bytes, cache.as_ref())?)
     }
+}
+
+/// A digest as pipelines pin it and messages have it.
+#[must_use]
+pub fn pinned(digest: &Digest) -> String {
+    format!("sha256:{digest}")
 }
 
 impl Components for ComponentStore {

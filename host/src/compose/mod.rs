@@ -27,7 +27,7 @@ mod tests;
 pub mod ttl;
 
 pub use apart::Apart;
-pub use components::ComponentStore;
+pub use components::{ComponentStore, pinned};
 pub use connectors::Connectors;
 pub use deploy::Deployments;
 pub use local::LocalWorkers;

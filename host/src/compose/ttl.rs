@@ -120,7 +120,7 @@ impl StateTtl {
 }
 
 /// Whether a transform is that one, or in it.
-fn is_in(transform: &str, name: &str) -> bool {
+pub fn is_in(transform: &str, name: &str) -> bool {
     transform.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

@@ -18,15 +18,23 @@ impl Deploys {
     }
 }
 
+/// What a version is opened with, if its request says it.
+///
+/// # Errors
+/// `DEPLOY_CONFIG`.
+pub fn config(text: &str) -> Result<Option<serde_json::Value>> {
+    let read = || {
+        serde_json::from_str(text).map_err(|e| {
+            Error::user("DEPLOY_CONFIG", format!("the configuration is no JSON: {e}"))
+                .help("give a JSON value, as in the pipeline")
+        })
+    };
+    (!text.is_empty()).then(read).transpose()
+}
+
 impl Deployer for Deploys {
     fn deploy(&self, request: DeployRequest) -> Result<u64> {
-        let config = match request.config.as_str() {
-            "" => None,
-            text => Some(serde_json::from_str(text).map_err(|e| {
-                Error::user("DEPLOY_CONFIG", format!("the configuration is no JSON: {e}"))
-                    .help("give a JSON value, as in the pipeline")
-            })?),
-        };
+        let config = config(&request.config)?;
         let DeployRequest { share, failures_max, bundles, .. } = request;
         let deploy = Deploy {
             transform: request.transform,

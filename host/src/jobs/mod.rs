@@ -14,6 +14,7 @@ mod sizes;
 mod states;
 mod update;
 
+pub(crate) use deploys::config as deploy_config;
 pub(crate) use harnesses::{AllWorkers, Harnesses};
 pub use logs::worker_logs;
 pub use queries::ask_state;

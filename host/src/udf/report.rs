@@ -1,5 +1,6 @@
 //! What a component has and needs, for programs; the command line makes a table of the same.
 
+use crate::compose::pinned;
 use serde_json::{Value, json};
 use thalweg_wasm::{Component, World};
 
@@ -13,7 +14,7 @@ pub fn report(component: &Component) -> Value {
     let unsupported = |f: &thalweg_wasm::describe::Function| f.unsupported().map(|why| json!([f.name, why]));
     json!({
         "name": component.name(),
-        "digest": format!("sha256:{}", component.digest()),
+        "digest": pinned(component.digest()),
         "size": component.size(),
         "sdk": description.sdk,
         "world": World::covering(description).name(),

@@ -13,10 +13,11 @@ mod record;
 
 pub use compatible::{Beyond, compatible};
 
-use super::components::{Adopted, ComponentStore};
+use super::components::{Adopted, ComponentStore, pinned};
 use super::local::{LocalWorkers, Wasm};
 use super::payload::WasmCall;
 use super::payload_of;
+use super::ttl::is_in;
 use crate::runtime::{Change, Changes};
 use record::Record;
 use std::collections::BTreeMap;
@@ -101,7 +102,7 @@ struct Inner {
 pub struct Deployments(Arc<Inner>);
 
 fn digest(wasm: &[Wasm]) -> String {
-    wasm.first().map(|w| format!("sha256:{}", w.component.digest())).unwrap_or_default()
+    wasm.first().map(|w| pinned(w.component.digest())).unwrap_or_default()
 }
 
 impl Deployments {
@@ -113,7 +114,7 @@ impl Deployments {
             let adopted = components.adopted(&wasm.call.component);
             let pieces = adopted.as_ref().map_or(0, |from| from.pieces);
             let bytes = adopted.as_ref().map(|from| Arc::clone(&from.bytes));
-            let pipeline = adopted.map_or_else(|| format!("sha256:{}", wasm.component.digest()), |from| from.replaces);
+            let pipeline = adopted.map_or_else(|| pinned(wasm.component.digest()), |from| from.replaces);
             let families = Vec::new();
             let new = || Running { wasm: Vec::new(), bytes, next: None, pipeline, pieces, families };
             running.entry(name.to_owned()).or_insert_with(new).wasm.push(wasm.clone());
@@ -428,7 +429,7 @@ fn calls(translation: &Translation) -> Result<BTreeMap<String, WasmCall>> {
 /// # Errors
 /// What is wrong with a component.
 pub fn running(translation: &Translation, components: &ComponentStore) -> Result<Vec<(String, String)>> {
-    let digest = |(name, call): (String, WasmCall)| Ok((name, format!("sha256:{}", components.load(&call)?.digest())));
+    let digest = |(name, call): (String, WasmCall)| Ok((name, pinned(components.load(&call)?.digest())));
     calls(translation)?.into_iter().map(digest).collect()
 }
 
@@ -491,7 +492,7 @@ fn named<'a, T>(name: &str, known: impl Iterator<Item = (&'a String, T)>) -> Res
             return Ok((transform, found));
         }
         others.push(transform.as_str());
-        if transform.strip_prefix(name).is_some_and(|rest| rest.starts_with('/')) {
+        if is_in(transform, name) {
             below.push((transform, found));
         }
     }
@@ -510,7 +511,7 @@ pub(super) fn restore(translation: &mut Translation, components: &ComponentStore
         let mut call: WasmCall = payload_of::json(&info.payload, &info.name)?;
         let Some((record, bytes)) = record::read(&info.name, state)? else { continue };
         let pipeline = components.load(&call).map_err(|e| e.in_transform(&info.name))?;
-        if record.replaces != format!("sha256:{}", pipeline.digest()) {
+        if record.replaces != pinned(pipeline.digest()) {
             tracing::info!(
                 "{} has a new component in the pipeline, which is run instead of the deployed one",
                 info.name

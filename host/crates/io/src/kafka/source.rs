@@ -135,8 +135,6 @@ struct Partition {
     at_end: bool,
     /// A record whose schema is being asked for.
     held: Option<OwnedMessage>,
-    /// When it gave something last, or was opened.
-    active_ms: i64,
     finished: bool,
 }
 
@@ -271,11 +269,10 @@ impl Source for KafkaSource {
                 partition: found.partition,
                 queue,
                 position,
-                watermark: Watermark::new(self.config.time.clone()),
+                watermark: Watermark::new(self.config.time.clone(), clock_ms()),
                 reported: None,
                 at_end: false,
                 held: None,
-                active_ms: clock_ms(),
                 finished,
             },
         );
@@ -297,9 +294,8 @@ impl Source for KafkaSource {
         }
         let done = (at.finished && at.queue.take().is_some()).then(|| (Arc::clone(&at.topic), at.partition));
         let now = clock_ms();
-        if before != at.position.next {
-            at.active_ms = now;
-        } else if at.at_end && now.saturating_sub(at.active_ms) >= i64::from(self.config.idle_after_ms) {
+        let idle = before == at.position.next && at.at_end;
+        if idle && at.watermark.quiet_ms(now) >= i64::from(self.config.idle_after_ms) {
             at.watermark.idle(now);
         }
         let watermark = if at.finished { EventTime::MAX } else { at.watermark.now() };

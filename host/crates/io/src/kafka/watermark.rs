@@ -61,13 +61,18 @@ fn millis(header: Header<'_, &[u8]>) -> Option<i64> {
 pub(super) struct Watermark {
     time: RecordTime,
     now: EventTime,
-    /// When the last record was read, or the first look found none.
-    active_ms: Option<i64>,
+    /// When the last record was read, or the partition was opened.
+    active_ms: i64,
 }
 
 impl Watermark {
-    pub(super) fn new(time: RecordTime) -> Self {
-        Self { time, now: EventTime::MIN, active_ms: None }
+    pub(super) fn new(time: RecordTime, clock_ms: i64) -> Self {
+        Self { time, now: EventTime::MIN, active_ms: clock_ms }
+    }
+
+    /// How long no record has been read.
+    pub(super) fn quiet_ms(&self, clock_ms: i64) -> i64 {
+        clock_ms.saturating_sub(self.active_ms)
     }
 
     /// The event time of a record that is read now; moves the watermark.
@@ -75,7 +80,7 @@ impl Watermark {
     /// # Errors
     /// A sentence when the record does not have such a time.
     pub(super) fn record(&mut self, timestamp: Timestamp, clock_ms: i64) -> Result<EventTime, String> {
-        self.active_ms = Some(clock_ms);
+        self.active_ms = clock_ms;
         let own = timestamp.to_millis();
         let (at, distance) = match (&self.time, timestamp) {
             (RecordTime::None, _) => return Ok(EventTime::MIN),
@@ -99,8 +104,8 @@ impl Watermark {
     /// Everything was read and nothing new is there: the watermark follows the clock. Its steps grow with the silence, and fall on the same moments in
     /// all partitions, for each is committed: a job to which nothing comes costs little.
     pub(super) fn idle(&mut self, clock_ms: i64) {
-        let quiet_ms = clock_ms - *self.active_ms.get_or_insert(clock_ms);
-        let clock_ms = clock_ms - clock_ms.rem_euclid((quiet_ms / 10).clamp(1, IDLE_STEP_MAX_MS));
+        let step = (self.quiet_ms(clock_ms) / 10).clamp(1, IDLE_STEP_MAX_MS);
+        let clock_ms = clock_ms - clock_ms.rem_euclid(step);
         let distance = match &self.time {
             RecordTime::None => return,
             RecordTime::Record { out_of_order_ms } | RecordTime::Header { out_of_order_ms, .. } => {
@@ -129,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_watermark_follows_the_latest_record_and_never_goes_back() {
-        let mut w = Watermark::new(RecordTime::Record { out_of_order_ms: 10 });
+        let mut w = Watermark::new(RecordTime::Record { out_of_order_ms: 10 }, CLOCK);
         assert_eq!(created(&mut w, 100), EventTime(100));
         assert_eq!(created(&mut w, 50), EventTime(50));
         assert_eq!(w.now(), EventTime(90));
@@ -143,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_longer_a_partition_is_idle_the_larger_are_the_steps() {
-        let mut w = Watermark::new(RecordTime::Record { out_of_order_ms: 0 });
+        let mut w = Watermark::new(RecordTime::Record { out_of_order_ms: 0 }, CLOCK);
         created(&mut w, CLOCK);
         let mut after = |quiet_ms: i64| {
             w.idle(CLOCK + quiet_ms);
@@ -156,7 +161,7 @@ mod tests {
 
     #[test]
     fn without_times_it_stays_at_the_beginning() {
-        let mut w = Watermark::new(RecordTime::None);
+        let mut w = Watermark::new(RecordTime::None, CLOCK);
         assert_eq!(created(&mut w, 100), EventTime::MIN);
         w.idle(1000);
         assert_eq!(w.now(), EventTime::MIN);
@@ -164,7 +169,7 @@ mod tests {
 
     #[test]
     fn times_of_the_broker_are_needed_where_they_are_asked_for() {
-        let mut w = Watermark::new(RecordTime::Append);
+        let mut w = Watermark::new(RecordTime::Append, CLOCK);
         assert_eq!(w.record(Timestamp::LogAppendTime(100), CLOCK), Ok(EventTime(100)));
         assert!(w.record(Timestamp::CreateTime(100), CLOCK).is_err());
         w.idle(CLOCK);
@@ -190,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_time_of_reading_is_the_clock() {
-        let mut w = Watermark::new(RecordTime::Processing);
+        let mut w = Watermark::new(RecordTime::Processing, CLOCK);
         assert_eq!(created(&mut w, 100), EventTime(CLOCK));
         w.idle(CLOCK + 1);
         assert_eq!(w.now(), EventTime(CLOCK + 1));

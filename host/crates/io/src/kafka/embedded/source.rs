@@ -183,7 +183,7 @@ impl Source for LogSource {
             }
         };
         let finished = position.end.is_some_and(|end| position.next >= end);
-        let watermark = Watermark::new(self.config.time.clone());
+        let watermark = Watermark::new(self.config.time.clone(), clock_ms());
         self.open.insert(split, Partition { split: found, position, watermark, reported: None, finished });
         Ok(())
     }
