@@ -1,12 +1,12 @@
 //! Topics of the embedded log: written and read by pipelines and by hand, exactly once, without a broker.
 
-use acceptance::child::{Ended, Run, Signal};
-use acceptance::{place, watchdog};
+use acceptance::child::{Run, Signal};
+use acceptance::embedded::{append, log};
+use acceptance::watchdog;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 const SIGABRT: i32 = 6;
@@ -34,23 +34,6 @@ options: {{streaming: true}}
     let path = dir.join(format!("{stop}.yaml"));
     fs::write(&path, text)?;
     Ok(path)
-}
-
-fn log(state: &Path, what: &[&str]) -> Result<Run> {
-    Ok(Run::thalweg()?.arg("log").args(what).arg("--state-dir").arg(state))
-}
-
-/// Appends lines through a file, as a shell would.
-fn append(dir: &Path, state: &Path, topic: &str, lines: &[String]) -> Result<Ended> {
-    let input = dir.join("lines.txt");
-    fs::File::create(&input)?.write_all(lines.join("\n").as_bytes())?;
-    let command = format!(
-        "{} log append {topic} --state-dir {} < {}",
-        place::binary()?.display(),
-        state.display(),
-        input.display()
-    );
-    Run::new("sh").arg("-c").arg(command).ok()
 }
 
 /// The values of a topic, counted, with the offsets of each partition in a row without a gap.
@@ -83,7 +66,7 @@ fn a_pipeline_reads_a_topic_of_its_directory_and_writes_another_once() -> Result
     let made = log(&state, &["create", "in", "--partitions", "3"])?.ok()?;
     ensure!(made.out.contains("3 partitions"), "{made}");
     let all = lines(0..2000);
-    let told = append(&dir, &state, "in", &all)?;
+    let told = append(&state, "in", &all)?;
     ensure!(told.out.contains("2,000 records appended to in"), "{told}");
     let file = pipeline(&dir, "end_offsets")?;
     let run = || Ok::<_, anyhow::Error>(Run::thalweg()?.arg("run").arg(&file).arg("--state-dir").arg(&state));
@@ -120,7 +103,7 @@ fn a_crash_around_a_commit_loses_and_doubles_no_record() -> Result<()> {
     for point in ["before_commit:1", "after_commit:1", "before_commit:2", "after_commit:2", "before_commit:9"] {
         let state = dir.join(point);
         log(&state, &["create", "in", "--partitions", "2"])?.ok()?;
-        append(&dir, &state, "in", &first)?;
+        append(&state, "in", &first)?;
         let run = || -> Result<Run> {
             let run = Run::thalweg()?.arg("run").arg(&file).arg("--state-dir").arg(&state);
             Ok(run.args(["--epoch-ms", "1"]))
@@ -132,7 +115,7 @@ fn a_crash_around_a_commit_loses_and_doubles_no_record() -> Result<()> {
             || Ok(values(&state, "out").is_ok_and(|out| values(&state, "in").is_ok_and(|given| out == given)));
         let mut next = 2000;
         while crashing.reaches("what it was fed", |_| through())? {
-            let _ = append(&dir, &state, "in", &lines(next..next + 10));
+            let _ = append(&state, "in", &lines(next..next + 10));
             next += 10;
         }
         let ended = crashing.wait()?;
@@ -143,7 +126,7 @@ fn a_crash_around_a_commit_loses_and_doubles_no_record() -> Result<()> {
         fs::remove_file(state.join("log.sock")).ok();
         let mut running = run()?.start()?;
         running.until("its door", |_| Ok(state.join("log.sock").exists()))?;
-        append(&dir, &state, "in", &lines(next..next + 1))?;
+        append(&state, "in", &lines(next..next + 1))?;
         given.extend(once(&lines(next..next + 1)));
         running.until("what was given", |_| Ok(values(&state, "out")?.len() >= given.len()))?;
         running.kill()?;
@@ -163,7 +146,7 @@ fn a_job_that_runs_is_fed_and_read_through_its_door() -> Result<()> {
     let mut running = run.start()?;
     running.until("its door", |_| Ok(state.join("log.sock").exists()))?;
     for batch in [0..100, 100..250] {
-        append(&dir, &state, "in", &lines(batch))?;
+        append(&state, "in", &lines(batch))?;
     }
     let all = once(&lines(0..250));
     running.until("all records", |_| Ok(values(&state, "out")? == all))?;
@@ -189,7 +172,7 @@ fn a_savepoint_of_a_running_job_goes_on_from_its_moment_on_other_shards() -> Res
     };
     let mut running = run(&state, "1")?;
     running.until("its door", |_| Ok(state.join("log.sock").exists()))?;
-    append(&dir, &state, "in", &lines(0..300))?;
+    append(&state, "in", &lines(0..300))?;
     running.until("all records", |_| Ok(values(&state, "out")?.len() == 300))?;
     let savepoint = || {
         Ok::<_, anyhow::Error>(Run::thalweg()?.arg("savepoint").arg("--state-dir").arg(&state).arg("--to").arg(&saved))
@@ -197,13 +180,13 @@ fn a_savepoint_of_a_running_job_goes_on_from_its_moment_on_other_shards() -> Res
     savepoint()?.ok()?;
     let twice = savepoint()?.end()?;
     ensure!(twice.code == Some(3) && twice.err.contains("STATE_NOT_OURS"), "{twice}");
-    append(&dir, &state, "in", &lines(300..400))?;
+    append(&state, "in", &lines(300..400))?;
     running.until("all records", |_| Ok(values(&state, "out")?.len() == 400))?;
     running.kill()?;
     ensure!(values(&saved, "out")? == once(&lines(0..300)), "the savepoint is of its moment");
     let mut running = run(&saved, "4")?;
     running.until("its door", |_| Ok(saved.join("log.sock").exists()))?;
-    append(&dir, &saved, "in", &lines(300..350))?;
+    append(&saved, "in", &lines(300..350))?;
     let wanted = once(&lines(0..350));
     running.until("what is new", |_| Ok(values(&saved, "out")? == wanted))?;
     running.kill()?;

@@ -1,8 +1,10 @@
 //! Committed state, asked for from outside: while a job runs, after its death, of a server, and of what is not there.
 
 use acceptance::child::{Ended, Run, Running};
+use acceptance::embedded::log;
+use acceptance::ledger::{TRANSFORM as LEDGER, give, pipeline};
 use acceptance::server::Server;
-use acceptance::{place, watchdog};
+use acceptance::watchdog;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -10,52 +12,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-
-/// The transform, as the pipeline file makes it.
-const LEDGER: &str = "Ledger/Call";
-
-/// Reads commands from a topic and runs them on the state of their key; for ever.
-fn pipeline(dir: &Path) -> Result<PathBuf> {
-    let component = place::component("conformance")?;
-    let text = format!(
-        "
-pipeline:
-  type: chain
-  transforms:
-    - type: ReadFromKafka
-      config:
-        topic: in
-        bootstrap_servers: embedded
-        auto_offset_reset_config: earliest
-        format: JSON
-        schema: {{type: object, required: [who, command], properties: {{who: {{type: string}}, command: {{type: string}}}}}}
-    - type: Wasm
-      name: Ledger
-      config: {{component: {}, function: ledger, key: who, value: command}}
-    - type: WriteToKafka
-      config: {{topic: out, bootstrap_servers: embedded, format: JSON}}
-options: {{streaming: true}}
-",
-        component.display()
-    );
-    let path = dir.join("ledger.yaml");
-    fs::write(&path, text)?;
-    Ok(path)
-}
-
-fn log(state: &Path, what: &[&str]) -> Result<Run> {
-    Ok(Run::thalweg()?.arg("log").args(what).arg("--state-dir").arg(state))
-}
-
-fn give(dir: &Path, state: &Path, commands: &[(String, String)]) -> Result<()> {
-    let input = dir.join("lines.txt");
-    let lines: Vec<String> =
-        commands.iter().map(|(who, what)| json!({"who": who, "command": what}).to_string()).collect();
-    fs::write(&input, lines.join("\n"))?;
-    let binary = place::binary()?;
-    let command = format!("{} log append in --state-dir {} < {}", binary.display(), state.display(), input.display());
-    Run::new("sh").arg("-c").arg(command).ok().map(drop)
-}
 
 /// What came out, counted by key: as many as the sum of the key, in the same commits.
 fn counted(state: &Path) -> Result<BTreeMap<String, i64>> {
@@ -141,7 +97,7 @@ fn what_is_committed_is_answered_while_the_job_runs_and_after_it_is_killed() -> 
     log(&state, &["create", "in", "--partitions", "3"])?.ok()?;
     let file = pipeline(&dir)?;
     let mut running = run(&file, &state)?;
-    give(&dir, &state, &ones(30, 3000))?;
+    give(&state, &ones(30, 3000))?;
     // nothing that is not committed, nothing that goes back
     let (mut last, mut epoch, mut seen) = (0, 0, 0);
     running.until("its sums", |_| {
@@ -162,7 +118,7 @@ fn what_is_committed_is_answered_while_the_job_runs_and_after_it_is_killed() -> 
     // killed in the middle: of one commit, behind what came out, and not ahead of what went in
     let (mut given, mut missing) = (all, Vec::new());
     for round in 1..4 {
-        give(&dir, &state, &ones(30, 20_000))?;
+        give(&state, &ones(30, 20_000))?;
         (0..20_000).for_each(|n| *given.entry(format!("key {}", n % 30)).or_default() += 1);
         sleep(Duration::from_millis(30 * round));
         running.kill()?;
@@ -201,7 +157,7 @@ fn every_kind_of_state_is_shown_by_its_coder() -> Result<()> {
     let mut running = run(&pipeline(&dir)?, &state)?;
     let all = "value.set one; sum.add 7; bag.add a; bag.add b; map.put x 1; map.put y -2; set.add p; set.add q; \
         multi.add k 1st; multi.add k 2nd; list.add 5 five; list.add -5 minus; value.get";
-    give(&dir, &state, &[("me".to_owned(), all.to_owned())])?;
+    give(&state, &[("me".to_owned(), all.to_owned())])?;
     running.until("its answer", |_| Ok(counted(&state).is_ok_and(|counts| !counts.is_empty())))?;
     let wanted = [
         ("value", json!("one")),
@@ -252,7 +208,7 @@ fn what_is_no_state_or_is_damaged_is_one_error() -> Result<()> {
     refused(&["list"], &of, "STATE_NO_JOB")?;
     refused(&["list"], &[&of[..], &["--job", "x"]].concat(), "STATE_NO_JOB")?;
     let mut running = run(&pipeline(&dir)?, &state)?;
-    give(&dir, &state, &ones(3, 30))?;
+    give(&state, &ones(3, 30))?;
     running.until("its answers", |_| Ok(counted(&state).is_ok_and(|counts| counts.len() == 3)))?;
     running.kill()?;
     let before = files(&state)?;
@@ -300,7 +256,7 @@ fn a_server_answers_for_its_jobs() -> Result<()> {
     let id = submit(&server)?;
     let endpoint = server.endpoint();
     let of = ["--server", endpoint.as_str(), "--job", id.as_str()];
-    give(&dir, &shared, &ones(3, 30))?;
+    give(&shared, &ones(3, 30))?;
     let begun = Instant::now();
     while !asked(&["get", LEDGER, "sum", "key 2"], &of)?.out.contains(r#""value":10"#) {
         ensure!(begun.elapsed() < Duration::from_secs(60), "no sum\n{}", server.log());

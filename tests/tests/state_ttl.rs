@@ -1,64 +1,22 @@
 //! State that nobody writes goes after a while: of components and of SDKs, through kills and restarts, by option and by update.
 
 use acceptance::child::{Ended, Run, Running};
+use acceptance::embedded::log;
+use acceptance::ledger::{TRANSFORM as LEDGER, give, pipeline};
 use acceptance::python::{answer, as_prism, program};
 use acceptance::server::Server;
-use acceptance::{place, watchdog};
+use acceptance::watchdog;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const LEDGER: &str = "Ledger/Call";
 const KINDS: [&str; 7] = ["value", "sum", "bag", "map", "set", "multi", "list"];
 /// Something of every kind.
 const ALL: &str =
     "value.set one; sum.add 7; bag.add a; map.put x 1; set.add p; multi.add k 1st; list.add 5 five; sum.get";
-
-/// Reads commands from a topic and runs them on the state of their key; for ever.
-fn pipeline(dir: &Path) -> Result<PathBuf> {
-    let component = place::component("conformance")?;
-    let text = format!(
-        "
-pipeline:
-  type: chain
-  transforms:
-    - type: ReadFromKafka
-      config:
-        topic: in
-        bootstrap_servers: embedded
-        auto_offset_reset_config: earliest
-        format: JSON
-        schema: {{type: object, required: [who, command], properties: {{who: {{type: string}}, command: {{type: string}}}}}}
-    - type: Wasm
-      name: Ledger
-      config: {{component: {}, function: ledger, key: who, value: command}}
-    - type: WriteToKafka
-      config: {{topic: out, bootstrap_servers: embedded, format: JSON}}
-options: {{streaming: true}}
-",
-        component.display()
-    );
-    let path = dir.join("ledger.yaml");
-    fs::write(&path, text)?;
-    Ok(path)
-}
-
-fn log(state: &Path, what: &[&str]) -> Result<Run> {
-    Ok(Run::thalweg()?.arg("log").args(what).arg("--state-dir").arg(state))
-}
-
-fn give(state: &Path, commands: &[(&str, &str)]) -> Result<()> {
-    let input = state.with_extension("lines");
-    let lines: Vec<String> =
-        commands.iter().map(|(who, what)| json!({"who": who, "command": what}).to_string()).collect();
-    fs::write(&input, lines.join("\n"))?;
-    let binary = place::binary()?;
-    let command = format!("{} log append in --state-dir {} < {}", binary.display(), state.display(), input.display());
-    Run::new("sh").arg("-c").arg(command).ok().map(drop)
-}
 
 /// What a key was answered, in order.
 fn answers(state: &Path, who: &str) -> Result<Vec<String>> {

@@ -9,26 +9,26 @@
 //! again; a canary is not. It knows nothing of how a job is steered from outside.
 
 mod compatible;
+mod pipeline;
 mod record;
 
 pub use compatible::{Beyond, compatible};
+pub(super) use pipeline::restore;
+pub use pipeline::{Place, check, replace, running};
 
-use super::components::{Adopted, ComponentStore, pinned};
+use super::components::{ComponentStore, pinned};
 use super::local::{LocalWorkers, Wasm};
-use super::payload::WasmCall;
-use super::payload_of;
-use super::ttl::is_in;
 use crate::runtime::{Change, Changes};
+use pipeline::named;
 use record::Record;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use thalweg_beam::translate::{Role, Translation};
 use thalweg_core::engine::Event;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::TimerFamily;
 use thalweg_core::id::{Epoch, ShardId, StageId, StateId};
-use thalweg_core::port::store::{CellWrite, StateRead};
+use thalweg_core::port::store::CellWrite;
 use thalweg_core::port::worker::{StateSpec, TimeDomain};
 use thalweg_wasm::describe::{Domain, Function, Kind};
 use thalweg_wasm::{Component, Step, Terms, Trial, Verdict};
@@ -416,114 +416,4 @@ fn wait(told: &crossbeam_channel::Receiver<Epoch>) -> Result<Epoch> {
             Error::user("JOB_NOT_RUNNING", "the job ended before the version could run").help("start the job again")
         }
     })
-}
-
-/// The calls of a pipeline's components, by their transforms.
-fn calls(translation: &Translation) -> Result<BTreeMap<String, WasmCall>> {
-    let wasm = translation.transforms.iter().filter(|info| matches!(info.role, Role::Wasm(_)));
-    wasm.map(|info| Ok((info.name.clone(), payload_of::json(&info.payload, &info.name)?))).collect()
-}
-
-/// The digests of what a pipeline's transforms run.
-///
-/// # Errors
-/// What is wrong with a component.
-pub fn running(translation: &Translation, components: &ComponentStore) -> Result<Vec<(String, String)>> {
-    let digest = |(name, call): (String, WasmCall)| Ok((name, pinned(components.load(&call)?.digest())));
-    calls(translation)?.into_iter().map(digest).collect()
-}
-
-/// What takes the place of a transform's function.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
-    /// The transform's whole name.
-    pub transform: String,
-    /// The function.
-    pub function: String,
-    /// JSON text that it is opened with now; empty for nothing.
-    pub config: String,
-}
-
-/// Checks that a component can take the place of a transform's; its function is the one that runs now without another.
-///
-/// # Errors
-/// `DEPLOY_UNKNOWN` for the transform, `DEPLOY_INCOMPATIBLE`.
-pub fn check(
-    translation: &Translation,
-    components: &ComponentStore,
-    transform: &str,
-    component: &Component,
-    function: &str,
-) -> Result<Place> {
-    let calls = calls(translation)?;
-    let (transform, call) = named(transform, calls.iter())?;
-    let function = if function.is_empty() { &call.function } else { function };
-    compatible(components.load(call)?.function(&call.function)?, component.function(function)?)?;
-    let config = call.config.as_ref().map(ToString::to_string).unwrap_or_default();
-    Ok(Place { transform: transform.clone(), function: function.to_owned(), config })
-}
-
-/// Puts another version in place of a transform's function.
-///
-/// # Errors
-/// What is wrong with the pipeline. A transform that is not there is passed over.
-pub fn replace(
-    translation: &mut Translation,
-    transform: &str,
-    component: &str,
-    function: &str,
-    config: Option<&serde_json::Value>,
-) -> Result<()> {
-    let wasm = translation.transforms.iter_mut().filter(|info| matches!(info.role, Role::Wasm(_)));
-    for info in wasm.filter(|info| info.name == transform) {
-        let mut call: WasmCall = payload_of::json(&info.payload, &info.name)?;
-        (call.component, call.digest, call.config) = (component.to_owned(), None, config.cloned());
-        function.clone_into(&mut call.function);
-        info.payload = serde_json::to_vec(&call).unwrap_or_default().into();
-    }
-    Ok(())
-}
-
-/// The one of this name, or the only one below it: a step of a pipeline file may be several transforms.
-fn named<'a, T>(name: &str, known: impl Iterator<Item = (&'a String, T)>) -> Result<(&'a String, T)> {
-    let (mut below, mut others) = (Vec::new(), Vec::new());
-    for (transform, found) in known {
-        if transform == name {
-            return Ok((transform, found));
-        }
-        others.push(transform.as_str());
-        if is_in(transform, name) {
-            below.push((transform, found));
-        }
-    }
-    below.pop().filter(|_| below.is_empty()).ok_or_else(|| {
-        Error::user("DEPLOY_UNKNOWN", format!("{name:?} is no transform of a component in this job"))
-            .help(format!("name one of them: {}", others.join(", ")))
-    })
-}
-
-/// Puts the versions that a job's state holds in place of those in its pipeline.
-///
-/// # Errors
-/// `STATE_CORRUPT` or `WASM_*` when one cannot be read, else the store's errors.
-pub(super) fn restore(translation: &mut Translation, components: &ComponentStore, state: &dyn StateRead) -> Result<()> {
-    for info in translation.transforms.iter_mut().filter(|info| matches!(info.role, Role::Wasm(_))) {
-        let mut call: WasmCall = payload_of::json(&info.payload, &info.name)?;
-        let Some((record, bytes)) = record::read(&info.name, state)? else { continue };
-        let pipeline = components.load(&call).map_err(|e| e.in_transform(&info.name))?;
-        if record.replaces != pinned(pipeline.digest()) {
-            tracing::info!(
-                "{} has a new component in the pipeline, which is run instead of the deployed one",
-                info.name
-            );
-            continue;
-        }
-        let component = components.from_bytes(&info.name, &bytes)?;
-        let from = Adopted { replaces: record.replaces, pieces: record.pieces, bytes: Arc::new(bytes) };
-        call.component = components.adopt(component, from).display().to_string();
-        call.digest = None;
-        (call.function, call.config) = (record.function, record.config);
-        info.payload = serde_json::to_vec(&call).unwrap_or_default().into();
-    }
-    Ok(())
 }
