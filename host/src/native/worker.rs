@@ -177,10 +177,9 @@ fn sweep(steps: &mut [NativeStep], bundle: BundleId, events: &mut Vec<Event>, la
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use thalweg_core::batch::{Batch, BatchBuilder};
     use thalweg_core::coder::read_varint;
-    use thalweg_core::id::{CacheToken, StateId, key_hash};
+    use thalweg_core::id::{CacheToken, StateId};
     use thalweg_core::port::store::{NullStore, StateStore};
     use thalweg_core::port::worker::{Group, Item};
     use thalweg_core::state::{CellValue, StateView};
@@ -314,8 +313,7 @@ mod tests {
         let states = vec![StateSpec { name: "n".to_owned(), id, kept: String::new() }];
         let mut worker =
             worker(vec![NativeStep::new("Count", Box::new(Count), vec![vec![Target::Output(0)]])], states)?;
-        let group =
-            |key: &'static [u8]| Group { key: Bytes::from_static(key), hash: key_hash(key), window: Window::Global };
+        let group = |key: &[u8]| Group::new(key, Window::Global);
         let groups: std::sync::Arc<[Group]> = [group(b"a"), group(b"b")].into();
         let mut batch = BatchBuilder::new();
         batch.push(b"a", b"", EventTime(0), &[Window::Global]);

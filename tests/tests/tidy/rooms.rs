@@ -6,8 +6,8 @@ use crate::source::{Finding, Source};
 const CORE: &str = "host/crates/core/src/";
 
 /// What every room may import.
-const GROUND: [&str; 11] =
-    ["id", "error", "time", "window", "element", "coder", "batch", "stored", "metric", "graph", "port"];
+const GROUND: [&str; 12] =
+    ["id", "error", "time", "window", "element", "coder", "short", "batch", "stored", "metric", "graph", "port"];
 /// The rooms, in the order data walks them.
 const ROOMS: [&str; 7] = ["source", "stage", "shuffle", "trigger", "timer", "state", "sink"];
 /// Beside the rooms: any room may ask it, it asks none.

@@ -1,6 +1,6 @@
 //! The pure engine of Thalweg: it takes events and returns effects, and knows no clock, I/O, protobuf or thread.
 //!
-//! Ground floor: [`id`], [`error`], [`time`], [`window`], [`coder`], [`batch`], [`metric`], [`graph`], [`port`]. Rooms, in the
+//! Ground floor: [`id`], [`error`], [`time`], [`window`], [`coder`], [`short`], [`batch`], [`metric`], [`graph`], [`port`]. Rooms, in the
 //! order data walks them: source, stage, shuffle, trigger, timer, [`state`], sink. Beside them: progress. Attic: engine, testing.
 //! A room imports the ground floor and rooms after it.
 
@@ -13,6 +13,7 @@ pub mod id;
 pub mod metric;
 pub mod port;
 pub mod progress;
+pub mod short;
 pub mod shuffle;
 pub mod sink;
 pub mod source;

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 use thalweg_core::batch::{Batch, BatchBuilder};
-use thalweg_core::id::{BundleId, CacheToken, StageId, StateId, key_hash};
+use thalweg_core::id::{BundleId, CacheToken, StageId, StateId};
 use thalweg_core::port::store::NullStore;
 use thalweg_core::port::worker::{BundleStart, Command, Event, Group, Input, Item, Worker};
 use thalweg_core::state::StateView;
@@ -147,9 +147,8 @@ fn keyed(lines: &[String]) -> Input {
     let batch: Batch = builder.finish();
     let (mut groups, mut items): (Vec<Group>, Vec<Item>) = (Vec::new(), Vec::new());
     for (key, row) in order {
-        if groups.last().is_none_or(|g| g.key != key.as_bytes()) {
-            let key = bytes::Bytes::copy_from_slice(key.as_bytes());
-            groups.push(Group { hash: key_hash(&key), key, window: Window::Global });
+        if groups.last().is_none_or(|g| *g.key != *key.as_bytes()) {
+            groups.push(Group::new(key.as_bytes(), Window::Global));
         }
         items.push(Item::Row { group: groups.len() as u32 - 1, batch: 0, row });
     }

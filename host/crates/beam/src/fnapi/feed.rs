@@ -177,7 +177,7 @@ impl Feed {
 }
 
 fn due(group: &Group, tag: bytes::Bytes, set: TimerSet) -> WireTimer {
-    WireTimer { key: group.key.clone(), tag, windows: [group.window.clone()].into_iter().collect(), set: Some(set) }
+    WireTimer { key: group.key.to_bytes(), tag, windows: [group.window.clone()].into_iter().collect(), set: Some(set) }
 }
 
 impl Iterator for Feed {

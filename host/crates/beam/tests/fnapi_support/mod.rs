@@ -300,11 +300,7 @@ pub fn batch(n: u64) -> Batch {
 }
 
 pub fn group(key: &str) -> Group {
-    Group {
-        key: Bytes::copy_from_slice(key.as_bytes()),
-        hash: thalweg_core::id::key_hash(key.as_bytes()),
-        window: WINDOW,
-    }
+    Group::new(key.as_bytes(), WINDOW)
 }
 
 pub fn coder() -> WireCoder {

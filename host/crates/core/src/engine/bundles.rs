@@ -158,8 +158,8 @@ impl Shard {
             let delta = deltas.next();
             let wrote = delta.as_ref().is_some_and(|delta| delta.changes.iter().any(|change| change.value.is_some()));
             let deleted = !wrote && delta.as_ref().is_some_and(|delta| !delta.changes.is_empty());
-            if let Some(group) = room.table.group(*lease).filter(|_| wrote).cloned() {
-                room.note_state(&group.window, &group.key);
+            if wrote {
+                room.note_group(*lease);
                 room.written(*lease, now, store.as_ref())?;
             }
             room.table.release(*lease, delta, epoch);

@@ -14,8 +14,9 @@ use crate::graph::{StageKind, WorkerStage};
 use crate::id::{BundleId, StageId, key_hash};
 use crate::metric::{MetricKey, MetricValue, Metrics};
 use crate::port::worker::{Group, TimeDomain, TimerSet};
+use crate::short::ShortBytes;
 use crate::stage::{Bundle, SortRoom};
-use crate::state::{StateView, Take};
+use crate::state::{Lease, StateView, Take};
 use crate::time::{EventTime, ProcessingTime};
 use crate::timer::{Taken, TimerName};
 use crate::window::{Window, WindowSet};
@@ -49,10 +50,18 @@ impl WorkerRoom {
     }
 
     /// Notes that a key and window has state.
-    pub(super) fn note_state(&mut self, window: &Window, key: &Bytes) {
+    pub(super) fn note_state(&mut self, window: &Window, key: &ShortBytes) {
         // in the global window state ends with the job
         if *window != Window::Global || self.expires.is_some() {
             self.expiry.note(self.windowing.expiry(window), window, key);
+        }
+    }
+
+    /// The same for a group in memory, of which nothing is copied when its state ends with the job.
+    pub(super) fn note_group(&mut self, lease: Lease) {
+        let Some(group) = self.table.group(lease) else { return };
+        if group.window != Window::Global || self.expires.is_some() {
+            self.expiry.note(self.windowing.expiry(&group.window), &group.window, &group.key);
         }
     }
 
@@ -78,8 +87,8 @@ impl WorkerRoom {
     /// Which keys of windows that have expired are free and have nothing before them.
     fn expired(&self, watermark: EventTime, most: usize) -> Vec<(EventTime, Group)> {
         let group =
-            |key: &Bytes, window: &Window| Group { key: key.clone(), hash: key_hash(key), window: window.clone() };
-        let free = |key: &Bytes, window: &Window| {
+            |key: &ShortBytes, window: &Window| Group { key: key.clone(), hash: key_hash(key), window: window.clone() };
+        let free = |key: &ShortBytes, window: &Window| {
             let group = group(key, window);
             let clock = *window == Window::Global && self.timers.has(&group, TimeDomain::Processing);
             !self.table.is_busy(key, group.hash, window, NOBODY)

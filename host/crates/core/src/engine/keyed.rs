@@ -6,11 +6,11 @@ use crate::error::Result;
 use crate::graph::WorkerStage;
 use crate::id::{BundleId, StageId};
 use crate::port::worker::{Group, Input, Item, TimeDomain};
+use crate::short::ShortBytes;
 use crate::stage::{Pending, Share, SortedRows};
 use crate::state::{Lease, StateView, Take};
 use crate::time::{EventTime, ProcessingTime};
 use crate::timer::Taken;
-use bytes::Bytes;
 use hashbrown::HashSet;
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(super) struct Keyed {
     /// Which keys it takes elements of.
     share: Share,
     /// The only key it may have, once it has one and may have no other.
-    pub only: Option<Bytes>,
+    pub only: Option<ShortBytes>,
     /// Whether it may have one key alone.
     pub lone: bool,
     /// Hashes of keys with elements that wait for a retry: later elements of these keys wait, too.
@@ -166,7 +166,7 @@ impl Shard {
             let windows = batch.windows(row);
             let several = windows.len() > 1;
             let busy = !keyed.share.has(row.hash)
-                || keyed.only.as_ref().is_some_and(|only| only != key)
+                || keyed.only.as_ref().is_some_and(|only| only.as_slice() != key)
                 || (several && windows.iter().any(|w| worker.table.is_busy(key, row.hash, w, id)))
                 || (!keyed.resting.is_empty() && keyed.resting.contains(&row.hash));
             if busy {
@@ -196,7 +196,7 @@ impl Shard {
             });
             if free {
                 if keyed.lone && keyed.only.is_none() {
-                    keyed.only = Some(Bytes::copy_from_slice(key));
+                    keyed.only = Some(ShortBytes::copy(key));
                 }
                 taken.push(*row);
             } else {

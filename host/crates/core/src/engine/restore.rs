@@ -7,9 +7,10 @@ use super::stages::Room;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::graph::{Plan, Route, SCRIPT_START, ScriptEvent, StageKind};
-use crate::id::{EdgeId, Epoch, ShardId, SourceId, SplitId, StageId, StateId, key_hash};
+use crate::id::{EdgeId, Epoch, ShardId, SourceId, SplitId, StageId, StateId};
 use crate::port::store::StateRead;
 use crate::port::worker::Group;
+use crate::short::ShortBytes;
 use crate::stage::{Lane, Origin, Pending};
 use crate::state::ViewRoom;
 use crate::state::layout::{CellKey, JOB_GROUP, KeyReader, Kind};
@@ -162,7 +163,7 @@ impl Shard {
         let whole = rest.rest();
         if kind == Kind::Timer as u8 {
             let (user, window) = (rest.part()?, rest.window()?);
-            let group = Group { key: Bytes::copy_from_slice(user), hash: key_hash(user), window };
+            let group = Group::new(user, window);
             // a timer of a transform that is gone stays where it is
             let Some(stage) = names.timers.get(&id) else { return Some(()) };
             let worker = self.room(*stage).worker()?;
@@ -188,7 +189,7 @@ impl Shard {
             let (user, window) = (rest.part()?, rest.window()?);
             let Some(stage) = names.states.get(&id) else { return Some(()) };
             let worker = self.room(*stage).worker()?;
-            worker.note_state(&window, &Bytes::copy_from_slice(user));
+            worker.note_state(&window, &ShortBytes::copy(user));
             if let Some(ttl) = &mut worker.ttl {
                 ttl.saw_state(group, whole.get(..whole.len() - rest.rest().len())?);
             }

@@ -9,8 +9,9 @@
 
 use crate::batch::{Batch, Pane};
 use crate::error::{Error, Result};
-use crate::id::{BundleId, CacheToken, StageId, StateId};
+use crate::id::{BundleId, CacheToken, StageId, StateId, key_hash};
 use crate::metric::Metrics;
+use crate::short::ShortBytes;
 use crate::state::{SideView, StateDelta, StateView};
 use crate::time::{EventTime, ProcessingTime};
 use crate::window::{Merges, Window, WindowSet};
@@ -21,11 +22,19 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Group {
     /// The key in outer encoding.
-    pub key: Bytes,
+    pub key: ShortBytes,
     /// Hash of the key.
     pub hash: u64,
     /// The window.
     pub window: Window,
+}
+
+impl Group {
+    /// The group of a key, whose hash is computed.
+    #[must_use]
+    pub fn new(key: &[u8], window: Window) -> Self {
+        Self { key: ShortBytes::copy(key), hash: key_hash(key), window }
+    }
 }
 
 /// The time domain of a timer family.

@@ -9,6 +9,7 @@ use crate::id::{KeyGroup, StateId, key_hash};
 use crate::port::store::CellWrite;
 use crate::port::worker::Group;
 use crate::progress::MinTimes;
+use crate::short::ShortBytes;
 use crate::state::layout::{CellKey, Kind};
 use crate::stored::{read_pane, write_pane};
 use crate::time::EventTime;
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Time and sequence: the place of an element in its group.
 type Turn = (EventTime, u64);
 /// Key and window.
-type Owner = (Bytes, Window);
+type Owner = (ShortBytes, Window);
 
 /// An element that waits.
 #[derive(Clone, Debug)]
@@ -105,7 +106,7 @@ impl SortRoom {
                 cell.extend_from_slice(batch.value(row));
                 let cell = Bytes::from(cell);
                 let value = cell.slice(skip..);
-                let owner = (Bytes::copy_from_slice(batch.key(row)), window.clone());
+                let owner = (ShortBytes::copy(batch.key(row)), window.clone());
                 self.dirty.insert(self.cell_key(&owner, row.hash, turn), Some(cell));
                 self.insert(owner, SortedRow { turn, value, pane: batch.pane(row) });
             }
@@ -214,7 +215,7 @@ impl SortRoom {
     pub fn restore(&mut self, key: &[u8], window: Window, turn: (EventTime, u64), cell: &[u8]) -> Option<()> {
         let (pane, value) = read_pane(cell).ok()?;
         let row = SortedRow { turn, value: Bytes::copy_from_slice(value), pane };
-        self.insert((Bytes::copy_from_slice(key), window), row);
+        self.insert((ShortBytes::copy(key), window), row);
         Some(())
     }
 }
@@ -236,7 +237,7 @@ mod tests {
     }
 
     fn group(key: &str) -> Group {
-        let key = Bytes::copy_from_slice(key.as_bytes());
+        let key = ShortBytes::copy(key.as_bytes());
         Group { hash: key_hash(&key), key, window: Window::Global }
     }
 
@@ -248,7 +249,7 @@ mod tests {
     fn elements_of_a_key_come_by_time_and_then_in_the_order_of_arrival() {
         let mut room = room(&[("a", "x", 5), ("a", "y", 3), ("b", "z", 4), ("a", "w", 3)]);
         let due: Vec<_> = room.due(EventTime(5)).map(|(time, g)| (time.0, g.key)).collect();
-        assert_eq!(due, [(3, Bytes::from_static(b"a")), (4, Bytes::from_static(b"b"))]);
+        assert_eq!(due, [(3, ShortBytes::copy(b"a")), (4, ShortBytes::copy(b"b"))]);
         let first = room.take(&group("a"), EventTime(4), 10, usize::MAX);
         assert_eq!(values(&first), [b"y", b"w"]);
         assert_eq!(room.hold(), EventTime(4));

@@ -1,9 +1,12 @@
 //! The cells of one key and window, ordered by state and sub-key.
 
-use super::value::CellValue;
 use crate::id::{Epoch, StateId};
+use crate::short::ShortBytes;
 use bytes::Bytes;
 use smallvec::SmallVec;
+
+/// The value of a cell.
+pub type CellValue = ShortBytes;
 
 /// One cell of a group: a value state has one with an empty sub-key, a bag one per appended chunk, a map one per key.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -4,28 +4,28 @@
 //! run finds it in the cells themselves. Windows stand in the order of their expiry, so looking for expired ones costs
 //! nothing while there are none. Memory: one entry per key and window with state, as for timers.
 
+use crate::short::ShortBytes;
 use crate::time::EventTime;
 use crate::window::Window;
-use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The keys with state of one stage on one shard, by window.
 #[derive(Default, Debug)]
 pub struct Expiry {
-    windows: BTreeMap<(EventTime, Window), BTreeSet<Bytes>>,
+    windows: BTreeMap<(EventTime, Window), BTreeSet<ShortBytes>>,
 }
 
 impl Expiry {
     /// A key has state in a window that expires at `at`. Cost: O(log n).
-    pub fn note(&mut self, at: EventTime, window: &Window, key: &Bytes) {
+    pub fn note(&mut self, at: EventTime, window: &Window, key: &ShortBytes) {
         match self.windows.get_mut(&(at, window.clone())) {
             Some(keys) if keys.contains(key) => {}
             // the key may borrow a message: one small key would keep all of it alive
             Some(keys) => {
-                keys.insert(Bytes::copy_from_slice(key));
+                keys.insert(key.clone());
             }
             None => {
-                self.windows.insert((at, window.clone()), BTreeSet::from([Bytes::copy_from_slice(key)]));
+                self.windows.insert((at, window.clone()), BTreeSet::from([key.clone()]));
             }
         }
     }
@@ -36,8 +36,8 @@ impl Expiry {
         &self,
         watermark: EventTime,
         most: usize,
-        mut wanted: impl FnMut(&Bytes, &Window) -> bool,
-    ) -> Vec<(EventTime, Bytes, Window)> {
+        mut wanted: impl FnMut(&ShortBytes, &Window) -> bool,
+    ) -> Vec<(EventTime, ShortBytes, Window)> {
         let expired = self.windows.iter().take_while(|((at, _), _)| at.is_passed_by(watermark));
         let all = expired.flat_map(|((at, window), keys)| keys.iter().map(move |key| (*at, key, window)));
         let some = all.filter(|(_, key, window)| wanted(key, window));
@@ -83,7 +83,7 @@ mod tests {
         let mut expiry = Expiry::default();
         let window = |end: i64| Window::Interval { start: EventTime(0), end: EventTime(end) };
         for (end, key) in [(20, "a"), (10, "b"), (10, "a")] {
-            expiry.note(EventTime(end - 1), &window(end), &Bytes::from_static(key.as_bytes()));
+            expiry.note(EventTime(end - 1), &window(end), &ShortBytes::copy(key.as_bytes()));
         }
         assert!(!expiry.has_due(EventTime(9)) && expiry.has_due(EventTime(10)));
         let due = expiry.due(EventTime(50), 10, |_, _| true);

@@ -12,14 +12,12 @@ pub mod layout;
 mod side;
 mod table;
 mod ttl;
-mod value;
 mod view;
 
-pub use cells::{Cell, CellChange, GroupCells};
+pub use cells::{Cell, CellChange, CellValue, GroupCells};
 pub use expiry::Expiry;
 pub use layout::{CellKey, Kind};
 pub use side::{SideView, SideWindow, ViewRoom, whole};
 pub use table::{CellTable, Lease, Take};
 pub use ttl::{Expired, Mark, Ttl};
-pub use value::CellValue;
 pub use view::{GroupDelta, StateDelta, StateView};

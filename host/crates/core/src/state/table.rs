@@ -7,8 +7,8 @@ use super::view::GroupDelta;
 use crate::id::{BundleId, Epoch, KeyGroup};
 use crate::port::store::CellWrite;
 use crate::port::worker::Group;
+use crate::short::ShortBytes;
 use crate::window::Window;
-use bytes::Bytes;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ impl CellTable {
     }
 
     fn matches(&self, i: u32, key: &[u8], window: &Window) -> bool {
-        matches!(self.entries.get(i as usize), Some(Some(e)) if e.group.key == key && e.group.window == *window)
+        matches!(self.entries.get(i as usize), Some(Some(e)) if e.group.key.as_slice() == key && e.group.window == *window)
     }
 
     /// Whether another bundle than this has the group.
@@ -96,7 +96,7 @@ impl CellTable {
                 Some(_) => Take::Busy,
             };
         }
-        let group = Group { key: Bytes::copy_from_slice(key), hash, window: window.clone() };
+        let group = Group { key: ShortBytes::copy(key), hash, window: window.clone() };
         let entry =
             Entry { group, cells: Arc::default(), dirty: false, holder: Some((bundle, index)), mark: Mark::Unknown };
         let i = self.free.pop().unwrap_or_else(|| {
@@ -233,6 +233,7 @@ mod tests {
     use super::*;
     use crate::id::{StateId, key_hash};
     use crate::state::{CellChange, CellValue};
+    use bytes::Bytes;
 
     fn change(value: &[u8]) -> GroupDelta {
         let change = CellChange { id: StateId(1), sub: Bytes::new(), value: Some(CellValue::copy(value)) };

@@ -421,7 +421,7 @@ fn read_user(key: &[u8]) -> Option<Group> {
 
 fn read_group(rest: &mut KeyReader<'_>) -> Option<Group> {
     let (key, window) = (rest.part()?, rest.window()?);
-    Some(Group { key: Bytes::copy_from_slice(key), hash: key_hash(key), window })
+    Some(Group::new(key, window))
 }
 
 fn corrupt() -> Error {
@@ -437,7 +437,7 @@ mod tests {
     #[test]
     fn a_mark_costs_nothing_until_it_is_reached_and_has_one_turn() {
         let mut ttl = Ttl::new(StateId(1), 8_000, ProcessingTime(0), 0..4096, true);
-        let group = Group { key: Bytes::from_static(b"k"), hash: key_hash(b"k"), window: Window::Global };
+        let group = Group::new(b"k", Window::Global);
         let writes = |ttl: &mut Ttl| {
             let mut out = Vec::new();
             ttl.seal(&mut out);

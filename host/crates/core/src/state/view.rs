@@ -3,9 +3,8 @@
 //! A view is `Send` and needs no engine: it reads its own changes, then the cells the shard had in memory when the bundle
 //! started, then the store. Nobody else writes these groups while the bundle runs, so the three never disagree.
 
-use super::cells::{CellChange, GroupCells};
+use super::cells::{CellChange, CellValue, GroupCells};
 use super::layout::{CellKey, Kind};
-use super::value::CellValue;
 use crate::error::{Error, Result};
 use crate::id::{BundleId, KeyGroup, StateId};
 use crate::port::store::StateRead;
@@ -83,7 +82,7 @@ impl StateView {
         let groups = &self.groups;
         let index =
             self.index.get_or_insert_with(|| groups.iter().enumerate().map(|(i, g)| (g.clone(), i as u32)).collect());
-        let wanted = Group { key: Bytes::copy_from_slice(key), hash: crate::id::key_hash(key), window: window.clone() };
+        let wanted = Group::new(key, window.clone());
         index.get(&wanted).copied()
     }
 

@@ -7,6 +7,7 @@ use crate::id::{KeyGroup, StateId};
 use crate::port::store::CellWrite;
 use crate::port::worker::{DueTimer, Group, TimeDomain, TimerSet};
 use crate::progress::MinTimes;
+use crate::short::ShortBytes;
 use crate::state::layout::{CellKey, Kind};
 use crate::stored::{read_pane, write_pane};
 use crate::time::{EventTime, ProcessingTime};
@@ -27,7 +28,7 @@ pub struct TimerName {
 }
 
 impl TimerName {
-    fn order(&self) -> (&Bytes, &Window, u32, &Bytes) {
+    fn order(&self) -> (&ShortBytes, &Window, u32, &Bytes) {
         (&self.group.key, &self.group.window, self.family, &self.tag)
     }
 }
@@ -181,7 +182,7 @@ impl TimerRoom {
         most: usize,
         free: &mut dyn FnMut(&Group, TimeDomain, i64) -> bool,
     ) -> Vec<Taken> {
-        let mut first: BTreeMap<(Bytes, Window), (TimeDomain, i64)> = BTreeMap::new();
+        let mut first: BTreeMap<(ShortBytes, Window), (TimeDomain, i64)> = BTreeMap::new();
         let mut names = Vec::new();
         for domain in [TimeDomain::Event, TimeDomain::Processing] {
             let (order, limit) = match domain {
@@ -346,10 +347,9 @@ fn decode(bytes: &[u8]) -> Option<TimerSet> {
 mod tests {
     use super::*;
     use crate::batch::Pane;
-    use crate::id::key_hash;
 
     fn name(key: &'static [u8], family: u32) -> TimerName {
-        let group = Group { key: Bytes::from_static(key), hash: key_hash(key), window: Window::Global };
+        let group = Group::new(key, Window::Global);
         TimerName { group, family, tag: Bytes::new() }
     }
 
@@ -372,7 +372,7 @@ mod tests {
             .iter()
             .map(|t| (t.name.group.key.clone(), t.set.fire))
             .collect();
-        assert_eq!(fires, vec![(Bytes::from_static(b"a"), 1), (Bytes::from_static(b"b"), 5)]);
+        assert_eq!(fires, vec![(ShortBytes::copy(b"a"), 1), (ShortBytes::copy(b"b"), 5)]);
         assert_eq!(room.hold(), EventTime(5));
     }
 
@@ -425,7 +425,7 @@ mod tests {
         let (_, _, id, mut rest) = crate::state::layout::KeyReader::open(key).expect("key");
         let (user, window) = (rest.part().expect("part"), rest.window().expect("window"));
         let mut after = room();
-        let group = Group { key: Bytes::copy_from_slice(user), hash: key_hash(user), window };
+        let group = Group::new(user, window);
         after.restore(
             after.family_of(id).expect("family"),
             group,

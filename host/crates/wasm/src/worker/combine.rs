@@ -13,6 +13,7 @@ use hashbrown::HashTable;
 use thalweg_core::batch::{Batch, BatchBuilder, Large, Pane, Row, Span};
 use thalweg_core::coder::Coder;
 use thalweg_core::port::worker::Group;
+use thalweg_core::short::ShortBytes;
 use thalweg_core::time::EventTime;
 use thalweg_core::window::{Window, WindowSet};
 
@@ -26,11 +27,12 @@ pub fn add(step: &mut Step, batch: &Batch, moment: Moment, scratch: &mut Scratch
     let mut parts: Vec<Part> = Vec::new();
     for row in batch.rows() {
         for window in batch.windows(row) {
-            let same =
-                |i: &u32| groups.get(*i as usize).is_some_and(|(g, _)| g.key == batch.key(row) && g.window == *window);
+            let same = |i: &u32| {
+                groups.get(*i as usize).is_some_and(|(g, _)| g.key.as_slice() == batch.key(row) && g.window == *window)
+            };
             let found = table.find(row.hash, same).copied();
             let group = found.unwrap_or_else(|| {
-                let key = batch.shared(row.key);
+                let key = ShortBytes::copy(batch.key(row));
                 groups.push((Group { key, hash: row.hash, window: window.clone() }, row.time));
                 let new = (groups.len() - 1) as u32;
                 let hash = |i: &u32| groups.get(*i as usize).map_or(0, |(g, _)| g.hash);
@@ -257,7 +259,7 @@ impl Combine<'_> {
         let source =
             Row { key: Span::default(), value: Span::default(), time: EventTime(0), hash: 0, windows: 0, pane: 0 };
         let sources = vec![source; values.len()];
-        let nobody = Group { key: Bytes::new(), hash: 0, window: Window::Global };
+        let nobody = Group { key: ShortBytes::default(), hash: 0, window: Window::Global };
         let input = Keyed {
             values: &values,
             sources: &sources,

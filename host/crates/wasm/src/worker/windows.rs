@@ -6,9 +6,9 @@ use super::{ASSIGN, Callee, MERGE_WINDOWS, ROW_BYTES, Scratch, Step};
 use crate::error::{Error, Result};
 use crate::frame::{self, FrameError, Keyed, Moment, OutputFrame, Shape};
 use crate::store::Loan;
-use bytes::Bytes;
 use thalweg_core::batch::{Batch, BatchBuilder, Pane, Row, Span};
 use thalweg_core::port::worker::Group;
+use thalweg_core::short::ShortBytes;
 use thalweg_core::time::EventTime;
 use thalweg_core::window::{Merges, Window, WindowSet};
 
@@ -48,7 +48,7 @@ pub fn merge(step: &mut Step, keys: &[Vec<Window>], moment: Moment, scratch: &mu
     let values: Vec<&[u8]> = coded.iter().map(Vec::as_slice).collect();
     let group_of: Vec<u32> = all.iter().map(|(list, _)| *list).collect();
     let source = Row { key: Span::default(), value: Span::default(), time: EventTime(0), hash: 0, windows: 0, pane: 0 };
-    let nobody = Group { key: Bytes::new(), hash: 0, window: Window::Global };
+    let nobody = Group { key: ShortBytes::default(), hash: 0, window: Window::Global };
     let input = Keyed {
         values: &values,
         sources: &vec![source; values.len()],

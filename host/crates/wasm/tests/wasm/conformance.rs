@@ -8,7 +8,7 @@ use conformance::ledger::SCRIPT;
 use std::sync::Arc;
 use thalweg_core::batch::{BatchBuilder, Pane};
 use thalweg_core::coder::Coder as CoreCoder;
-use thalweg_core::id::{StateId, key_hash};
+use thalweg_core::id::StateId;
 use thalweg_core::port::worker::{DueTimer, Group, Input, Item, TimerSet};
 use thalweg_core::state::{SideView, SideWindow};
 use thalweg_core::time::EventTime;
@@ -32,9 +32,8 @@ fn elements(rows: &[(&str, &str)]) -> Input {
     let (mut builder, mut groups, mut items) = (BatchBuilder::new(), Vec::<Group>::new(), Vec::new());
     for (row, (key, value)) in rows.iter().enumerate() {
         builder.push(key.as_bytes(), value.as_bytes(), EventTime(10), &[window()]);
-        if groups.last().is_none_or(|group| group.key != key.as_bytes()) {
-            let key = Bytes::copy_from_slice(key.as_bytes());
-            groups.push(Group { hash: key_hash(&key), key, window: window() });
+        if groups.last().is_none_or(|group| *group.key != *key.as_bytes()) {
+            groups.push(Group::new(key.as_bytes(), window()));
         }
         items.push(Item::Row { group: groups.len() as u32 - 1, batch: 0, row: row as u32 });
     }
@@ -85,8 +84,7 @@ fn timers(guest: &str) -> Result<Stage, thalweg_wasm::Error> {
 }
 
 fn due(family: u32, tag: &str, fire: i64, hold: i64) -> Input {
-    let key = Bytes::from_static(b"k");
-    let group = Group { hash: key_hash(&key), key, window: window() };
+    let group = Group::new(b"k", window());
     let tag = Bytes::copy_from_slice(tag.as_bytes());
     let timer = DueTimer { family, tag, fire, hold: EventTime(hold), pane: Pane::NO_FIRING };
     Input::Keyed { groups: [group].into(), batches: Vec::new(), items: vec![Item::Timer { group: 0, timer }] }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use thalweg_core::batch::{BatchBuilder, Pane};
-use thalweg_core::id::{BundleId, StageId, StateId, key_hash};
+use thalweg_core::id::{BundleId, StageId, StateId};
 use thalweg_core::port::store::NullStore;
 use thalweg_core::port::worker::{Command, DueTimer, Event, Group, Input, Item, Worker};
 use thalweg_core::state::StateView;
@@ -154,7 +154,7 @@ impl Player {
         };
         let ran = self.stage.run(input)?;
         for update in &ran.result.timers {
-            let id = (groups[update.group as usize].key.clone(), update.family, update.tag.clone());
+            let id = (groups[update.group as usize].key.to_bytes(), update.family, update.tag.clone());
             match update.set {
                 Some(set) => drop(self.timers.insert(id, (set.fire, set.hold))),
                 None => drop(self.timers.remove(&id)),
@@ -179,7 +179,7 @@ impl Player {
 }
 
 fn group(key: Bytes) -> Group {
-    Group { hash: key_hash(&key), key, window: Window::Global }
+    Group::new(&key, Window::Global)
 }
 
 fn dofn(name: &str) -> Fallible {

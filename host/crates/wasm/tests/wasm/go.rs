@@ -4,12 +4,11 @@
 use crate::lines::logged;
 use crate::stage::{Ran, Stage};
 use crate::support::component;
-use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use thalweg_core::batch::BatchBuilder;
 use thalweg_core::error::Error as CoreError;
-use thalweg_core::id::{StateId, key_hash};
+use thalweg_core::id::StateId;
 use thalweg_core::port::worker::{Group, Input, Item};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::Window;
@@ -111,8 +110,7 @@ fn what_ends_the_runtime_is_a_trap_of_the_guest() {
 fn the_collector_may_run_while_the_host_asks_for_memory() -> Fallible {
     let binding = Binding { states: &[("texts", StateId(1)), ("map", StateId(2))], ..Binding::default() };
     let mut stage = Stage::of("runtime_go", "waste", "", binding, Failures::FailBundle)?;
-    let key = Bytes::from_static(b"k");
-    let groups: Arc<[Group]> = [Group { hash: key_hash(&key), key, window: Window::Global }].into();
+    let groups: Arc<[Group]> = [Group::new(b"k", Window::Global)].into();
     let mut sums = Vec::new();
     for round in 0..20u8 {
         let mut builder = BatchBuilder::new();

@@ -5,7 +5,6 @@ use crate::support::root;
 use bytes::Bytes;
 use std::path::PathBuf;
 use thalweg_core::batch::{Pane, Row, Span, Timing};
-use thalweg_core::id::key_hash;
 use thalweg_core::port::worker::Group;
 use thalweg_core::time::{EventTime, ProcessingTime};
 use thalweg_core::window::{Window, WindowSet};
@@ -47,7 +46,7 @@ fn rows() -> Vec<Row> {
 
 fn input() -> Vec<u8> {
     let late = Pane { timing: Timing::Late, first: false, last: true, index: 300, non_speculative: 1 };
-    let group = |key: &'static str, window| Group { key: key.into(), hash: key_hash(key.as_bytes()), window };
+    let group = |key: &'static str, window| Group::new(key.as_bytes(), window);
     let (a, b) = (group("a", window(0, 10)), group("b", window(10, 20)));
     let mut sections = Vec::new();
     let cell = |i: usize, out: &mut Vec<u8>| {

@@ -59,10 +59,7 @@ fn rows(rows: Vec<(&str, Result<Vec<u8>, Large>)>) -> Batch {
 
 /// The same as input of a function with state.
 fn keyed(batch: Batch) -> Input {
-    let group = |row: &thalweg_core::batch::Row| {
-        let key = Bytes::copy_from_slice(batch.key(row));
-        Group { hash: key_hash(&key), key, window: Window::Global }
-    };
+    let group = |row: &thalweg_core::batch::Row| Group::new(batch.key(row), Window::Global);
     let groups = batch.rows().iter().map(group).collect();
     let items = (0..batch.len() as u32).map(|row| Item::Row { group: row, batch: 0, row }).collect();
     Input::Keyed { groups, batches: vec![batch], items }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use thalweg_core::batch::{Batch, BatchBuilder};
 use thalweg_core::error::Error as CoreError;
-use thalweg_core::id::{BundleId, StageId, StateId, key_hash};
+use thalweg_core::id::{BundleId, StageId, StateId};
 use thalweg_core::metric::MetricValue;
 use thalweg_core::port::store::NullStore;
 use thalweg_core::port::worker::{BundleResult, Command, Event, Group, Input, Item, Worker};
@@ -111,7 +111,7 @@ fn keyed(poison: &[usize], word: &str) -> (Input, Arc<[Group]>) {
         let key = Bytes::from(format!("key {group}"));
         builder.push(&key, value(i, poison, word).as_bytes(), EventTime(i as i64), &[Window::Global]);
         if groups.len() == group {
-            groups.push(Group { hash: key_hash(&key), key, window: Window::Global });
+            groups.push(Group::new(&key, Window::Global));
         }
         items.push(Item::Row { group: group as u32, batch: 0, row: i as u32 });
     }

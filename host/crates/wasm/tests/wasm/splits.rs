@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use thalweg_core::batch::{Batch, BatchBuilder};
 use thalweg_core::error::Error as CoreError;
-use thalweg_core::id::{BundleId, StageId, StateId, key_hash};
+use thalweg_core::id::{BundleId, StageId, StateId};
 use thalweg_core::port::store::NullStore;
 use thalweg_core::port::worker::{Command, Event, Group, Input, Item, Worker};
 use thalweg_core::state::{CellValue, StateView};
@@ -65,7 +65,7 @@ fn run(rows: &[(String, String)], ends: &[usize], frame_rows: usize) -> Result<G
             StateView::new(id, Arc::clone(&groups), vec![None; groups.len()], Arc::new(NullStore::default()));
         let known: &BTreeMap<(Bytes, StateId, Bytes), Option<CellValue>> = &cells;
         for ((key, slot, sub), value) in known {
-            if let Some(group) = groups.iter().position(|group| group.key == *key) {
+            if let Some(group) = groups.iter().position(|group| *group.key == **key) {
                 state.put(group as u32, *slot, sub, value.clone())?;
             }
         }
@@ -81,7 +81,7 @@ fn run(rows: &[(String, String)], ends: &[usize], frame_rows: usize) -> Result<G
                 Event::Done { result, .. } => {
                     for (group, delta) in groups.iter().zip(result.state.groups) {
                         let changes = delta.changes.into_iter();
-                        cells.extend(changes.map(|c| ((group.key.clone(), c.id, c.sub.clone()), c.value)));
+                        cells.extend(changes.map(|c| ((group.key.to_bytes(), c.id, c.sub.clone()), c.value)));
                     }
                 }
                 _ => {}
@@ -113,8 +113,7 @@ fn grouped(rows: &[(String, String)]) -> (Input, Arc<[Group]>) {
     });
     let (mut builder, mut items, mut groups) = (BatchBuilder::new(), Vec::new(), Vec::new());
     for (group, key) in keys.iter().enumerate() {
-        let bytes = Bytes::copy_from_slice(key.as_bytes());
-        groups.push(Group { hash: key_hash(&bytes), key: bytes, window: Window::Global });
+        groups.push(Group::new(key.as_bytes(), Window::Global));
         for (_, command) in rows.iter().filter(|(k, _)| k == key) {
             items.push(Item::Row { group: group as u32, batch: 0, row: items.len() as u32 });
             builder.push(key.as_bytes(), command.as_bytes(), EventTime(5), &[Window::Global]);

@@ -93,7 +93,7 @@ impl Stage {
         let mut state =
             StateView::new(bundle, Arc::clone(&groups), vec![None; groups.len()], Arc::new(NullStore::default()));
         for ((key, id, sub), value) in &self.cells {
-            if let Some(group) = groups.iter().position(|group| group.key == key) {
+            if let Some(group) = groups.iter().position(|group| *group.key == **key) {
                 state.put(group as u32, *id, sub, value.clone())?;
             }
         }
@@ -119,7 +119,7 @@ impl Stage {
                     for (group, delta) in groups.iter().zip(&result.state.groups) {
                         let changes = delta.changes.iter();
                         let cell = |c: &thalweg_core::state::CellChange| {
-                            ((group.key.clone(), c.id, c.sub.clone()), c.value.clone())
+                            ((group.key.to_bytes(), c.id, c.sub.clone()), c.value.clone())
                         };
                         self.cells.extend(changes.map(cell));
                     }

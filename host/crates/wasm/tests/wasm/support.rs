@@ -1,13 +1,12 @@
 //! Builds the Rust guests of the repository once per test program, and gives their components; bundles for them.
 
-use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::{env, fs};
 use thalweg_core::batch::{Batch, BatchBuilder};
-use thalweg_core::id::{BundleId, CacheToken, StageId, key_hash};
+use thalweg_core::id::{BundleId, CacheToken, StageId};
 use thalweg_core::port::worker::{BundleStart, Group, Input, Item};
 use thalweg_core::state::StateView;
 use thalweg_core::time::{EventTime, ProcessingTime};
@@ -115,9 +114,8 @@ pub fn keyed(rows: &[(&str, u8)]) -> (Input, Arc<[Group]>) {
     let (mut builder, mut groups, mut items) = (BatchBuilder::new(), Vec::<Group>::new(), Vec::new());
     for (row, (key, value)) in rows.iter().enumerate() {
         builder.push(key.as_bytes(), &[*value], EventTime(0), &[Window::Global]);
-        if groups.last().is_none_or(|group| group.key != key.as_bytes()) {
-            let key = Bytes::copy_from_slice(key.as_bytes());
-            groups.push(Group { hash: key_hash(&key), key, window: Window::Global });
+        if groups.last().is_none_or(|group| *group.key != *key.as_bytes()) {
+            groups.push(Group::new(key.as_bytes(), Window::Global));
         }
         items.push(Item::Row { group: groups.len() as u32 - 1, batch: 0, row: row as u32 });
     }

@@ -4,12 +4,12 @@ use crate::engine::{Envelope, Message};
 use crate::graph::EnvironmentId;
 use crate::id::{BundleId, EdgeId, Epoch, ShardId, StageId};
 use crate::port::worker::{Command, Event, Input};
+use crate::short::ShortBytes;
 use crate::time::EventTime;
 use crate::window::Window;
-use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
-type GroupName = (StageId, Bytes, Window);
+type GroupName = (StageId, ShortBytes, Window);
 type BundleName = (ShardId, BundleId);
 
 /// A bundle the engine has started and not yet heard the end of.
