@@ -5,6 +5,7 @@
 //! goes through the log. The life of a job: an order in the journal; every process takes part ([`node`]); a partition that ends tells so in the
 //! results; when all have ended, every process says the job is done.
 
+mod artifacts;
 mod carried;
 mod deal;
 mod deployed;
@@ -26,10 +27,11 @@ mod watch;
 
 use crate::compose::{Composer, ttl};
 use crate::jobs::{Jobs, UPDATE_WITHIN, asked_state, is_update, state_json, state_not_open};
+use artifacts::Artifacts;
 use known::{Known, Replaced, passes, prepared};
 use node::{Node, Seed, Stop};
 use order::{Dealings, Ended, Nothing, Order, Run, What, read_result_key};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -75,6 +77,9 @@ struct State {
     jobs: BTreeMap<String, Known>,
     /// Reporters of jobs that were submitted here and are not in the journal yet.
     submitted: BTreeMap<String, JobReporter>,
+    /// Those of them whose order did not hold.
+    refused: BTreeSet<String>,
+    artifacts: Artifacts,
     /// How splits were dealt last, by the name of the state.
     dealt: BTreeMap<String, Dealings>,
     caught_up: bool,
@@ -179,9 +184,11 @@ impl Inner {
                 state.caught_up = true;
                 leftover::remove_soon(&self.config, leftover::of(&state.jobs));
                 state.jobs.retain(|_, known| !known.over);
+                let unused = state.unused();
                 let going: Vec<(String, Arc<Run>)> =
                     state.jobs.iter().map(|(id, known)| (id.clone(), Arc::clone(&known.run))).collect();
                 drop(state);
+                self.give_up_soon(unused);
                 for (job, run) in going {
                     let reporter = self.reporter(&job, &run);
                     if let Some(known) = self.state().jobs.get_mut(&job) {
@@ -210,6 +217,9 @@ impl Inner {
         match what {
             What::Run(run) => {
                 let run = Arc::new(*run);
+                if !self.uses(&job, &run) {
+                    return;
+                }
                 if run.replaces == job {
                     return self.again(job, run);
                 }
@@ -222,9 +232,11 @@ impl Inner {
                     None => drop(state.dealt.remove(&run.state)),
                 }
                 state.jobs.insert(job.clone(), Known { paused, ..Known::new(run, reporter) });
+                let unused = state.unused();
                 if state.caught_up {
                     drop(state);
                     self.succeed(old, job);
+                    self.give_up_soon(unused);
                 }
             }
             What::Cancel(Nothing {}) => {
@@ -244,6 +256,7 @@ impl Inner {
             What::Pause(Nothing {}) => self.pause(&job, true),
             What::Resume(Nothing {}) => self.pause(&job, false),
             What::Hold(until) => self.hold(&job, until.ms),
+            What::Unused(unused) => self.state().artifacts.give_up(&unused),
             What::Deal(dealt) => {
                 let state = &mut *self.state();
                 if let Some(known) = state.jobs.get_mut(&job).filter(|known| known.dealt.is_none()) {
@@ -397,12 +410,14 @@ impl Inner {
         if !known.cancelled && failed.is_none() && !all {
             return;
         }
-        known.over = true;
+        (known.over, known.ended) = (true, true);
         let (node, reporter, cancelled) = (known.node.take(), known.reporter.clone(), known.cancelled);
         let run = Arc::clone(&known.run);
         // until all has been told nobody knows; then such states are looked after together
         let left = if state.caught_up { leftover::of_one(&state.jobs, &run) } else { Vec::new() };
+        let unused = state.unused();
         drop(state);
+        self.give_up_soon(unused);
         let this = Arc::clone(self);
         let end = move || {
             if let Some(node) = &node {
@@ -461,7 +476,7 @@ impl JobRunner for Cluster {
         };
         let sources = inner.composer.sources(&translation)?;
         let fresh = deal::anew((&plan.sources, &sources), partitions);
-        let dealt = inner.make_topics(&job, &plan, (&state, partitions), fresh)?;
+        let (dealt, versions) = inner.make_topics(&job, &plan, (&state, partitions), fresh)?;
         let pipeline = embedded(&job.pipeline, inner.server.wait().artifacts())?;
         let run = Run {
             name: job.name.clone(),
@@ -471,16 +486,11 @@ impl JobRunner for Cluster {
             pipeline: Some(pipeline),
             revision,
             replaces,
-            components: inner.carry(&composer)?,
+            components: Vec::new(),
             deployed: Vec::new(),
             dealt,
         };
-        inner.state().submitted.insert(job.id.clone(), reporter);
-        let ordered = inner.order(&job.id, What::Run(Box::new(run)));
-        if ordered.is_err() {
-            inner.state().submitted.remove(&job.id);
-        }
-        ordered
+        inner.submit(&job.id, &run, (&composer, &versions), reporter)
     }
 
     fn cancel(&self, id: &str) -> Result<()> {

@@ -14,7 +14,7 @@ pub struct Order {
     #[prost(string, tag = "1")]
     pub job: String,
     /// What is to be done.
-    #[prost(oneof = "What", tags = "2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "What", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
     pub what: Option<What>,
 }
 
@@ -42,6 +42,20 @@ pub enum What {
     /// Whose the splits of its sources are, of a job whose order does not say it. The first word holds.
     #[prost(message, tag = "8")]
     Deal(Dealings),
+    /// An artifact is deleted, unless it was ordered before that another job uses it. It is of no job.
+    #[prost(message, tag = "9")]
+    Unused(Unused),
+}
+
+/// An artifact that no job uses.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Unused {
+    /// Under what it stands.
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// The jobs that used it, all of which are over.
+    #[prost(string, repeated, tag = "2")]
+    pub jobs: Vec<String>,
 }
 
 /// Whose the splits of a job's sources are.
@@ -145,6 +159,9 @@ pub struct Carried {
     /// Where it stands among the cluster's artifacts.
     #[prost(int64, tag = "3")]
     pub at: i64,
+    /// Under what it stands there; empty for its digest, as earlier versions had it.
+    #[prost(string, tag = "4")]
+    pub key: String,
 }
 
 impl Run {

@@ -27,6 +27,9 @@ pub struct Manifest {
     pub taken_ms: i64,
     /// What the job keeps, by name: a line for each thing, its parts apart by tabs.
     pub shape: String,
+    /// Whether versions of functions stand in the state that were deployed, which may keep more than those of the pipeline.
+    #[serde(default)]
+    pub deployed: bool,
     /// Its files, below the place, and their sizes in bytes.
     pub files: BTreeMap<String, u64>,
     /// SHA-256 of their contents in hexadecimal digits. Savepoints of early versions in directories have none: their files are checked by size, and by the
@@ -45,6 +48,7 @@ impl Manifest {
             epochs: Vec::new(),
             taken_ms: now_ms(),
             shape: shape.encode(),
+            deployed: false,
             files: BTreeMap::new(),
             digests: BTreeMap::new(),
         }

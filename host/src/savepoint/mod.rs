@@ -19,10 +19,10 @@ use std::path::{Path, PathBuf};
 use thalweg_beam::job::{OptionDescriptor, OptionKind, PreparedJob};
 use thalweg_core::engine::{stored_partitions, stored_shape};
 use thalweg_core::error::{Error, Result};
-use thalweg_core::graph::Shape;
+use thalweg_core::graph::{Plan, Shape};
 use thalweg_core::id::{Epoch, StateId};
 use thalweg_core::port::sink::copied_mark;
-use thalweg_core::port::store::StateStore as _;
+use thalweg_core::port::store::{StateRead, StateStore as _};
 use thalweg_core::state::layout::{CellKey, JOB_GROUP, Kind};
 use thalweg_state::{Database, Options, RocksStateStore};
 
@@ -102,16 +102,18 @@ impl Saving {
     /// # Errors
     /// `SAVEPOINT_IO`, `OBJECT_STORE_*`; what is there then is no savepoint.
     pub fn finish(mut self, subject: &Subject<'_>) -> Result<()> {
-        let (partitions, shape, last) = {
+        let (partitions, shape, last, deployed) = {
             let mut store = RocksStateStore::open(&self.building, &Options::default())?;
             note_copy(&mut store)?;
             let reader = store.reader();
-            (stored_partitions(reader.as_ref())?, stored_shape(reader.as_ref())?, store.last_epoch()?)
+            let (partitions, shape) = (stored_partitions(reader.as_ref())?, stored_shape(reader.as_ref())?);
+            (partitions, shape, store.last_epoch()?, has_deployed(reader.as_ref())?)
         };
         let mut manifest = Manifest::new(subject.job, &shape.unwrap_or_default());
         let epochs = if subject.epochs.is_empty() { &[last][..] } else { &subject.epochs };
         manifest.epochs = epochs.iter().map(|epoch| epoch.0).collect();
         manifest.partitions = partitions.unwrap_or(epochs.len() as u16);
+        manifest.deployed = deployed;
         manifest.files = directory::files(&self.building)?;
         self.place.fill(&self.building, &mut manifest)?;
         self.finished = true;
@@ -150,6 +152,15 @@ impl Savepoint {
     #[must_use]
     pub fn shape(&self) -> &Shape {
         &self.shape
+    }
+
+    /// Checks that a job with this plan can begin with it. Versions of functions that were deployed may keep more than those of the pipeline: then only the state
+    /// itself can tell, once they have taken their places.
+    ///
+    /// # Errors
+    /// `UPDATE_INCOMPATIBLE`, naming what the job cannot take over.
+    pub fn begins(&self, plan: &Plan) -> Result<()> {
+        if self.manifest.deployed { Ok(()) } else { Shape::of(plan).takes_over(&self.shape) }
     }
 
     /// Makes a state directory of it, which must not be there yet, or be empty, or be what an earlier call left that was killed. One that fails leaves
@@ -200,6 +211,17 @@ fn note_copy(store: &mut RocksStateStore) -> Result<()> {
         true
     })?;
     store.load(&marks)
+}
+
+/// Whether a state has versions of functions that were deployed.
+fn has_deployed(state: &dyn StateRead) -> Result<bool> {
+    let front = |kind| CellKey::new(JOB_GROUP, kind, StateId(0)).finish();
+    let mut found = false;
+    state.scan(&front(Kind::Deployed), &front(Kind::Copy), &mut |_, _| {
+        found = true;
+        false
+    })?;
+    Ok(found)
 }
 
 /// The savepoint that a job begins with, if its options name one.

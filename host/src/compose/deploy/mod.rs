@@ -10,8 +10,10 @@
 
 mod compatible;
 mod record;
+mod saved;
 
 pub use compatible::{Beyond, compatible};
+pub use saved::{Saved, put, saved, writes};
 
 use super::components::{Adopted, ComponentStore, pinned};
 use super::local::{LocalWorkers, Wasm};
@@ -507,17 +509,8 @@ fn named<'a, T>(name: &str, known: impl Iterator<Item = (&'a String, T)>) -> Res
 /// # Errors
 /// `STATE_CORRUPT` or `WASM_*` when one cannot be read, else the store's errors.
 pub(super) fn restore(translation: &mut Translation, components: &ComponentStore, state: &dyn StateRead) -> Result<()> {
-    for info in translation.transforms.iter_mut().filter(|info| matches!(info.role, Role::Wasm(_))) {
-        let mut call: WasmCall = payload_of::json(&info.payload, &info.name)?;
-        let Some((record, bytes)) = record::read(&info.name, state)? else { continue };
-        let pipeline = components.load(&call).map_err(|e| e.in_transform(&info.name))?;
-        if record.replaces != pinned(pipeline.digest()) {
-            tracing::info!(
-                "{} has a new component in the pipeline, which is run instead of the deployed one",
-                info.name
-            );
-            continue;
-        }
+    for info in &mut translation.transforms {
+        let Some((mut call, record, bytes)) = saved::stored(info, components, state)? else { continue };
         let component = components.from_bytes(&info.name, &bytes)?;
         let from = Adopted { replaces: record.replaces, pieces: record.pieces, bytes: Arc::new(bytes) };
         call.component = components.adopt(component, from).display().to_string();
