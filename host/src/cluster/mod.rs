@@ -9,6 +9,7 @@ mod artifacts;
 mod carried;
 mod deal;
 mod deployed;
+mod forward;
 mod held;
 mod known;
 mod leftover;
@@ -30,7 +31,7 @@ use crate::jobs::{Jobs, UPDATE_WITHIN, asked_state, is_update, state_json, state
 use artifacts::Artifacts;
 use known::{Known, Replaced, passes, prepared};
 use node::{Node, Seed, Stop};
-use order::{Dealings, Ended, Nothing, Order, Run, What, read_result_key};
+use order::{Dealings, Ended, Nothing, Order, Run, What, read_door_key, read_result_key};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -44,6 +45,7 @@ use thalweg_core::graph::distribute;
 use thalweg_io::kafka::KafkaClientConfig;
 use thalweg_io::kafka::cluster::{Entry, Journal, Page, Told};
 use thalweg_proto::life::SavepointRequest;
+use tokio::sync::Semaphore;
 
 /// Bytes of a submitted pipeline, what its workers need included: it is one record of the journal.
 const ORDER_BYTES_MAX: usize = 48 << 20;
@@ -70,6 +72,8 @@ pub struct ClusterConfig {
     pub max_poll_interval: Duration,
     /// Where copies of state are kept.
     pub state_dir: PathBuf,
+    /// Where other processes reach this one, as `HOST:PORT`, if they do.
+    pub advertise: Option<String>,
 }
 
 #[derive(Default)]
@@ -80,6 +84,8 @@ struct State {
     /// Those of them whose order did not hold.
     refused: BTreeSet<String>,
     artifacts: Artifacts,
+    /// Where other processes are reached, by their names.
+    doors: BTreeMap<String, String>,
     /// How splits were dealt last, by the name of the state.
     dealt: BTreeMap<String, Dealings>,
     caught_up: bool,
@@ -99,6 +105,8 @@ struct Inner {
     server: OnceLock<JobServer>,
     journal: OnceLock<Arc<Journal>>,
     state: Mutex<State>,
+    /// Questions that other processes are asked.
+    asking: Semaphore,
     /// Why this process cannot go on, once it cannot.
     stuck: tokio::sync::watch::Sender<Option<Error>>,
 }
@@ -114,8 +122,8 @@ impl Cluster {
     #[must_use]
     pub fn new(config: ClusterConfig, composer: Composer, jobs: Jobs, runtime: tokio::runtime::Handle) -> Self {
         let (server, journal, state) = (OnceLock::new(), OnceLock::new(), Mutex::default());
-        let stuck = tokio::sync::watch::Sender::new(None);
-        Self(Arc::new(Inner { config, composer, jobs, runtime, server, journal, state, stuck }))
+        let (asking, stuck) = (Semaphore::new(forward::QUESTIONS_MAX), tokio::sync::watch::Sender::new(None));
+        Self(Arc::new(Inner { config, composer, jobs, runtime, server, journal, state, asking, stuck }))
     }
 
     /// Reads the journal, and takes part in what it says. `server` answers for all jobs of the cluster. Brokers that are away are waited for.
@@ -188,6 +196,7 @@ impl Inner {
                 let going: Vec<(String, Arc<Run>)> =
                     state.jobs.iter().map(|(id, known)| (id.clone(), Arc::clone(&known.run))).collect();
                 drop(state);
+                self.say_where();
                 self.give_up_soon(unused);
                 for (job, run) in going {
                     let reporter = self.reporter(&job, &run);
@@ -202,9 +211,11 @@ impl Inner {
                     self.obey(job, what);
                 }
             }
-            Told::Entry(Entry { page: Page::Results, key, value: Some(value), .. }) => {
-                if let Some((job, partition)) = read_result_key(&key)
-                    && let Ok(ended) = serde_json::from_slice(&value)
+            Told::Entry(Entry { page: Page::Results, key, value }) => {
+                if let Some(process) = read_door_key(&key) {
+                    self.hear_door(process, value.as_deref());
+                } else if let Some((job, partition)) = read_result_key(&key)
+                    && let Ok(ended) = serde_json::from_slice(&value.unwrap_or_default())
                 {
                     self.ended(job, partition, ended);
                 }
@@ -518,7 +529,11 @@ impl JobRunner for Cluster {
     fn state(&self, id: &str, question: StateQuestion) -> Result<String> {
         let node =
             self.0.state().jobs.get(id).and_then(|known| known.node.clone()).ok_or_else(|| state_not_open(id))?;
-        state_json(&node.answer(&asked_state(question))?)
+        // who was asked by another process asks none
+        let alone = matches!(&question, StateQuestion::Get(of) if of.here);
+        let question = asked_state(question);
+        let ask = |process: &str| if alone { None } else { self.0.ask_process(process, id, &question) };
+        state_json(&node.answer(&question, &ask)?)
     }
 
     fn options(&self) -> Vec<OptionDescriptor> {

@@ -229,6 +229,16 @@ impl Failure {
     }
 }
 
+/// The key under which a process says where others reach it; it is none of a result.
+pub fn door_key(process: &str) -> String {
+    format!("{process}/door")
+}
+
+/// The process of such a key.
+pub fn read_door_key(key: &str) -> Option<&str> {
+    key.strip_suffix("/door")
+}
+
 /// The key of a partition's result.
 pub fn result_key(job: &str, partition: u16) -> String {
     format!("{job}/{partition}")
@@ -259,6 +269,8 @@ mod tests {
         assert_eq!(serde_json::from_str::<Ended>(&text)?, failed);
         assert_eq!(serde_json::from_str::<Ended>(r#"{"state":"DONE"}"#)?, Ended::Done);
         assert_eq!(read_result_key(&result_key("a/b-1", 7)), Some(("a/b-1", 7)));
+        assert_eq!((read_result_key(&door_key("1")), read_door_key(&door_key("1"))), (None, Some("1")));
+        assert_eq!(read_door_key(&result_key("door", 7)), None);
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ pub(crate) use deploys::config as deploy_config;
 pub(crate) use harnesses::{AllWorkers, Harnesses};
 pub use logs::worker_logs;
 pub use queries::ask_state;
-pub(crate) use queries::{asked as asked_state, json as state_json, not_open as state_not_open};
+pub(crate) use queries::{ask_process, asked as asked_state, json as state_json, not_open as state_not_open};
 pub use running::JobTable;
 pub use server::{ServeOptions, WorkerOptions, serve};
 pub(crate) use sizes::Sizes;
