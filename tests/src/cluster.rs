@@ -33,6 +33,7 @@ pub struct Member {
     bootstrap: String,
     cluster: String,
     session_ms: String,
+    advertised: bool,
 }
 
 impl Member {
@@ -54,6 +55,7 @@ impl Member {
             bootstrap: broker.bootstrap().to_owned(),
             cluster: "torture".to_owned(),
             session_ms: SESSION_MS.to_owned(),
+            advertised: false,
         })
     }
 
@@ -61,6 +63,13 @@ impl Member {
     #[must_use]
     pub fn session(mut self, seconds: u64) -> Self {
         self.session_ms = (seconds * 1000).to_string();
+        self
+    }
+
+    /// The same, and it says to the others where they reach it.
+    #[must_use]
+    pub fn advertised(mut self) -> Self {
+        self.advertised = true;
         self
     }
 
@@ -115,6 +124,7 @@ impl Member {
             .arg(format!("--port={}", self.port))
             .arg("--state-dir")
             .arg(&self.state)
+            .args(self.advertised.then(|| format!("--advertise={}", self.endpoint())))
             .args(&self.args)
             .limit(LIMIT_SECONDS)
             .start()?;

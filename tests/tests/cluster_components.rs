@@ -3,6 +3,7 @@
 use acceptance::broker::Broker;
 use acceptance::child::{Ended, Run};
 use acceptance::cluster::Member;
+use acceptance::server::Server;
 use acceptance::{diagnosis, place, watchdog};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -124,4 +125,128 @@ fn a_component_goes_with_its_job_and_other_versions_take_its_place_in_all_proces
     one.job(&["drain", &id])?;
     ensure!(two.job(&["wait", &id])? == "DRAINED", "{}", two.log());
     Ok(())
+}
+
+/// Longer than processes wait before they give up what no job uses.
+const GIVEN_UP: Duration = Duration::from_secs(7);
+const TOPIC: &str = "torture-artifacts";
+
+/// What was put among the artifacts, by key, and how often it was taken away.
+fn artifacts(broker: &Broker) -> Result<BTreeMap<String, usize>> {
+    let mut found = BTreeMap::new();
+    for record in broker.dump(TOPIC)? {
+        let taken: &mut usize = found.entry(record["key"].as_str().context("a key")?.to_owned()).or_default();
+        *taken += usize::from(record["value"].is_null());
+    }
+    Ok(found)
+}
+
+/// Waits until all artifacts are taken away.
+fn until_all_are_taken(broker: &Broker, log: impl Fn() -> String) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let found = artifacts(broker)?;
+        if found.values().all(|taken| *taken > 0) {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < COUNTED_WITHIN, "{found:?}\n{}", log());
+        sleep(Duration::from_millis(500));
+    }
+}
+
+#[test]
+fn what_jobs_share_is_deleted_when_the_last_of_them_ends_and_never_under_one_that_begins() -> Result<()> {
+    let broker = Broker::own()?;
+    broker.create(&["versions-in:4", "versions-out:1"])?;
+    let mut up = [Member::new(&broker, "one", &[])?, Member::new(&broker, "two", &[])?];
+    up.iter_mut().try_for_each(Member::start)?;
+    let file = watchdog::folder("components")?.join("counts.wasm");
+    fs::copy(place::component("versions")?, &file)?;
+    let component = format!("component={}", file.display());
+    let bootstrap = format!("bootstrap={}", broker.bootstrap());
+    let submit =
+        |to: &Member| to.job(&["submit", "tests/programs/versions.yaml", "--set", &bootstrap, "--set", &component]);
+    let (first, second) = (submit(&up[0])?, submit(&up[1])?);
+    let stands = |when: &str| -> Result<()> {
+        let found = artifacts(&broker)?;
+        ensure!(found.values().eq(&[0]), "{when}: {found:?}");
+        Ok(())
+    };
+    stands("two jobs use it")?;
+    up[0].job(&["cancel", &first])?;
+    sleep(GIVEN_UP);
+    stands("one job uses it")?;
+    up[0].job(&["cancel", &second])?;
+    until_all_are_taken(&broker, || up[0].log())?;
+
+    // jobs that begin just when others give up what they would use
+    let mut last = submit(&up[0])?;
+    for wait in [0, 1900, 2300, 2700, 3300] {
+        up[0].job(&["cancel", &last])?;
+        sleep(Duration::from_millis(wait));
+        last = submit(&up[1])?;
+    }
+    sleep(GIVEN_UP);
+    let found = artifacts(&broker)?;
+    ensure!(found.values().filter(|taken| **taken == 0).count() == 1, "one job is left: {found:?}");
+    fs::remove_file(&file)?;
+    for member in &mut up {
+        member.kill()?;
+        member.forget()?;
+    }
+    up.iter_mut().try_for_each(Member::start)?;
+    Counted { broker: &broker, rounds: 0, by: Vec::new() }.round("one").with_context(|| up[0].log())?;
+
+    // nobody is left to give it up, but who starts next
+    up[0].job(&["cancel", &last])?;
+    up.iter_mut().try_for_each(Member::kill)?;
+    up[0].start()?;
+    until_all_are_taken(&broker, || up[0].log())
+}
+
+#[test]
+fn versions_that_were_deployed_go_with_savepoints_out_of_clusters_and_into_them() -> Result<()> {
+    let broker = Broker::own()?;
+    broker.create(&["versions-in:4", "versions-out:1"])?;
+    let folder = watchdog::folder("saved")?;
+    let at = |name: &str| folder.join(name).display().to_string();
+    let component = format!("component={}", place::component("versions")?.display());
+    let bootstrap = format!("bootstrap={}", broker.bootstrap());
+    let submit = ["job", "submit", "tests/programs/versions.yaml", "--set", &bootstrap, "--set", &component];
+    let begin = |endpoint: &str, more: &[&str]| -> Result<String> {
+        let ended = Run::thalweg()?.args(submit).args(more).args(["--server", endpoint]).ok()?;
+        Ok(ended.out.trim().to_owned())
+    };
+    let save = |endpoint: &str, id: &str, to: &str| {
+        Run::thalweg()?.args(["job", "savepoint", id, "--to", to, "--stop", "--server", endpoint]).limit(120).ok()
+    };
+    let mut counted = Counted { broker: &broker, rounds: 0, by: Vec::new() };
+
+    let mut one = Member::new(&broker, "one", &[])?;
+    one.start()?;
+    let first = begin(&one.endpoint(), &[])?;
+    counted.round("one").with_context(|| one.log())?;
+    let path = place::component("versions")?.display().to_string();
+    let ended = deploy(&one, &first, &[path.as_str(), "--transform", "Count", "--function", "two"])?;
+    ensure!(ended.code == Some(0), "{ended}");
+    sleep(Duration::from_secs(5));
+    counted.round("two")?;
+    save(&one.endpoint(), &first, &at("first"))?;
+
+    let server = Server::start(&["serve", "--epoch-ms", "50", "--state-dir", &at("states")])?;
+    let named = ["--option", "state_name=versions", "--from-savepoint", &at("first")];
+    let second = begin(&server.endpoint(), &named)?;
+    counted.round("two").with_context(|| server.log())?;
+    save(&server.endpoint(), &second, &at("second"))?;
+
+    let third = begin(&one.endpoint(), &["--option", "partitions=6", "--from-savepoint", &at("second")])?;
+    counted.round("two").with_context(|| one.log())?;
+    one.kill()?;
+    one.forget()?;
+    one.start()?;
+    counted.round("two").with_context(|| one.log())?;
+    let ended = deploy(&one, &third, &["--roll-back", "--transform", "Count"])?;
+    ensure!(ended.code == Some(0), "{ended}");
+    sleep(Duration::from_secs(5));
+    counted.round("one").with_context(|| one.log())
 }

@@ -146,3 +146,44 @@ fn a_standby_copy_answers_and_says_that_it_is_one() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_process_asks_the_one_that_has_a_key_once_and_names_it_when_there_is_no_answer() -> Result<()> {
+    let broker = Broker::own()?;
+    // the first one is asked by nobody
+    let start = |name| Member::new(&broker, name, &[]).map(|member| member.session(20));
+    let (mut one, mut two) = (start("one")?, start("two")?.advertised());
+    one.start()?;
+    two.start()?;
+    let mut job = Counting::new(&broker, "passed", KEYS)?;
+    let id = job.submit(&one)?;
+    job.give(KEYS * 5)?;
+    job.settle(SETTLED_WITHIN)?;
+    let mut others = Vec::new();
+    for key in keys() {
+        let (at_one, at_two) = (sum(&one, &id, &key, &[])?, sum(&two, &id, &key, &["one"])?);
+        let (found, at) = at_one.context("no answer by the other one")?;
+        ensure!(found == 5, "{key} has {found} at {at}");
+        match at_two {
+            Some((again, same)) => {
+                ensure!(again == 5 && same["partition"] == at["partition"], "{key}: {again} at {same}, not {at}");
+                others.push(key);
+            }
+            None => println!("{key} is of one"),
+        }
+    }
+    ensure!(!others.is_empty() && others.len() < KEYS as usize, "of two: {others:?}");
+    let unknown = ask(&one, &id, &["get", LEDGER, "sum", "key-none"])?;
+    ensure!(unknown.err.contains("error[QUERY_KEY_UNKNOWN]") || unknown.err.contains("ELSEWHERE"), "{unknown}");
+    // one that is silent holds up nobody for long
+    std::thread::scope(|scope| -> Result<()> {
+        let paused = scope.spawn(|| two.pause(Duration::from_secs(5)));
+        sleep(Duration::from_millis(300));
+        let (begun, asked) = (Instant::now(), sum(&one, &id, &others[0], &["two"])?);
+        ensure!(asked.is_none() && begun.elapsed() < Duration::from_secs(5), "{asked:?} after {:?}", begun.elapsed());
+        paused.join().map_err(|_| anyhow::anyhow!("a panic"))?
+    })?;
+    ensure!(sum(&one, &id, &others[0], &["two"])?.is_some_and(|(sum, _)| sum == 5), "{}", one.log());
+    one.stop()?;
+    two.stop()
+}

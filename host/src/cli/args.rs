@@ -283,6 +283,9 @@ pub struct ServeArgs {
     /// Names this process in the cluster, and again when it is restarted [default: one that is kept in the state directory]
     #[arg(long, value_name = "ID", requires = "bootstrap", value_parser = cluster_name)]
     pub process_id: Option<String>,
+    /// Where the other processes of the cluster reach this one's port, to pass on questions about state
+    #[arg(long, value_name = "HOST:PORT", requires = "bootstrap", value_parser = endpoint)]
+    pub advertise: Option<String>,
     /// Partitions of a job in a cluster that does not ask for a number of them
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub partitions: u16,
@@ -405,6 +408,17 @@ fn cluster_name(text: &str) -> Result<String, String> {
     match !text.is_empty() && text.len() <= 100 && text.chars().all(fine) {
         true => Ok(text.to_owned()),
         false => Err("use up to 100 letters, digits, `.`, `_` and `-`".to_owned()),
+    }
+}
+
+/// `HOST:PORT`.
+fn endpoint(text: &str) -> Result<String, String> {
+    let plain = |host: &str| {
+        !host.is_empty() && host.len() <= 253 && !host.contains(|c: char| "/@?#".contains(c) || c.is_whitespace())
+    };
+    match text.rsplit_once(':') {
+        Some((host, port)) if plain(host) && port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(text.to_owned()),
+        _ => Err("write it as HOST:PORT".to_owned()),
     }
 }
 

@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 use thalweg_beam::translate::{Role, Translation, translate};
 use thalweg_core::engine::Outcome;
 use thalweg_core::error::Error;
-use thalweg_core::graph::Shape;
 use thalweg_core::id::Epoch;
 
 /// Runs the file.
@@ -41,7 +40,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failed> {
     if let (Some(place), Some(dir)) = (&args.from_savepoint, &args.state_dir) {
         let savepoint = Savepoint::open(place)?;
         // said before anything is copied
-        Shape::of(&composer.plan(&mut translate(pipeline)?)?).takes_over(savepoint.shape())?;
+        savepoint.begins(&composer.plan(&mut translate(pipeline)?)?)?;
         savepoint.copy_to(dir)?;
     }
     let composed = composer.compose(&mut translation, &name)?;

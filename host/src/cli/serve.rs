@@ -73,6 +73,7 @@ fn cluster(args: &ServeArgs, staging: &StagingDir) -> Result<Option<ClusterConfi
         session_timeout: Duration::from_millis(u64::from(args.session_timeout_ms)),
         max_poll_interval: Duration::from_millis(u64::from(args.max_poll_interval_ms)),
         state_dir,
+        advertise: args.advertise.clone(),
     }))
 }
 

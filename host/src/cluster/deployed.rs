@@ -4,19 +4,23 @@
 //! of it at the same place: each has its partitions come to a last commit, keeps them, and goes on with the version, as for an update of the
 //! pipeline. State belongs to the transform and stays. A canary would need two versions in one partition: those are for jobs of one process.
 
+use super::carried::{Aside, Sharing};
 use super::known::prepared;
 use super::order::{Run, Version, What};
 use super::{Cluster, Inner};
+use crate::compose::deploy::Saved;
 use crate::compose::{deploy, pinned, ttl};
 use crate::jobs::deploy_config as config;
+use std::collections::BTreeMap;
 use thalweg_beam::deploy::{DeployRequest, Deployed, Deployer, RollBackRequest, StatusRequest};
 use thalweg_beam::translate::Translation;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::{Plan, Shape, distribute};
+use thalweg_core::port::store::CellWrite;
 use thalweg_wasm::Digest;
 
 const HELP: &str = "`thalweg job list` shows the jobs that run";
-/// Versions that a job remembers, to go back to.
+/// Versions that a job remembers, to go back to, beside those that run.
 const VERSIONS_MAX: usize = 32;
 
 impl Inner {
@@ -42,12 +46,50 @@ impl Inner {
         self.composer_of(run)?.plan(&mut self.translated(id, run)?)
     }
 
+    /// What a savepoint of a job has of the versions that were deployed: the last one of each transform.
+    ///
+    /// # Errors
+    /// As for [`Inner::composer_of`].
+    pub(super) fn stored_versions(&self, id: &str, run: &Run) -> Result<Vec<CellWrite>> {
+        if run.deployed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (translation, composer) = (self.jobs.translate(&prepared(id, run))?, self.composer_of(run)?);
+        let last: BTreeMap<&str, &Version> = run.deployed.iter().map(|v| (v.transform.as_str(), v)).collect();
+        let mut writes = Vec::new();
+        for version in last.into_values() {
+            let Some(carried) = &version.component else { continue };
+            let saved = Saved {
+                transform: version.transform.clone(),
+                function: version.function.clone(),
+                config: config(&version.config)?,
+                digest: carried.digest.clone(),
+                bytes: self.fetched(carried)?,
+            };
+            writes.extend(deploy::writes(&translation, composer.components(), &saved)?);
+        }
+        Ok(writes)
+    }
+
     /// Has the job go on with other versions, if they can take over what it keeps: `old`, before it is divided.
     fn go_on_with(&self, id: &str, run: &Run, old: &Plan, deployed: Vec<Version>) -> Result<()> {
         let next = Run { deployed, revision: run.revision + 1, replaces: id.to_owned(), ..run.clone() };
         let shape = |plan: &Plan| Ok::<_, Error>(Shape::of(&distribute(plan)?));
         shape(&self.planned(id, &next)?)?.takes_over(&shape(old)?)?;
         self.order(id, What::Run(Box::new(next)))
+    }
+}
+
+/// Keeps versions bounded: the oldest goes that another one of its transform has taken the place of. What runs always stays.
+fn forget_oldest(deployed: &mut Vec<Version>) {
+    let runs = |at: usize| {
+        let mut later = deployed.iter().skip(at + 1);
+        deployed.get(at).is_some_and(|version| later.all(|other| other.transform != version.transform))
+    };
+    if deployed.len() > VERSIONS_MAX
+        && let Some(at) = (0..deployed.len()).find(|at| !runs(*at))
+    {
+        deployed.remove(at);
     }
 }
 
@@ -66,7 +108,8 @@ impl Deployer for Cluster {
         let place = deploy::check(&translation, components, &request.transform, &component, &request.function)?;
         config(&request.config)?;
         let digest = pinned(&Digest::of(&request.component));
-        let carried = inner.put_aside(format!("deployed/{digest}"), digest, &request.component)?;
+        let aside = (format!("deployed/{digest}"), digest);
+        let carried = Aside::new(inner, id, Sharing::Own).put(aside, &request.component)?;
         let version = Version {
             transform: place.transform,
             component: Some(carried),
@@ -74,10 +117,8 @@ impl Deployer for Cluster {
             config: if request.config.is_empty() { place.config } else { request.config },
         };
         let mut deployed = run.deployed.clone();
-        if deployed.len() >= VERSIONS_MAX {
-            deployed.remove(0);
-        }
         deployed.push(version);
+        forget_oldest(&mut deployed);
         let old = composer.plan(&mut translation)?;
         inner.go_on_with(id, &run, &old, deployed).map(|()| 0)
     }
@@ -100,5 +141,29 @@ impl Deployer for Cluster {
         let composer = self.0.composer_of(&run)?;
         let running = deploy::running(&self.0.translated(&request.job_id, &run)?, composer.components())?;
         Ok(running.into_iter().map(|(transform, running)| Deployed { transform, running, trial: None }).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_runs_for_a_transform_is_not_forgotten_however_many_versions_others_get() {
+        let version = |transform: &str, n: usize| Version {
+            transform: transform.to_owned(),
+            function: n.to_string(),
+            ..Version::default()
+        };
+        let mut deployed = vec![version("once", 0)];
+        for n in 0..2 * VERSIONS_MAX {
+            deployed.push(version("often", n));
+            forget_oldest(&mut deployed);
+        }
+        assert_eq!((deployed.len(), deployed[0].transform.as_str()), (VERSIONS_MAX, "once"));
+        assert_eq!(deployed.last().map(|v| v.function.clone()), Some((2 * VERSIONS_MAX - 1).to_string()));
+        let mut alone: Vec<Version> = (0..=VERSIONS_MAX).map(|n| version(&n.to_string(), n)).collect();
+        forget_oldest(&mut alone);
+        assert_eq!(alone.len(), VERSIONS_MAX + 1, "each of them runs");
     }
 }

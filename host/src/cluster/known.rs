@@ -21,7 +21,10 @@ pub struct Known {
     /// Until when its sources are held for a savepoint, in milliseconds since 1970 UTC.
     pub held_ms: i64,
     pub cancelled: bool,
+    /// This process has no part in it any more.
     pub over: bool,
+    /// It is over in all processes.
+    pub ended: bool,
 }
 
 /// What is left of a job whose place another takes.
@@ -35,14 +38,14 @@ impl Known {
     /// A job that was just ordered.
     pub fn new(run: Arc<Run>, reporter: Option<JobReporter>) -> Self {
         let (results, node) = (BTreeMap::new(), None);
-        let (draining, paused, held_ms, cancelled, over) = (false, false, 0, false, false);
+        let (draining, paused, held_ms, cancelled, over, ended) = (false, false, 0, false, false, false);
         let dealt = run.dealt.clone();
-        Self { run, dealt, reporter, results, node, draining, paused, held_ms, cancelled, over }
+        Self { run, dealt, reporter, results, node, draining, paused, held_ms, cancelled, over, ended }
     }
 
     /// Another job takes its place: it is over.
     pub fn replaced(&mut self) -> Replaced {
-        self.over = true;
+        (self.over, self.ended) = (true, true);
         Replaced { node: self.node.take(), reporter: self.reporter.clone(), paused: self.paused }
     }
 

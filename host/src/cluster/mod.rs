@@ -5,9 +5,11 @@
 //! goes through the log. The life of a job: an order in the journal; every process takes part ([`node`]); a partition that ends tells so in the
 //! results; when all have ended, every process says the job is done.
 
+mod artifacts;
 mod carried;
 mod deal;
 mod deployed;
+mod forward;
 mod held;
 mod known;
 mod leftover;
@@ -27,10 +29,11 @@ mod watch;
 
 use crate::compose::{Composer, ttl};
 use crate::jobs::{Jobs, asked_state, is_update, state_json, state_not_open};
+use artifacts::Artifacts;
 use known::{Known, Replaced, passes, prepared};
 use node::{Node, Stop};
-use order::{Dealings, Ended, Nothing, Order, Run, What, read_result_key};
-use std::collections::BTreeMap;
+use order::{Dealings, Ended, Nothing, Order, Run, What, read_door_key, read_result_key};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -43,6 +46,7 @@ use thalweg_core::graph::distribute;
 use thalweg_io::kafka::KafkaClientConfig;
 use thalweg_io::kafka::cluster::{Entry, Journal, Page, Told};
 use thalweg_proto::life::SavepointRequest;
+use tokio::sync::Semaphore;
 
 /// Bytes of a submitted pipeline, what its workers need included: it is one record of the journal.
 const ORDER_BYTES_MAX: usize = 48 << 20;
@@ -69,6 +73,8 @@ pub struct ClusterConfig {
     pub max_poll_interval: Duration,
     /// Where copies of state are kept.
     pub state_dir: PathBuf,
+    /// Where other processes reach this one, as `HOST:PORT`, if they do.
+    pub advertise: Option<String>,
 }
 
 #[derive(Default)]
@@ -76,6 +82,11 @@ struct State {
     jobs: BTreeMap<String, Known>,
     /// Reporters of jobs that were submitted here and are not in the journal yet.
     submitted: BTreeMap<String, JobReporter>,
+    /// Those of them whose order did not hold.
+    refused: BTreeSet<String>,
+    artifacts: Artifacts,
+    /// Where other processes are reached, by their names.
+    doors: BTreeMap<String, String>,
     /// How splits were dealt last, by the name of the state.
     dealt: BTreeMap<String, Dealings>,
     caught_up: bool,
@@ -95,6 +106,8 @@ struct Inner {
     server: OnceLock<JobServer>,
     journal: OnceLock<Arc<Journal>>,
     state: Mutex<State>,
+    /// Questions that other processes are asked.
+    asking: Semaphore,
     /// Why this process cannot go on, once it cannot.
     stuck: tokio::sync::watch::Sender<Option<Error>>,
 }
@@ -110,8 +123,8 @@ impl Cluster {
     #[must_use]
     pub fn new(config: ClusterConfig, composer: Composer, jobs: Jobs, runtime: tokio::runtime::Handle) -> Self {
         let (server, journal, state) = (OnceLock::new(), OnceLock::new(), Mutex::default());
-        let stuck = tokio::sync::watch::Sender::new(None);
-        Self(Arc::new(Inner { config, composer, jobs, runtime, server, journal, state, stuck }))
+        let (asking, stuck) = (Semaphore::new(forward::QUESTIONS_MAX), tokio::sync::watch::Sender::new(None));
+        Self(Arc::new(Inner { config, composer, jobs, runtime, server, journal, state, asking, stuck }))
     }
 
     /// Reads the journal, and takes part in what it says. `server` answers for all jobs of the cluster. Brokers that are away are waited for.
@@ -180,9 +193,12 @@ impl Inner {
                 state.caught_up = true;
                 leftover::remove_soon(&self.config, leftover::of(&state.jobs));
                 state.jobs.retain(|_, known| !known.over);
+                let unused = state.unused();
                 let going: Vec<(String, Arc<Run>)> =
                     state.jobs.iter().map(|(id, known)| (id.clone(), Arc::clone(&known.run))).collect();
                 drop(state);
+                self.say_where();
+                self.give_up_soon(unused);
                 for (job, run) in going {
                     let reporter = self.reporter(&job, &run);
                     if let Some(known) = self.state().jobs.get_mut(&job) {
@@ -196,9 +212,11 @@ impl Inner {
                     self.obey(job, what);
                 }
             }
-            Told::Entry(Entry { page: Page::Results, key, value: Some(value), .. }) => {
-                if let Some((job, partition)) = read_result_key(&key)
-                    && let Ok(ended) = serde_json::from_slice(&value)
+            Told::Entry(Entry { page: Page::Results, key, value }) => {
+                if let Some(process) = read_door_key(&key) {
+                    self.hear_door(process, value.as_deref());
+                } else if let Some((job, partition)) = read_result_key(&key)
+                    && let Ok(ended) = serde_json::from_slice(&value.unwrap_or_default())
                 {
                     self.ended(job, partition, ended);
                 }
@@ -211,6 +229,9 @@ impl Inner {
         match what {
             What::Run(run) => {
                 let run = Arc::new(*run);
+                if !self.uses(&job, &run) {
+                    return;
+                }
                 if run.replaces == job {
                     return self.again(job, run);
                 }
@@ -223,9 +244,11 @@ impl Inner {
                     None => drop(state.dealt.remove(&run.state)),
                 }
                 state.jobs.insert(job.clone(), Known { paused, ..Known::new(run, reporter) });
+                let unused = state.unused();
                 if state.caught_up {
                     drop(state);
                     self.succeed(old, job);
+                    self.give_up_soon(unused);
                 }
             }
             What::Cancel(Nothing {}) => {
@@ -245,6 +268,7 @@ impl Inner {
             What::Pause(Nothing {}) => self.pause(&job, true),
             What::Resume(Nothing {}) => self.pause(&job, false),
             What::Hold(until) => self.hold(&job, until.ms),
+            What::Unused(unused) => self.state().artifacts.give_up(&unused),
             What::Deal(dealt) => {
                 let state = &mut *self.state();
                 if let Some(known) = state.jobs.get_mut(&job).filter(|known| known.dealt.is_none()) {
@@ -309,12 +333,14 @@ impl Inner {
         if !known.cancelled && failed.is_none() && !all {
             return;
         }
-        known.over = true;
+        (known.over, known.ended) = (true, true);
         let (node, reporter, cancelled) = (known.node.take(), known.reporter.clone(), known.cancelled);
         let run = Arc::clone(&known.run);
         // until all has been told nobody knows; then such states are looked after together
         let left = if state.caught_up { leftover::of_one(&state.jobs, &run) } else { Vec::new() };
+        let unused = state.unused();
         drop(state);
+        self.give_up_soon(unused);
         let this = Arc::clone(self);
         let end = move || {
             if let Some(node) = &node {
@@ -373,7 +399,7 @@ impl JobRunner for Cluster {
         };
         let sources = inner.composer.sources(&translation)?;
         let fresh = deal::anew((&plan.sources, &sources), partitions);
-        let dealt = inner.make_topics(&job, &plan, (&state, partitions), fresh)?;
+        let (dealt, versions) = inner.make_topics(&job, &plan, (&state, partitions), fresh)?;
         let pipeline = embedded(&job.pipeline, inner.server.wait().artifacts())?;
         let run = Run {
             name: job.name.clone(),
@@ -383,16 +409,11 @@ impl JobRunner for Cluster {
             pipeline: Some(pipeline),
             revision,
             replaces,
-            components: inner.carry(&composer)?,
+            components: Vec::new(),
             deployed: Vec::new(),
             dealt,
         };
-        inner.state().submitted.insert(job.id.clone(), reporter);
-        let ordered = inner.order(&job.id, What::Run(Box::new(run)));
-        if ordered.is_err() {
-            inner.state().submitted.remove(&job.id);
-        }
-        ordered
+        inner.submit(&job.id, &run, (&composer, &versions), reporter)
     }
 
     fn cancel(&self, id: &str) -> Result<()> {
@@ -420,7 +441,11 @@ impl JobRunner for Cluster {
     fn state(&self, id: &str, question: StateQuestion) -> Result<String> {
         let node =
             self.0.state().jobs.get(id).and_then(|known| known.node.clone()).ok_or_else(|| state_not_open(id))?;
-        state_json(&node.answer(&asked_state(question))?)
+        // who was asked by another process asks none
+        let alone = matches!(&question, StateQuestion::Get(of) if of.here);
+        let question = asked_state(question);
+        let ask = |process: &str| if alone { None } else { self.0.ask_process(process, id, &question) };
+        state_json(&node.answer(&question, &ask)?)
     }
 
     fn options(&self) -> Vec<OptionDescriptor> {

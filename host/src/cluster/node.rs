@@ -2,7 +2,7 @@
 
 use super::order::{Ended, Run, result_key};
 use super::partition::RunningPartition;
-use super::shown::{self, Shown};
+use super::shown::{self, Ask, Shown};
 use super::standby::{Copies, Keeper};
 use super::trim::{self, Consumed};
 use super::watch::{self, Pulses};
@@ -234,12 +234,12 @@ impl Node {
         move || shared.upgrade().map(|shared| shared.metrics()).unwrap_or_default()
     }
 
-    /// Answers from the copies of the state that are here.
+    /// Answers from the copies of the state that are here; for a key of which there is none the process is asked that has it.
     ///
     /// # Errors
-    /// `QUERY_*`, `QUERY_ELSEWHERE` for a key of which there is no copy here.
-    pub fn answer(&self, question: &Question) -> Result<Answer> {
-        shown::answer(&self.shared, question)
+    /// `QUERY_*`, `QUERY_ELSEWHERE` when that one has no answer.
+    pub fn answer(&self, question: &Question, ask: &Ask<'_>) -> Result<Answer> {
+        shown::answer(&self.shared, question, ask)
     }
 
     /// Sources end, here and wherever partitions go from here.

@@ -14,7 +14,7 @@ pub struct Order {
     #[prost(string, tag = "1")]
     pub job: String,
     /// What is to be done.
-    #[prost(oneof = "What", tags = "2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "What", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
     pub what: Option<What>,
 }
 
@@ -42,6 +42,20 @@ pub enum What {
     /// Whose the splits of its sources are, of a job whose order does not say it. The first word holds.
     #[prost(message, tag = "8")]
     Deal(Dealings),
+    /// An artifact is deleted, unless it was ordered before that another job uses it. It is of no job.
+    #[prost(message, tag = "9")]
+    Unused(Unused),
+}
+
+/// An artifact that no job uses.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Unused {
+    /// Under what it stands.
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// The jobs that used it, all of which are over.
+    #[prost(string, repeated, tag = "2")]
+    pub jobs: Vec<String>,
 }
 
 /// Whose the splits of a job's sources are.
@@ -145,6 +159,9 @@ pub struct Carried {
     /// Where it stands among the cluster's artifacts.
     #[prost(int64, tag = "3")]
     pub at: i64,
+    /// Under what it stands there; empty for its digest, as earlier versions had it.
+    #[prost(string, tag = "4")]
+    pub key: String,
 }
 
 impl Run {
@@ -212,6 +229,16 @@ impl Failure {
     }
 }
 
+/// The key under which a process says where others reach it; it is none of a result.
+pub fn door_key(process: &str) -> String {
+    format!("{process}/door")
+}
+
+/// The process of such a key.
+pub fn read_door_key(key: &str) -> Option<&str> {
+    key.strip_suffix("/door")
+}
+
 /// The key of a partition's result.
 pub fn result_key(job: &str, partition: u16) -> String {
     format!("{job}/{partition}")
@@ -242,6 +269,8 @@ mod tests {
         assert_eq!(serde_json::from_str::<Ended>(&text)?, failed);
         assert_eq!(serde_json::from_str::<Ended>(r#"{"state":"DONE"}"#)?, Ended::Done);
         assert_eq!(read_result_key(&result_key("a/b-1", 7)), Some(("a/b-1", 7)));
+        assert_eq!((read_result_key(&door_key("1")), read_door_key(&door_key("1"))), (None, Some("1")));
+        assert_eq!(read_door_key(&result_key("door", 7)), None);
         Ok(())
     }
 }

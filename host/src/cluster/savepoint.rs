@@ -39,7 +39,7 @@ impl Inner {
     pub(super) fn savepoint(self: &Arc<Self>, id: &str, to: &str, stop: bool) -> Result<()> {
         let run = self.going(id, SAVEPOINT_HELP)?;
         let saving = Saving::begin(to, &self.config.state_dir)?;
-        let whole = self.planned(id, &run)?;
+        let (whole, versions) = (self.planned(id, &run)?, self.stored_versions(id, &run)?);
         let mut copy = Copying::begin(self, &run, &distribute(&whole)?, saving.dir())?;
         let begun = Instant::now();
         copy.follow()?;
@@ -63,7 +63,8 @@ impl Inner {
         let (still, copied) = (holding.elapsed(), copy.bytes());
         // held until it is cancelled: what it did from here on would be done again
         let held = Some(held).filter(|_| stop);
-        let moment = self.whole(copy, saving, &whole, &run, (begun, still, copied))?;
+        let facts = [identity(&whole), versions].concat();
+        let moment = self.whole(copy, saving, &facts, &run, (begun, still, copied))?;
         if held.is_none() {
             return Ok(());
         }
@@ -81,11 +82,11 @@ impl Inner {
         &self,
         copy: Copying,
         saving: Saving,
-        plan: &Plan,
+        facts: &[CellWrite],
         run: &Run,
         (begun, still, bytes): (Instant, Duration, u64),
     ) -> Result<Moment> {
-        let (epochs, moment) = copy.finish(plan)?;
+        let (epochs, moment) = copy.finish(facts)?;
         saving.finish(&Subject { job: &run.name, epochs })?;
         let (took, held) = (begun.elapsed().as_millis() as u64, still.as_millis() as u64);
         tracing::info!(job = run.name, bytes, ms = took, held_ms = held, "a savepoint is made");
@@ -238,10 +239,10 @@ impl Copying {
         self.revision <= revision
     }
 
-    /// Says in the store whose it is, and closes it. Gives the last epochs of all partitions, and the moment they are of.
-    fn finish(mut self, plan: &Plan) -> Result<(Vec<Epoch>, Moment)> {
+    /// Says in the store whose it is, and what of it was deployed, and closes it. Gives the last epochs of all partitions, and the moment they are of.
+    fn finish(mut self, facts: &[CellWrite]) -> Result<(Vec<Epoch>, Moment)> {
         let epoch = self.epoch();
-        self.store.commit(epoch, &identity(plan), &[])?;
+        self.store.commit(epoch, facts, &[])?;
         let epochs = self.read.iter().map(|read| read.epoch).collect();
         Ok((epochs, Moment { still: self.still, ends: self.ends }))
     }

@@ -1,7 +1,7 @@
 //! Questions about state in a cluster: each process answers from the copies it has, its own partitions' and those it keeps for others.
 //!
 //! In: a question, and the copies that are open here. Out: what the last commits hold that have reached them, with their epochs and ages; for a
-//! partition that is not here, the name of the process that has it.
+//! partition that is not here, what the process says that has it, or its name.
 
 use super::node::Shared;
 use super::store::labelled_at;
@@ -57,8 +57,11 @@ impl Shown {
     }
 }
 
-/// Answers from the copies that are here.
-pub fn answer(shared: &Shared, question: &Question) -> Result<Answer> {
+/// Asks the process of this name; nothing when there is no answer.
+pub type Ask<'a> = dyn Fn(&str) -> Option<Result<Answer>> + 'a;
+
+/// Answers from the copies that are here; for the state of a key the process may be asked that has it.
+pub fn answer(shared: &Shared, question: &Question, ask: &Ask<'_>) -> Result<Answer> {
     let (catalog, at) = described(shared)?;
     match question {
         Question::List => Ok(Answer { read: vec![at], ..query::list(&catalog) }),
@@ -66,7 +69,11 @@ pub fn answer(shared: &Shared, question: &Question) -> Result<Answer> {
             let wanted = query::wanted_key(&catalog, question)?;
             let Partition(partition) = wanted.group.partition(shared.partitions);
             let found = shared.shown.read(partition, |cells| query::get(cells, &wanted))?;
-            let (answer, at) = found.ok_or_else(|| elsewhere(shared, partition))?;
+            let Some((answer, at)) = found else {
+                let owner = owner(shared, partition);
+                let answered = owner.as_ref().ok().and_then(|owner| ask(owner.as_deref()?));
+                return answered.unwrap_or_else(|| Err(elsewhere(partition, owner)));
+            };
             Ok(Answer { read: vec![at], ..answer })
         }
         Question::Scan { .. } => scan(shared, &catalog, question),
@@ -80,7 +87,7 @@ fn described(shared: &Shared) -> Result<(Catalog, ReadAt)> {
             return Ok(found);
         }
     }
-    Err(elsewhere(shared, 0))
+    Err(elsewhere(0, owner(shared, 0)))
 }
 
 fn scan(shared: &Shared, catalog: &Catalog, question: &Question) -> Result<Answer> {
@@ -114,9 +121,13 @@ fn scan(shared: &Shared, catalog: &Catalog, question: &Question) -> Result<Answe
     Ok(answer)
 }
 
+/// The process that has a partition, if one has.
+fn owner(shared: &Shared, partition: u16) -> Result<Option<String>> {
+    GroupMembers::of(&shared.client, shared.topics.prefix())?.owner(partition)
+}
+
 /// There is no copy of a partition here, or none that can be read just now.
-fn elsewhere(shared: &Shared, partition: u16) -> Error {
-    let owner = GroupMembers::of(&shared.client, shared.topics.prefix()).and_then(|members| members.owner(partition));
+fn elsewhere(partition: u16, owner: Result<Option<String>>) -> Error {
     let who = match owner {
         Ok(Some(process)) => format!("the process {process:?} has it"),
         Ok(None) => "nobody has it just now".to_owned(),

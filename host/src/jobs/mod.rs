@@ -18,7 +18,7 @@ pub(crate) use deploys::config as deploy_config;
 pub(crate) use harnesses::{AllWorkers, Harnesses};
 pub use logs::worker_logs;
 pub use queries::ask_state;
-pub(crate) use queries::{asked as asked_state, json as state_json, not_open as state_not_open};
+pub(crate) use queries::{ask_process, asked as asked_state, json as state_json, not_open as state_not_open};
 pub use running::JobTable;
 pub use server::{ServeOptions, WorkerOptions, serve};
 pub(crate) use sizes::Sizes;
@@ -35,7 +35,6 @@ use thalweg_beam::fnapi::{Environment, FnApiServer};
 use thalweg_beam::job::{Importance, JobReporter, JobRunner, OptionDescriptor, PreparedJob, StateQuestion};
 use thalweg_beam::translate::{EnvironmentInfo, EnvironmentKind, Options, Translation, translate_with};
 use thalweg_core::error::{Error, Result};
-use thalweg_core::graph::Shape;
 use thalweg_proto::life::SavepointRequest;
 
 /// What the jobs of a server may use together, and what holds for each.
@@ -149,7 +148,7 @@ impl Jobs {
             return Err(Error::user("SAVEPOINT_NEVER", what)
                 .help("use topics of a Kafka cluster, or begin with the savepoint by `thalweg run`"));
         }
-        Shape::of(&self.composer.plan(&mut translation)?).takes_over(savepoint.shape())?;
+        savepoint.begins(&self.composer.plan(&mut translation)?)?;
         match state_name(job)?.filter(|name| states.has_in_log(name)) {
             Some(name) => {
                 Err(savepoint::state_there(&format!("there is state of the name {name:?} beside the embedded log")))

@@ -11,12 +11,28 @@ use thalweg_proto::life::{GetStateRequest, ScanStateRequest};
 /// # Errors
 /// `JOB_SERVER` when nobody answers there, `QUERY_*` as the server gives them, and `JOB_REFUSED` with what else it says.
 pub async fn ask_state(server: &str, job: &str, question: &Question) -> Result<Answer> {
+    ask(server, job, wire(question)).await
+}
+
+async fn ask(server: &str, job: &str, question: StateQuestion) -> Result<Answer> {
     let mut client = JobClient::connect(server).await?;
-    let json = client.state_of(job, wire(question)).await.map_err(as_given)?;
+    let json = client.state_of(job, question).await.map_err(as_given)?;
     serde_json::from_str(&json).map_err(|e| {
         Error::external("JOB_REFUSED", format!("the answer of the server cannot be read: {e}"))
             .help("ask with the version of Thalweg that the server is of")
     })
+}
+
+/// Asks another process of a cluster, which answers of itself alone.
+///
+/// # Errors
+/// As for [`ask_state`].
+pub async fn ask_process(endpoint: &str, job: &str, question: &Question) -> Result<Answer> {
+    let question = match wire(question) {
+        StateQuestion::Get(of) => StateQuestion::Get(GetStateRequest { here: true, ..of }),
+        other => other,
+    };
+    ask(endpoint, job, question).await
 }
 
 /// An error that is an answer, in the server's words.

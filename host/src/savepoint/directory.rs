@@ -65,8 +65,13 @@ impl Directory {
         let _ = fs::remove_dir(&self.0);
     }
 
-    /// Moves a state directory to the place, and says that it is whole.
-    pub(super) fn fill(&self, building: &Path, manifest: &Manifest) -> Result<()> {
+    /// Moves a state directory to the place, and says that it is whole, with the digests of its files. Cost: every byte of them is read.
+    pub(super) fn fill(&self, building: &Path, manifest: &mut Manifest) -> Result<()> {
+        for name in manifest.files.keys().cloned().collect::<Vec<_>>() {
+            let file = building.join(&name);
+            let (bytes, digest) = File::open(&file).and_then(digest_of).map_err(|e| failed(&file, &e))?;
+            manifest.note(&name, bytes, digest)?;
+        }
         let fill = || -> io::Result<()> {
             sync_folders(building)?;
             move_up(building, &self.0)?;
@@ -122,7 +127,7 @@ impl Directory {
             let bytes = fs::copy(self.0.join(name), to)?;
             let file = File::open(to)?;
             file.sync_all()?;
-            Ok((bytes, if digest { Some(digest_of(file)?) } else { None }))
+            Ok((bytes, if digest { Some(digest_of(file)?.1) } else { None }))
         };
         match copy() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(incomplete(self, &format!("{name} is gone"))),
@@ -131,14 +136,15 @@ impl Directory {
     }
 }
 
-/// SHA-256 of the rest of a file, in hexadecimal digits.
-fn digest_of(mut file: File) -> io::Result<String> {
-    let (mut hash, mut chunk) = (Sha256::new(), vec![0; CHUNK_BYTES]);
+/// Bytes of the rest of a file, and their SHA-256 in hexadecimal digits.
+fn digest_of(mut file: File) -> io::Result<(u64, String)> {
+    let (mut hash, mut chunk, mut bytes) = (Sha256::new(), vec![0; CHUNK_BYTES], 0);
     loop {
         let n = file.read(&mut chunk)?;
         if n == 0 {
-            return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
+            return Ok((bytes, hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()));
         }
+        bytes += n as u64;
         hash.update(chunk.get(..n).unwrap_or_default());
     }
 }
@@ -220,7 +226,7 @@ mod tests {
         fs::create_dir(&winner)?;
         fs::write(winner.join("file"), "x")?;
         assert_eq!(code(), Some("STATE_NOT_OURS"));
-        place.fill(&winner, &Manifest::new("daily", &Shape::default()))?;
+        place.fill(&winner, &mut Manifest::new("daily", &Shape::default()))?;
         assert_eq!(fs::read_dir(&place.0)?.count(), 2, "the file and the manifest");
         assert_eq!(code(), Some("STATE_NOT_OURS"));
         assert!(place.manifest().is_ok());

@@ -27,10 +27,13 @@ pub struct Manifest {
     pub taken_ms: i64,
     /// What the job keeps, by name: a line for each thing, its parts apart by tabs.
     pub shape: String,
+    /// Whether versions of functions stand in the state that were deployed, which may keep more than those of the pipeline.
+    #[serde(default)]
+    pub deployed: bool,
     /// Its files, below the place, and their sizes in bytes.
     pub files: BTreeMap<String, u64>,
-    /// SHA-256 of their contents in hexadecimal digits, where they were sent elsewhere and so were read; what was not is checked by its size, and by
-    /// the database when it is read.
+    /// SHA-256 of their contents in hexadecimal digits. Savepoints of early versions in directories have none: their files are checked by size, and by the
+    /// database when it reads them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub digests: BTreeMap<String, String>,
 }
@@ -45,9 +48,25 @@ impl Manifest {
             epochs: Vec::new(),
             taken_ms: now_ms(),
             shape: shape.encode(),
+            deployed: false,
             files: BTreeMap::new(),
             digests: BTreeMap::new(),
         }
+    }
+
+    /// Notes the digest of a file that was read.
+    ///
+    /// # Errors
+    /// `SAVEPOINT_CHANGED` when it has another size by now.
+    pub(super) fn note(&mut self, name: &str, bytes: u64, digest: String) -> Result<()> {
+        let size = self.files.get(name).copied().unwrap_or_default();
+        if bytes != size {
+            let why = format!("{name} had {size} bytes, and then {bytes}");
+            return Err(Error::internal("SAVEPOINT_CHANGED", format!("a savepoint changed while it was made: {why}"))
+                .help("this is a fault of Thalweg: please report it"));
+        }
+        self.digests.insert(name.to_owned(), digest);
+        Ok(())
     }
 
     /// Its files and their sizes, what says that they are a state directory last.

@@ -19,10 +19,10 @@ use std::path::{Path, PathBuf};
 use thalweg_beam::job::{OptionDescriptor, OptionKind, PreparedJob};
 use thalweg_core::engine::{stored_partitions, stored_shape};
 use thalweg_core::error::{Error, Result};
-use thalweg_core::graph::Shape;
+use thalweg_core::graph::{Plan, Shape};
 use thalweg_core::id::{Epoch, StateId};
 use thalweg_core::port::sink::copied_mark;
-use thalweg_core::port::store::StateStore as _;
+use thalweg_core::port::store::{StateRead, StateStore as _};
 use thalweg_core::state::layout::{CellKey, JOB_GROUP, Kind};
 use thalweg_state::{Database, Options, RocksStateStore};
 
@@ -102,16 +102,18 @@ impl Saving {
     /// # Errors
     /// `SAVEPOINT_IO`, `OBJECT_STORE_*`; what is there then is no savepoint.
     pub fn finish(mut self, subject: &Subject<'_>) -> Result<()> {
-        let (partitions, shape, last) = {
+        let (partitions, shape, last, deployed) = {
             let mut store = RocksStateStore::open(&self.building, &Options::default())?;
             note_copy(&mut store)?;
             let reader = store.reader();
-            (stored_partitions(reader.as_ref())?, stored_shape(reader.as_ref())?, store.last_epoch()?)
+            let (partitions, shape) = (stored_partitions(reader.as_ref())?, stored_shape(reader.as_ref())?);
+            (partitions, shape, store.last_epoch()?, has_deployed(reader.as_ref())?)
         };
         let mut manifest = Manifest::new(subject.job, &shape.unwrap_or_default());
         let epochs = if subject.epochs.is_empty() { &[last][..] } else { &subject.epochs };
         manifest.epochs = epochs.iter().map(|epoch| epoch.0).collect();
         manifest.partitions = partitions.unwrap_or(epochs.len() as u16);
+        manifest.deployed = deployed;
         manifest.files = directory::files(&self.building)?;
         self.place.fill(&self.building, &mut manifest)?;
         self.finished = true;
@@ -150,6 +152,15 @@ impl Savepoint {
     #[must_use]
     pub fn shape(&self) -> &Shape {
         &self.shape
+    }
+
+    /// Checks that a job with this plan can begin with it. Versions of functions that were deployed may keep more than those of the pipeline: then only the state
+    /// itself can tell, once they have taken their places.
+    ///
+    /// # Errors
+    /// `UPDATE_INCOMPATIBLE`, naming what the job cannot take over.
+    pub fn begins(&self, plan: &Plan) -> Result<()> {
+        if self.manifest.deployed { Ok(()) } else { Shape::of(plan).takes_over(&self.shape) }
     }
 
     /// Makes a state directory of it, which must not be there yet, or be empty, or be what an earlier call left that was killed. One that fails leaves
@@ -200,6 +211,17 @@ fn note_copy(store: &mut RocksStateStore) -> Result<()> {
         true
     })?;
     store.load(&marks)
+}
+
+/// Whether a state has versions of functions that were deployed.
+fn has_deployed(state: &dyn StateRead) -> Result<bool> {
+    let front = |kind| CellKey::new(JOB_GROUP, kind, StateId(0)).finish();
+    let mut found = false;
+    state.scan(&front(Kind::Deployed), &front(Kind::Copy), &mut |_, _| {
+        found = true;
+        false
+    })?;
+    Ok(found)
 }
 
 /// The savepoint that a job begins with, if its options name one.
@@ -264,8 +286,31 @@ mod tests {
         Ok((store.last_epoch()?, cells))
     }
 
+    /// Damages each file of a savepoint but its manifest, a byte at a time. Tells how often nothing could begin with it, why, and how often no cell was
+    /// another one.
+    fn damaged(saved: &Path, whole: &(Epoch, Cells)) -> anyhow::Result<(Vec<Error>, usize)> {
+        let (mut refused, mut harmless) = (Vec::new(), 0);
+        for name in directory::files(saved)?.keys().filter(|name| *name != manifest::NAME) {
+            let (file, good) = (saved.join(name), fs::read(saved.join(name))?);
+            for at in (0..PLACES.min(good.len())).map(|n| n * (good.len() - 1) / PLACES.min(good.len())) {
+                let mut bad = good.clone();
+                bad[at] ^= 0x10;
+                fs::write(&file, bad)?;
+                match begun(saved) {
+                    Err(error) => refused.push(error),
+                    Ok(found) => {
+                        assert!(found == *whole, "{name} at {at}: other cells");
+                        harmless += 1;
+                    }
+                }
+            }
+            fs::write(&file, &good)?;
+        }
+        Ok((refused, harmless))
+    }
+
     #[test]
-    fn what_is_damaged_in_a_savepoint_is_refused_or_does_no_harm() -> anyhow::Result<()> {
+    fn what_is_damaged_in_a_savepoint_is_refused_by_its_digest() -> anyhow::Result<()> {
         let root = tempfile::tempdir()?;
         let (state, saved) = (root.path().join("state"), root.path().join("saved"));
         let mut store = RocksStateStore::open(&state, &Options::default())?;
@@ -279,30 +324,24 @@ mod tests {
             store.commit(Epoch(epoch), &(0..2000).map(cell).chain([marked]).collect::<Vec<_>>(), &[])?;
         }
         of_database(store.database(), &saved.display().to_string(), "daily")?;
-        let (epoch, cells) = begun(&saved)?;
-        assert_eq!((epoch, cells.len()), (Epoch(3), 2001));
-        let found = cells.iter().find(|(key, _)| *key == mark).map(|(_, value)| value.clone());
+        let whole = begun(&saved)?;
+        assert_eq!((whole.0, whole.1.len()), (Epoch(3), 2001));
+        let found = whole.1.iter().find(|(key, _)| *key == mark).map(|(_, value)| value.clone());
         assert_eq!(found.as_deref(), Some(copied_mark(b"\x01mine").as_ref()), "sinks are told that it is a copy");
         assert_eq!(store.reader().get(&mark)?.as_deref(), Some(&b"\x01mine"[..]), "the job's own are left alone");
-        let (mut refused, mut harmless) = (0, 0);
-        for name in directory::files(&saved)?.keys() {
-            let (file, good) = (saved.join(name), fs::read(saved.join(name))?);
-            for at in (0..PLACES.min(good.len())).map(|n| n * (good.len() - 1) / PLACES.min(good.len())) {
-                let mut bad = good.clone();
-                bad[at] ^= 0x10;
-                fs::write(&file, bad)?;
-                match begun(&saved) {
-                    Err(_) => refused += 1,
-                    Ok(found) => {
-                        assert!(found == (epoch, cells.clone()), "{name} at {at}: other cells");
-                        harmless += 1;
-                    }
-                }
-            }
-            fs::write(&file, &good)?;
+        let (refused, harmless) = damaged(&saved, &whole)?;
+        assert!(refused.len() > 20 && harmless == 0, "{} were refused, {harmless} were not", refused.len());
+        for error in refused {
+            assert!(error.code == "SAVEPOINT_INCOMPLETE" && error.message.contains("digest"), "{error}");
         }
-        assert!(refused > harmless, "{refused} were refused, {harmless} did no harm");
-        assert_eq!(begun(&saved)?, (epoch, cells));
+        assert!(begun(&saved)? == whole);
+        // one of an early version
+        let mut manifest = Savepoint::open(&saved.display().to_string())?.manifest;
+        assert_eq!(std::mem::take(&mut manifest.digests).len(), manifest.files.len());
+        fs::write(saved.join(manifest::NAME), manifest.encode())?;
+        let (refused, harmless) = damaged(&saved, &whole)?;
+        assert!(refused.len() > harmless, "{} were refused, {harmless} did no harm", refused.len());
+        assert!(begun(&saved)? == whole);
         Ok(())
     }
 }

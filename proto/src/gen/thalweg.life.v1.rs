@@ -58,6 +58,9 @@ pub struct GetStateRequest {
     /// One window alone: global, START..END in milliseconds, or hex: and the digits of its encoding. All windows without it.
     #[prost(string, tag = "5")]
     pub window: ::prost::alloc::string::String,
+    /// The process that is asked answers of itself alone: it asks no other process of its cluster.
+    #[prost(bool, tag = "6")]
+    pub here: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ScanStateRequest {

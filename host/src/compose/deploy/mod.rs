@@ -11,10 +11,12 @@
 mod compatible;
 mod pipeline;
 mod record;
+mod saved;
 
 pub use compatible::{Beyond, compatible};
 pub(super) use pipeline::restore;
 pub use pipeline::{Place, check, replace, running};
+pub use saved::{Saved, put, saved, writes};
 
 use super::components::{ComponentStore, pinned};
 use super::local::{LocalWorkers, Wasm};

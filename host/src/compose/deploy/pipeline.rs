@@ -2,7 +2,7 @@
 //! state says of versions that were deployed.
 
 use super::compatible::compatible;
-use super::record;
+use super::saved;
 use crate::compose::components::{Adopted, ComponentStore, pinned};
 use crate::compose::payload::WasmCall;
 use crate::compose::payload_of;
@@ -107,17 +107,8 @@ pub(in crate::compose) fn restore(
     components: &ComponentStore,
     state: &dyn StateRead,
 ) -> Result<()> {
-    for info in translation.transforms.iter_mut().filter(|info| matches!(info.role, Role::Wasm(_))) {
-        let mut call: WasmCall = payload_of::json(&info.payload, &info.name)?;
-        let Some((record, bytes)) = record::read(&info.name, state)? else { continue };
-        let pipeline = components.load(&call).map_err(|e| e.in_transform(&info.name))?;
-        if record.replaces != pinned(pipeline.digest()) {
-            tracing::info!(
-                "{} has a new component in the pipeline, which is run instead of the deployed one",
-                info.name
-            );
-            continue;
-        }
+    for info in &mut translation.transforms {
+        let Some((mut call, record, bytes)) = saved::stored(info, components, state)? else { continue };
         let component = components.from_bytes(&info.name, &bytes)?;
         let from = Adopted { replaces: record.replaces, pieces: record.pieces, bytes: Arc::new(bytes) };
         call.component = components.adopt(component, from).display().to_string();

@@ -1,7 +1,7 @@
 //! What a cluster's processes tell each other of jobs: two topics, read whole by every process, and one of which they fetch what they need.
 //!
 //! *Orders* are what is to be done, in the one order in which all see it; none is ever forgotten. *Results* are what became of it, by
-//! key, of which the newest counts. *Artifacts* are large, and stand once under their digest, which never changes its meaning. What stands in an entry is
+//! key, of which the newest counts. *Artifacts* are large, and stand under a key that never changes its meaning, until they are taken away. What stands in an entry is
 //! not known here.
 
 use super::super::client::{KafkaClientConfig, Reports, made};
@@ -114,24 +114,32 @@ impl Journal {
         self.write(topic, key, value).map(drop)
     }
 
-    /// Puts an artifact under its digest, and waits until it is safe. Gives where it stands.
+    /// Puts an artifact under a key, and waits until it is safe. Gives where it stands.
     ///
     /// # Errors
     /// As for [`Journal::append`].
-    pub fn put(&self, digest: &str, bytes: &[u8]) -> Result<i64> {
-        self.write(&self.artifacts, digest, Some(bytes))
+    pub fn put(&self, key: &str, bytes: &[u8]) -> Result<i64> {
+        self.write(&self.artifacts, key, Some(bytes))
     }
 
-    /// The artifact that stands there. Blocks until it is read.
+    /// Takes what stands under a key away: the brokers delete it when they compact the topic, and may give it until then.
+    ///
+    /// # Errors
+    /// As for [`Journal::append`].
+    pub fn take_away(&self, key: &str) -> Result<()> {
+        self.write(&self.artifacts, key, None).map(drop)
+    }
+
+    /// The artifact that stands there, under this key. Blocks until it is read.
     ///
     /// # Errors
     /// `CLUSTER_TOPIC` when it does not, `KAFKA_UNREACHABLE`.
-    pub fn get(&self, digest: &str, at: i64) -> Result<Bytes> {
+    pub fn get(&self, key: &str, at: i64) -> Result<Bytes> {
         let reader = LogReader::new(&self.client)?;
         let (_, end) = reader.bounds(&self.artifacts, 0)?;
         let queue = reader.open(&self.artifacts, 0, at)?;
         let gone = || {
-            let what = format!("the artifact {digest} of a job is not in the topic {:?}", self.artifacts);
+            let what = format!("the artifact {key} of a job is not in the topic {:?}", self.artifacts);
             Error::external("CLUSTER_TOPIC", what)
                 .help("restore the topic, or submit the job again where its files are, as an update")
         };
@@ -139,7 +147,7 @@ impl Journal {
         while at < end && Instant::now() < patience {
             reader.serve()?;
             match queue.poll(Duration::from_millis(20)) {
-                Some(Ok(record)) if record.offset() == at && record.key() == Some(digest.as_bytes()) => {
+                Some(Ok(record)) if record.offset() == at && record.key() == Some(key.as_bytes()) => {
                     return record.payload().map(Bytes::copy_from_slice).ok_or_else(gone);
                 }
                 Some(Ok(_)) => return Err(gone()),
