@@ -38,7 +38,7 @@ build_go() {
   fi
   local package
   # without the paths of this machine; the name section stays, so that a trap names functions
-  for package in bench conformance examples runtime; do
+  for package in bench conformance examples machine runtime; do
     (cd guest-examples/go && GOOS=wasip1 GOARCH=wasm go build -trimpath -buildmode=c-shared \
       -o "$guests/go/${package/#bench/bench_udfs}_go.wasm" "./$package")
   done
@@ -71,7 +71,7 @@ component() {
 }
 
 componentize_py() {
-  "$root/.venv/bin/componentize-py" -q -d wit -w full componentize "$1" -p guest-examples/python -p guest-sdk/python -o "$2"
+  "$root/.venv/bin/componentize-py" -q -d wit -d guest-sdk/python/wit -w thalweg:machine/full componentize "$1" -p guest-examples/python -p guest-sdk/python -o "$2"
 }
 
 componentize_js() {
@@ -81,9 +81,9 @@ componentize_js() {
 if wanted rust; then build_rust; fi
 if wanted go; then build_go; fi
 if wanted c; then build_c; fi
-for guest in conformance examples bench; do
+for guest in conformance examples machine bench; do
   if wanted python; then
-    component "${guest/bench/bench_udfs}_python" "wit scripts/requirements.txt guest-sdk/python/thalweg_udf guest-examples/python/$guest" \
+    component "${guest/bench/bench_udfs}_python" "wit scripts/requirements.txt guest-sdk/python/thalweg_udf guest-sdk/python/wit guest-examples/python/$guest" \
       componentize_py "$guest"
   fi
   if wanted js; then

@@ -33,7 +33,7 @@ func CombineFnOf[I, A, O any, F CombineFn[I, A, O]](name string, function F) hos
 	noMembers(function)
 	rest := `"kind":"combinefn","input":` + c.in.JSON + `,"accumulator":` + c.accumulator.JSON
 	rest += `,"outputs":[` + entry("main", `"coder":`+c.out.JSON) + "]"
-	return host.Function{Name: name, JSON: entry(name, rest), Open: func(config []byte, h host.Host) (host.Instance, error) {
+	return host.Function{Name: name, JSON: entry(name, rest+capabilities(function)), Open: func(config []byte, h host.Host) (host.Instance, error) {
 		made := fresh(function)
 		opened := c
 		opened.fn, opened.host = made, h

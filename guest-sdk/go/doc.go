@@ -25,7 +25,7 @@
 //   - Return an error for bad input. Only that element fails: what it did to state, timers, outputs and metrics is taken back. A panic ends the whole
 //     call, with its stack.
 //   - time.Now is the processing time of the call and stands still in it. No goroutine outlives a call, and a call that waits for ever is a
-//     deadlock. There are no files, sockets, arguments and environment.
+//     deadlock. There are no files, sockets, arguments and, without [Capable], no environment.
 //   - A call that fails is made again. It sees the same time, the same [Context.Random] and the same crypto/rand, but math/rand and the order of
 //     a map in a range differ: do not let outputs depend on them.
 //   - Fields are a cache. What has to survive stands in state.

@@ -52,7 +52,7 @@ func DoFnOf[In any, F DoFn[In]](name string, function F) host.Function {
 	if _, is := any(function).(Bundler); is {
 		rest += `,"bundles":true`
 	}
-	return host.Function{Name: name, JSON: entry(name, rest), Open: func(config []byte, h host.Host) (host.Instance, error) {
+	return host.Function{Name: name, JSON: entry(name, rest+capabilities(function)), Open: func(config []byte, h host.Host) (host.Instance, error) {
 		made := fresh(function)
 		r := &dofn[In]{function: made, coder: in, ctx: newContext(h, d)}
 		if _, is := any(function).(Expirer); is {
@@ -81,6 +81,7 @@ func open(function any, config []byte, ctx *Context) (err error) {
 		}
 	}
 	bind(function, ctx)
+	take(function)
 	if opener, is := function.(Opener); is {
 		return opener.Open()
 	}

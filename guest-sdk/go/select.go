@@ -22,7 +22,7 @@ func KeySelectorOf[In, K any, F KeySelector[In, K]](name string, function F) hos
 	in, key := coder.Of[In](), coder.Of[K]()
 	noMembers(function)
 	rest := `"kind":"keyselector","input":` + in.JSON + `,"outputs":[` + entry("key", `"coder":`+key.JSON) + "]"
-	return host.Function{Name: name, JSON: entry(name, rest), Open: func(config []byte, h host.Host) (host.Instance, error) {
+	return host.Function{Name: name, JSON: entry(name, rest+capabilities(function)), Open: func(config []byte, h host.Host) (host.Instance, error) {
 		made := fresh(function)
 		if err := open(made, config, newContext(h, &description{})); err != nil {
 			return nil, err

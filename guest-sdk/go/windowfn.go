@@ -101,7 +101,7 @@ func windowFn(name string, in *coder.Coder, sees bool, function any, of func(mad
 	if sees {
 		rest += `,"element":true`
 	}
-	return host.Function{Name: name, JSON: entry(name, rest), Open: func(config []byte, h host.Host) (host.Instance, error) {
+	return host.Function{Name: name, JSON: entry(name, rest+capabilities(function)), Open: func(config []byte, h host.Host) (host.Instance, error) {
 		made := fresh(function)
 		if err := open(made, config, newContext(h, &description{})); err != nil {
 			return nil, err

@@ -3,10 +3,10 @@
 //
 //   thalweg-udf-build src/index.js -o split.wasm [--wit FOLDER]
 //
-// The module (JavaScript or TypeScript) exports `functions`. The component imports nothing of WASI. What its modules do when they are
-// loaded is done now, not in the pipeline.
+// The module (JavaScript or TypeScript) exports `functions`. The component imports nothing of WASI, unless a function asks for something of the
+// machine. What its modules do when they are loaded is done now, not in the pipeline.
 
-import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -14,6 +14,15 @@ import { parseArgs } from 'node:util';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const INTERFACES = { log: 'log', outputs: 'outputs', lists: 'iterables', state: 'state', sides: 'side-inputs', tables: 'tables' };
+// What is imported of the machine, and what of the interfaces is used.
+const MACHINE = {
+  clocks: `interface wall-clock { record datetime { seconds: u64, nanoseconds: u32 } now: func() -> datetime; }
+    interface monotonic-clock { type instant = u64; now: func() -> instant; }`,
+  random: 'interface random { get-random-u64: func() -> u64; }',
+  cli: 'interface environment { get-environment: func() -> list<tuple<string, string>>; }',
+};
+const WASI = '0.2.0';
+const MACHINE_IMPORTS = { wall: 'clocks/wall-clock', monotonic: 'clocks/monotonic-clock', random: 'random/random', environment: 'cli/environment' };
 
 /** The version of the contract in a folder of WIT files. */
 async function versionOf(wit) {
@@ -25,8 +34,10 @@ async function versionOf(wit) {
 }
 
 /** The module that exports the contract over a user's functions. */
-function entry(module, version) {
+function entry(module, version, asks) {
   const imports = Object.entries(INTERFACES).map(([name, path]) => `import * as ${name} from 'thalweg:udf/${path}@${version}';`);
+  const machine = '{ wall: wall.now, monotonic: monotonic.now, random: random.getRandomU64, environment: environment.getEnvironment }';
+  if (asks) imports.push(...Object.entries(MACHINE_IMPORTS).map(([name, path]) => `import * as ${name} from 'wasi:${path}@${WASI}';`));
   return `${imports.join('\n')}
 import { connect } from ${JSON.stringify(join(here, 'src/component.js'))};
 import { functions } from ${JSON.stringify(module)};
@@ -40,8 +51,26 @@ export const guest = connect(functions, {
   sideRead: sides.read,
   sideKeys: sides.keys,
   tableLookup: tables.lookup,
+  machine: ${asks ? machine : 'undefined'},
 });
 `;
+}
+
+/** Copies the contract to a folder, with a world that has the machine besides. */
+async function withMachine(wit, folder, version) {
+  for (const [name, interfaces] of Object.entries(MACHINE)) {
+    await mkdir(join(folder, 'deps', name), { recursive: true });
+    await writeFile(join(folder, 'deps', name, `${name}.wit`), `package wasi:${name}@${WASI};\n${interfaces}\n`);
+  }
+  for (const name of await readdir(wit)) if (name.endsWith('.wit')) await copyFile(join(wit, name), join(folder, name));
+  const imports = Object.values(MACHINE_IMPORTS).map((path) => `import wasi:${path}@${WASI};`);
+  await writeFile(join(folder, 'machine.wit'), `package thalweg:udf@${version};\nworld machine { include full; ${imports.join(' ')} }\n`);
+}
+
+/** Whether a bundle has the file of the SDK that names what of the machine there is. */
+function asksFor({ outputs }) {
+  const file = join(here, 'src/machine.js');
+  return Object.values(outputs).some(({ inputs }) => Object.entries(inputs).some(([path, { bytesInOutput }]) => resolve(path) === file && bytesInOutput > 0));
 }
 
 /**
@@ -62,20 +91,29 @@ export async function build(module, { wit = join(here, '../../wit') } = {}) {
       name: 'sdk',
       setup: (chain) => chain.onResolve({ filter: /^thalweg-udf$/ }, () => ({ path: join(here, 'src/index.js') })),
     };
-    await esbuild.build({
-      stdin: { contents: entry(resolve(module), await versionOf(wit)), resolveDir: here },
+    const version = await versionOf(wit);
+    const options = {
       outfile: sourcePath,
       bundle: true,
       format: 'esm',
       target: 'es2022',
       keepNames: true,
       charset: 'utf8',
-      external: ['thalweg:*'],
+      external: ['thalweg:*', 'wasi:*'],
       plugins: [sdk],
       logLevel: 'error',
-    });
-    const disableFeatures = ['stdio', 'random', 'clocks', 'http', 'fetch-event'];
-    const made = await componentize({ sourcePath, witPath: wit, worldName: 'full', disableFeatures });
+      metafile: true,
+    };
+    const bundle = (asks) => esbuild.build({ ...options, stdin: { contents: entry(resolve(module), version, asks), resolveDir: here } });
+    const asks = asksFor((await bundle(false)).metafile);
+    if (asks) {
+      await bundle(true);
+      await withMachine(wit, join(folder, 'wit'), version);
+    }
+    // with these features off, what the world imports of them is a trap, or always the same
+    const disableFeatures = ['stdio', 'http', 'fetch-event', ...(asks ? [] : ['random', 'clocks'])];
+    const world = asks ? { witPath: join(folder, 'wit'), worldName: 'machine' } : { witPath: wit, worldName: 'full' };
+    const made = await componentize({ sourcePath, ...world, disableFeatures });
     return made.component;
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -5,7 +5,7 @@ use acceptance::place;
 use acceptance::python::{answer, program};
 use acceptance::server::Server;
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// One attack of each kind in `guest-examples/evil/wat` and the code that its job ends in; nothing for those that harm themselves alone.
 /// The tests of the crate `thalweg-wasm` have all of them.
@@ -60,5 +60,29 @@ fn attacks_end_in_their_errors_and_a_neighbouring_job_gives_the_same() -> Result
     let (alone, beside) = (told.get("alone"), told.get("beside").and_then(Value::as_array).context("no neighbour")?);
     ensure!(!beside.is_empty() && beside.iter().all(|rows| Some(rows) == alone), "the neighbour gave {told}");
     ensure!(server.resident_mib()? < KEPT_MIB, "the server has kept {} MiB", server.resident_mib()?);
+    server.stop().map(drop)
+}
+
+/// How jobs of a server end whose pipeline grants these to a component that describes the clock and the variable REGION.
+fn ended(server: &Server, grants: &[Value]) -> Result<Vec<String>> {
+    let grants = grants.iter().map(Value::to_string);
+    let wants = place::component("evil_wants_the_clock")?;
+    let told = answer(&program("granted_job.py")?.arg(server.endpoint()).arg(wants).args(grants).ok()?.out)?;
+    Ok(serde_json::from_value(told)?)
+}
+
+#[test]
+fn what_a_pipeline_grants_is_given_only_where_the_server_allows_it() -> Result<()> {
+    let both = json!({"clock": true, "env": {"REGION": "eu"}});
+    let refused = |said: &str, what: &str| said.contains("WASM_NOT_ALLOWED") && said.contains(what);
+    let server = Server::start(&["serve"])?;
+    let found = ended(&server, std::slice::from_ref(&both))?;
+    ensure!(refused(&found[0], "grants clock to f"), "{found:?}");
+    server.stop()?;
+    let server = Server::start(&["serve", "--allow-capability=clock", "--allow-capability=env:REGION"])?;
+    let more = json!({"clock": true, "env": {"REGION": "eu", "OTHER": "x"}});
+    let found = ended(&server, &[both, more, json!({"clock": true})])?;
+    ensure!(found[0].is_empty() && refused(&found[1], "env:OTHER"), "{found:?}");
+    ensure!(found[2].contains("WASM_NOT_GRANTED") && found[2].contains("env:REGION"), "{found:?}");
     server.stop().map(drop)
 }

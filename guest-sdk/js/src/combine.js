@@ -23,6 +23,8 @@ export class CombineFn {
   static accumulator = undefined;
   /** Type of the result. */
   static output = undefined;
+  /** What of the machine it wants to see: `clock`, `random`, `env(NAME)`. */
+  static capabilities = [];
 
   constructor(config) {
     void config;

@@ -2,10 +2,12 @@
 // through the exports that `build.js` makes of `connect`; the test kits call them directly.
 
 import { textOf } from './bytes.js';
+import { capabilitiesOf } from './capability.js';
 import { CombineFn, CombineRunner, describeCombine } from './combine.js';
 import { DoFn } from './dofn.js';
 import { BadFrame, Failure, failureOf, stackOf } from './failure.js';
 import { Input } from './frame.js';
+import { chance, take, today } from './granted.js';
 import { moment } from './moment.js';
 import { Runner, Shape } from './runner.js';
 import { KeyRunner, KeySelector, describeKeys } from './select.js';
@@ -32,7 +34,8 @@ export class NamedFunction {
       throw new TypeError(`${name} is no class of DoFn, CombineFn, WindowFn or KeySelector`);
     }
     const described = this.shape?.describe() ?? (is(CombineFn) ? describeCombine : is(WindowFn) ? describeWindows : describeKeys)(Fn);
-    this.description = { name, ...described };
+    const capabilities = capabilitiesOf(name, Fn);
+    this.description = { name, ...described, ...(capabilities.length ? { capabilities } : {}) };
   }
 
   /** Makes an instance. `plan` is the frame of an open call. */
@@ -72,6 +75,7 @@ class Opened {
   open(name, plan) {
     const found = this.functions.find((one) => one.name === name);
     if (!found) throw new Failure('NO_FUNCTION', `there is no function ${JSON.stringify(name)}`);
+    take(found.description.capabilities ?? [], this.host.machine);
     const instance = found.open(plan, this.host);
     const free = this.instances.indexOf(undefined);
     const place = free < 0 ? this.instances.length : free;
@@ -105,20 +109,20 @@ export function component(functions) {
 }
 
 /**
- * Makes the clock and the random numbers of the language those of the call, and its console the job's log. A component has no others.
+ * Makes the clock and the random numbers of the language those of the call, or those that the function is granted, and its console the job's log.
  */
 function settle(host) {
   const Real = Date;
   globalThis.Date = class Date extends Real {
     constructor(...args) {
-      super(...(args.length ? args : [moment.now]));
+      super(...(args.length ? args : [today()]));
     }
 
     static now() {
-      return moment.now;
+      return today();
     }
   };
-  Math.random = () => moment.numbers.random();
+  Math.random = chance;
   const line = (level) => (...parts) => host.log(level, moment.row, parts.map(shown).join(' '));
   globalThis.console = { trace: line(0), debug: line(1), log: line(2), info: line(2), warn: line(3), error: line(4) };
 }

@@ -19,6 +19,8 @@ export class DoFn {
   static sideInputs = {};
   /** Tables by name. */
   static tables = {};
+  /** What of the machine it wants to see: `clock`, `random`, `env(NAME)`. */
+  static capabilities = [];
 
   /** @param {object} config what the pipeline has under `config`; `{}` if there is nothing */
   constructor(config) {

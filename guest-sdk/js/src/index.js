@@ -5,6 +5,7 @@ export { CombineFn } from './combine.js';
 export { component } from './component.js';
 export { DoFn, at, dofn, to } from './dofn.js';
 export { Failure } from './failure.js';
+export { clock, env, random } from './machine.js';
 export { KeySelector, keySelector } from './select.js';
 export { side, table } from './side.js';
 export { state } from './slots.js';

@@ -15,6 +15,8 @@ export class KeySelector {
   static input = undefined;
   /** Type of the keys. */
   static key = undefined;
+  /** What of the machine it wants to see: `clock`, `random`, `env(NAME)`. */
+  static capabilities = [];
 
   constructor(config) {
     void config;

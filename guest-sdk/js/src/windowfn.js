@@ -19,6 +19,8 @@ const MERGE = 33;
 export class WindowFn {
   /** Type of the elements, if it looks at them. Else it sees their times alone. */
   static input = undefined;
+  /** What of the machine it wants to see: `clock`, `random`, `env(NAME)`. */
+  static capabilities = [];
 
   constructor(config) {
     void config;

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Writer } from '../src/writer.js';
-import { DoFn, Failure, component, dofn, state, t, to } from '../src/index.js';
+import { DoFn, Failure, clock, component, dofn, env, state, t, to } from '../src/index.js';
 import { connect } from '../src/component.js';
 import { Kit } from '../src/testing/index.js';
 
@@ -235,4 +235,12 @@ test('a component has the clock, random numbers and console of the call, and ref
   } finally {
     [globalThis.Date, Math.random, globalThis.console] = kept;
   }
+});
+
+test('capabilities that a function needs are described, and what is none is refused when the component is made', () => {
+  const shape = { input: t.string, outputs: { main: t.string } };
+  const greedy = dofn({ ...shape, capabilities: [clock, env('REGION')] }, (text) => [text]);
+  assert.deepEqual(component({ greedy })[0].description.capabilities, ['clock', 'env:REGION']);
+  const named = dofn({ ...shape, capabilities: ['clock'] }, (text) => [text]);
+  assert.throws(() => component({ named }), /"clock" is no capability/);
 });

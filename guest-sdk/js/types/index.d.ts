@@ -230,6 +230,7 @@ export interface DoFnShape {
   timers?: Record<string, 'event' | 'processing'>;
   sideInputs?: Record<string, Side<any>>;
   tables?: Record<string, Table<any, any>>;
+  capabilities?: Capability[];
 }
 
 /** What `process` gets beside the element: `ContextOf<typeof MyDoFn>`. */
@@ -257,6 +258,21 @@ export interface ContextOf<C extends DoFnShape> {
 /** What a method may give: nothing, or outputs. */
 export type Outputs = void | Iterable<unknown>;
 
+/** One thing of the machine that a function wants to see: `static capabilities = [clock, env('REGION')]`. The pipeline has to grant it, and the server to allow it. */
+export declare class Capability {
+  private constructor();
+  readonly name: string;
+}
+
+/** The time of day and a monotonic clock, as they pass: `Date` and `performance.now()`. `ctx.now` stays the call's processing time. */
+export declare const clock: Capability;
+
+/** Entropy of the system: `Math.random`, `crypto.getRandomValues` and `crypto.randomUUID`. `ctx.random()` stays the call's own. */
+export declare const random: Capability;
+
+/** A variable of the environment, by its name: `process.env`. The pipeline says its value. */
+export declare function env(name: string): Capability;
+
 /** A function from one element to any number of outputs. Its methods `process` and the like yield or return their outputs. */
 export declare class DoFn {
   static input: Coder<any>;
@@ -265,6 +281,7 @@ export declare class DoFn {
   static timers: Record<string, 'event' | 'processing'>;
   static sideInputs: Record<string, Side<any>>;
   static tables: Record<string, Table<any, any>>;
+  static capabilities: Capability[];
   constructor(config?: any);
   setup?(): void;
   process?(element: any, ctx: any): Outputs;
@@ -297,6 +314,7 @@ export declare abstract class CombineFn<I = any, A = any, O = any> {
   static input: Coder<any>;
   static accumulator: Coder<any>;
   static output: Coder<any>;
+  static capabilities: Capability[];
   constructor(config?: any);
   setup?(): void;
   /** The accumulator of no values. */
@@ -327,6 +345,7 @@ export interface Merged {
 export declare abstract class WindowFn {
   /** Type of the elements, if it looks at them. Else it sees their times alone. */
   static input: Coder<any> | undefined;
+  static capabilities: Capability[];
   constructor(config?: any);
   setup?(): void;
   abstract assign(time: number, element?: any): Iterable<IntervalWindow>;
@@ -341,6 +360,7 @@ export declare function mergeOverlapping(windows: IntervalWindow[]): Merged[];
 export declare abstract class KeySelector {
   static input: Coder<any>;
   static key: Coder<any>;
+  static capabilities: Capability[];
   constructor(config?: any);
   setup?(): void;
   abstract key(element: any): any;

@@ -45,6 +45,7 @@ class Function:
         self.description = {'name': name, **described}
         if getattr(cls, 'capabilities', ()):
             self.description['capabilities'] = list(cls.capabilities)
+        self.wants_variables = any(name.startswith('env:') for name in getattr(cls, 'capabilities', ()))
 
     def open(self, plan: bytes, host: Any) -> Any:
         """Makes an instance. ``plan`` is the frame of an open call.
@@ -55,6 +56,8 @@ class Function:
         """
         opened = Input(plan)
         moment.seed(opened.seed)
+        if self.wants_variables and getattr(host, 'variables', None):
+            os.environ.update(host.variables())
         try:
             config = json.loads(opened.config) if opened.config.strip() else {}
         except ValueError as error:
@@ -139,6 +142,8 @@ def export(functions: Optional[dict[str, type]] = None, /, **more: type) -> type
     opened = Opened(listed, host)
     inside = not isinstance(host, hosts.Nobody)
     if inside:
+        if host.variables is None and any(function.wants_variables for function in listed):
+            raise TypeError('variables of the environment need the world thalweg:machine/full: `thalweg udf build` has it')
         logs.install(host.log)
         _keep_sources()
         # what is there now stays: the collector need not look at it in every call

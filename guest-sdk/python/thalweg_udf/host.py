@@ -25,6 +25,13 @@ def imports() -> Any:
         from wit_world.imports import tables
     except ImportError:
         return Nobody()
+    try:
+        from wit_world.imports import environment
+    except ImportError:
+        variables = None
+    else:
+        def variables() -> dict[str, str]:
+            return dict(environment.get_environment())
 
     def pages(read: Any) -> Any:
         def call(*args: Any) -> Page:
@@ -43,4 +50,5 @@ def imports() -> Any:
         side_read=pages(side_inputs.read),
         side_keys=pages(side_inputs.keys),
         table_lookup=tables.lookup,
+        variables=variables,
     )

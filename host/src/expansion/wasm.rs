@@ -12,8 +12,9 @@ use crate::yaml::Components as _;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::Path;
-use thalweg_beam::expansion::{Expansion, Input, Offer, Options, Request};
+use thalweg_beam::expansion::{Expansion, Input, Offer, Options, Request, component_windows};
 use thalweg_beam::urn::coder;
+use thalweg_beam::urn::transform::WINDOW_INTO;
 use thalweg_core::error::{Error, Result};
 use thalweg_wasm::describe::{Function, Kind};
 
@@ -33,7 +34,7 @@ pub fn offers() -> Vec<Offer> {
         ("limits", String, false),
         ("tables", String, false),
     ];
-    let about = "Applies a function of a WebAssembly component: a DoFn, a key selector, or a CombineFn to the values of each key. \
+    let about = "Applies a function of a WebAssembly component: a DoFn, a key selector, a WindowFn, or a CombineFn to the values of each key. \
         `config`, `grant`, `limits` and `tables` are JSON. Inputs with the names of side inputs are these; outputs have the names of the function's.";
     vec![offer(SCHEMA, about, &options, &["input"], &["output"])]
 }
@@ -58,6 +59,10 @@ pub fn call(components: &ComponentStore, request: &Request, mut options: Options
     };
     options.finish()?;
     let main = main_input(request, function)?;
+    if function.kind == Kind::WindowFn {
+        windows(&json(&payload), function, main, out);
+        return Ok(());
+    }
     let mut outputs = Vec::new();
     for output in &function.outputs {
         let element = Element::of_coder(&output.coder).ok_or_else(|| unknown(function))?;
@@ -74,9 +79,6 @@ pub fn call(components: &ComponentStore, request: &Request, mut options: Options
         outputs
             .push((output.name.clone(), out.collection_like(&format!("Call.{}", output.name), &id, &main.collection)));
     }
-    if outputs.is_empty() {
-        return Err(request.wrong_input("cannot be put into the windows of a component by this service"));
-    }
     let inputs: Vec<(&str, &str)> = request.inputs.iter().map(|i| (i.tag.as_str(), i.collection.as_str())).collect();
     let ends: Vec<(&str, &str)> = outputs.iter().map(|(tag, id)| (tag.as_str(), id.as_str())).collect();
     out.step("Call", urn::WASM, json(&payload), &inputs, &ends);
@@ -84,10 +86,17 @@ pub fn call(components: &ComponentStore, request: &Request, mut options: Options
     Ok(())
 }
 
+/// Puts the elements of a collection into windows of a component.
+fn windows(call: &[u8], function: &Function, main: &Input, out: &mut Expansion) {
+    let end = out.collection_windowed("Call.windows", &main.collection, call, function.merges);
+    let inputs = [(main.tag.as_str(), main.collection.as_str())];
+    out.step("Call", WINDOW_INTO, component_windows(call), &inputs, &[("output", &end)]);
+    out.output("output", &end);
+}
+
 fn unknown(function: &Function) -> Error {
     let message = format!("`{}` is a function that this service does not expand", function.name);
-    Error::user("EXPANSION_INPUT", message)
-        .help("name a DoFn, CombineFn or key selector; others stand in pipeline files")
+    Error::user("EXPANSION_INPUT", message).help("name a DoFn, CombineFn, WindowFn or key selector")
 }
 
 /// An option that is JSON.

@@ -9,6 +9,8 @@ use thalweg_core::error::Result;
 /// The package, and its version: the same as the SDK is tested with.
 const COMPONENTIZE: &str = "componentize-py";
 const VERSION: &str = "0.25.1";
+/// The world of components in Python, which the SDK has beside the contract.
+const WORLD: &str = "thalweg:machine/full";
 /// Where the SDK stands in a project.
 const SDK: &str = ".thalweg/guest-sdk/python";
 
@@ -36,7 +38,8 @@ impl Toolchain for Python {
         let (name, made) = (named_after(dir), super::tool::Scratch::new()?);
         let output = made.path(&format!("{name}.wasm"));
         let mut build = Command::new(componentize()?);
-        build.args(["-q", "-d", ".thalweg/wit", "-w", "full", "componentize", &module, "-p", ".", "-p", SDK, "-o"]);
+        build.args(["-q", "-d", ".thalweg/wit", "-d", &format!("{SDK}/wit"), "-w", WORLD, "componentize", &module]);
+        build.args(["-p", ".", "-p", SDK, "-o"]);
         build.arg(&output).current_dir(dir);
         run(&mut build, "mend what Python says above: module code runs when the component is built")?;
         let bytes = std::fs::read(&output)

@@ -28,6 +28,7 @@ var (
 var programs = map[string]func(s beam.Scope) beam.PCollection{
 	"wordcount":   wordcount,
 	"wasm":        wasm,
+	"windows":     windows,
 	"windowed":    windowed,
 	"sessions":    sessions,
 	"sides":       sides,

@@ -15,7 +15,9 @@ fn our_programs_in_java_give_what_they_should() -> Result<()> {
     let mut wanted: BTreeMap<&str, Lines> = BTreeMap::new();
     wanted.insert("test_stream", oracle::panes());
     wanted.insert("wordcount", oracle::counted(&oracle::words(&fs::read_to_string(&text)?)));
-    for program in oracle::COUNTING.into_iter().chain(["processing", "sdf", "checkpoint", "sequence", "wasm"]) {
+    for program in
+        oracle::COUNTING.into_iter().chain(["processing", "sdf", "checkpoint", "sequence", "wasm", "windows"])
+    {
         wanted.insert(program, oracle::lines(program).context("no such program")?);
     }
     let names: Vec<&str> = wanted.keys().copied().collect();

@@ -35,6 +35,11 @@ pub fn lines(program: &str) -> Option<Lines> {
             let sums = (0..7).flat_map(|n| [format!("k{n} {}", 10 + n), format!("k{n} Some({n})")]);
             sums.chain(["to 2".to_owned(), "or 1".to_owned()]).collect()
         }
+        "windows" => {
+            let spans = [0, 4, 8].iter().flat_map(|at| [5, 10].map(|long| format!("a {at} {} 5", at + long)));
+            let both = ["a 0 18 15", "b 50 60 20", "b 50 70 20", "b 50 90 20"].map(str::to_owned);
+            spans.chain(both).collect()
+        }
         "sdf" => (0..50).chain(1000..1050).map(|n| n.to_string()).collect(),
         _ => return None,
     };

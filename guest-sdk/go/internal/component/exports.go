@@ -38,6 +38,16 @@ func init() { lines(unsafe.Pointer(&line), lineBytes) }
 
 //go:wasmexport cabi_realloc
 func realloc(old unsafe.Pointer, oldSize, align, size uint32) unsafe.Pointer {
+	if !running {
+		return allocated(old, oldSize, align, size)
+	}
+	free(nil)
+	at := allocated(old, oldSize, align, size)
+	free(unsafe.Pointer(&area))
+	return at
+}
+
+func allocated(old unsafe.Pointer, oldSize, align, size uint32) unsafe.Pointer {
 	if size == 0 {
 		return pointer(align)
 	}
@@ -127,6 +137,8 @@ func opened(name string, plan []byte) (host.Instance, error) {
 		return nil, host.BadFrame("plan")
 	}
 	moment(in.Now, in.Seed)
+	enter()
+	defer leave()
 	return function.Open(in.Config, imports{})
 }
 
@@ -137,7 +149,9 @@ func call(instance, op, input, inputLength uint32) unsafe.Pointer {
 		return unsafe.Pointer(&result)
 	}
 	var err error
+	enter()
 	output, err = instances[instance].Call(op, taken(input, inputLength))
+	leave()
 	if err != nil {
 		refuse(err)
 	} else {

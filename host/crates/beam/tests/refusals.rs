@@ -7,7 +7,7 @@ use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::{Op, fuse};
 use thalweg_core::window::WindowFn;
 use thalweg_proto::pipeline::{
-    Coder, Components, Environment, FunctionSpec, PCollection, PTransform, Pipeline, WindowingStrategy,
+    Coder, Components, Environment, FunctionSpec, PCollection, PTransform, Pipeline, WindowingStrategy, merge_status,
 };
 
 fn spec(urn: &str, payload: &'static [u8]) -> Option<FunctionSpec> {
@@ -158,6 +158,66 @@ fn ours_is_handed_through_with_its_payload() -> Result<()> {
     assert_eq!(tags, ["lines", "dead", "rows", "hours"]);
     assert!(matches!(translation.graph.transforms.first().map(|t| &t.op), Some(Op::Source(_))));
     assert_eq!(fuse(&translation.graph)?.stages.len(), 5);
+    Ok(())
+}
+
+/// A pipeline as the Go SDK makes it: behind the expanded transform it says the global window everywhere.
+fn expanded_windows(rest: Vec<PTransform>) -> Pipeline {
+    let source = transform("Lines", "thalweg:source:file:v1", b"{}", &[], &["lines"]);
+    let mut windows = transform("Windows", urn::WINDOW_INTO, b"", &["lines"], &["windowed"]);
+    let call = thalweg_beam::expansion::component_windows(br#"{"function":"sessions"}"#);
+    windows.spec.get_or_insert_default().payload = call.into();
+    let mut made = pipeline([vec![source, windows], rest].concat());
+    let components = made.components.get_or_insert_default();
+    let coder = Coder { spec: spec(coder::INTERVAL_WINDOW, b"{}"), component_coder_ids: Vec::new() };
+    components.coders.insert("component".to_owned(), coder);
+    let strategy = WindowingStrategy {
+        window_fn: spec(window_fn::SESSION, b""),
+        window_coder_id: "component".to_owned(),
+        merge_status: merge_status::Enum::NeedsMerge as i32,
+        ..Default::default()
+    };
+    components.windowing_strategies.insert("component".to_owned(), strategy);
+    if let Some(windowed) = components.pcollections.get_mut("windowed") {
+        "component".clone_into(&mut windowed.windowing_strategy_id);
+    }
+    made
+}
+
+#[test]
+fn what_comes_behind_windows_of_an_expanded_component_is_in_them_up_to_the_next() -> Result<()> {
+    let translation = translate(expanded_windows(vec![
+        transform("Spread", urn::RESHUFFLE, b"", &["windowed"], &["spread"]),
+        transform("Both", urn::FLATTEN, b"", &["spread"], &["both"]),
+        transform("Others", urn::WINDOW_INTO, b"", &["both"], &["others"]),
+        transform("Behind", urn::RESHUFFLE, b"", &["others"], &["behind"]),
+    ]))?;
+    let found: Vec<_> =
+        translation.graph.collections.iter().map(|c| (c.name.as_str(), c.windowing.window_fn)).collect();
+    let merging = WindowFn::Custom { merging: true };
+    let wanted = [
+        ("lines", WindowFn::Global),
+        ("windowed", merging),
+        ("spread", merging),
+        ("both", merging),
+        ("others", WindowFn::Global),
+        ("behind", WindowFn::Global),
+    ];
+    assert_eq!(found, wanted);
+    Ok(())
+}
+
+#[test]
+fn a_side_input_in_windows_of_an_expanded_component_is_refused() -> Result<()> {
+    use prost::Message;
+    use thalweg_proto::pipeline::{ParDoPayload, SideInput};
+    let mut reads = transform("Reads", urn::PAR_DO, b"", &["lines", "windowed"], &["read"]);
+    let side_inputs = [("windowed".to_owned(), SideInput::default())].into();
+    let payload = ParDoPayload { side_inputs, ..Default::default() }.encode_to_vec();
+    reads.spec.get_or_insert_default().payload = payload.into();
+    let error = refusal(expanded_windows(vec![reads]))?;
+    assert_eq!(error.code, "WINDOW_FN_UNSUPPORTED");
+    assert!(error.message.contains("Reads"), "{}", error.message);
     Ok(())
 }
 

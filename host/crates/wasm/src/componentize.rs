@@ -3,12 +3,15 @@
 //!
 //! A module of the Rust SDK carries the description of its world. One without (Go, C) is given the world `full`; of that a component
 //! imports only what the module does. A module that asks for WASI preview1 is linked with an adapter of our own, which leaves the
-//! component for the log alone: wasmtime's stock one traps when Go's collector runs while an argument is allocated.
+//! component for the log alone, and for what of the machine the module asks for: wasmtime's stock one traps when Go's collector runs while an
+//! argument is allocated.
 
+mod adapter;
 mod lacking;
 
 use crate::error::{Error, Result};
 use crate::world::World;
+use adapter::{ENVIRONMENT, PREVIEW1, WITH_ENVIRONMENT, adapter};
 use lacking::lacking;
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -23,12 +26,6 @@ const CONTRACT: [&str; 4] = [
     include_str!("../../../../wit/guest.wit"),
     include_str!("../../../../wit/world.wit"),
 ];
-
-/// What modules call the interface of WASI preview1.
-const PREVIEW1: &str = "wasi_snapshot_preview1";
-/// The adapter in text form, and its world.
-const ADAPTER: &str = include_str!("componentize/preview1.wat");
-const ADAPTER_WORLD: &str = "package thalweg:adapter; world preview1 { import thalweg:udf/log@1.0.0; }";
 
 /// Makes a component of a core module.
 ///
@@ -56,7 +53,8 @@ fn encode(module: &[u8], world: World) -> std::result::Result<Vec<u8>, String> {
     let adapter = if asks.preview1.is_empty() { None } else { Some(asks.adapter()?) };
     let mut module = module.to_vec();
     if !asks.has_world {
-        embed(&mut module, None)?;
+        let packages: &[&str] = if asks.environment { &WITH_ENVIRONMENT } else { &[] };
+        embed(&mut module, packages)?;
     }
     let mut encoder = ComponentEncoder::default().validate(true).module(&module).map_err(text)?;
     if let Some(adapter) = adapter {
@@ -74,7 +72,9 @@ struct Asks {
     /// It carries the description of its world.
     has_world: bool,
     /// What it imports from WASI preview1.
-    preview1: Vec<String>,
+    preview1: BTreeSet<String>,
+    /// It reads variables of the environment.
+    environment: bool,
 }
 
 impl Asks {
@@ -86,8 +86,9 @@ impl Asks {
                 Payload::ImportSection(section) => {
                     for import in section.into_imports() {
                         let import = import?;
+                        asks.environment |= import.module == ENVIRONMENT;
                         if import.module == PREVIEW1 {
-                            asks.preview1.push(import.name.to_owned());
+                            asks.preview1.insert(import.name.to_owned());
                         }
                     }
                 }
@@ -99,7 +100,8 @@ impl Asks {
 
     /// The adapter; a module that asks for more of WASI preview1 than it has is refused.
     fn adapter(&self) -> std::result::Result<Vec<u8>, String> {
-        let mut adapter = wat::parse_str(ADAPTER).map_err(text)?;
+        let (adapter, packages) = adapter(&self.preview1);
+        let mut adapter = wat::parse_str(adapter).map_err(text)?;
         let mut had = BTreeSet::new();
         for payload in Parser::new(0).parse_all(&adapter) {
             if let Payload::ExportSection(section) = payload.map_err(text)? {
@@ -111,21 +113,21 @@ impl Asks {
         match self.preview1.iter().find(|name| !had.contains(*name)) {
             Some(name) => Err(format!("it imports `{name}` of WASI preview1, which a function cannot have")),
             None => {
-                embed(&mut adapter, Some(ADAPTER_WORLD))?;
+                embed(&mut adapter, &packages)?;
                 Ok(adapter)
             }
         }
     }
 }
 
-/// Writes the description of a world into a module: of `full`, or of the only world of a package.
-fn embed(module: &mut Vec<u8>, package: Option<&str>) -> std::result::Result<(), String> {
+/// Writes the description of a world into a module: of `full`, or of the only world of the last of the packages.
+fn embed(module: &mut Vec<u8>, packages: &[impl AsRef<str>]) -> std::result::Result<(), String> {
     let mut resolve = Resolve::default();
     let contract = resolve.push_source("udf.wit", &contract()).map_err(text)?;
-    let (package, world) = match package {
-        Some(package) => (resolve.push_source("adapter.wit", package).map_err(text)?, None),
-        None => (contract, Some("full")),
-    };
+    let (mut package, mut world) = (contract, Some("full"));
+    for source in packages {
+        (package, world) = (resolve.push_source("more.wit", source.as_ref()).map_err(text)?, None);
+    }
     let world = resolve.select_world(&[package], world).map_err(text)?;
     embed_component_metadata(module, &resolve, world, StringEncoding::UTF8).map_err(text)
 }

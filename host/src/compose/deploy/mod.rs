@@ -12,6 +12,7 @@ mod compatible;
 mod pipeline;
 mod record;
 mod saved;
+mod terms;
 
 pub use compatible::{Beyond, compatible};
 pub(super) use pipeline::restore;
@@ -26,13 +27,14 @@ use record::Record;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use terms::check_terms;
 use thalweg_core::engine::Event;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::TimerFamily;
 use thalweg_core::id::{Epoch, ShardId, StageId, StateId};
 use thalweg_core::port::store::CellWrite;
 use thalweg_core::port::worker::{StateSpec, TimeDomain};
-use thalweg_wasm::describe::{Domain, Function, Kind};
+use thalweg_wasm::describe::Domain;
 use thalweg_wasm::{Component, Step, Terms, Trial, Verdict};
 
 /// How long a deployment may wait for the end of an epoch.
@@ -344,27 +346,6 @@ fn name_of(wasm: &Wasm) -> String {
 
 fn state_id(transform: &str, slot: &str) -> StateId {
     StateId::derive(transform, &format!("state\0{slot}"))
-}
-
-fn check_terms(terms: Terms, function: &Function, beyond: &Beyond) -> Result<()> {
-    let refused = |message: &str, help: &str| Err(Error::user("DEPLOY_CANARY", message).help(help));
-    let share = |x: f64| x.is_finite() && (0.0..=1.0).contains(&x);
-    if !share(terms.share) || terms.share == 0.0 || !share(terms.failures_max) {
-        return refused("shares are above 0 and at most 1", "write 0.1 for a tenth");
-    }
-    if terms.share < 1.0 && function.kind != Kind::DoFn {
-        return refused(
-            "only DoFns can be canaries: others would mix with the old version inside a key",
-            "deploy it for all",
-        );
-    }
-    if terms.share < 1.0 && !beyond.is_nothing() {
-        return refused(
-            "a canary keeps the same state and timers as the running version, and this one has more",
-            "deploy it for all keys; it is rolled back if it fails",
-        );
-    }
-    Ok(())
 }
 
 /// The steps of all places, each with an instance that is open.

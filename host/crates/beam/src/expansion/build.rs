@@ -4,11 +4,14 @@ use super::malformed;
 use crate::coder::table::proto;
 use crate::error::Result;
 use crate::translate::global_strategy;
-use crate::urn::coder as coder_urn;
+use crate::urn::{coder as coder_urn, transform as urn, window_fn};
 use prost::Message;
 use std::collections::BTreeMap;
 use thalweg_proto::expansion::{ExpansionRequest, ExpansionResponse};
-use thalweg_proto::pipeline::{Coder, Components, FunctionSpec, PCollection, PTransform, Schema, is_bounded};
+use thalweg_proto::pipeline::{
+    Coder, Components, FunctionSpec, PCollection, PTransform, Schema, SessionWindowsPayload, SlidingWindowsPayload,
+    WindowIntoPayload, WindowingStrategy, is_bounded, merge_status,
+};
 
 /// An expansion under way. Producers come first.
 #[derive(Clone, Debug)]
@@ -90,6 +93,31 @@ impl Expansion {
         id
     }
 
+    /// A collection with the elements of one that the caller has, in windows that a component assigns. `call` is the payload by which
+    /// the host finds the function.
+    ///
+    /// SDKs refuse window functions that they do not know, so the strategy names one of Beam's in its place, of the kind that merges or the
+    /// kind that does not; the window coder names the component, and the runner goes by that.
+    pub fn collection_windowed(&mut self, name: &str, of: &str, call: &[u8], merges: bool) -> String {
+        let spec = FunctionSpec { urn: coder_urn::INTERVAL_WINDOW.to_owned(), payload: call.to_vec().into() };
+        let window_coder_id = self.add_coder(Coder { spec: Some(spec), component_coder_ids: Vec::new() });
+        let merge = if merges { merge_status::Enum::NeedsMerge } else { merge_status::Enum::NonMerging };
+        let strategy = WindowingStrategy {
+            window_fn: Some(stand_in(merges)),
+            merge_status: merge as i32,
+            assigns_to_one_window: false,
+            ..global_strategy(&window_coder_id)
+        };
+        let id = self.id("windows", self.components.windowing_strategies.len());
+        self.components.windowing_strategies.insert(id.clone(), strategy);
+        let coder = self.components.pcollections.get(of).map(|c| c.coder_id.clone()).unwrap_or_default();
+        let collection = self.collection_like(name, &coder, of);
+        if let Some(collection) = self.components.pcollections.get_mut(&collection) {
+            collection.windowing_strategy_id = id;
+        }
+        collection
+    }
+
     /// A part of the transform. Inputs and outputs are tags and collections.
     pub fn step(&mut self, name: &str, urn: &str, payload: Vec<u8>, inputs: &[(&str, &str)], outputs: &[(&str, &str)]) {
         let ends = |ends: &[(&str, &str)]| -> BTreeMap<String, String> {
@@ -122,4 +150,24 @@ impl Expansion {
             error: String::new(),
         }
     }
+}
+
+/// The payload of a step that puts elements into windows of a component.
+#[must_use]
+pub fn component_windows(call: &[u8]) -> Vec<u8> {
+    let function = FunctionSpec { urn: urn::WASM_WINDOW_FN.to_owned(), payload: call.to_vec().into() };
+    WindowIntoPayload { window_fn: Some(function) }.encode_to_vec()
+}
+
+/// What SDKs take a component's window function for. Nobody assigns windows by it, so its sizes say nothing.
+fn stand_in(merges: bool) -> FunctionSpec {
+    let millis = |n: i32| Some(prost_types::Duration { seconds: 0, nanos: n * 1_000_000 });
+    let (urn, payload) = if merges {
+        (window_fn::SESSION, SessionWindowsPayload { gap_size: millis(1) }.encode_to_vec())
+    } else {
+        let offset = Some(prost_types::Timestamp::default());
+        // of the functions that do not merge, the one that may give an element several windows
+        (window_fn::SLIDING, SlidingWindowsPayload { size: millis(2), period: millis(1), offset }.encode_to_vec())
+    };
+    FunctionSpec { urn: urn.to_owned(), payload: payload.into() }
 }

@@ -20,7 +20,7 @@ mod service;
 mod tests;
 pub mod value;
 
-pub use build::Expansion;
+pub use build::{Expansion, component_windows};
 pub use options::Options;
 pub use request::{Input, Request};
 #[cfg(feature = "fn-api")]

@@ -76,6 +76,7 @@ impl Builder {
     }
 
     pub(super) fn finish(mut self) -> Result<Translation> {
+        self.inherit_windows()?;
         self.unlift()?;
         for root in self.pipeline.root_transform_ids.clone() {
             self.visit(&root, DEPTH_MAX)?;

@@ -12,6 +12,7 @@ mod combine;
 mod environment;
 mod expand;
 mod flatten;
+mod inherit;
 mod native;
 mod pardo;
 mod side;

@@ -1,15 +1,18 @@
 ;; The adapter of WASI preview1 that a module of Go (and of any language whose runtime asks for preview1) is linked with. In: the
-;; calls of the runtime. Out: lines for `thalweg:udf/log`, and nothing else of the world. It knows no file, no socket, no environment,
-;; no argument, and no clock but the one that it is told.
+;; calls of the runtime. Out: lines for `thalweg:udf/log`, and what of the machine the module asks for (`adapter.rs` has those parts). It knows no file,
+;; no socket, no environment, no argument, and without a grant no clock but the one that it is told.
 ;;
 ;; It uses the memory of the module and has no place in it: its state is in globals. A line is gathered in a buffer that the module
 ;; lends (`thalweg_lines`); without one every write is a line.
 ;;
-;; Nothing but the log leaves the component, so a collector that runs inside `cabi_realloc`, and asks for the time there, is allowed to.
+;; Nothing but the log leaves the component unless the module says that it may be left (`thalweg_free`), so a collector that runs inside
+;; `cabi_realloc`, and asks for the time there, is allowed to.
 (module
   (import "env" "memory" (memory 0))
   ;; level, whether there is a row, row, message
   (import "thalweg:udf/log@1.0.0" "write" (func $log (param i32 i32 i32 i32 i32)))
+  ;; @clock imports
+  ;; @random imports
 
   ;; The processing time of the call, in milliseconds since 1970.
   (global $now (mut i64) (i64.const 0))
@@ -23,7 +26,13 @@
   (global $used (mut i32) (i32.const 0))
   (global $level (mut i32) (i32.const 2))
 
+  ;; Where the host may put an answer of 16 bytes; 0 while it may not be asked.
+  (global $area (mut i32) (i32.const 0))
+
   ;; Errors of preview1: success, EBADF, ENOSYS.
+
+  ;; Of our own: from now on the component may be left, and answers have their place here; or, at 0, it may not.
+  (func (export "thalweg_free") (param $at i32) (global.set $area (local.get $at)))
 
   ;; Of our own: what the SDK says at the beginning of a call, so that a call that is made again sees the same.
   (func (export "thalweg_moment") (param $time i64) (param $random i64)
@@ -135,24 +144,27 @@
     (call $flush)
     unreachable)
 
+  ;; The wall clock and the monotonic one in nanoseconds: as the call says, or those of the host.
+  ;; @clock
   (func (export "clock_time_get") (param $clock i32) (param i64) (param $time i32) (result i32)
     (i64.store (local.get $time)
       (if (result i64) (local.get $clock)
-        (then (global.get $monotonic))
-        (else (i64.mul (global.get $now) (i64.const 1000000)))))
+        (then (call $passed))
+        (else (call $wall))))
     (i32.const 0))
   (func (export "clock_res_get") (param i32) (param $resolution i32) (result i32)
     (i64.store (local.get $resolution) (i64.const 1000000))
     (i32.const 0))
 
   ;; SplitMix64
-  (func $random (result i64)
+  (func $seeded (result i64)
     (local $z i64)
     (local.set $z (i64.add (global.get $seed) (i64.const 0x9E3779B97F4A7C15)))
     (global.set $seed (local.get $z))
     (local.set $z (i64.mul (i64.xor (local.get $z) (i64.shr_u (local.get $z) (i64.const 30))) (i64.const 0xBF58476D1CE4E5B9)))
     (local.set $z (i64.mul (i64.xor (local.get $z) (i64.shr_u (local.get $z) (i64.const 27))) (i64.const 0x94D049BB133111EB)))
     (i64.xor (local.get $z) (i64.shr_u (local.get $z) (i64.const 31))))
+  ;; @random
   (func (export "random_get") (param $at i32) (param $bytes i32) (result i32)
     (block $done (loop $next
       (br_if $done (i32.eqz (local.get $bytes)))
@@ -176,11 +188,12 @@
       (else
         (local.set $at (i64.load offset=24 (local.get $in)))
         (if (i32.eqz (i32.and (i32.load16_u offset=40 (local.get $in)) (i32.const 1)))
-          (then (local.set $at (i64.add (local.get $at) (global.get $monotonic)))))
+          (then (local.set $at (i64.add (local.get $at) (call $passed)))))
         ;; a time of the wall clock is not waited for
-        (if (i64.gt_s (local.get $at) (global.get $monotonic)) (then
+        (if (i64.gt_s (local.get $at) (call $passed)) (then
           (if (i32.eq (i32.load offset=16 (local.get $in)) (i32.const 1))
-            (then (global.set $monotonic (local.get $at))))))))
+            (then (global.set $monotonic
+                (i64.add (global.get $monotonic) (i64.sub (local.get $at) (call $passed))))))))))
     (i32.store (local.get $events) (i32.const 1))
     (i32.const 0))
   (func (export "sched_yield") (result i32) (i32.const 0))

@@ -17,6 +17,7 @@ mod interpreters;
 mod json;
 mod kinds;
 mod lines;
+mod machine;
 mod pages;
 mod poison;
 mod splits;

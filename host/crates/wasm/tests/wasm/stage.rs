@@ -11,7 +11,7 @@ use thalweg_core::port::store::NullStore;
 use thalweg_core::port::worker::{BundleResult, BundleStart, Command, Event, Group, Input, Worker};
 use thalweg_core::state::{CellValue, SideView, StateView};
 use thalweg_core::time::{EventTime, ProcessingTime};
-use thalweg_wasm::{Binding, Callee, Failures, Limits, Pool, StagePlan, Step, Target, Task, WasmWorker};
+use thalweg_wasm::{Binding, Callee, Failures, Grants, Limits, Pool, StagePlan, Step, Target, Task, WasmWorker};
 
 /// A stage, and the state that is kept from one bundle to the next.
 pub struct Stage {
@@ -68,6 +68,12 @@ impl Stage {
         Self::new(guest, (function, ""), limits, binding, failures)
     }
 
+    /// A DoFn within limits that is granted something of the machine.
+    pub fn granted(guest: &str, function: &str, limits: Limits, grants: &Grants) -> Result<Self, thalweg_wasm::Error> {
+        let pool = Pool::granted(&component(guest), function, "T", "", limits, grants)?;
+        Self::with(guest, function, pool, Binding::default(), Failures::FailBundle)
+    }
+
     fn new(
         guest: &str,
         (function, config): (&str, &str),
@@ -75,9 +81,18 @@ impl Stage {
         binding: Binding<'_>,
         failures: Failures,
     ) -> Result<Self, thalweg_wasm::Error> {
-        let component = component(guest);
-        let outputs = component.function(function)?.outputs.len();
-        let pool = Pool::new(&component, function, "T", config, limits)?;
+        let pool = Pool::new(&component(guest), function, "T", config, limits)?;
+        Self::with(guest, function, pool, binding, failures)
+    }
+
+    fn with(
+        guest: &str,
+        function: &str,
+        pool: Pool,
+        binding: Binding<'_>,
+        failures: Failures,
+    ) -> Result<Self, thalweg_wasm::Error> {
+        let outputs = component(guest).function(function)?.outputs.len();
         let outputs = (0..outputs).map(|output| vec![Target::Output(output as u32)]).collect();
         let step = Step::new("T", Callee::Wasm(pool), Task::Process, binding, outputs, failures)?;
         let worker = WasmWorker::new([(StageId(0), StagePlan::new(vec![step])?)]);

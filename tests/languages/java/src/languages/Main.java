@@ -89,6 +89,7 @@ public final class Main {
     PROGRAMS.put("checkpoint", Stateful::checkpoint);
     PROGRAMS.put("sequence", Stateful::sequence);
     PROGRAMS.put("wasm", Component::wasm);
+    PROGRAMS.put("windows", Component::windows);
   }
 
   public static void main(String[] args) {
