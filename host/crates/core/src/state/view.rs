@@ -194,13 +194,7 @@ impl StateView {
     ///
     /// # Errors
     /// As for [`StateView::get`].
-    pub fn range(
-        &self,
-        group: u32,
-        id: StateId,
-        from: &[u8],
-        to: Option<&[u8]>,
-    ) -> Result<Vec<(Bytes, CellValue)>> {
+    pub fn range(&self, group: u32, id: StateId, from: &[u8], to: Option<&[u8]>) -> Result<Vec<(Bytes, CellValue)>> {
         let g = group as usize;
         let (Some(delta), Some(base), Some(owner)) = (self.delta.get(g), self.base.get(g), self.groups.get(g)) else {
             return Err(Self::foreign());
