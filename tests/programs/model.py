@@ -233,8 +233,22 @@ def opaque_script(pipeline):
     assert_that(pipeline | script, equal_to([('a', 1), (None, 'b'), ((), 2.5)]))
 
 
+def many_sessions(pipeline):
+    """Thousands of sessions of one key, and a session of thousands of elements."""
+    def summed(name, distance):
+        return (
+            pipeline | name >> beam.Create(range(5000))
+            | name + ' rows' >> beam.Map(lambda n: window.TimestampedValue(('k', n), n * distance))
+            | name + ' windows' >> beam.WindowInto(window.Sessions(10)) | name + ' group' >> beam.GroupByKey()
+            | name + ' count' >> beam.MapTuple(lambda _, values: len(list(values)))
+            | name + ' flat' >> beam.WindowInto(window.GlobalWindows())
+            | name + ' all' >> beam.combiners.Count.PerElement())
+    assert_that(summed('many', 100), equal_to([(1, 5000)]), 'many sessions')
+    assert_that(summed('one', 1), equal_to([(5000, 1)]), 'one session')
+
+
 PARTS = [sorted_input, stable_input, looping_timers, state_kinds, large_bag, side_inputs, replaced_model, quiet_panes,
-         redistributed, batches, flattened, opaque_script]
+         redistributed, batches, flattened, opaque_script, many_sessions]
 
 STREAMING = ['replaced_model', 'quiet_panes']
 

@@ -55,6 +55,11 @@ fn reshuffles_keep_times_and_windows() -> Result<()> {
 }
 
 #[test]
+fn thousands_of_sessions_of_a_key_take_seconds() -> Result<()> {
+    part("many_sessions")
+}
+
+#[test]
 fn batches_are_as_large_as_they_may_be() -> Result<()> {
     part("batches")
 }

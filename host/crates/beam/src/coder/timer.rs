@@ -9,7 +9,12 @@ use std::sync::Arc;
 use thalweg_core::coder::{Coder, take, take_prefixed, write_varint};
 use thalweg_core::error::Result;
 use thalweg_core::port::worker::TimerSet;
+use thalweg_core::time::EventTime;
 use thalweg_core::window::WindowSet;
+
+/// The hold of a timer that may put nothing out, one millisecond behind the end of time. It holds nothing back, and must come back as
+/// it was set: the SDK knows by it that what the timer puts out is an error. Source: Java's `Timer.withNoOutputTimestamp`.
+const NO_OUTPUT: EventTime = EventTime(EventTime::MAX.0 + 1);
 
 /// How the timers of a family look.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,7 +69,10 @@ impl TimerCoder {
         out.push(u8::from(timer.set.is_none()));
         if let Some(set) = &timer.set {
             instant::write_millis(set.fire, out);
-            instant::write(set.hold, out);
+            match set.hold {
+                NO_OUTPUT => instant::write_millis(NO_OUTPUT.0, out),
+                hold => instant::write(hold, out),
+            }
             pane::write(&set.pane, out);
         }
     }
@@ -72,7 +80,8 @@ impl TimerCoder {
 
 fn read_set(bytes: &[u8]) -> Result<(Option<TimerSet>, &[u8])> {
     let (fire, rest) = instant::read_millis(bytes)?;
-    let (hold, rest) = instant::read(rest)?;
+    let (hold, rest) = instant::read_millis(rest)?;
+    let hold = if hold == NO_OUTPUT.0 { NO_OUTPUT } else { EventTime(hold).clamped() };
     let (pane, rest) = pane::read(rest)?;
     Ok((Some(TimerSet { fire, hold, pane }), rest))
 }
@@ -81,7 +90,6 @@ fn read_set(bytes: &[u8]) -> Result<(Option<TimerSet>, &[u8])> {
 mod tests {
     use super::*;
     use thalweg_core::batch::Pane;
-    use thalweg_core::time::EventTime;
     use thalweg_core::window::Window;
 
     fn coder() -> TimerCoder {
@@ -98,7 +106,7 @@ mod tests {
             windows: [window.clone()].into_iter().collect(),
             set,
         };
-        let timers = vec![of(Some(set)), of(None)];
+        let timers = vec![of(Some(set)), of(None), of(Some(TimerSet { hold: NO_OUTPUT, ..set }))];
         let mut bytes = Vec::new();
         timers.iter().for_each(|t| coder().encode(t, &mut bytes));
         assert_eq!(coder().decode(&Bytes::from(bytes))?, timers);

@@ -26,15 +26,15 @@ pub(super) fn serve(
     request: state_request::Request,
     page_bytes: usize,
 ) -> Result<state_response::Response> {
-    let inside = |sub: &[u8]| match (&range, sub.first_chunk::<8>()) {
-        (Some(range), Some(number)) => (ordered(range.start)..ordered(range.end)).contains(number),
-        _ => true,
+    let bounds = range.map(|range| (ordered(range.start), ordered(range.end)));
+    let of_range = |cells: &mut Cells| match bounds {
+        Some((from, to)) => cells.view.range(group, id, &from, Some(&to)),
+        None => cells.view.list(group, id),
     };
     Ok(match request {
         state_request::Request::Get(get) => {
-            let list = cells.view.list(group, id)?;
-            let some = list.iter().filter(|(sub, _)| inside(sub)).map(|(sub, value)| (sub, value));
-            chunks(some, &get.continuation_token, page_bytes)
+            let some = of_range(cells)?;
+            chunks(some.iter().map(|(sub, value)| (sub, value)), &get.continuation_token, page_bytes)
         }
         state_request::Request::Append(append) => {
             let mut rest = append.data.as_ref();
@@ -52,10 +52,8 @@ pub(super) fn serve(
             appended()
         }
         state_request::Request::Clear(_) => {
-            for (sub, _) in cells.view.list(group, id)? {
-                if inside(&sub) {
-                    cells.view.put(group, id, &sub, None)?;
-                }
+            for (sub, _) in of_range(cells)? {
+                cells.view.put(group, id, &sub, None)?;
             }
             cleared()
         }

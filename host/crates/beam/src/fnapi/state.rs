@@ -185,6 +185,18 @@ fn map_prefix(map_key: &[u8]) -> Vec<u8> {
     prefix
 }
 
+/// The first sub-key behind all that begin with `prefix`; `None` if there is none.
+fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < 0xff {
+            end.push(last + 1);
+            return Some(end);
+        }
+    }
+    None
+}
+
 /// The map key of a sub-key.
 fn map_key_of(sub: &Bytes) -> Option<Bytes> {
     let (length, rest) = sub.split_first_chunk::<4>()?;
@@ -204,9 +216,8 @@ fn multimap(
     let mut sub = map_prefix(map_key);
     Ok(match request {
         state_request::Request::Get(get) => {
-            let list = cells.view.list(group, place.id)?;
-            let of_key = list.iter().filter(|(s, _)| s.starts_with(&sub)).map(|(sub, value)| (sub, value));
-            chunks(of_key, &get.continuation_token, page_bytes)
+            let of_key = cells.view.range(group, place.id, &sub, behind(&sub).as_deref())?;
+            chunks(of_key.iter().map(|(sub, value)| (sub, value)), &get.continuation_token, page_bytes)
         }
         state_request::Request::Append(append) => {
             sub.extend_from_slice(&bundle.id.0.to_be_bytes());
@@ -216,10 +227,8 @@ fn multimap(
             appended()
         }
         state_request::Request::Clear(_) => {
-            for (cell, _) in cells.view.list(group, place.id)? {
-                if cell.starts_with(&sub) {
-                    cells.view.put(group, place.id, &cell, None)?;
-                }
+            for (cell, _) in cells.view.range(group, place.id, &sub, behind(&sub).as_deref())? {
+                cells.view.put(group, place.id, &cell, None)?;
             }
             cleared()
         }

@@ -65,6 +65,13 @@ impl GroupCells {
         self.cells.iter().skip(from).take_while(move |c| c.id == id)
     }
 
+    /// The cells in memory of one state whose sub-keys are not before `from` and before `to`, in their order. Cost: O(log n) and the cells.
+    pub fn range<'c>(&'c self, id: StateId, from: &[u8], to: Option<&'c [u8]>) -> impl Iterator<Item = &'c Cell> {
+        let first = self.cells.partition_point(|c| (c.id, c.sub.as_ref()) < (id, from));
+        let inside = move |c: &&Cell| c.id == id && to.is_none_or(|to| c.sub.as_ref() < to);
+        self.cells.iter().skip(first).take_while(inside)
+    }
+
     /// All cells in memory.
     pub fn iter(&self) -> impl Iterator<Item = &Cell> {
         self.cells.iter()

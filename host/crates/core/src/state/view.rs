@@ -13,6 +13,7 @@ use crate::window::Window;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Changes of one group.
@@ -173,7 +174,7 @@ impl StateView {
         let (Some(delta), Some(base)) = (self.delta.get(g), self.base.get(g)) else {
             return Err(Self::foreign());
         };
-        let mut merged: std::collections::BTreeMap<Bytes, Option<CellValue>> = Default::default();
+        let mut merged: BTreeMap<Bytes, Option<CellValue>> = BTreeMap::new();
         for read in delta.loaded.iter().filter(|c| c.id == id) {
             merged.insert(read.sub.clone(), read.value.clone());
         }
@@ -183,6 +184,43 @@ impl StateView {
         for change in delta.changes.iter().filter(|c| c.id == id) {
             merged.insert(change.sub.clone(), change.value.clone());
         }
+        Ok(merged.into_iter().filter_map(|(sub, value)| Some((sub, value?))).collect())
+    }
+
+    /// The cells of a state whose sub-keys are not before `from` and before `to`, in their order; without `to` all from there on. Nothing else of the state
+    /// is looked at: a map of many keys is read key by key at the cost of each. Cost: O(log n) and the cells; where the state is not whole in memory,
+    /// one scan of the range in the store.
+    ///
+    /// # Errors
+    /// As for [`StateView::get`].
+    pub fn range(&self, group: u32, id: StateId, from: &[u8], to: Option<&[u8]>) -> Result<Vec<(Bytes, CellValue)>> {
+        let g = group as usize;
+        let (Some(delta), Some(base), Some(owner)) = (self.delta.get(g), self.base.get(g), self.groups.get(g)) else {
+            return Err(Self::foreign());
+        };
+        let mut merged: BTreeMap<Bytes, Option<CellValue>> = BTreeMap::new();
+        if to.is_some_and(|to| to <= from) {
+            return Ok(Vec::new());
+        }
+        let known = base.as_ref().is_some_and(|cells| cells.is_complete(id));
+        if self.store.holds_cells() && !known {
+            let prefix = Self::prefix(owner, id);
+            let skip = prefix.as_slice().len();
+            let start = prefix.clone().last(from).finish();
+            let end = to.map_or_else(|| prefix.successor().into(), |to| prefix.clone().last(to).finish());
+            self.store.scan(&start, &end, &mut |key, value| {
+                let sub = Bytes::copy_from_slice(key.get(skip..).unwrap_or_default());
+                merged.insert(sub, Some(CellValue::copy(value)));
+                true
+            })?;
+        }
+        if let Some(cells) = base {
+            merged.extend(cells.range(id, from, to).map(|c| (c.sub.clone(), c.value.clone())));
+        }
+        let first = delta.changes.partition_point(|c| (c.id, c.sub.as_ref()) < (id, from));
+        let inside = |c: &&CellChange| c.id == id && to.is_none_or(|to| c.sub.as_ref() < to);
+        let changes = delta.changes.iter().skip(first).take_while(inside);
+        merged.extend(changes.map(|c| (c.sub.clone(), c.value.clone())));
         Ok(merged.into_iter().filter_map(|(sub, value)| Some((sub, value?))).collect())
     }
 
@@ -251,5 +289,64 @@ impl StateView {
     #[must_use]
     pub fn into_delta(self) -> StateDelta {
         StateDelta { groups: self.delta }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{Epoch, key_hash};
+    use crate::port::store::StateStore as _;
+    use crate::testing::FakeStore;
+
+    const STATE: StateId = StateId(4);
+
+    fn group() -> Group {
+        Group { key: Bytes::from_static(b"k"), hash: key_hash(b"k"), window: Window::Global }
+    }
+
+    fn view(base: GroupCells, store: &FakeStore) -> StateView {
+        StateView::new(BundleId(1), Arc::from([group()]), vec![Some(Arc::new(base))], store.reader())
+    }
+
+    fn text(cells: Vec<(Bytes, CellValue)>) -> Vec<String> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        cells.iter().map(|(sub, value)| format!("{}={}", text(sub), text(value.as_slice()))).collect()
+    }
+
+    #[test]
+    fn a_range_of_a_state_is_what_all_of_it_is_there() -> Result<()> {
+        let key = |sub: &[u8]| StateView::prefix(&group(), STATE).last(sub).finish();
+        let stored = [b"a1", b"b1", b"b2", b"b3", b"c1"].map(|sub| (key(sub), Some(Bytes::from_static(b"store"))));
+        let mut store = FakeStore::new();
+        store.commit(Epoch(1), &stored, &[])?;
+        let mut base = GroupCells::default();
+        base.put(STATE, Bytes::from_static(b"b2"), None, Epoch(2));
+        base.put(STATE, Bytes::from_static(b"b4"), Some(CellValue::copy(b"memory")), Epoch(2));
+        base.put(StateId(5), Bytes::from_static(b"b1"), Some(CellValue::copy(b"other")), Epoch(2));
+        let mut view = view(base, &store);
+        view.put(0, STATE, b"b3", Some(CellValue::copy(b"bundle")))?;
+        view.put(0, STATE, b"b4", None)?;
+        view.put(0, STATE, b"c0", Some(CellValue::copy(b"bundle")))?;
+        let of_b = ["b1=store", "b3=bundle"];
+        assert_eq!(text(view.range(0, STATE, b"b", Some(b"c"))?), of_b);
+        assert_eq!(text(view.range(0, STATE, b"b3", None)?), ["b3=bundle", "c0=bundle", "c1=store"]);
+        assert!(view.range(0, STATE, b"c", Some(b"b"))?.is_empty());
+        let all = text(view.list(0, STATE)?);
+        assert_eq!(all, ["a1=store", "b1=store", "b3=bundle", "c0=bundle", "c1=store"]);
+        assert_eq!(text(view.range(0, STATE, b"", None)?), all);
+        Ok(())
+    }
+
+    #[test]
+    fn a_range_of_what_is_whole_in_memory_asks_no_store() -> Result<()> {
+        let mut base = GroupCells::default();
+        base.put(STATE, Bytes::from_static(b"b1"), Some(CellValue::copy(b"memory")), Epoch(2));
+        base.set_complete(STATE);
+        let key = StateView::prefix(&group(), STATE).last(b"b2").finish();
+        let mut store = FakeStore::new();
+        store.commit(Epoch(1), &[(key, Some(Bytes::from_static(b"stale")))], &[])?;
+        assert_eq!(text(view(base, &store).range(0, STATE, b"b", Some(b"c"))?), ["b1=memory"]);
+        Ok(())
     }
 }

@@ -35,7 +35,7 @@ impl GroupRoom {
         }
         let key = Bytes::copy_from_slice(key);
         if !self.merging.waits_for(&key) {
-            self.tell_trees(&key, row.hash);
+            self.tell_tree(&key, row.hash, window);
             self.answer(clocks, false);
         }
     }
