@@ -193,15 +193,15 @@ fn what_comes_behind_windows_of_an_expanded_component_is_in_them_up_to_the_next(
         transform("Behind", urn::RESHUFFLE, b"", &["others"], &["behind"]),
     ]))?;
     let found: Vec<_> =
-        translation.graph.collections.iter().map(|c| (c.name.as_str(), c.windowing.window_fn)).collect();
-    let merging = WindowFn::Custom { merging: true };
+        translation.graph.collections.iter().map(|c| (c.name.as_str(), &c.windowing.window_fn)).collect();
+    let (global, merging) = (&WindowFn::Global, &WindowFn::Custom { merging: true });
     let wanted = [
-        ("lines", WindowFn::Global),
+        ("lines", global),
         ("windowed", merging),
         ("spread", merging),
         ("both", merging),
-        ("others", WindowFn::Global),
-        ("behind", WindowFn::Global),
+        ("others", global),
+        ("behind", global),
     ];
     assert_eq!(found, wanted);
     Ok(())

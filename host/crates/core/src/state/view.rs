@@ -295,14 +295,14 @@ impl StateView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{Epoch, key_hash};
+    use crate::id::Epoch;
     use crate::port::store::StateStore as _;
     use crate::testing::FakeStore;
 
     const STATE: StateId = StateId(4);
 
     fn group() -> Group {
-        Group { key: Bytes::from_static(b"k"), hash: key_hash(b"k"), window: Window::Global }
+        Group::new(b"k", Window::Global)
     }
 
     fn view(base: GroupCells, store: &FakeStore) -> StateView {
