@@ -7,7 +7,8 @@ use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::{Op, fuse};
 use thalweg_core::window::WindowFn;
 use thalweg_proto::pipeline::{
-    Coder, Components, Environment, FunctionSpec, PCollection, PTransform, Pipeline, WindowingStrategy, merge_status,
+    Coder, Components, Environment, FunctionSpec, PCollection, PTransform, Pipeline, SessionWindowsPayload,
+    WindowingStrategy, merge_status,
 };
 
 fn spec(urn: &str, payload: &'static [u8]) -> Option<FunctionSpec> {
@@ -163,6 +164,7 @@ fn ours_is_handed_through_with_its_payload() -> Result<()> {
 
 /// A pipeline as the Go SDK makes it: behind the expanded transform it says the global window everywhere.
 fn expanded_windows(rest: Vec<PTransform>) -> Pipeline {
+    use prost::Message as _;
     let source = transform("Lines", "thalweg:source:file:v1", b"{}", &[], &["lines"]);
     let mut windows = transform("Windows", urn::WINDOW_INTO, b"", &["lines"], &["windowed"]);
     let call = thalweg_beam::expansion::component_windows(br#"{"function":"sessions"}"#);
@@ -171,8 +173,9 @@ fn expanded_windows(rest: Vec<PTransform>) -> Pipeline {
     let components = made.components.get_or_insert_default();
     let coder = Coder { spec: spec(coder::INTERVAL_WINDOW, b"{}"), component_coder_ids: Vec::new() };
     components.coders.insert("component".to_owned(), coder);
+    let gap = SessionWindowsPayload { gap_size: Some(prost_types::Duration { seconds: 0, nanos: 1_000_000 }) };
     let strategy = WindowingStrategy {
-        window_fn: spec(window_fn::SESSION, b""),
+        window_fn: Some(FunctionSpec { urn: window_fn::SESSION.to_owned(), payload: gap.encode_to_vec().into() }),
         window_coder_id: "component".to_owned(),
         merge_status: merge_status::Enum::NeedsMerge as i32,
         ..Default::default()
