@@ -18,7 +18,7 @@ pub struct Translated {
 const KNOWN: [&str; 7] =
     ["job_port", "log_level", "log_kind", "serve_http", "web_port", "idle_shutdown_timeout", "worker_pool_port"];
 /// Flags of `thalweg serve` that may stand beside them, and whether they take a value.
-const OURS: [(&str, bool); 26] = [
+const OURS: [(&str, bool); 27] = [
     ("shards", true),
     ("epoch-ms", true),
     ("state-dir", true),
@@ -28,6 +28,7 @@ const OURS: [(&str, bool); 26] = [
     ("disk-reserve-mib", true),
     ("disk-wait-seconds", true),
     ("state-ttl", true),
+    ("advertise", true),
     ("allow-capability", true),
     ("jobs-max", true),
     ("bundle-retries", true),

@@ -143,7 +143,7 @@ fn always_fires_every_element_and_never_none_before_the_window_expires() -> Resu
     let always = panes(&lateness(tens().with_trigger(Always), 20), events())?;
     assert_eq!(
         always,
-        ["a 0-10 early 0/-1 @9: a1", "a 0-10 early 1/-1 @9: a2", "a 0-10 on time 2/0 @9: a3"],
+        ["a 0-10 early 0/-1 @9: a1", "a 0-10 early 1/-1 @9: a2", "a 0-10 late 2/0 @9: a3"],
         "no empty pane where no trigger looks at the end of the window"
     );
     let never = panes(&lateness(tens().with_trigger(Never), 20), events())?;
@@ -188,6 +188,15 @@ fn the_pane_on_time_is_fired_even_if_it_is_empty_unless_asked_otherwise() -> Res
     assert_eq!(panes(&silent, events())?, [early]);
     let closing = Windowing { closing: Speaks::Always, ..windowing };
     assert_eq!(panes(&closing, events())?, [early, "a 0-10 on time 1/0 @9: ", "a 0-10 late 2/1 last @9: "]);
+    Ok(())
+}
+
+#[test]
+fn what_comes_behind_a_silent_end_of_a_window_is_late() -> Result<()> {
+    let early_and_late = end_of_window(Some(repeat(ElementCount(1))), Some(ElementCount(1)));
+    let windowing = Windowing { on_time: Speaks::IfNonempty, ..lateness(tens().with_trigger(early_and_late), 10) };
+    let events = vec![elements(&[("a1", 1)]), watermark(12), elements(&[("a2", 2)])];
+    assert_eq!(panes(&windowing, events)?, ["a 0-10 early 0/-1 @9: a1", "a 0-10 late 1/0 @9: a2"]);
     Ok(())
 }
 

@@ -25,7 +25,7 @@ pub struct Panes {
     pub emitted: u64,
     /// Those of them that were not early.
     pub timely: u64,
-    /// Its first element came behind the end of the window.
+    /// Its first element came behind the end of the window, or one has come since the output watermark passed that.
     pub late: bool,
     /// Elements that the trigger has not been told of: they wait for a merge.
     pub unseen: u32,

@@ -93,6 +93,8 @@ impl Treed {
             panes.unseen += 1;
         }
         let ended = at.0.is_passed_by(clocks.watermark);
+        // whatever was on time is told by now, also if it was nothing
+        panes.late |= at.0.is_passed_by(clocks.output);
         panes.time = match self.windowing.output_time {
             OutputTime::EndOfWindow => panes.time.or((!ended).then_some(at.0)),
             // what the output has passed cannot be held any more
