@@ -141,17 +141,27 @@ fn artifacts(broker: &Broker) -> Result<BTreeMap<String, usize>> {
     Ok(found)
 }
 
-/// Waits until all artifacts are taken away.
-fn until_all_are_taken(broker: &Broker, log: impl Fn() -> String) -> Result<()> {
+/// Waits until so many artifacts are left.
+fn until_left(broker: &Broker, left: usize, log: impl Fn() -> String) -> Result<()> {
     let begun = Instant::now();
     loop {
         let found = artifacts(broker)?;
-        if found.values().all(|taken| *taken > 0) {
+        if found.values().filter(|taken| **taken == 0).count() == left {
             return Ok(());
         }
-        ensure!(begun.elapsed() < COUNTED_WITHIN, "{found:?}\n{}", log());
+        ensure!(begun.elapsed() < COUNTED_WITHIN, "{left} of {found:?} should be left\n{}", log());
         sleep(Duration::from_millis(500));
     }
+}
+
+/// Waits until a process has read that a job runs: what the job brought is used again from then on.
+fn until_heard(of: &str, by: &Member) -> Result<()> {
+    let begun = Instant::now();
+    while !by.job(&["list"])?.contains(of) {
+        ensure!(begun.elapsed() < COUNTED_WITHIN, "it has not heard of {of}\n{}", by.log());
+        sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 #[test]
@@ -166,7 +176,9 @@ fn what_jobs_share_is_deleted_when_the_last_of_them_ends_and_never_under_one_tha
     let bootstrap = format!("bootstrap={}", broker.bootstrap());
     let submit =
         |to: &Member| to.job(&["submit", "tests/programs/versions.yaml", "--set", &bootstrap, "--set", &component]);
-    let (first, second) = (submit(&up[0])?, submit(&up[1])?);
+    let first = submit(&up[0])?;
+    until_heard(&first, &up[1])?;
+    let second = submit(&up[1])?;
     let stands = |when: &str| -> Result<()> {
         let found = artifacts(&broker)?;
         ensure!(found.values().eq(&[0]), "{when}: {found:?}");
@@ -177,7 +189,7 @@ fn what_jobs_share_is_deleted_when_the_last_of_them_ends_and_never_under_one_tha
     sleep(GIVEN_UP);
     stands("one job uses it")?;
     up[0].job(&["cancel", &second])?;
-    until_all_are_taken(&broker, || up[0].log())?;
+    until_left(&broker, 0, || up[0].log())?;
 
     // jobs that begin just when others give up what they would use
     let mut last = submit(&up[0])?;
@@ -186,9 +198,9 @@ fn what_jobs_share_is_deleted_when_the_last_of_them_ends_and_never_under_one_tha
         sleep(Duration::from_millis(wait));
         last = submit(&up[1])?;
     }
+    until_left(&broker, 1, || up[0].log())?;
     sleep(GIVEN_UP);
-    let found = artifacts(&broker)?;
-    ensure!(found.values().filter(|taken| **taken == 0).count() == 1, "one job is left: {found:?}");
+    until_left(&broker, 1, || up[0].log()).context("that of the job that runs")?;
     fs::remove_file(&file)?;
     for member in &mut up {
         member.kill()?;
@@ -201,7 +213,7 @@ fn what_jobs_share_is_deleted_when_the_last_of_them_ends_and_never_under_one_tha
     up[0].job(&["cancel", &last])?;
     up.iter_mut().try_for_each(Member::kill)?;
     up[0].start()?;
-    until_all_are_taken(&broker, || up[0].log())
+    until_left(&broker, 0, || up[0].log())
 }
 
 #[test]
