@@ -1,10 +1,38 @@
-//! The embedded log by hand: `thalweg log`, and lines that a shell appends.
+//! The embedded log: pipelines from one of its topics to another; by hand, `thalweg log`, and lines that a shell appends.
 
 use crate::child::{Ended, Run};
 use crate::place;
 use anyhow::Result;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// Writes a pipeline file: from topic `in`, with two required fields of these types, through `steps` to topic `out`.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn pipeline(file: &Path, stop: &str, fields: [(&str, &str); 2], steps: &str) -> Result<PathBuf> {
+    let [(one, its), (two, others)] = fields;
+    let text = format!(
+        "
+pipeline:
+  type: chain
+  transforms:
+    - type: ReadFromKafka
+      config:
+        topic: in
+        bootstrap_servers: embedded
+        auto_offset_reset_config: earliest
+        stop_at: {stop}
+        format: JSON
+        schema: {{type: object, required: [{one}, {two}], properties: {{{one}: {{type: {its}}}, {two}: {{type: {others}}}}}}}
+{steps}    - type: WriteToKafka
+      config: {{topic: out, bootstrap_servers: embedded, format: JSON}}
+options: {{streaming: true}}
+"
+    );
+    fs::write(file, text)?;
+    Ok(file.to_owned())
+}
 
 /// `thalweg log` on a state directory.
 ///

@@ -1,10 +1,10 @@
 //! A job that keeps every kind of state: it reads commands from a topic of the embedded log and runs them on the state of their
 //! key, for ever.
 
+use crate::child::{Ended, Run};
 use crate::{embedded, place};
 use anyhow::Result;
 use serde_json::json;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The transform, as the pipeline file makes it.
@@ -16,30 +16,22 @@ pub const TRANSFORM: &str = "Ledger/Call";
 /// When the component is not built.
 pub fn pipeline(dir: &Path) -> Result<PathBuf> {
     let component = place::component("conformance")?;
-    let text = format!(
-        "
-pipeline:
-  type: chain
-  transforms:
-    - type: ReadFromKafka
-      config:
-        topic: in
-        bootstrap_servers: embedded
-        auto_offset_reset_config: earliest
-        format: JSON
-        schema: {{type: object, required: [who, command], properties: {{who: {{type: string}}, command: {{type: string}}}}}}
-    - type: Wasm
+    let call = format!(
+        "    - type: Wasm
       name: Ledger
       config: {{component: {}, function: ledger, key: who, value: command}}
-    - type: WriteToKafka
-      config: {{topic: out, bootstrap_servers: embedded, format: JSON}}
-options: {{streaming: true}}
 ",
         component.display()
     );
-    let path = dir.join("ledger.yaml");
-    fs::write(&path, text)?;
-    Ok(path)
+    embedded::pipeline(&dir.join("ledger.yaml"), "never", [("who", "string"), ("command", "string")], &call)
+}
+
+/// `thalweg state` with these words, of a place or a job.
+///
+/// # Errors
+/// When there is no binary.
+pub fn asked(what: &[&str], of: &[&str]) -> Result<Ended> {
+    Run::thalweg()?.arg("state").args(what).args(of).args(["--output", "json"]).end()
 }
 
 /// Gives the job commands, each with its key.

@@ -1,7 +1,7 @@
 //! Topics of the embedded log: written and read by pipelines and by hand, exactly once, without a broker.
 
 use acceptance::child::{Run, Signal};
-use acceptance::embedded::{append, log};
+use acceptance::embedded::{self, append, log};
 use acceptance::watchdog;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -13,27 +13,7 @@ const SIGABRT: i32 = 6;
 
 /// Reads one topic, adds a field, writes another; for ever, or to the end.
 fn pipeline(dir: &Path, stop: &str) -> Result<PathBuf> {
-    let text = format!(
-        "
-pipeline:
-  type: chain
-  transforms:
-    - type: ReadFromKafka
-      config:
-        topic: in
-        bootstrap_servers: embedded
-        auto_offset_reset_config: earliest
-        stop_at: {stop}
-        format: JSON
-        schema: {{type: object, required: [word, n], properties: {{word: {{type: string}}, n: {{type: integer}}}}}}
-    - type: WriteToKafka
-      config: {{topic: out, bootstrap_servers: embedded, format: JSON}}
-options: {{streaming: true}}
-"
-    );
-    let path = dir.join(format!("{stop}.yaml"));
-    fs::write(&path, text)?;
-    Ok(path)
+    embedded::pipeline(&dir.join(format!("{stop}.yaml")), stop, [("word", "string"), ("n", "integer")], "")
 }
 
 /// The values of a topic, counted, with the offsets of each partition in a row without a gap.

@@ -1,8 +1,8 @@
 //! Committed state, asked for from outside: while a job runs, after its death, of a server, and of what is not there.
 
-use acceptance::child::{Ended, Run, Running};
+use acceptance::child::{Run, Running};
 use acceptance::embedded::log;
-use acceptance::ledger::{TRANSFORM as LEDGER, give, pipeline};
+use acceptance::ledger::{TRANSFORM as LEDGER, asked, give, pipeline};
 use acceptance::server::Server;
 use acceptance::watchdog;
 use anyhow::{Context as _, Result, ensure};
@@ -32,10 +32,6 @@ fn ask(what: &[&str], of: &[&str]) -> Result<(Vec<Value>, Value)> {
     let mut lines = ended.out.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
     let last = lines.pop().context("a last line")?;
     Ok((lines, last))
-}
-
-fn asked(what: &[&str], of: &[&str]) -> Result<Ended> {
-    Run::thalweg()?.arg("state").args(what).args(of).args(["--output", "json"]).end()
 }
 
 /// Asks for the value of one key.

@@ -2,7 +2,7 @@
 
 use acceptance::child::{Ended, Run, Running};
 use acceptance::embedded::log;
-use acceptance::ledger::{TRANSFORM as LEDGER, give, pipeline};
+use acceptance::ledger::{TRANSFORM as LEDGER, asked, give, pipeline};
 use acceptance::python::{answer, as_prism, program};
 use acceptance::server::Server;
 use acceptance::watchdog;
@@ -32,10 +32,6 @@ fn answers(state: &Path, who: &str) -> Result<Vec<String>> {
         }
     }
     Ok(all)
-}
-
-fn asked(what: &[&str], of: &[&str]) -> Result<Ended> {
-    Run::thalweg()?.arg("state").args(what).args(of).args(["--output", "json"]).end()
 }
 
 fn objects(ended: &Ended) -> Result<Vec<Value>> {

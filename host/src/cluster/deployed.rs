@@ -108,7 +108,7 @@ impl Deployer for Cluster {
         let place = deploy::check(&translation, components, &request.transform, &component, &request.function)?;
         config(&request.config)?;
         let digest = pinned(&Digest::of(&request.component));
-        let aside = (format!("deployed/{digest}"), digest);
+        let aside = (deploy::path_of(&digest), digest);
         let carried = Aside::new(inner, id, Sharing::Own).put(aside, &request.component)?;
         let version = Version {
             transform: place.transform,

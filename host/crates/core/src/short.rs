@@ -66,12 +66,6 @@ impl Borrow<[u8]> for ShortBytes {
     }
 }
 
-impl From<&[u8]> for ShortBytes {
-    fn from(bytes: &[u8]) -> Self {
-        Self::copy(bytes)
-    }
-}
-
 impl PartialEq for ShortBytes {
     fn eq(&self, other: &Self) -> bool {
         self.as_slice() == other.as_slice()

@@ -17,7 +17,7 @@ mod terms;
 pub use compatible::{Beyond, compatible};
 pub(super) use pipeline::restore;
 pub use pipeline::{Place, check, replace, running};
-pub use saved::{Saved, put, saved, writes};
+pub use saved::{Saved, path_of, put, saved, writes};
 
 use super::components::{ComponentStore, pinned};
 use super::local::{LocalWorkers, Wasm};

@@ -28,8 +28,14 @@ impl Saved {
     /// What stands for its path: it is in no file.
     #[must_use]
     pub fn path(&self) -> String {
-        format!("deployed/{}", self.digest)
+        path_of(&self.digest)
     }
+}
+
+/// What stands for the path of a version with this digest.
+#[must_use]
+pub fn path_of(digest: &str) -> String {
+    format!("deployed/{digest}")
 }
 
 /// What a state holds of a transform, if that is still what the pipeline names: whoever names another component means that one.

@@ -3,7 +3,7 @@
 use super::malformed;
 use crate::coder::table::proto;
 use crate::error::Result;
-use crate::translate::global_strategy;
+use crate::translate::{component_window_coder, global_strategy};
 use crate::urn::{coder as coder_urn, transform as urn, window_fn};
 use prost::Message;
 use std::collections::BTreeMap;
@@ -99,8 +99,7 @@ impl Expansion {
     /// SDKs refuse window functions that they do not know, so the strategy names one of Beam's in its place, of the kind that merges or the
     /// kind that does not; the window coder names the component, and the runner goes by that.
     pub fn collection_windowed(&mut self, name: &str, of: &str, call: &[u8], merges: bool) -> String {
-        let spec = FunctionSpec { urn: coder_urn::INTERVAL_WINDOW.to_owned(), payload: call.to_vec().into() };
-        let window_coder_id = self.add_coder(Coder { spec: Some(spec), component_coder_ids: Vec::new() });
+        let window_coder_id = self.add_coder(component_window_coder(call.to_vec().into()));
         let merge = if merges { merge_status::Enum::NeedsMerge } else { merge_status::Enum::NonMerging };
         let strategy = WindowingStrategy {
             window_fn: Some(stand_in(merges)),

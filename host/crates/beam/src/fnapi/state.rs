@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use thalweg_core::coder::Coder;
 use thalweg_core::error::{Domain, Error, Result};
 use thalweg_core::id::StateId;
+use thalweg_core::state::layout::behind;
 use thalweg_core::state::{CellValue, SideWindow};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::Window;
@@ -183,18 +184,6 @@ fn map_prefix(map_key: &[u8]) -> Vec<u8> {
     prefix.extend_from_slice(&(map_key.len() as u32).to_be_bytes());
     prefix.extend_from_slice(map_key);
     prefix
-}
-
-/// The first sub-key behind all that begin with `prefix`; `None` if there is none.
-fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
-    let mut end = prefix.to_vec();
-    while let Some(last) = end.pop() {
-        if last < 0xff {
-            end.push(last + 1);
-            return Some(end);
-        }
-    }
-    None
 }
 
 /// The map key of a sub-key.

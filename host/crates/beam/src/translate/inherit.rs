@@ -5,14 +5,15 @@
 //! out of an expanded transform the global window, and the Java SDK the function that stands in its place in the expansion.
 
 use super::build::Builder;
+use super::component_window_coder;
 use crate::coder::table::add;
 use crate::error::{Result, payload, refuse};
-use crate::urn::{coder, transform as urn};
+use crate::urn::transform as urn;
 use bytes::Bytes;
 use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use thalweg_proto::pipeline::{
-    Coder, FunctionSpec, PTransform, ParDoPayload, WindowIntoPayload, WindowingStrategy, merge_status,
+    FunctionSpec, PTransform, ParDoPayload, WindowIntoPayload, WindowingStrategy, merge_status,
 };
 
 /// What a collection in windows of a component says of them.
@@ -86,8 +87,7 @@ impl Builder {
     fn assigned(&mut self, output: &str, call: Bytes) -> Option<Assigned> {
         let strategy = self.strategy_of(output)?;
         let (stand_in, merge) = (strategy.window_fn.clone(), strategy.merge_status);
-        let spec = FunctionSpec { urn: coder::INTERVAL_WINDOW.to_owned(), payload: call };
-        let coder = Coder { spec: Some(spec), component_coder_ids: Vec::new() };
+        let coder = component_window_coder(call);
         Some(Assigned { coder: add(&mut self.components.coders, coder, "component_window"), stand_in, merge })
     }
 

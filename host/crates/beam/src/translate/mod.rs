@@ -21,7 +21,7 @@ mod windowing;
 
 pub use environment::{EnvironmentInfo, EnvironmentKind};
 pub use windowing::liftable;
-pub use windowing::{Extent, global_strategy, window_fn, windowing};
+pub use windowing::{Extent, component_window_coder, global_strategy, window_fn, windowing};
 
 use crate::coder::WireCoder;
 use crate::coder::table::CoderTable;

@@ -1,13 +1,14 @@
 //! Windowing strategies: from the proto to the engine's [`Windowing`].
 
 use crate::error::{Result, payload, refuse};
-use crate::urn::window_fn as urn;
+use crate::urn::{coder, window_fn as urn};
+use bytes::Bytes;
 use prost_types::{Duration, Timestamp};
 use thalweg_core::window::{
     Accumulation, AfterFinish, OutputTime, Speaks, TimestampTransform, Trigger, WindowFn, Windowing,
 };
 use thalweg_proto::pipeline::{
-    self, FixedWindowsPayload, FunctionSpec, SessionWindowsPayload, SlidingWindowsPayload, WindowingStrategy,
+    self, Coder, FixedWindowsPayload, FunctionSpec, SessionWindowsPayload, SlidingWindowsPayload, WindowingStrategy,
     accumulation_mode, closing_behavior, merge_status, on_time_behavior, output_time,
     timestamp_transform::TimestampTransform as Step, trigger::Trigger as Proto,
 };
@@ -72,6 +73,13 @@ pub fn windowing(strategy: &WindowingStrategy, extent: Extent) -> Result<Windowi
         },
         after_finish: if drops { AfterFinish::Drop } else { AfterFinish::Keep },
     })
+}
+
+/// The coder of windows that a component assigns: that of intervals, and its payload the call by which the host finds the component.
+#[must_use]
+pub fn component_window_coder(call: Bytes) -> Coder {
+    let spec = FunctionSpec { urn: coder::INTERVAL_WINDOW.to_owned(), payload: call };
+    Coder { spec: Some(spec), component_coder_ids: Vec::new() }
 }
 
 /// The proto of the default windowing, with the id of a global window coder.

@@ -51,16 +51,20 @@ impl WorkerRoom {
 
     /// Notes that a key and window has state.
     pub(super) fn note_state(&mut self, window: &Window, key: &ShortBytes) {
-        // in the global window state ends with the job
-        if *window != Window::Global || self.expires.is_some() {
+        if self.expires_in(window) {
             self.expiry.note(self.windowing.expiry(window), window, key);
         }
+    }
+
+    /// Whether the state of a window goes, or is told, before the job ends: in the global window it ends with the job.
+    fn expires_in(&self, window: &Window) -> bool {
+        *window != Window::Global || self.expires.is_some()
     }
 
     /// The same for a group in memory, of which nothing is copied when its state ends with the job.
     pub(super) fn note_group(&mut self, lease: Lease) {
         let Some(group) = self.table.group(lease) else { return };
-        if group.window != Window::Global || self.expires.is_some() {
+        if self.expires_in(&group.window) {
             self.expiry.note(self.windowing.expiry(&group.window), &group.window, &group.key);
         }
     }

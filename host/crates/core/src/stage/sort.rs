@@ -237,8 +237,7 @@ mod tests {
     }
 
     fn group(key: &str) -> Group {
-        let key = ShortBytes::copy(key.as_bytes());
-        Group { hash: key_hash(&key), key, window: Window::Global }
+        Group::new(key.as_bytes(), Window::Global)
     }
 
     fn values(taken: &Option<SortedRows>) -> Vec<&[u8]> {

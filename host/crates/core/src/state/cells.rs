@@ -61,8 +61,7 @@ impl GroupCells {
 
     /// All cells in memory of one state, in sub-key order.
     pub fn of(&self, id: StateId) -> impl Iterator<Item = &Cell> {
-        let from = self.cells.partition_point(|c| c.id < id);
-        self.cells.iter().skip(from).take_while(move |c| c.id == id)
+        self.range(id, &[], None)
     }
 
     /// The cells in memory of one state whose sub-keys are not before `from` and before `to`, in their order. Cost: O(log n) and the cells.

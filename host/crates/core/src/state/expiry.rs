@@ -20,7 +20,6 @@ impl Expiry {
     pub fn note(&mut self, at: EventTime, window: &Window, key: &ShortBytes) {
         match self.windows.get_mut(&(at, window.clone())) {
             Some(keys) if keys.contains(key) => {}
-            // the key may borrow a message: one small key would keep all of it alive
             Some(keys) => {
                 keys.insert(key.clone());
             }

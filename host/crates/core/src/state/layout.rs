@@ -135,17 +135,10 @@ impl CellKey {
         Bytes::from(self.0)
     }
 
-    /// The first key behind all keys that begin with this one.
+    /// The first key behind all keys that begin with this one; empty if there is none.
     #[must_use]
     pub fn successor(&self) -> Vec<u8> {
-        let mut end = self.0.clone();
-        while let Some(last) = end.pop() {
-            if last < 0xff {
-                end.push(last + 1);
-                break;
-            }
-        }
-        end
+        behind(&self.0).unwrap_or_default()
     }
 
     /// The bytes so far, as the beginning of a range.
@@ -153,6 +146,19 @@ impl CellKey {
     pub fn as_slice(&self) -> &[u8] {
         &self.0
     }
+}
+
+/// The first bytes behind all that begin with `prefix`; `None` if there are none.
+#[must_use]
+pub fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < 0xff {
+            end.push(last + 1);
+            return Some(end);
+        }
+    }
+    None
 }
 
 /// Big end first with the sign flipped: bytes order as times do.

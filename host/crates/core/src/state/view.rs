@@ -174,17 +174,9 @@ impl StateView {
         let (Some(delta), Some(base)) = (self.delta.get(g), self.base.get(g)) else {
             return Err(Self::foreign());
         };
-        let mut merged: BTreeMap<Bytes, Option<CellValue>> = BTreeMap::new();
-        for read in delta.loaded.iter().filter(|c| c.id == id) {
-            merged.insert(read.sub.clone(), read.value.clone());
-        }
-        if let Some(cells) = base {
-            merged.extend(cells.of(id).map(|c| (c.sub.clone(), c.value.clone())));
-        }
-        for change in delta.changes.iter().filter(|c| c.id == id) {
-            merged.insert(change.sub.clone(), change.value.clone());
-        }
-        Ok(merged.into_iter().filter_map(|(sub, value)| Some((sub, value?))).collect())
+        let loaded = delta.loaded.iter().filter(|c| c.id == id);
+        let loaded = loaded.map(|read| (read.sub.clone(), read.value.clone())).collect();
+        Ok(newest(loaded, base.as_deref(), delta, id, (&[], None)))
     }
 
     /// The cells of a state whose sub-keys are not before `from` and before `to`, in their order; without `to` all from there on. Nothing else of the state
@@ -198,10 +190,10 @@ impl StateView {
         let (Some(delta), Some(base), Some(owner)) = (self.delta.get(g), self.base.get(g), self.groups.get(g)) else {
             return Err(Self::foreign());
         };
-        let mut merged: BTreeMap<Bytes, Option<CellValue>> = BTreeMap::new();
         if to.is_some_and(|to| to <= from) {
             return Ok(Vec::new());
         }
+        let mut stored = BTreeMap::new();
         let known = base.as_ref().is_some_and(|cells| cells.is_complete(id));
         if self.store.holds_cells() && !known {
             let prefix = Self::prefix(owner, id);
@@ -210,18 +202,11 @@ impl StateView {
             let end = to.map_or_else(|| prefix.successor().into(), |to| prefix.clone().last(to).finish());
             self.store.scan(&start, &end, &mut |key, value| {
                 let sub = Bytes::copy_from_slice(key.get(skip..).unwrap_or_default());
-                merged.insert(sub, Some(CellValue::copy(value)));
+                stored.insert(sub, Some(CellValue::copy(value)));
                 true
             })?;
         }
-        if let Some(cells) = base {
-            merged.extend(cells.range(id, from, to).map(|c| (c.sub.clone(), c.value.clone())));
-        }
-        let first = delta.changes.partition_point(|c| (c.id, c.sub.as_ref()) < (id, from));
-        let inside = |c: &&CellChange| c.id == id && to.is_none_or(|to| c.sub.as_ref() < to);
-        let changes = delta.changes.iter().skip(first).take_while(inside);
-        merged.extend(changes.map(|c| (c.sub.clone(), c.value.clone())));
-        Ok(merged.into_iter().filter_map(|(sub, value)| Some((sub, value?))).collect())
+        Ok(newest(stored, base.as_deref(), delta, id, (from, to)))
     }
 
     fn load_all(&mut self, group: u32, id: StateId) -> Result<()> {
@@ -290,6 +275,23 @@ impl StateView {
     pub fn into_delta(self) -> StateDelta {
         StateDelta { groups: self.delta }
     }
+}
+
+/// Cells of a state as the store has them, with what is in memory and what the bundle changed laid over those of a range.
+fn newest(
+    mut cells: BTreeMap<Bytes, Option<CellValue>>,
+    base: Option<&GroupCells>,
+    delta: &GroupDelta,
+    id: StateId,
+    (from, to): (&[u8], Option<&[u8]>),
+) -> Vec<(Bytes, CellValue)> {
+    if let Some(base) = base {
+        cells.extend(base.range(id, from, to).map(|c| (c.sub.clone(), c.value.clone())));
+    }
+    let first = delta.changes.partition_point(|c| (c.id, c.sub.as_ref()) < (id, from));
+    let inside = |c: &&CellChange| c.id == id && to.is_none_or(|to| c.sub.as_ref() < to);
+    cells.extend(delta.changes.iter().skip(first).take_while(inside).map(|c| (c.sub.clone(), c.value.clone())));
+    cells.into_iter().filter_map(|(sub, value)| Some((sub, value?))).collect()
 }
 
 #[cfg(test)]

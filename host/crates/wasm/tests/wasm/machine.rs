@@ -27,12 +27,17 @@ fn said(guest: &str, function: &str, questions: &[&str]) -> Fallible<Vec<String>
     Ok(ran.rows(0).into_iter().map(|(_, text, _)| text).collect())
 }
 
+/// What two instances answer to the same questions.
+fn twice(guest: &str, function: &str) -> Fallible<[Vec<String>; 2]> {
+    println!("{guest}");
+    let questions = ["garbage", "year", "clock", "env", "random"];
+    Ok([said(guest, function, &questions)?, said(guest, function, &questions)?])
+}
+
 #[test]
 fn a_function_that_is_granted_what_it_describes_finds_it_where_its_language_looks() -> Fallible<()> {
     for guest in GUESTS {
-        println!("{guest}");
-        let questions = ["garbage", "year", "clock", "env", "random"];
-        let [first, second] = [said(guest, "seen", &questions)?, said(guest, "seen", &questions)?];
+        let [first, second] = twice(guest, "seen")?;
         assert_eq!((first[0].as_str(), first[2].as_str(), first[3].as_str()), ("collected", "passes", "eu1"));
         assert!(first[1].parse::<i32>()? >= 2025, "{first:?}");
         // another instance, and the same seed
@@ -44,9 +49,7 @@ fn a_function_that_is_granted_what_it_describes_finds_it_where_its_language_look
 #[test]
 fn a_function_beside_it_that_describes_nothing_sees_nothing() -> Fallible<()> {
     for guest in GUESTS {
-        println!("{guest}");
-        let questions = ["garbage", "year", "clock", "env", "random"];
-        let [first, second] = [said(guest, "blind", &questions)?, said(guest, "blind", &questions)?];
+        let [first, second] = twice(guest, "blind")?;
         assert_eq!(first[..4], ["collected", "1970", "stands", "0"]);
         assert_eq!(first, second);
     }
