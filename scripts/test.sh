@@ -112,6 +112,6 @@ fi
 
 say "" "Summary ($SECONDS s)"
 printf '%s\n' "${summary[@]}"
-# Where only the end of the output is kept, it says what failed.
-sed -n 's/^test \(.*\) \.\.\. FAILED$/FAILED  \1/p' "$logs/rust-tests.log" 2> /dev/null | cut -c -150 | head -n 15
+# Where only the end of the output is kept, it says what failed, and what each test said first.
+awk '/^---- .* stdout ----$/ { print "FAILED  " $2; left = 4; next } NF && left-- > 0 { print "  " substr($0, 1, 250) }' "$logs/rust-tests.log" 2> /dev/null | head -n 30
 exit "$failed"
