@@ -339,7 +339,7 @@ fn join(config: &ClusterConfig, shared: &Arc<Shared>, running: &Partitions) -> R
         group: topics.prefix().to_owned(),
         members: topics.members(),
         changelog: topics.changelog(),
-        id: format!("{}-{}", topics.prefix(), config.process),
+        process: config.process.clone(),
         timeout: TRANSACTION_TIMEOUT,
         delivery_timeout: DELIVERY_TIMEOUT,
         doubt_every: 0,
@@ -360,7 +360,8 @@ fn hear(shared: &Weak<Shared>, running: &Partitions, ownership: Ownership) {
     match ownership {
         Ownership::Gained(gained) => {
             let Some(shared) = shared.upgrade().filter(|shared| !shared.closing.load(Ordering::SeqCst)) else { return };
-            tracing::info!(job = shared.job.id, partitions = ?gained, "gained");
+            let revision = shared.config.revision;
+            tracing::info!(job = shared.job.id, revision, partitions = ?gained, "gained");
             for partition in gained {
                 match RunningPartition::start(Arc::clone(&shared), partition) {
                     Ok(started) => drop(lock(running).insert(partition, started)),

@@ -166,13 +166,12 @@ impl Running<'_> {
         let (dir, partitions) = (shared.copy_dir(self.partition), shared.partitions);
         let _mine = shared.copies.claim(self.partition);
         let epochs = shared.epochs();
-        let committed = epochs.committed(self.partition)?;
+        let tenure = epochs.take_over(self.partition)?;
         let changelog = Changelog::new(Arc::clone(&shared.reader), shared.topics.changelog(), self.partition);
         let goes_on = || self.goes_on();
-        let place = (self.partition, partitions);
         let begun = Instant::now();
         let consumed = Arc::clone(&shared.consumed);
-        let (store, restored) = ChangelogStore::open(&dir, place, &changelog, epochs, consumed, committed, &goes_on)?;
+        let (store, restored) = ChangelogStore::open(&dir, partitions, &changelog, epochs, consumed, tenure, &goes_on)?;
         tracing::info!(
             partition = self.partition,
             epoch = restored.epoch.0,

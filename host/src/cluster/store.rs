@@ -14,7 +14,7 @@ use thalweg_core::id::{Epoch, StateId};
 use thalweg_core::port::log::LogRecord;
 use thalweg_core::port::store::{CellWrite, StateRead, StateStore};
 use thalweg_core::state::layout::{CellKey, JOB_GROUP, Kind};
-use thalweg_io::kafka::cluster::{Changelog, EpochPart, Epochs, Follower, Restored, Step};
+use thalweg_io::kafka::cluster::{Changelog, EpochPart, Epochs, Follower, Restored, Step, Tenure};
 use thalweg_state::{Database, FsyncPolicy, Options, RocksStateStore};
 
 /// A copy that was not written for so long is not trusted: the topic's compaction keeps a deletion for a day (`delete.retention.ms`), and a
@@ -23,7 +23,7 @@ const COPY_AGE_MAX_MS: i64 = 12 * 3600 * 1000;
 
 /// The store of one partition.
 pub struct ChangelogStore {
-    partition: u16,
+    tenure: Tenure,
     local: RocksStateStore,
     /// Behind the last record of the changelog that is here.
     next: i64,
@@ -75,30 +75,30 @@ fn held(local: &RocksStateStore) -> Result<Option<Restored>> {
 }
 
 impl ChangelogStore {
-    /// Brings the copy in `dir` up to the changelog. `committed` is the epoch of the commit record.
+    /// Brings the copy in `dir` up to the changelog.
     ///
     /// # Errors
     /// `STATE_IO`, `STATE_DISK_FULL`, what the changelog says, and `CLUSTER_LOST` when `goes_on` says no.
     pub fn open(
         dir: &Path,
-        (partition, partitions): (u16, u16),
+        partitions: u16,
         changelog: &Changelog,
         epochs: Epochs,
         consumed: Arc<Consumed>,
-        committed: Epoch,
+        tenure: Tenure,
         goes_on: &dyn Fn() -> bool,
     ) -> Result<(Self, Restored)> {
-        let options = options(partitions);
+        let (options, Tenure { partition, committed, .. }) = (options(partitions), tenure);
         if let Some((mut local, have)) = found(dir, &options)?
             && let Some(restored) = bring_up(&mut local, have, changelog, committed, goes_on)?
         {
-            return Ok((Self { partition, local, next: restored.next, epochs, consumed }, restored));
+            return Ok((Self { tenure, local, next: restored.next, epochs, consumed }, restored));
         }
         tracing::info!(partition, "the copy of the state is built anew");
         wipe(dir)?;
         let mut local = RocksStateStore::open(dir, &options)?;
         let restored = bring_up(&mut local, Restored::default(), changelog, committed, goes_on)?.unwrap_or_default();
-        Ok((Self { partition, local, next: restored.next, epochs, consumed }, restored))
+        Ok((Self { tenure, local, next: restored.next, epochs, consumed }, restored))
     }
 }
 
@@ -230,10 +230,10 @@ impl StateStore for ChangelogStore {
             return Ok(()); // nothing has happened: the next epoch that has something says so for this one too
         }
         let (writes_of, records) = (writes.to_vec(), records.to_vec());
-        let part = EpochPart { partition: self.partition, epoch, after: self.next, writes: writes_of, records };
+        let part = EpochPart { tenure: self.tenure, epoch, after: self.next, writes: writes_of, records };
         let next = self.epochs.commit(part)?;
         self.next = next;
-        self.consumed.committed(self.partition, writes);
+        self.consumed.committed(self.tenure.partition, writes);
         let mut writes = writes.to_vec();
         writes.push(label(next));
         self.local.commit(epoch, &writes, &[])

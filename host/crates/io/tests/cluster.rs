@@ -3,7 +3,10 @@
 mod broker;
 
 use bytes::Bytes;
-use std::collections::BTreeSet;
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::types::RDKafkaErrorCode as Code;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use thalweg_core::error::Result;
@@ -13,6 +16,7 @@ use thalweg_core::state::layout::{CellKey, EPOCH, JOB_GROUP, Kind};
 use thalweg_io::kafka::KafkaClientConfig;
 use thalweg_io::kafka::cluster::{
     Changelog, EpochPart, Epochs, EpochsConfig, JobTopics, LogReader, Members, MembersConfig, Ownership, Restored,
+    Tenure,
 };
 
 const PARTITIONS: u16 = 4;
@@ -24,6 +28,8 @@ struct Process {
     members: Members,
     epochs: Epochs,
     owned: Arc<Mutex<BTreeSet<u16>>>,
+    /// Of each partition since it was used first: it does not hear that it has lost one.
+    tenures: Mutex<BTreeMap<u16, Tenure>>,
 }
 
 impl Process {
@@ -54,13 +60,18 @@ impl Process {
             group: topics.prefix().to_owned(),
             members: topics.members(),
             changelog: topics.changelog(),
-            id: format!("{}-{name}", topics.prefix()),
+            process: name.to_owned(),
             timeout: Duration::from_secs(10),
             delivery_timeout: Duration::from_secs(60),
             doubt_every,
         };
         let epochs = Epochs::start(config, &members, Arc::clone(&reader))?;
-        Ok(Self { topics, reader, members, epochs, owned })
+        Ok(Self { topics, reader, members, epochs, owned, tenures: Mutex::default() })
+    }
+
+    /// Of the process `one`.
+    fn transactional_id(&self) -> String {
+        format!("{}-one", self.topics.prefix())
     }
 
     fn owned(&self) -> BTreeSet<u16> {
@@ -70,12 +81,28 @@ impl Process {
     fn commit(&self, partition: u16, epoch: u64) -> Result<i64> {
         let last = CellKey::new(JOB_GROUP, Kind::Job, StateId(1)).last(b"last").finish();
         let writes = vec![cell(epoch), (last, Some(Bytes::from(epoch.to_string())))];
-        self.epochs.commit(EpochPart { partition, epoch: Epoch(epoch), after: 0, writes, records: Vec::new() })
+        let tenure = self.tenure(partition)?;
+        self.epochs.commit(EpochPart { tenure, epoch: Epoch(epoch), after: 0, writes, records: Vec::new() })
+    }
+
+    fn tenure(&self, partition: u16) -> Result<Tenure> {
+        let mut tenures = self.tenures.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tenure) = tenures.get(&partition) {
+            return Ok(*tenure);
+        }
+        let tenure = self.epochs.take_over(partition)?;
+        tenures.insert(partition, tenure);
+        Ok(tenure)
+    }
+
+    /// The last committed epoch of a partition that it owns.
+    fn committed(&self, partition: u16) -> Result<Epoch> {
+        Ok(self.epochs.take_over(partition)?.committed)
     }
 
     /// Its last epoch and the end of the changelog, as a copy that has everything would say.
     fn end(&self, partition: u16) -> Result<Restored> {
-        let epoch = self.epochs.committed(partition)?;
+        let epoch = self.committed(partition)?;
         let next = broker::end_of(&self.topics.changelog(), i32::from(partition));
         Ok(Restored { epoch, next, ..Restored::default() })
     }
@@ -122,13 +149,14 @@ fn epochs_are_committed_once_although_their_results_are_doubted_and_the_group_ch
             // it went to the other process: which goes on behind what was committed
             let two = two.as_ref().expect("nobody else could take it");
             until("two has it", || two.owned().contains(&partition));
-            assert_eq!(two.epochs.committed(partition)?, Epoch(epoch - 1));
+            assert_eq!(two.committed(partition)?, Epoch(epoch - 1));
             two.commit(partition, epoch)?;
             break;
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    let last = one.epochs.committed(3)?.0;
+    let owner = two.as_ref().filter(|two| two.owned().contains(&partition)).unwrap_or(&one);
+    let last = owner.committed(partition)?.0;
     let (writes, restored) = one.changelog(3, Restored::default(), last)?.expect("a changelog");
     assert_eq!(restored.epoch, Epoch(last));
     let cells: Vec<&CellWrite> = writes.iter().filter(|(_, value)| value.as_deref() == Some(b"x")).collect();
@@ -150,13 +178,62 @@ fn who_has_lost_a_partition_cannot_commit_and_nothing_of_it_is_there() -> Result
     assert!(!one.members.owns(theirs));
     let refused = one.commit(theirs, 2).expect_err("it belongs to another");
     assert_eq!(refused.code, "CLUSTER_LOST");
-    assert_eq!(two.epochs.committed(theirs)?, Epoch(1));
+    assert_eq!(two.committed(theirs)?, Epoch(1));
     two.commit(theirs, 2)?;
     let (_, restored) = two.changelog(theirs, Restored::default(), 2)?.expect("a changelog");
     // a copy that reaches to the end reads nothing more, one that reaches beyond it is none
     let (more, again) = two.changelog(theirs, restored, 2)?.expect("a changelog");
     assert!(more.is_empty() && again.records == 0);
     assert!(two.changelog(theirs, Restored { next: restored.next + 100, ..restored }, 2)?.is_none());
+    Ok(())
+}
+
+/// A producer that has taken a transactional id, and whose transactions brokers leave open for a minute.
+fn takes(id: &str) -> BaseProducer {
+    let mut settings = ClientConfig::new();
+    settings.set("bootstrap.servers", broker::bootstrap()).set("transactional.id", id);
+    let producer: BaseProducer = settings.set("transaction.timeout.ms", "60000").create().expect("a producer");
+    producer.init_transactions(Duration::from_secs(10)).expect("the id");
+    producer
+}
+
+#[test]
+fn a_process_that_was_taken_for_dead_takes_its_id_back() -> Result<()> {
+    let one = Process::join("fenced", "one", 0)?;
+    until("one has all", || one.owned().len() == usize::from(PARTITIONS));
+    for epoch in 1..=3 {
+        one.commit(0, epoch)?;
+        drop(takes(&one.transactional_id()));
+    }
+    one.commit(0, 4)?;
+    let (writes, _) = one.changelog(0, Restored::default(), 4)?.expect("a changelog");
+    let cells = writes.iter().filter(|(_, value)| value.as_deref() == Some(b"x"));
+    assert_eq!(cells.cloned().collect::<Vec<_>>(), (1..=4).map(cell).collect::<Vec<_>>(), "each epoch once");
+    Ok(())
+}
+
+#[test]
+fn what_a_process_left_open_when_it_died_is_ended_by_who_takes_over() -> Result<()> {
+    let one = Process::join("orphaned", "one", 0)?;
+    until("one has all", || one.owned().len() == usize::from(PARTITIONS));
+    one.commit(3, 1)?;
+    let (topic, id) = (one.topics.changelog(), one.transactional_id());
+    drop(one); // it does not leave: the group waits for the end of its session
+    let open = takes(&id);
+    let (key, value) = cell(2);
+    let record = BaseRecord::<[u8], [u8]>::to(&topic).partition(3).key(&key);
+    open.begin_transaction().expect("a transaction");
+    open.send(BaseRecord { payload: value.as_deref(), ..record }).map_err(|(e, _)| e).expect("a record");
+    open.flush(Duration::from_secs(10)).expect("it is written");
+
+    let two = Process::join("orphaned", "two", 0)?;
+    until("two has all", || two.owned().len() == usize::from(PARTITIONS));
+    assert_eq!(two.committed(3)?, Epoch(1));
+    let refused = open.commit_transaction(Duration::from_secs(10)).expect_err("it was ended");
+    assert_eq!(refused.rdkafka_error_code(), Some(Code::Fenced), "{refused}");
+    two.commit(3, 2)?;
+    let (writes, _) = two.changelog(3, Restored::default(), 2)?.expect("a changelog");
+    assert_eq!(writes.iter().filter(|write| **write == cell(2)).count(), 1, "{writes:?}");
     Ok(())
 }
 
@@ -170,12 +247,13 @@ fn nothing_is_committed_to_a_changelog_that_was_deleted_and_made_again() -> Resu
     one.topics.create(&KafkaClientConfig::new(broker::bootstrap()), PARTITIONS, &[])?;
     let refused = one.commit(1, 3).expect_err("what was committed before is gone");
     assert_eq!(refused.code, "CLUSTER_TOPIC", "{refused}");
-    assert_eq!(one.epochs.committed(1)?, Epoch(2), "the commit record stands where it was");
+    assert_eq!(one.committed(1)?, Epoch(2), "the commit record stands where it was");
     // a process that knows of no commit here but where its copy ends is told the same
     let two = Process::join("remade", "two", 0)?;
     until("they share", || two.owned().len() == 2);
     let theirs = *two.owned().iter().next().expect("one of two");
-    let part = EpochPart { partition: theirs, epoch: Epoch(1), after: 100, writes: vec![cell(1)], records: Vec::new() };
+    let tenure = two.tenure(theirs)?;
+    let part = EpochPart { tenure, epoch: Epoch(1), after: 100, writes: vec![cell(1)], records: Vec::new() };
     let refused = two.epochs.commit(part).expect_err("it ends before offset 100");
     assert_eq!(refused.code, "CLUSTER_TOPIC", "{refused}");
     Ok(())

@@ -1,22 +1,25 @@
 //! The transactions of a process: one producer, by which the epochs of all its partitions become lasting.
 //!
 //! In: the parts that partitions have sealed. Out: per part, where its changelog ends once it is committed. Parts that wait at the same time
-//! share a transaction; each has in it its records, its cells and a commit record: an offset of its partition of the members
-//! topic, whose metadata is the epoch's number, sent with the group's metadata, so that a process which has lost the partition cannot
-//! commit (engine decisions 17 to 20).
+//! share a transaction; each has in it its records, its cells and a commit record ([`super::commits`]), sent with the group's metadata, so that a
+//! process which has lost the partition cannot commit (engine decisions 17 to 20).
 //!
 //! A transaction that was aborted is sent again with what the group says then. One whose end is unknown is never: the producer is thrown
-//! away, another one under the same id ends what is open, and the commit records say which parts were committed.
+//! away, another one under the same id ends what is open, and the commit records say which parts were committed, by this process: who has
+//! the partition by now may have committed an epoch of the same number. A part counts only in the tenure in which it was sealed, for
+//! the partition may have been another process's meanwhile.
 
-use super::super::client::{KafkaClientConfig, Reports, connect, listen, made, unless_given};
+use super::super::client::{KafkaClientConfig, Reports, connect, made, unless_given};
 use super::super::error;
 use super::super::send;
 use super::super::thread::spawn;
+use super::commits::{CommitRecord, CommitRecords};
 use super::ends::Ends;
 use super::members::{Group, Members};
+use super::predecessor::Predecessors;
 use super::reader::LogReader;
 use super::topics::RECORD_BYTES_MAX;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -37,6 +40,8 @@ const WAITING: usize = 4096;
 const LINGER: Duration = Duration::from_millis(2);
 /// Parts of one transaction.
 const PARTS_MAX: usize = 256;
+/// So often in a row the transactional id is taken back: whoever takes over partitions of this process takes it once.
+const FENCED_MAX: u32 = 3;
 
 /// What the transactions of a process need to know.
 #[derive(Clone, Debug)]
@@ -49,8 +54,8 @@ pub struct EpochsConfig {
     pub members: String,
     /// The changelog topic.
     pub changelog: String,
-    /// `transactional.id`: the same for every life of the process.
-    pub id: String,
+    /// Name of the process: with the group's it is the `transactional.id`, the same for every life.
+    pub process: String,
     /// `transaction.timeout.ms`, and the bound of every call.
     pub timeout: Duration,
     /// How long a part may take, over all tries.
@@ -59,11 +64,34 @@ pub struct EpochsConfig {
     pub doubt_every: u64,
 }
 
+impl EpochsConfig {
+    /// The transactional id of a process.
+    fn id(&self, process: &str) -> String {
+        format!("{}-{process}", self.group)
+    }
+
+    /// The commit record of this process.
+    fn record(&self, epoch: Epoch) -> CommitRecord {
+        CommitRecord { epoch, process: self.process.clone() }
+    }
+}
+
+/// The time in which a process owns a partition, without a break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tenure {
+    /// Which partition.
+    pub partition: u16,
+    /// The round of the group in which the process got it.
+    pub(super) round: u64,
+    /// The last epoch that was committed before.
+    pub committed: Epoch,
+}
+
 /// The epoch of one partition.
 #[derive(Debug)]
 pub struct EpochPart {
-    /// Which partition.
-    pub partition: u16,
+    /// Which partition, and since when.
+    pub tenure: Tenure,
     /// Which epoch.
     pub epoch: Epoch,
     /// How far the changelog is known to reach: what is written now comes behind.
@@ -83,7 +111,14 @@ struct Asked {
 #[derive(Clone)]
 pub struct Epochs {
     asked: SyncSender<Asked>,
-    records: Arc<Mutex<CommitRecords>>,
+    group: Arc<Group>,
+    entry: Arc<Mutex<Entry>>,
+}
+
+/// What is asked when a partition is taken over, by one at a time.
+struct Entry {
+    records: CommitRecords,
+    predecessors: Predecessors,
 }
 
 impl std::fmt::Debug for Epochs {
@@ -98,13 +133,15 @@ impl Epochs {
     /// # Errors
     /// `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`, `THREAD_START`.
     pub fn start(config: EpochsConfig, members: &Members, reader: Arc<LogReader>) -> Result<Self> {
-        let records = CommitRecords::new(&config)?;
-        let theirs = Arc::new(Mutex::new(CommitRecords::new(&config)?));
+        let records = CommitRecords::settled(&config)?;
+        let predecessors = Predecessors::new(&config)?;
+        let entry = Arc::new(Mutex::new(Entry { records: CommitRecords::settled(&config)?, predecessors }));
         let (asked, waiting) = sync_channel(WAITING);
         let name = format!("{}-epochs", config.group);
+        let group = members.group();
         let transactions = Transactions {
             config,
-            group: members.group(),
+            group: Arc::clone(&group),
             reader,
             records,
             producer: None,
@@ -112,17 +149,22 @@ impl Epochs {
             count: 0,
         };
         spawn(&name, move || transactions.run(&waiting))?;
-        Ok(Self { asked, records: theirs })
+        Ok(Self { asked, group, entry })
     }
 
-    /// The last committed epoch of a partition, zero for none. Waits for a transaction that is just being committed, so that nothing of an
-    /// earlier owner is still to come; the producer ends one that this process left open when it died.
+    /// Takes a partition over: ends what its last owner left open when it died, waits for a transaction that is just being committed, so that
+    /// nothing of an earlier owner is still to come, and tells the last committed epoch, zero for none. The producer ends a
+    /// transaction that this process itself left open.
     ///
     /// # Errors
-    /// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`.
-    pub fn committed(&self, partition: u16) -> Result<Epoch> {
-        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(records.read(std::iter::once(partition))?.remove(&partition).unwrap_or_default())
+    /// `CLUSTER_LOST` when it is another process's; `KAFKA_UNREACHABLE`, `KAFKA_AUTH`.
+    pub fn take_over(&self, partition: u16) -> Result<Tenure> {
+        let group = self.group.now();
+        let round = *group.owned.get(&partition).ok_or_else(|| lost(partition))?;
+        let mut entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
+        entry.predecessors.end(partition, group.round);
+        let committed = entry.records.last(partition)?.epoch;
+        Ok(Tenure { partition, round, committed })
     }
 
     /// Makes an epoch lasting, and waits until it is. Gives the offset behind it in the changelog.
@@ -138,47 +180,6 @@ impl Epochs {
     }
 }
 
-/// Reads commit records.
-struct CommitRecords {
-    consumer: BaseConsumer<Reports>,
-    client: KafkaClientConfig,
-    topic: String,
-    timeout: Duration,
-}
-
-impl CommitRecords {
-    fn new(config: &EpochsConfig) -> Result<Self> {
-        let mut settings = config.client.client()?;
-        settings.set("group.id", &config.group).set("enable.auto.commit", "false");
-        settings.set("isolation.level", "read_committed"); // waits for transactions that are just being committed
-        let consumer = made(settings.create_with_context(Reports::default()))?;
-        let (client, topic, timeout) = (config.client.clone(), config.members.clone(), config.timeout);
-        Ok(Self { consumer, client, topic, timeout })
-    }
-
-    /// The last committed epochs of partitions; one that never committed has none.
-    fn read(&self, partitions: impl Iterator<Item = u16>) -> Result<BTreeMap<u16, Epoch>> {
-        let fail = |e: KafkaError| {
-            listen(&self.consumer);
-            let reason = self.consumer.context().reason();
-            error::talking(&e, "read the commit records of a job", &self.client.bootstrap, &reason)
-        };
-        let mut wanted = TopicPartitionList::new();
-        for partition in partitions {
-            wanted.add_partition(&self.topic, i32::from(partition));
-        }
-        let found = self.consumer.committed_offsets(wanted, self.timeout).map_err(fail)?;
-        let mut epochs = BTreeMap::new();
-        for record in found.elements() {
-            record.error().map_err(fail)?;
-            if let (Offset::Offset(_), Ok(epoch)) = (record.offset(), record.metadata().parse()) {
-                epochs.insert(record.partition() as u16, Epoch(epoch));
-            }
-        }
-        Ok(epochs)
-    }
-}
-
 /// Why a transaction did not end well.
 enum Trouble {
     /// It is aborted: it may be sent again.
@@ -187,6 +188,8 @@ enum Trouble {
     Unknown(Error),
     /// Nothing of it is visible, and another try cannot help.
     Refused(Error),
+    /// Somebody took the transactional id: who took this process for dead, or another one of the same name.
+    Fenced(Error),
 }
 
 struct Transactions {
@@ -203,7 +206,7 @@ struct Transactions {
 
 impl Transactions {
     fn run(mut self, waiting: &Receiver<Asked>) {
-        match self.producer() {
+        match producer(&self.config, &self.config.process) {
             Ok(producer) => self.producer = Some(producer),
             // with the first part it tries again
             Err(error) => tracing::info!(target: "kafka", "{error}"),
@@ -232,27 +235,28 @@ impl Transactions {
     /// Commits parts, as often as it takes.
     fn settle(&mut self, mut parts: Vec<Asked>) {
         let end = Instant::now() + self.config.delivery_timeout;
-        let mut pause = Duration::from_millis(20);
+        let (mut pause, mut fenced) = (Duration::from_millis(20), 0);
         loop {
             let group = self.group.now();
-            let (mine, lost): (Vec<_>, Vec<_>) =
-                parts.into_iter().partition(|asked| group.owned.contains(&asked.part.partition));
+            let (mine, gone): (Vec<_>, Vec<_>) = parts.into_iter().partition(|asked| group.is_of(&asked.part.tenure));
             parts = mine;
-            answer(lost, |part| {
-                let what = format!("partition {} belongs to another process now", part.partition);
-                Err(Error::external("CLUSTER_LOST", what))
-            });
+            answer(gone, |part| Err(lost(part.tenure.partition)));
             let trouble = match self.attempt(&mut parts, group.metadata.as_deref()) {
                 Ok(ends) => {
                     return answer(parts, |part| {
                         let missing = || Error::internal("KAFKA_DELIVERY", "a record was committed and not reported");
-                        ends.get(&part.partition).copied().ok_or_else(missing)
+                        ends.get(&part.tenure.partition).copied().ok_or_else(missing)
                     });
                 }
                 Err(trouble) => trouble,
             };
             let error = match trouble {
-                Trouble::Refused(error) => {
+                Trouble::Fenced(error) if fenced < FENCED_MAX => {
+                    fenced += 1;
+                    self.producer = None;
+                    error
+                }
+                Trouble::Refused(error) | Trouble::Fenced(error) => {
                     self.producer = None;
                     return answer(parts, |_| Err(error.clone()));
                 }
@@ -278,7 +282,7 @@ impl Transactions {
         group: Option<&ConsumerGroupMetadata>,
     ) -> Result<BTreeMap<u16, i64>, Trouble> {
         if self.producer.is_none() && !parts.is_empty() {
-            let producer = self.producer().map_err(Trouble::Unknown)?;
+            let producer = producer(&self.config, &self.config.process).map_err(Trouble::Unknown)?;
             self.producer = Some(producer);
             self.resolve(parts).map_err(Trouble::Unknown)?;
         }
@@ -294,44 +298,48 @@ impl Transactions {
         Ok(committed)
     }
 
-    /// A producer that has its id to itself: whoever had it is fenced, and its open transaction is ended.
-    fn producer(&self) -> Result<BaseProducer<Reports>> {
-        let mut settings = self.config.client.client()?;
-        settings.remove("group.id");
-        let millis = self.config.timeout.as_millis().to_string();
-        settings.set("transactional.id", &self.config.id).set("transaction.timeout.ms", &millis);
-        let usual = [
-            ("partitioner", "murmur2_random"), // as Java's producer
-            ("linger.ms", "2"),
-            ("queue.buffering.max.kbytes", "131072"),
-            ("message.max.bytes", RECORD_BYTES_MAX),
-            ("compression.type", "lz4"),
-        ];
-        unless_given(&mut settings, &usual);
-        let context = Reports::watching(&[&self.config.changelog, &format!("{}-exchange-", self.config.group)]);
-        let producer: BaseProducer<Reports> = made(settings.create_with_context(context))?;
-        connect(producer.client(), &self.config.client, &self.config.members);
-        producer.init_transactions(self.config.timeout).map_err(|e| {
-            let what = format!("take the transactional id {:?}", self.config.id);
-            error::talking(&e, &what, &self.config.client.bootstrap, &producer.context().reason())
-        })?;
-        Ok(producer)
-    }
-
     /// Answers parts that are committed already.
     fn resolve(&self, parts: &mut Vec<Asked>) -> Result<()> {
-        let committed = self.records.read(parts.iter().map(|asked| asked.part.partition))?;
-        let is = |part: &EpochPart| committed.get(&part.partition) == Some(&part.epoch);
+        let committed = self.records.read(parts.iter().map(|asked| asked.part.tenure.partition))?;
+        let is = |part: &EpochPart| committed.get(&part.tenure.partition) == Some(&self.config.record(part.epoch));
         let mut ends = BTreeMap::new();
         for asked in parts.iter().filter(|asked| is(&asked.part)) {
-            let (_, end) = self.reader.bounds(&self.config.changelog, asked.part.partition)?;
-            ends.insert(asked.part.partition, end);
+            let (_, end) = self.reader.bounds(&self.config.changelog, asked.part.tenure.partition)?;
+            ends.insert(asked.part.tenure.partition, end);
         }
         let (done, open): (Vec<_>, Vec<_>) = std::mem::take(parts).into_iter().partition(|asked| is(&asked.part));
         *parts = open;
-        answer(done, |part| Ok(ends.get(&part.partition).copied().unwrap_or_default()));
+        answer(done, |part| Ok(ends.get(&part.tenure.partition).copied().unwrap_or_default()));
         Ok(())
     }
+}
+
+/// A producer that has the transactional id of a process to itself: whoever had it is fenced, and its open transaction is ended.
+pub(super) fn producer(config: &EpochsConfig, process: &str) -> Result<BaseProducer<Reports>> {
+    let mut settings = config.client.client()?;
+    settings.remove("group.id");
+    let (id, millis) = (config.id(process), config.timeout.as_millis().to_string());
+    settings.set("transactional.id", &id).set("transaction.timeout.ms", &millis);
+    let usual = [
+        ("partitioner", "murmur2_random"), // as Java's producer
+        ("linger.ms", "2"),
+        ("queue.buffering.max.kbytes", "131072"),
+        ("message.max.bytes", RECORD_BYTES_MAX),
+        ("compression.type", "lz4"),
+    ];
+    unless_given(&mut settings, &usual);
+    let context = Reports::watching(&[&config.changelog, &format!("{}-exchange-", config.group)]);
+    let producer: BaseProducer<Reports> = made(settings.create_with_context(context))?;
+    connect(producer.client(), &config.client, &config.members);
+    producer.init_transactions(config.timeout).map_err(|e| {
+        let what = format!("take the transactional id {id:?}");
+        error::talking(&e, &what, &config.client.bootstrap, &producer.context().reason())
+    })?;
+    Ok(producer)
+}
+
+fn lost(partition: u16) -> Error {
+    Error::external("CLUSTER_LOST", format!("partition {partition} belongs to another process now"))
 }
 
 fn answer(parts: Vec<Asked>, with: impl Fn(&EpochPart) -> Result<i64>) {
@@ -359,16 +367,16 @@ impl Transaction<'_> {
         self.producer.begin_transaction().map_err(|e| self.judged(e))?;
         let mut offsets = TopicPartitionList::new();
         for Asked { part, .. } in parts {
-            ends.reached(&self.config.changelog, i32::from(part.partition), part.after);
+            ends.reached(&self.config.changelog, i32::from(part.tenure.partition), part.after);
             for record in &part.records {
                 self.send(record, end)?;
             }
             for (key, value) in &part.writes {
-                self.cell(part.partition, key, value.as_deref(), end)?;
+                self.cell(part.tenure.partition, key, value.as_deref(), end)?;
             }
-            self.cell(part.partition, EPOCH, Some(&part.epoch.0.to_be_bytes()), end)?;
-            let mut place = offsets.add_partition(&self.config.members, i32::from(part.partition));
-            place.set_metadata(part.epoch.0.to_string());
+            self.cell(part.tenure.partition, EPOCH, Some(&part.epoch.0.to_be_bytes()), end)?;
+            let mut place = offsets.add_partition(&self.config.members, i32::from(part.tenure.partition));
+            place.set_metadata(self.config.record(part.epoch).metadata());
             place.set_offset(Offset::Offset(part.epoch.0 as i64)).map_err(|e| self.judged(e))?;
         }
         // offsets go while the records are under way
@@ -414,12 +422,10 @@ impl Transaction<'_> {
         let code = cause.rdkafka_error_code();
         let error = error::talking(&cause, "commit an epoch", &self.config.client.bootstrap, &context.reason());
         if matches!(code, Some(Code::Fenced | Code::InvalidProducerEpoch | Code::ProducerFenced)) {
-            return Trouble::Refused(
-                Error::user(
-                    "CLUSTER_FENCED",
-                    format!("another process commits under the transactional id {:?}", self.config.id),
-                )
-                .help("give every process a process id of its own, and start each one once"),
+            let id = self.config.id(&self.config.process);
+            return Trouble::Fenced(
+                Error::user("CLUSTER_FENCED", format!("another process commits under the transactional id {id:?}"))
+                    .help("give every process a process id of its own, and start each one once"),
             );
         }
         let refused = code.is_some_and(error::is_refusal);

@@ -9,12 +9,13 @@
 use super::super::client::{KafkaClientConfig, made};
 use super::super::error;
 use super::super::thread::spawn;
+use super::epochs::Tenure;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, Rebalance};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -66,12 +67,20 @@ pub(super) struct Group {
 
 #[derive(Clone, Default)]
 pub(super) struct GroupState {
-    pub owned: BTreeSet<u16>,
+    /// The partitions it owns, each with the round in which it got it.
+    pub owned: BTreeMap<u16, u64>,
     pub metadata: Option<Arc<ConsumerGroupMetadata>>,
     /// Counts rebalances.
     pub round: u64,
     /// The process has left.
     pub left: bool,
+}
+
+impl GroupState {
+    /// Whether a tenure lasts.
+    pub(super) fn is_of(&self, tenure: &Tenure) -> bool {
+        self.owned.get(&tenure.partition) == Some(&tenure.round)
+    }
 }
 
 impl Group {
@@ -84,7 +93,7 @@ impl Group {
     }
 
     pub(super) fn owns(&self, partition: u16) -> bool {
-        self.lock().owned.contains(&partition)
+        self.lock().owned.contains_key(&partition)
     }
 
     /// Waits for the rebalance after `round`, at most so long.
@@ -112,7 +121,7 @@ pub struct Members {
 
 impl std::fmt::Debug for Members {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Members").field("owned", &self.group.now().owned).finish_non_exhaustive()
+        f.debug_struct("Members").field("owned", &self.group.now().owned.into_keys()).finish_non_exhaustive()
     }
 }
 
@@ -144,21 +153,22 @@ impl ConsumerContext for Context {
         }
         if consumer.assignment_lost() {
             // no commit of theirs is sent any more
-            self.group.change(|state| state.owned.retain(|p| !leaving.contains(p)));
+            self.group.change(|state| state.owned.retain(|p, _| !leaving.contains(p)));
             (self.listener)(Ownership::Lost(leaving));
             return;
         }
         // the generation of this very rebalance: nobody else has these partitions before this call returns
         self.group.change(|state| state.metadata = consumer.group_metadata().map(Arc::new));
         (self.listener)(Ownership::Leaving(leaving.clone()));
-        self.group.change(|state| state.owned.retain(|p| !leaving.contains(p)));
+        self.group.change(|state| state.owned.retain(|p, _| !leaving.contains(p)));
     }
 
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         let gained = if let Rebalance::Assign(list) = rebalance { partitions(list) } else { Vec::new() };
         self.group.change(|state| {
             state.metadata = consumer.group_metadata().map(Arc::new);
-            state.owned.extend(&gained);
+            let round = state.round;
+            state.owned.extend(gained.iter().map(|partition| (*partition, round)));
         });
         if !gained.is_empty() {
             (self.listener)(Ownership::Gained(gained));

@@ -6,6 +6,7 @@
 //! holds the commit record ([`Epochs`]). Jobs and what becomes of them are told in two topics of the cluster ([`Journal`]). Source: KIP-98, KIP-429, KIP-447.
 
 mod changelog;
+mod commits;
 mod ends;
 mod epochs;
 mod exchange;
@@ -13,6 +14,7 @@ mod follow;
 mod group;
 mod journal;
 mod members;
+mod predecessor;
 mod reader;
 mod remove;
 mod seed;
@@ -21,7 +23,7 @@ mod topics;
 mod walk;
 
 pub use changelog::{Changelog, Restored};
-pub use epochs::{EpochPart, Epochs, EpochsConfig};
+pub use epochs::{EpochPart, Epochs, EpochsConfig, Tenure};
 pub use exchange::{ExchangeSink, ExchangeSource};
 pub use follow::{Follower, Step};
 pub use group::GroupMembers;

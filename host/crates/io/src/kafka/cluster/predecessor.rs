@@ -1,0 +1,71 @@
+//! Ends what the last owner of a partition left open when it died.
+//!
+//! A process that was killed in a transaction holds up all who read its topics, until the brokers end the transaction: ten to twenty
+//! seconds, longer than it takes them to give its partitions to others. Who takes over the partition knows from the commit record who had it. If
+//! the group does not know that process any more, its transactional id is taken for a moment, which ends the transaction at once. A process that lives after
+//! all is fenced by that, and had lost its partitions before: it takes its id again and learns so. Source: KIP-98, KIP-447.
+
+use super::commits::CommitRecords;
+use super::epochs::{EpochsConfig, producer};
+use super::group::GroupMembers;
+use std::collections::BTreeSet;
+use thalweg_core::error::Result;
+
+pub(super) struct Predecessors {
+    config: EpochsConfig,
+    records: CommitRecords,
+    members: GroupMembers,
+    /// Who has been seen to since the group changed last.
+    seen: (u64, BTreeSet<String>),
+}
+
+impl Predecessors {
+    pub fn new(config: &EpochsConfig) -> Result<Self> {
+        let records = CommitRecords::so_far(config)?;
+        let members = GroupMembers::of(&config.client, &config.group)?;
+        Ok(Self { config: config.clone(), records, members, seen: Default::default() })
+    }
+
+    /// Ends what the last owner of a partition left open, unless it takes part in this round of the group. What cannot be ended so ends by its timeout.
+    pub fn end(&mut self, partition: u16, round: u64) {
+        if let Err(error) = self.try_to_end(partition, round) {
+            tracing::info!(target: "kafka", "what another process left open ends by its timeout: {error}");
+        }
+    }
+
+    fn try_to_end(&mut self, partition: u16, round: u64) -> Result<()> {
+        if self.seen.0 != round {
+            self.seen = (round, BTreeSet::new());
+        }
+        let last = self.records.last(partition)?.process;
+        if last.is_empty() || last == self.config.process || self.seen.1.contains(&last) {
+            return Ok(());
+        }
+        let alive = self.members.processes()?;
+        if is_gone(&last, &self.config.process, &alive) {
+            producer(&self.config, &last)?;
+            tracing::info!(process = last, "what it may have left open is ended");
+        }
+        self.seen.1.insert(last);
+        Ok(())
+    }
+}
+
+/// Whether a process takes no part any more: a list without this process itself says nothing.
+fn is_gone(process: &str, own: &str, members: &[String]) -> bool {
+    members.iter().any(|member| member == own) && !members.iter().any(|member| member == process)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_no_member_is_gone_if_the_list_is_whole() {
+        let members = ["one".to_owned(), "two".to_owned()];
+        assert!(is_gone("three", "one", &members));
+        assert!(!is_gone("two", "one", &members));
+        assert!(!is_gone("three", "four", &members), "this process should be among them");
+        assert!(!is_gone("three", "one", &[]));
+    }
+}
