@@ -64,6 +64,20 @@ impl Counted<'_> {
     }
 }
 
+/// Waits until processes run what a job became by so many changes: nobody is told when the last partition goes on with it.
+fn until_revision(revision: usize, of: &str, in_all: &[&Member]) -> Result<()> {
+    let revision = format!("revision={revision} ");
+    let runs = |line: &str| line.contains("gained") && line.contains(of) && line.contains(&revision);
+    let begun = Instant::now();
+    for member in in_all {
+        while !member.log().lines().any(runs) {
+            ensure!(begun.elapsed() < COUNTED_WITHIN, "no {revision}\n{}", member.log());
+            sleep(Duration::from_millis(50));
+        }
+    }
+    Ok(())
+}
+
 fn deploy(to: &Member, id: &str, more: &[&str]) -> Result<Ended> {
     Run::thalweg()?.args(["udf", "deploy", "--job", id, "--server", &to.endpoint()]).args(more).end()
 }
@@ -96,12 +110,7 @@ fn a_component_goes_with_its_job_and_other_versions_take_its_place_in_all_proces
     let version = |function| [path.as_str(), "--transform", "Count", "--function", function];
     let ended = deploy(&two, &id, &version("two"))?;
     ensure!(ended.code == Some(0) && ended.out.contains("in each partition"), "{ended}");
-    // nobody is told when the last partition goes on with it
-    let begun = Instant::now();
-    while [&one, &two].iter().any(|member| member.log().matches("gained").count() < 2) {
-        ensure!(begun.elapsed() < COUNTED_WITHIN, "{}\n{}", one.log(), two.log());
-        sleep(Duration::from_millis(50));
-    }
+    until_revision(1, &id, &[&one, &two])?;
     counted.round("two")?;
     let status = deploy(&one, &id, &["--status"])?;
     ensure!(status.code == Some(0) && status.out.contains("Count") && status.out.contains("sha256:"), "{status}");
@@ -118,7 +127,7 @@ fn a_component_goes_with_its_job_and_other_versions_take_its_place_in_all_proces
     counted.round("two")?;
     let ended = deploy(&one, &id, &["--roll-back", "--transform", "Count"])?;
     ensure!(ended.code == Some(0), "{ended}");
-    sleep(Duration::from_secs(5));
+    until_revision(2, &id, &[&one, &two])?;
     counted.round("one")?;
     let refused = deploy(&one, &id, &["--roll-back", "--transform", "Count"])?;
     diagnosis::sole_with(&refused, 3, "DEPLOY_REFUSED", &["DEPLOY_UNKNOWN"])?;
@@ -241,7 +250,7 @@ fn versions_that_were_deployed_go_with_savepoints_out_of_clusters_and_into_them(
     let path = place::component("versions")?.display().to_string();
     let ended = deploy(&one, &first, &[path.as_str(), "--transform", "Count", "--function", "two"])?;
     ensure!(ended.code == Some(0), "{ended}");
-    sleep(Duration::from_secs(5));
+    until_revision(1, &first, &[&one])?;
     counted.round("two")?;
     save(&one.endpoint(), &first, &at("first"))?;
 
@@ -259,6 +268,6 @@ fn versions_that_were_deployed_go_with_savepoints_out_of_clusters_and_into_them(
     counted.round("two").with_context(|| one.log())?;
     let ended = deploy(&one, &third, &["--roll-back", "--transform", "Count"])?;
     ensure!(ended.code == Some(0), "{ended}");
-    sleep(Duration::from_secs(5));
+    until_revision(1, &third, &[&one])?;
     counted.round("one").with_context(|| one.log())
 }

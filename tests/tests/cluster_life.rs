@@ -68,7 +68,11 @@ fn a_job_that_is_paused_stays_so_whatever_process_has_it_and_goes_on_when_it_is_
     job.give(1000)?;
     job.settle(SETTLED_WITHIN).context("at first")?;
     ensure!(up[1].job(&["pause", &id])? == "STOPPED");
-    sleep(Duration::from_secs(2)); // all processes have read of it
+    let begun = Instant::now();
+    while !up[0].job(&["list"])?.contains("STOPPED") {
+        ensure!(begun.elapsed() < SETTLED_WITHIN, "it has not heard of the pause\n{}", up[0].log());
+    }
+    sleep(Duration::from_secs(2)); // what was read when it was told
     job.give(1000)?;
     let stands = |when: &str| -> Result<()> {
         sleep(Duration::from_secs(2));

@@ -34,7 +34,7 @@ fn who_takes_over_from_a_dead_process_replays_only_what_its_copy_has_not() -> Re
         ensure!(begun.elapsed() < Duration::from_secs(60), "no copies\n{}", two.log());
         sleep(Duration::from_millis(100));
     }
-    sleep(Duration::from_secs(2)); // a copy is a rest and a fetch behind
+    sleep(Duration::from_secs(5)); // a copy is a rest and a fetch behind
     let before = two.log().matches("state is there").count();
     one.kill()?;
     job.give(100)?;

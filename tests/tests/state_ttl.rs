@@ -125,7 +125,7 @@ fn a_job_that_is_killed_drops_what_was_not_written_meanwhile_and_nothing_else() 
     sleep(Duration::from_secs(6));
     ensure!(keys("sum", &of)? == ["key 7", "timeless"], "without a time to live");
     running.kill()?;
-    let mut running = run(&file, &state, &["--state-ttl", "2s", "--state-ttl", "Ledger=4s"])?;
+    let mut running = run(&file, &state, &["--state-ttl", "2s", "--state-ttl", "Ledger=8s"])?;
     sleep(Duration::from_secs(2));
     ensure!(keys("sum", &of)? == ["key 7", "timeless"], "from now on");
     running.until("the end of all", |_| Ok(keys("sum", &of)?.is_empty()))?;
