@@ -113,5 +113,5 @@ fi
 say "" "Summary ($SECONDS s)"
 printf '%s\n' "${summary[@]}"
 # Where only the end of the output is kept, it says what failed, and what each test said first.
-awk '/^---- .* stdout ----$/ { print "FAILED  " $2; left = 4; next } NF && left-- > 0 { print "  " substr($0, 1, 250) }' "$logs/rust-tests.log" 2> /dev/null | head -n 30
+awk '/^---- .* stdout ----$/ { print "FAILED  " $2; left = 4; next } NF && left-- > 0 { print "  " substr($0, 1, 250) }' "$logs/rust-tests.log" 2> /dev/null | head -n 30 || true
 exit "$failed"

@@ -42,6 +42,34 @@ fn sum(member: &Member, job: &str, key: &str, others: &[&str]) -> Result<Option<
     Ok(Some((found[0]["value"].as_i64().context("a sum")?, at)))
 }
 
+/// A page of all sums, and what was read for it.
+fn page(member: &Member, job: &str, limit: &str, page: Option<&str>) -> Result<(Vec<Value>, Value)> {
+    let mut what = vec!["scan", LEDGER, "sum", "--limit", limit];
+    what.extend(page.iter().flat_map(|page| ["--page", *page]));
+    let ended = ask(member, job, &what)?;
+    ensure!(ended.code == Some(0), "{ended}");
+    let mut found = objects(&ended)?;
+    let last = found.pop().context("what was read")?;
+    Ok((found, last))
+}
+
+/// All sums by one process, page after page, none of them twice, and how often a partition was elsewhere.
+fn scanned(member: &Member, job: &str, limit: &str) -> Result<(BTreeMap<String, Option<i64>>, usize)> {
+    let (mut all, mut elsewhere, mut next) = (BTreeMap::new(), 0, None::<String>);
+    loop {
+        let (found, last) = page(member, job, limit, next.as_deref())?;
+        for entry in found {
+            let key = entry["key"].as_str().context("a key")?.to_owned();
+            ensure!(all.insert(key, entry["value"].as_i64()).is_none(), "twice: {entry}");
+        }
+        elsewhere += last["elsewhere"].as_array().map_or(0, Vec::len);
+        next = last["next"].as_str().map(str::to_owned);
+        if next.is_none() {
+            return Ok((all, elsewhere));
+        }
+    }
+}
+
 fn keys() -> impl Iterator<Item = String> {
     (0..KEYS).map(|n| format!("key-{n}"))
 }
@@ -81,24 +109,11 @@ fn every_key_is_answered_by_a_process_with_the_value_of_a_commit() -> Result<()>
     // a scan has the keys of its process, and says which partitions it lacks
     let mut all = BTreeMap::new();
     for member in [&one, &two] {
-        let (mut page, mut elsewhere) = (None::<String>, 0);
-        loop {
-            let mut what = vec!["scan", LEDGER, "sum", "--limit", "5"];
-            what.extend(page.iter().flat_map(|page| ["--page", page.as_str()]));
-            let ended = ask(member, &id, &what)?;
-            let mut found = objects(&ended)?;
-            let last = found.pop().context("what was read")?;
-            for entry in found {
-                let key = entry["key"].as_str().context("a key")?.to_owned();
-                ensure!(all.insert(key, entry["value"].as_i64()).is_none(), "twice: {entry}");
-            }
-            elsewhere += last["elsewhere"].as_array().map_or(0, Vec::len);
-            page = last["next"].as_str().map(str::to_owned);
-            if page.is_none() {
-                break;
-            }
-        }
+        let (found, elsewhere) = scanned(member, &id, "5")?;
         ensure!((1..4).contains(&elsewhere), "{elsewhere} of four partitions are elsewhere");
+        for (key, value) in found {
+            ensure!(all.insert(key.clone(), value).is_none(), "both have {key}");
+        }
     }
     ensure!(all == keys().map(|key| (key, Some(20))).collect(), "{all:?}");
     let unknown = ask(&one, &id, &["get", LEDGER, "total", "key-1"])?;
@@ -175,12 +190,26 @@ fn a_process_asks_the_one_that_has_a_key_once_and_names_it_when_there_is_no_answ
     ensure!(!others.is_empty() && others.len() < KEYS as usize, "of two: {others:?}");
     let unknown = ask(&one, &id, &["get", LEDGER, "sum", "key-none"])?;
     ensure!(unknown.err.contains("error[QUERY_KEY_UNKNOWN]") || unknown.err.contains("ELSEWHERE"), "{unknown}");
+    // a scan goes through all of them, in pages of any size, where others say how they are reached
+    let all: BTreeMap<String, Option<i64>> = keys().map(|key| (key, Some(5))).collect();
+    for limit in ["1", "7", "1000"] {
+        let (found, elsewhere) = scanned(&one, &id, limit)?;
+        ensure!(found == all && elsewhere == 0, "{elsewhere} partitions are elsewhere, and there is {found:?}");
+    }
+    let (found, elsewhere) = scanned(&two, &id, "1000")?;
+    ensure!(
+        found.len() == others.len() && elsewhere > 0,
+        "{elsewhere} partitions are elsewhere, and there is {found:?}"
+    );
     // one that is silent holds up nobody for long
     std::thread::scope(|scope| -> Result<()> {
-        let paused = scope.spawn(|| two.pause(Duration::from_secs(5)));
+        let paused = scope.spawn(|| two.pause(Duration::from_secs(10)));
         sleep(Duration::from_millis(300));
         let (begun, asked) = (Instant::now(), sum(&one, &id, &others[0], &["two"])?);
         ensure!(asked.is_none() && begun.elapsed() < Duration::from_secs(5), "{asked:?} after {:?}", begun.elapsed());
+        let (found, last) = page(&one, &id, "1000", None)?;
+        let silent = last["elsewhere"].as_array().map_or(0, Vec::len);
+        ensure!(silent > 0 && found.len() + others.len() == KEYS as usize, "{last} and {found:?}");
         paused.join().map_err(|_| anyhow::anyhow!("a panic"))?
     })?;
     ensure!(sum(&one, &id, &others[0], &["two"])?.is_some_and(|(sum, _)| sum == 5), "{}", one.log());

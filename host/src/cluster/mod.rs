@@ -19,6 +19,7 @@ mod order;
 mod partition;
 mod restore;
 mod savepoint;
+mod scan;
 mod shown;
 mod standby;
 mod start;
@@ -29,10 +30,12 @@ mod watch;
 
 use crate::compose::{Composer, ttl};
 use crate::jobs::{Jobs, asked_state, is_update, state_json, state_not_open};
+use crate::query::Question;
 use artifacts::Artifacts;
 use known::{Known, Replaced, passes, prepared};
 use node::{Node, Stop};
 use order::{Dealings, Ended, Nothing, Order, Run, What, read_door_key, read_result_key};
+use shown::Ask;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -442,10 +445,13 @@ impl JobRunner for Cluster {
         let node =
             self.0.state().jobs.get(id).and_then(|known| known.node.clone()).ok_or_else(|| state_not_open(id))?;
         // who was asked by another process asks none
-        let alone = matches!(&question, StateQuestion::Get(of) if of.here);
-        let question = asked_state(question);
-        let ask = |process: &str| if alone { None } else { self.0.ask_process(process, id, &question) };
-        state_json(&node.answer(&question, &ask)?)
+        let alone = match &question {
+            StateQuestion::List => true,
+            StateQuestion::Get(of) => of.here,
+            StateQuestion::Scan(of) => of.here,
+        };
+        let ask = |process: &str, question: &Question| self.0.ask_process(process, id, question);
+        state_json(&node.answer(&asked_state(question), (!alone).then_some(&ask as &Ask<'_>))?)
     }
 
     fn options(&self) -> Vec<OptionDescriptor> {

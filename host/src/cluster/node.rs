@@ -25,7 +25,7 @@ use thalweg_core::id::StateId;
 use thalweg_core::metric::Metrics;
 use thalweg_io::kafka::KafkaClientConfig;
 use thalweg_io::kafka::cluster::{
-    Epochs, EpochsConfig, JobTopics, Journal, LogReader, Members, MembersConfig, Ownership, Page, Trimmer,
+    Epochs, EpochsConfig, GroupMembers, JobTopics, Journal, LogReader, Members, MembersConfig, Ownership, Page, Trimmer,
 };
 
 /// How long partitions may take to commit what is complete before they go to another process.
@@ -77,6 +77,11 @@ impl Shared {
     /// Where the copy of a partition's state is kept.
     pub fn copy_dir(&self, partition: u16) -> PathBuf {
         self.dir.join(format!("partition-{partition}"))
+    }
+
+    /// Who takes part in the job just now.
+    pub fn group(&self) -> Result<GroupMembers> {
+        GroupMembers::of(&self.client, self.topics.prefix())
     }
 
     pub fn owns(&self, partition: u16) -> bool {
@@ -234,11 +239,11 @@ impl Node {
         move || shared.upgrade().map(|shared| shared.metrics()).unwrap_or_default()
     }
 
-    /// Answers from the copies of the state that are here; for a key of which there is none the process is asked that has it.
+    /// Answers from the copies of the state that are here; and for the rest asks the processes that have it.
     ///
     /// # Errors
     /// `QUERY_*`, `QUERY_ELSEWHERE` when that one has no answer.
-    pub fn answer(&self, question: &Question, ask: &Ask<'_>) -> Result<Answer> {
+    pub fn answer(&self, question: &Question, ask: Option<&Ask<'_>>) -> Result<Answer> {
         shown::answer(&self.shared, question, ask)
     }
 

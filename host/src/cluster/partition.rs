@@ -239,7 +239,7 @@ impl Running<'_> {
 fn again(error: &Error) -> u32 {
     match error.code {
         "STATE_LOCKED" | "CLUSTER_LOST" | "STATE_NEWER" => AGAIN_MAX,
-        "KAFKA_OFFSET_LOST" => DOUBTED_MAX,
+        "KAFKA_OFFSET_LOST" | "CLUSTER_FENCED" => DOUBTED_MAX,
         _ if super::passes(error) => AGAIN_MAX,
         _ => 0,
     }

@@ -4,15 +4,15 @@
 //! partition that is not here, what the process says that has it, or its name.
 
 use super::node::Shared;
+use super::scan::scan;
 use super::store::labelled_at;
 use crate::query::{self, Answer, Catalog, Question, ReadAt};
 use crate::runtime::now_ms;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thalweg_core::error::{Error, Result};
-use thalweg_core::id::{Epoch, KEY_GROUPS, Partition};
+use thalweg_core::id::{Epoch, Partition};
 use thalweg_core::port::store::StateRead;
-use thalweg_io::kafka::cluster::GroupMembers;
 use thalweg_state::{Database, WeakDatabase};
 
 /// The copies that are open in this process, by partition. Nothing is kept open by being here.
@@ -38,7 +38,11 @@ impl Shown {
     }
 
     /// Reads a copy; nothing if it is not here, or not at an epoch, or its partition has not committed yet.
-    fn read<T>(&self, partition: u16, read: impl FnOnce(&dyn StateRead) -> Result<T>) -> Result<Option<(T, ReadAt)>> {
+    pub fn read<T>(
+        &self,
+        partition: u16,
+        read: impl FnOnce(&dyn StateRead) -> Result<T>,
+    ) -> Result<Option<(T, ReadAt)>> {
         let Some(open) = lock(&self.0).get(&partition).cloned() else { return Ok(None) };
         let Some(database) = open.database.upgrade() else { return Ok(None) };
         let still = open.torn.as_deref().map(lock);
@@ -58,10 +62,10 @@ impl Shown {
 }
 
 /// Asks the process of this name; nothing when there is no answer.
-pub type Ask<'a> = dyn Fn(&str) -> Option<Result<Answer>> + 'a;
+pub type Ask<'a> = dyn Fn(&str, &Question) -> Option<Result<Answer>> + 'a;
 
-/// Answers from the copies that are here; for the state of a key the process may be asked that has it.
-pub fn answer(shared: &Shared, question: &Question, ask: &Ask<'_>) -> Result<Answer> {
+/// Answers from the copies that are here, and for the rest asks the processes that have it, unless this one was asked by another one.
+pub fn answer(shared: &Shared, question: &Question, ask: Option<&Ask<'_>>) -> Result<Answer> {
     let (catalog, at) = described(shared)?;
     match question {
         Question::List => Ok(Answer { read: vec![at], ..query::list(&catalog) }),
@@ -71,12 +75,13 @@ pub fn answer(shared: &Shared, question: &Question, ask: &Ask<'_>) -> Result<Ans
             let found = shared.shown.read(partition, |cells| query::get(cells, &wanted))?;
             let Some((answer, at)) = found else {
                 let owner = owner(shared, partition);
-                let answered = owner.as_ref().ok().and_then(|owner| ask(owner.as_deref()?));
+                let owned = owner.as_ref().ok().and_then(Option::as_deref);
+                let answered = ask.zip(owned).and_then(|(ask, owner)| ask(owner, question));
                 return answered.unwrap_or_else(|| Err(elsewhere(partition, owner)));
             };
             Ok(Answer { read: vec![at], ..answer })
         }
-        Question::Scan { .. } => scan(shared, &catalog, question),
+        Question::Scan { .. } => scan(shared, &catalog, question, ask),
     }
 }
 
@@ -90,40 +95,9 @@ fn described(shared: &Shared) -> Result<(Catalog, ReadAt)> {
     Err(elsewhere(0, owner(shared, 0)))
 }
 
-fn scan(shared: &Shared, catalog: &Catalog, question: &Question) -> Result<Answer> {
-    let Question::Scan { transform, state, limit, page, .. } = question else { return Ok(Answer::default()) };
-    catalog.find(transform, state)?;
-    let group = page.as_deref().and_then(query::group_of_page);
-    let first = group.map_or(0, |group| group.partition(shared.partitions).0);
-    let (mut answer, mut room) = (Answer::default(), query::room(*limit));
-    for partition in first..shared.partitions {
-        let begin = Partition(partition).first_group(shared.partitions);
-        if room.is_full() {
-            answer.next = query::page_at(catalog, transform, state, begin)?;
-            return Ok(answer);
-        }
-        let end = match partition + 1 {
-            last if last == shared.partitions => KEY_GROUPS,
-            next => Partition(next).first_group(shared.partitions).0,
-        };
-        match shared.shown.read(partition, |cells| query::scan(cells, catalog, question, begin.0..end, &mut room))? {
-            None => answer.elsewhere.push(partition),
-            Some((found, at)) => {
-                answer.read.push(at);
-                answer.entries.extend(found.entries);
-                if found.next.is_some() {
-                    answer.next = found.next;
-                    return Ok(answer);
-                }
-            }
-        }
-    }
-    Ok(answer)
-}
-
 /// The process that has a partition, if one has.
 fn owner(shared: &Shared, partition: u16) -> Result<Option<String>> {
-    GroupMembers::of(&shared.client, shared.topics.prefix())?.owner(partition)
+    Ok(shared.group()?.owners()?.remove(&partition))
 }
 
 /// There is no copy of a partition here, or none that can be read just now.

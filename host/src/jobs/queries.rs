@@ -30,7 +30,8 @@ async fn ask(server: &str, job: &str, question: StateQuestion) -> Result<Answer>
 pub async fn ask_process(endpoint: &str, job: &str, question: &Question) -> Result<Answer> {
     let question = match wire(question) {
         StateQuestion::Get(of) => StateQuestion::Get(GetStateRequest { here: true, ..of }),
-        other => other,
+        StateQuestion::Scan(of) => StateQuestion::Scan(ScanStateRequest { here: true, ..of }),
+        StateQuestion::List => StateQuestion::List,
     };
     ask(endpoint, job, question).await
 }

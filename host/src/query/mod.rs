@@ -12,6 +12,8 @@ mod walk;
 pub use catalog::{Catalog, Cells, Kind, Known};
 pub use coder::{Noted, hex, unhex};
 
+pub use walk::Room;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::ops::Range;
@@ -22,7 +24,7 @@ use thalweg_core::port::store::StateRead;
 use thalweg_core::state::layout::{self, CellKey, KeyReader};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::Window;
-use walk::{Room, Walk};
+use walk::Walk;
 
 /// Entries of an answer where the question does not say how many.
 pub const LIMIT_USUAL: u32 = 100;

@@ -51,6 +51,17 @@ impl Room {
         Self { entries, bytes: BYTES_MAX, cells: CELLS_MAX }
     }
 
+    /// How many entries still fit.
+    pub fn entries(&self) -> u32 {
+        u32::try_from(self.entries).unwrap_or(u32::MAX)
+    }
+
+    /// Takes what came from elsewhere in.
+    pub fn take(&mut self, entries: usize, bytes: usize) {
+        self.entries = self.entries.saturating_sub(entries);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
     /// Whether nothing more fits.
     pub fn is_full(&self) -> bool {
         self.entries == 0 || self.bytes == 0 || self.cells == 0

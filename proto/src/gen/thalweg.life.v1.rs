@@ -82,6 +82,9 @@ pub struct ScanStateRequest {
     /// Where the page before said that this one begins.
     #[prost(string, tag = "6")]
     pub page: ::prost::alloc::string::String,
+    /// The process that is asked answers for the partition alone in which the page begins: it asks no other process of its cluster.
+    #[prost(bool, tag = "7")]
+    pub here: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StateResponse {

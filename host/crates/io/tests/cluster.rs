@@ -71,7 +71,7 @@ impl Process {
 
     /// Of the process `one`.
     fn transactional_id(&self) -> String {
-        format!("{}-one", self.topics.prefix())
+        format!("{}:one", self.topics.prefix())
     }
 
     fn owned(&self) -> BTreeSet<u16> {

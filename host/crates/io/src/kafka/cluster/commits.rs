@@ -1,7 +1,7 @@
 //! Commit records: up to which epoch each partition of a job is committed, and which process committed it.
 //!
-//! A record is an offset of the job's group for the partition of the members topic that stands for the job's; its metadata are the epoch, a
-//! blank, and the process. The offset is the epoch too, for those who look with Kafka's tools.
+//! A record is an offset of the job's group for the partition of the members topic that stands for the job's; its metadata are
+//! `epoch life process`. The offset is the epoch too, for those who look with Kafka's tools.
 
 use super::super::client::{KafkaClientConfig, Reports, listen, made};
 use super::super::error;
@@ -18,18 +18,22 @@ use thalweg_core::id::Epoch;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct CommitRecord {
     pub epoch: Epoch,
+    /// In which life it did: two processes may have the same name, if one takes the other's place.
+    pub life: u64,
     /// Who committed it; nobody in records of the first versions.
     pub process: String,
 }
 
 impl CommitRecord {
     pub fn metadata(&self) -> String {
-        format!("{} {}", self.epoch.0, self.process)
+        format!("{} {} {}", self.epoch.0, self.life, self.process)
     }
 
     fn read(metadata: &str) -> Option<Self> {
-        let (epoch, process) = metadata.split_once(' ').unwrap_or((metadata, ""));
-        Some(Self { epoch: Epoch(epoch.parse().ok()?), process: process.to_owned() })
+        let mut words = metadata.splitn(3, ' ');
+        let epoch = Epoch(words.next()?.parse().ok()?);
+        let life = words.next().map_or(Some(0), |life| life.parse().ok())?;
+        Some(Self { epoch, life, process: words.next().unwrap_or_default().to_owned() })
     }
 }
 
@@ -94,10 +98,10 @@ mod tests {
 
     #[test]
     fn a_record_says_who_committed_which_epoch_and_those_of_the_first_versions_say_which() {
-        let record = CommitRecord { epoch: Epoch(57), process: "one of two".to_owned() };
+        let record = CommitRecord { epoch: Epoch(57), life: u64::MAX, process: "one of two".to_owned() };
         assert_eq!(CommitRecord::read(&record.metadata()), Some(record));
-        assert_eq!(CommitRecord::read("57"), Some(CommitRecord { epoch: Epoch(57), process: String::new() }));
-        for strange in ["", " one", "-1 one", "one 57"] {
+        assert_eq!(CommitRecord::read("57"), Some(CommitRecord { epoch: Epoch(57), ..CommitRecord::default() }));
+        for strange in ["", " 1 one", "-1 1 one", "57 one", "one 57"] {
             assert_eq!(CommitRecord::read(strange), None, "{strange:?}");
         }
     }

@@ -15,7 +15,7 @@ use super::super::send;
 use super::super::thread::spawn;
 use super::commits::{CommitRecord, CommitRecords};
 use super::ends::Ends;
-use super::members::{Group, Members};
+use super::members::{Group, GroupState, Members};
 use super::predecessor::Predecessors;
 use super::reader::LogReader;
 use super::topics::RECORD_BYTES_MAX;
@@ -25,6 +25,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -40,9 +42,6 @@ const WAITING: usize = 4096;
 const LINGER: Duration = Duration::from_millis(2);
 /// Parts of one transaction.
 const PARTS_MAX: usize = 256;
-/// So often in a row the transactional id is taken back: whoever takes over partitions of this process takes it once.
-const FENCED_MAX: u32 = 3;
-
 /// What the transactions of a process need to know.
 #[derive(Clone, Debug)]
 pub struct EpochsConfig {
@@ -67,12 +66,7 @@ pub struct EpochsConfig {
 impl EpochsConfig {
     /// The transactional id of a process.
     fn id(&self, process: &str) -> String {
-        format!("{}-{process}", self.group)
-    }
-
-    /// The commit record of this process.
-    fn record(&self, epoch: Epoch) -> CommitRecord {
-        CommitRecord { epoch, process: self.process.clone() }
+        format!("{}:{process}", self.group) // no name of a job or a process has a colon
     }
 }
 
@@ -139,7 +133,9 @@ impl Epochs {
         let (asked, waiting) = sync_channel(WAITING);
         let name = format!("{}-epochs", config.group);
         let group = members.group();
+        let life = RandomState::new().hash_one(&config.process);
         let transactions = Transactions {
+            own: CommitRecord { epoch: Epoch::default(), life, process: config.process.clone() },
             config,
             group: Arc::clone(&group),
             reader,
@@ -159,9 +155,14 @@ impl Epochs {
     /// # Errors
     /// `CLUSTER_LOST` when it is another process's; `KAFKA_UNREACHABLE`, `KAFKA_AUTH`.
     pub fn take_over(&self, partition: u16) -> Result<Tenure> {
-        let group = self.group.now();
-        let round = *group.owned.get(&partition).ok_or_else(|| lost(partition))?;
+        let owned = |group: &GroupState| group.owned.get(&partition).copied().ok_or_else(|| lost(partition));
+        let round = owned(&self.group.now())?;
         let mut entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
+        // others came first, and the partition may have gone meanwhile
+        let group = self.group.now();
+        if owned(&group)? != round {
+            return Err(lost(partition));
+        }
         entry.predecessors.end(partition, group.round);
         let committed = entry.records.last(partition)?.epoch;
         Ok(Tenure { partition, round, committed })
@@ -188,12 +189,15 @@ enum Trouble {
     Unknown(Error),
     /// Nothing of it is visible, and another try cannot help.
     Refused(Error),
-    /// Somebody took the transactional id: who took this process for dead, or another one of the same name.
+    /// Somebody took the transactional id: who took this process for dead, or the brokers, for whom it took too long. It may or may not have been
+    /// committed. Of another process of the same name the group tells.
     Fenced(Error),
 }
 
 struct Transactions {
     config: EpochsConfig,
+    /// What its commit records say, but for the epoch.
+    own: CommitRecord,
     group: Arc<Group>,
     reader: Arc<LogReader>,
     records: CommitRecords,
@@ -235,7 +239,7 @@ impl Transactions {
     /// Commits parts, as often as it takes.
     fn settle(&mut self, mut parts: Vec<Asked>) {
         let end = Instant::now() + self.config.delivery_timeout;
-        let (mut pause, mut fenced) = (Duration::from_millis(20), 0);
+        let mut pause = Duration::from_millis(20);
         loop {
             let group = self.group.now();
             let (mine, gone): (Vec<_>, Vec<_>) = parts.into_iter().partition(|asked| group.is_of(&asked.part.tenure));
@@ -251,17 +255,12 @@ impl Transactions {
                 Err(trouble) => trouble,
             };
             let error = match trouble {
-                Trouble::Fenced(error) if fenced < FENCED_MAX => {
-                    fenced += 1;
-                    self.producer = None;
-                    error
-                }
-                Trouble::Refused(error) | Trouble::Fenced(error) => {
+                Trouble::Refused(error) => {
                     self.producer = None;
                     return answer(parts, |_| Err(error.clone()));
                 }
                 Trouble::Aborted(error) => error,
-                Trouble::Unknown(error) => {
+                Trouble::Unknown(error) | Trouble::Fenced(error) => {
                     self.producer = None;
                     error
                 }
@@ -290,7 +289,8 @@ impl Transactions {
         let Some(group) = group else {
             return Err(Trouble::Unknown(Error::internal("CLUSTER_GROUP", "the group has no metadata yet")));
         };
-        let committed = Transaction { producer, config: &self.config }.commit(parts, group, &mut self.ends)?;
+        let committed =
+            Transaction { producer, config: &self.config, own: &self.own }.commit(parts, group, &mut self.ends)?;
         self.count += 1;
         if self.config.doubt_every > 0 && self.count.is_multiple_of(self.config.doubt_every) {
             return Err(Trouble::Unknown(Error::external("KAFKA_UNREACHABLE", "no answer came, as a test wanted it")));
@@ -300,13 +300,16 @@ impl Transactions {
 
     /// Answers parts that are committed already.
     fn resolve(&self, parts: &mut Vec<Asked>) -> Result<()> {
-        let committed = self.records.read(parts.iter().map(|asked| asked.part.tenure.partition))?;
-        let is = |part: &EpochPart| committed.get(&part.tenure.partition) == Some(&self.config.record(part.epoch));
+        // ends before records: where a record is still this process's, nothing of another one is before the end
         let mut ends = BTreeMap::new();
-        for asked in parts.iter().filter(|asked| is(&asked.part)) {
-            let (_, end) = self.reader.bounds(&self.config.changelog, asked.part.tenure.partition)?;
-            ends.insert(asked.part.tenure.partition, end);
+        for Asked { part, .. } in parts.iter() {
+            let (_, end) = self.reader.bounds(&self.config.changelog, part.tenure.partition)?;
+            ends.insert(part.tenure.partition, end);
         }
+        let committed = self.records.read(ends.keys().copied())?;
+        let is = |part: &EpochPart| {
+            committed.get(&part.tenure.partition) == Some(&CommitRecord { epoch: part.epoch, ..self.own.clone() })
+        };
         let (done, open): (Vec<_>, Vec<_>) = std::mem::take(parts).into_iter().partition(|asked| is(&asked.part));
         *parts = open;
         answer(done, |part| Ok(ends.get(&part.tenure.partition).copied().unwrap_or_default()));
@@ -353,6 +356,7 @@ fn answer(parts: Vec<Asked>, with: impl Fn(&EpochPart) -> Result<i64>) {
 struct Transaction<'a> {
     producer: &'a BaseProducer<Reports>,
     config: &'a EpochsConfig,
+    own: &'a CommitRecord,
 }
 
 impl Transaction<'_> {
@@ -376,7 +380,7 @@ impl Transaction<'_> {
             }
             self.cell(part.tenure.partition, EPOCH, Some(&part.epoch.0.to_be_bytes()), end)?;
             let mut place = offsets.add_partition(&self.config.members, i32::from(part.tenure.partition));
-            place.set_metadata(self.config.record(part.epoch).metadata());
+            place.set_metadata(CommitRecord { epoch: part.epoch, ..self.own.clone() }.metadata());
             place.set_offset(Offset::Offset(part.epoch.0 as i64)).map_err(|e| self.judged(e))?;
         }
         // offsets go while the records are under way

@@ -3,6 +3,7 @@
 use super::super::client::{KafkaClientConfig, Reports, listen, made};
 use super::super::error;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use std::collections::BTreeMap;
 use thalweg_core::error::Result;
 
 /// What brokers put behind the name of a process to make a member's id of it: a hyphen and a UUID.
@@ -43,13 +44,16 @@ impl GroupMembers {
         self.each(|name, _| name.to_owned())
     }
 
-    /// The process that owns a partition just now, if one does.
+    /// The process that owns each partition just now; none where nobody does.
     ///
     /// # Errors
     /// As for [`GroupMembers::processes`].
-    pub fn owner(&self, partition: u16) -> Result<Option<String>> {
-        let owners = self.each(|name, owned| owned.contains(&u32::from(partition)).then(|| name.to_owned()))?;
-        Ok(owners.into_iter().flatten().next())
+    pub fn owners(&self) -> Result<BTreeMap<u16, String>> {
+        let all = self.each(|name, owned| (name.to_owned(), owned))?;
+        let by_partition = |(name, owned): (String, Vec<u32>)| {
+            owned.into_iter().filter_map(move |p| Some((u16::try_from(p).ok()?, name.clone())))
+        };
+        Ok(all.into_iter().flat_map(by_partition).collect())
     }
 
     /// Something of every member, by its name and partitions, in order.

@@ -9,24 +9,31 @@ use super::commits::CommitRecords;
 use super::epochs::{EpochsConfig, producer};
 use super::group::GroupMembers;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use thalweg_core::error::Result;
+
+/// How long each question may take: longer, and the brokers end the transaction themselves.
+const WITHIN: Duration = Duration::from_secs(3);
 
 pub(super) struct Predecessors {
     config: EpochsConfig,
     records: CommitRecords,
     members: GroupMembers,
-    /// Who has been seen to since the group changed last.
-    seen: (u64, BTreeSet<String>),
+    /// The round of the group, who took part in it, once that was asked, and whose transactions were ended in it.
+    seen: (u64, Option<Vec<String>>, BTreeSet<String>),
 }
 
 impl Predecessors {
     pub fn new(config: &EpochsConfig) -> Result<Self> {
-        let records = CommitRecords::so_far(config)?;
+        let mut config = EpochsConfig { timeout: config.timeout.min(WITHIN), ..config.clone() };
+        config.client.connect_timeout_ms = config.client.connect_timeout_ms.min(WITHIN.as_millis() as u32);
+        let records = CommitRecords::so_far(&config)?;
         let members = GroupMembers::of(&config.client, &config.group)?;
-        Ok(Self { config: config.clone(), records, members, seen: Default::default() })
+        Ok(Self { config, records, members, seen: Default::default() })
     }
 
-    /// Ends what the last owner of a partition left open, unless it takes part in this round of the group. What cannot be ended so ends by its timeout.
+    /// Ends what the last owner of a partition left open, as far as the commit record names it, unless it takes part in this round of the group. What
+    /// cannot be ended so ends by its timeout. Every question is asked once a round, whatever comes of it: many partitions may wait.
     pub fn end(&mut self, partition: u16, round: u64) {
         if let Err(error) = self.try_to_end(partition, round) {
             tracing::info!(target: "kafka", "what another process left open ends by its timeout: {error}");
@@ -35,18 +42,25 @@ impl Predecessors {
 
     fn try_to_end(&mut self, partition: u16, round: u64) -> Result<()> {
         if self.seen.0 != round {
-            self.seen = (round, BTreeSet::new());
+            self.seen = (round, None, BTreeSet::new());
         }
+        let (_, members, ended) = &mut self.seen;
         let last = self.records.last(partition)?.process;
-        if last.is_empty() || last == self.config.process || self.seen.1.contains(&last) {
+        if last.is_empty() || last == self.config.process || ended.contains(&last) {
             return Ok(());
         }
-        let alive = self.members.processes()?;
-        if is_gone(&last, &self.config.process, &alive) {
+        let members = match members {
+            Some(members) => members,
+            unknown => {
+                *unknown = Some(Vec::new()); // a list that nobody gives says nothing
+                unknown.insert(self.members.processes()?)
+            }
+        };
+        if is_gone(&last, &self.config.process, members) {
+            ended.insert(last.clone());
             producer(&self.config, &last)?;
             tracing::info!(process = last, "what it may have left open is ended");
         }
-        self.seen.1.insert(last);
         Ok(())
     }
 }
