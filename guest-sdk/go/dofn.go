@@ -52,7 +52,7 @@ func DoFnOf[In any, F DoFn[In]](name string, function F) host.Function {
 	if _, is := any(function).(Bundler); is {
 		rest += `,"bundles":true`
 	}
-	return host.Function{Name: name, JSON: entry(name, rest+capabilities(function)), Open: func(config []byte, h host.Host) (host.Instance, error) {
+	return host.Function{Name: name, JSON: entry(name, rest+capabilities(function)), First: d.first, Open: func(config []byte, h host.Host) (host.Instance, error) {
 		made := fresh(function)
 		r := &dofn[In]{function: made, coder: in, ctx: newContext(h, d)}
 		if _, is := any(function).(Expirer); is {

@@ -18,6 +18,8 @@ type description struct {
 	outputs, slots, timers, sides, tables []string
 	// eager says of each slot whether its cells arrive with the batch; plain, whether it is a value or a bag.
 	eager, plain []bool
+	// first tells how long the first of some values of a bag is, by slot: for package thalwegtest.
+	first map[int]func(values []byte) (int, error)
 	// declared says whether a table is looked up by the element's key.
 	declared bool
 }
@@ -58,7 +60,7 @@ func fresh[F any](function F) F {
 
 // bind makes the fields of a function usable.
 func bind(function any, ctx *Context) *description {
-	found, all := &description{}, structOf(function)
+	found, all := &description{first: map[int]func([]byte) (int, error){}}, structOf(function)
 	for i := range all.NumField() {
 		field := all.Type().Field(i)
 		if !field.IsExported() {

@@ -3,7 +3,9 @@ package thalweg
 import (
 	"encoding/binary"
 	"iter"
+	"slices"
 	"thalweg/internal/coder"
+	"thalweg/internal/frame"
 )
 
 // A state field belongs to the element's key and window. Changes leave with the result of the call. What is stored and not of the field's type fails the
@@ -26,8 +28,13 @@ func (d *description) bindSlot(name, kind, key string, c *coder.Coder, eager boo
 
 // nested decodes values that stand one behind the other.
 func nested[T any](c *coder.Coder, parts ...[]byte) iter.Seq[T] {
+	return decoded[T](c, slices.Values(parts))
+}
+
+// decoded decodes the values of parts, which stand one behind the other in each.
+func decoded[T any](c *coder.Coder, parts iter.Seq[[]byte]) iter.Seq[T] {
 	return func(yield func(T) bool) {
-		for _, rest := range parts {
+		for rest := range parts {
 			for len(rest) > 0 {
 				value, behind, err := coder.Nested[T](c, rest)
 				must(0, err)
@@ -143,6 +150,10 @@ func (b *Bag[T]) bind(ctx *Context, name string, options []string, to *descripti
 	has(options, "")
 	b.coder = coder.Of[T]()
 	b.plain = plain{ctx, to.bindSlot(name, "bag", "", b.coder, false)}
+	to.first[b.slot] = func(values []byte) (int, error) {
+		_, rest, err := coder.Nested[T](b.coder, values)
+		return len(values) - len(rest), err
+	}
 }
 
 // Add adds a value.
@@ -152,7 +163,40 @@ func (b *Bag[T]) Add(value T) {
 	c.new = coder.Append(b.coder, c.new, &value, false)
 }
 
-// All gives the values.
+// Walk gives the values in the order they were added, as they are when it is called, and holds one page of them in memory: it is right for a bag that
+// may be large. It is good for the element that began it, which may write state on its way.
+func (b *Bag[T]) Walk() iter.Seq[T] {
+	c := b.cells()
+	added := slices.Clone(c.new)
+	switch {
+	case c.over:
+		return nested[T](b.coder, added)
+	case c.loaded:
+		return nested[T](b.coder, c.base, added)
+	}
+	return decoded[T](b.coder, b.pages(b.ctx.group, added))
+}
+
+// pages gives what the host has of the bag of a group, value by value, and what was added to it.
+func (b *Bag[T]) pages(group uint32, added []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for start := []byte{}; start != nil; {
+			page := b.ctx.host.Scan(uint32(b.slot), group, start, nil)
+			var rows frame.Input
+			must(0, rows.Parse(page.Rows))
+			for row := range rows.Rows {
+				_, value, err := rows.Element(row)
+				if must(0, err); !yield(value) {
+					return
+				}
+			}
+			start = page.Next
+		}
+		yield(added)
+	}
+}
+
+// All gives the values, and holds all of them in memory.
 func (b *Bag[T]) All() iter.Seq[T] {
 	c := b.load()
 	if c.over {

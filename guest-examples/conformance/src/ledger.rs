@@ -132,6 +132,25 @@ fn rest(ctx: &mut Context, kind: &str, verb: &str, a: &str, b: &str) -> Answer {
         ("bag", "add") => ctx.add(&BAG, a),
         ("bag", "clear") => ctx.clear(&BAG),
         ("bag", "all") => return Ok(Some(ctx.items(&BAG).collect::<Result<Vec<_>, _>>()?.join(","))),
+        ("bag", "walk") => {
+            let (mut walk, mut texts) = (ctx.walk(&BAG), Vec::new());
+            while let Some(text) = walk.next() {
+                texts.push(text?.to_owned());
+            }
+            return Ok(Some(texts.join(",")));
+        }
+        // what is added on the way is not in the walk
+        ("bag", "sizes") => {
+            let (mut walk, mut count, mut bytes) = (ctx.walk(&BAG), 0, 0);
+            while let Some(text) = walk.next() {
+                bytes += text?.len();
+                count += 1;
+                if count == 1 {
+                    ctx.add(&BAG, a);
+                }
+            }
+            return Ok(Some(format!("{count} of {bytes} bytes")));
+        }
         ("set", "add") => ctx.set_of(&SET).insert(a),
         ("set", "remove") => ctx.set_of(&SET).remove(a),
         ("set", "clear") => ctx.clear(&SET),
@@ -249,6 +268,30 @@ pub const SCRIPT: &[Batch] = &[
     (&[("a", "map.all; multi.all; list.all; sum.get")], &["[(\"p\", 5)]", "k:z", "", "0"]),
 ];
 
+/// Batches that read a bag by page, which functions of an earlier contract did not. `sizes` adds what it is told to while it walks.
+pub const WALKS: &[Batch] = &[
+    (
+        &[
+            ("a", "bag.walk; bag.add 1; bag.add 2; bag.walk; bag.add 3"),
+            ("a", "bag.add bad; fail bag.walk"),
+            ("a", "bag.walk"),
+            ("b", "bag.walk; bag.add z; bag.sizes y; bag.walk"),
+            ("c", "bag.walk"),
+        ],
+        &["", "1,2", "1,2,3", "", "1 of 1 bytes", "z,y", ""],
+    ),
+    (
+        &[
+            ("a", "bag.add 4; bag.walk; fail bag.clear"),
+            ("a", "bag.add 5; bag.add 6; bag.add 7; bag.walk; bag.all; bag.walk; bag.sizes 8"),
+            ("b", "bag.clear; bag.walk; bag.add x; bag.walk"),
+        ],
+        &["1,2,3,5,6,7", "1,2,3,5,6,7", "1,2,3,5,6,7", "6 of 6 bytes", "", "x"],
+    ),
+    (&[("a", "bag.walk; bag.clear; bag.walk"), ("b", "bag.walk")], &["1,2,3,5,6,7,8", "", "x"]),
+    (&[("a", "bag.walk")], &[""]),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,11 +299,13 @@ mod tests {
 
     #[test]
     fn every_kind_of_state_is_kept_by_key_and_a_failed_element_leaves_none() -> Result<(), Failure> {
-        let mut kit = Kit::<Ledger>::open("")?;
-        for (batch, expected) in SCRIPT {
-            let outcome = kit.run(batch.iter().map(|element| (EventTime(0), *element)))?;
-            let answers: Vec<_> = outcome.elements(&ANSWERS)?.into_iter().map(|(_, (_, answer))| answer).collect();
-            assert_eq!(answers, *expected);
+        for script in [SCRIPT, WALKS] {
+            let mut kit = Kit::<Ledger>::open("")?;
+            for (batch, expected) in script {
+                let outcome = kit.run(batch.iter().map(|element| (EventTime(0), *element)))?;
+                let answers: Vec<_> = outcome.elements(&ANSWERS)?.into_iter().map(|(_, (_, answer))| answer).collect();
+                assert_eq!(answers, *expected);
+            }
         }
         Ok(())
     }

@@ -196,6 +196,17 @@ func (l *Ledger) onCells(kind, verb, a string) (*string, error) {
 		l.Bag.Clear()
 	case "bag.all":
 		return say("%s", joined(l.Bag.All(), ","))
+	case "bag.walk":
+		return say("%s", joined(l.Bag.Walk(), ","))
+	case "bag.sizes":
+		count, bytes := 0, 0
+		for text := range l.Bag.Walk() {
+			count, bytes = count+1, bytes+len(text)
+			if count == 1 {
+				l.Bag.Add(a) // what is added on the way is not in the walk
+			}
+		}
+		return say("%d of %d bytes", count, bytes)
 	default:
 		return nil, unknown(verb)
 	}

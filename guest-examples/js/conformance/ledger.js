@@ -38,6 +38,17 @@ function some(value) {
   return `Some(${typeof value === 'string' ? JSON.stringify(value) : value})`;
 }
 
+/** Walks over a bag, and adds to it on the way. */
+function sizes(bag, added) {
+  let [count, bytes] = [0, 0];
+  for (const text of bag) {
+    count += 1;
+    bytes += text.length;
+    if (count === 1) bag.add(added);
+  }
+  return `${count} of ${bytes} bytes`;
+}
+
 const VERBS = {
   'value.set': ({ value }, a) => value.write(a),
   'value.clear': ({ value }) => value.clear(),
@@ -48,6 +59,8 @@ const VERBS = {
   'bag.add': ({ bag }, a) => bag.add(a),
   'bag.clear': ({ bag }) => bag.clear(),
   'bag.all': ({ bag }) => bag.read().join(','),
+  'bag.walk': ({ bag }) => [...bag].join(','),
+  'bag.sizes': ({ bag }, a) => sizes(bag, a),
   'map.put': ({ map }, a, b) => map.set(a, number(b)),
   'map.remove': ({ map }, a) => map.delete(a),
   'map.clear': ({ map }) => map.clear(),

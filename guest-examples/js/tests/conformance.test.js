@@ -10,19 +10,19 @@ import { functions } from '../conformance/index.js';
 const classOf = (name) => functions.find((one) => one.name === name).Fn;
 
 /** Batches of elements, and the answers that have to come of them. */
-function script() {
+function script(name) {
   const source = readFileSync(new URL('../../conformance/src/ledger.rs', import.meta.url), 'utf8');
-  const text = source.slice(source.indexOf('pub const SCRIPT'), source.indexOf('#[cfg(test)]'));
-  const list = text.slice(text.indexOf('= &[') + 2, text.lastIndexOf('];') + 1);
+  const text = source.slice(source.indexOf(`pub const ${name}`));
+  const list = text.slice(text.indexOf('= &[') + 2, text.indexOf('\n];') + 2);
   // outside of the texts parentheses are lists too
   const parts = list.split(/("(?:[^"\\]|\\.)*")/).map((part, i) => (i % 2 ? part : part.replace(/[(]/g, '[').replace(/[)]/g, ']')));
   return JSON.parse(parts.join('').replace(/&\[/g, '[').replace(/,(\s*\])/g, '$1'));
 }
 
-for (const together of [true, false]) {
-  test(`every kind of state is kept by key and a failed element leaves none, together: ${together}`, () => {
+for (const [name, together] of [['SCRIPT', true], ['SCRIPT', false], ['WALKS', true], ['WALKS', false]]) {
+  test(`every kind of state is kept by key and a failed element leaves none, ${name} together: ${together}`, () => {
     const kit = new Kit(classOf('ledger'));
-    const batches = script();
+    const batches = script(name);
     assert.equal(batches.length, 4);
     for (const [elements, expected] of batches) {
       const size = together ? elements.length : 1;

@@ -36,6 +36,16 @@ def number(text):
         raise Failure('NUMBER', f'{text!r} is no number') from None
 
 
+def sizes(bag, added):
+    """Walks over a bag, and adds to it on the way."""
+    count = size = 0
+    for text in bag:
+        count, size = count + 1, size + len(text)
+        if count == 1:
+            bag.add(added)
+    return f'{count} of {size} bytes'
+
+
 def quoted(value):
     """As the other languages write it."""
     return 'None' if value is None else f'Some({json.dumps(value)})'
@@ -65,6 +75,8 @@ class Ledger(DoFn):
             'bag.add': lambda a, b: bag.add(a),
             'bag.clear': lambda a, b: bag.clear(),
             'bag.all': lambda a, b: ','.join(bag.read()),
+            'bag.walk': lambda a, b: ','.join(bag),
+            'bag.sizes': lambda a, b: sizes(bag, a),
             'map.put': lambda a, b: map.put(a, number(b)),
             'map.remove': lambda a, b: map.remove(a),
             'map.clear': lambda a, b: map.clear(),

@@ -34,11 +34,11 @@ from thalweg_udf.testing import WindowKit
 RUST = Path(__file__).resolve().parents[2] / 'conformance' / 'src' / 'ledger.rs'
 
 
-def script():
+def script(name):
     """Batches of elements, and the answers that have to come of them."""
     text = RUST.read_text()
-    text = text[text.index('pub const SCRIPT'):text.index('#[cfg(test)]')]
-    text = text[text.index('= &[') + 2:text.rindex('];') + 1]
+    text = text[text.index(f'pub const {name}'):]
+    text = text[text.index('= &[') + 2:text.index('\n];') + 2]
     text = re.sub(r',(\s*[\])])', r'\1', text.replace('&[', '['))
     # outside of the texts parentheses are lists too
     parts = re.split(r'("(?:[^"\\]|\\.)*")', text)
@@ -46,8 +46,9 @@ def script():
 
 
 @pytest.mark.parametrize('together', [True, False])
-def test_every_kind_of_state_is_kept_by_key_and_a_failed_element_leaves_none(together):
-    kit, batches = Kit(Ledger), script()
+@pytest.mark.parametrize('name', ['SCRIPT', 'WALKS'])
+def test_every_kind_of_state_is_kept_by_key_and_a_failed_element_leaves_none(name, together):
+    kit, batches = Kit(Ledger), script(name)
     assert len(batches) == 4
     for elements, expected in batches:
         size, answers, failed = len(elements) if together else 1, [], 0

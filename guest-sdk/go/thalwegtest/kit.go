@@ -88,7 +88,7 @@ func TryDoFn[T any, F thalweg.DoFn[T]](t testing.TB, function F, config string) 
 	if err != nil {
 		return nil, err
 	}
-	kit.instance = instance
+	kit.instance, kit.world.bags = instance, made.First
 	t.Cleanup(instance.Close)
 	return kit, nil
 }

@@ -55,6 +55,8 @@ type Log struct {
 
 // world is what the runner would keep and do, in memory, and the imports over it.
 type world struct {
+	// How long the first of some values is, by slot, of bags.
+	bags    map[int]func(values []byte) (int, error)
 	cells   map[cell]string
 	entries map[cell]map[string]string
 	timers  map[timerID]setTimer
@@ -322,6 +324,16 @@ func (w *world) Scan(slot, index uint32, start, end []byte) host.Page {
 	group, _ := w.at(index)
 	entries := w.entries[cell{group, slot}]
 	var rows []row
+	if first, is := w.bags[int(slot)]; is {
+		for rest := []byte(w.cells[cell{group, slot}]); len(rest) > 0; {
+			length, err := first(rest)
+			if err != nil || length == 0 {
+				break
+			}
+			rows, rest = append(rows, row{value: rest[:length]}), rest[length:]
+		}
+		return part(rows, start)
+	}
 	for _, key := range slices.Sorted(maps.Keys(entries)) {
 		if key >= string(start) && (end == nil || key < string(end)) {
 			rows = append(rows, row{key: []byte(key), value: []byte(entries[key])})

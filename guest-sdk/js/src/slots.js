@@ -83,9 +83,21 @@ class Combining extends Handle {
   }
 }
 
-/** Any number of values. */
+/** Any number of values. To iterate over it is to read it by page: right for a bag that may be large. */
 class Bag extends Handle {
-  /** The values in the order they were added. */
+  /**
+   * The values in the order they were added, as they are when the walk begins; memory holds one page of them. A walk is good for the element
+   * that began it, which may write state on its way.
+   */
+  [Symbol.iterator]() {
+    return this.walk(this.cell.pages());
+  }
+
+  *walk(pages) {
+    for (const page of pages) yield* this.coder.allFrom(page);
+  }
+
+  /** The values in the order they were added, all of them in memory. */
   read() {
     return this.coder.allFrom(this.cell.get());
   }

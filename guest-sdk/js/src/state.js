@@ -4,8 +4,8 @@
 // slot's from the input frame, another's from the host, a page of groups at a time. Changes are collected and leave with the
 // result of the call. A row that fails is undone by what its slots were before it.
 
-import { Entries } from './entries.js';
-import { cells, find, section } from './frame.js';
+import { Entries, PAGE_BYTES } from './entries.js';
+import { Input, cells, find, section } from './frame.js';
 import { words32 } from './writer.js';
 
 /** Groups whose cells are read together when a slot that is not eager is first used. */
@@ -22,6 +22,16 @@ function joined(a, b) {
   both.set(a);
   both.set(b, a.length);
   return both;
+}
+
+function concatenated(parts) {
+  const all = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
 }
 
 /** One slot of the kind value or bag: its cell in the current group, and the changes of the groups before. */
@@ -84,6 +94,25 @@ class Cell {
     if (this.over) return this.added;
     this.base ??= this.load();
     return joined(this.base, this.added);
+  }
+
+  /** What the cell of a bag is now, a page at a time. What is here already is not fetched again. */
+  pages() {
+    return this.walk(this.state.group, this.over ? EMPTY : this.base, this.added);
+  }
+
+  *walk(group, base, added) {
+    if (base) {
+      yield base;
+    } else {
+      for (let at = EMPTY; at !== undefined && at !== null; ) {
+        const page = this.state.host.stateScan(this.slot, group, at, undefined, PAGE_BYTES);
+        const rows = new Input(page.rows);
+        yield concatenated(Array.from({ length: rows.rows }, (_, row) => rows.valueBytes(row)));
+        at = page.next;
+      }
+    }
+    yield added;
   }
 
   load() {

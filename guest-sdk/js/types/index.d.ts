@@ -100,7 +100,9 @@ export interface CombiningState<I, O> {
   clear(): void;
 }
 
-export interface BagState<T> {
+/** To iterate over a bag is to read it by page: memory holds one page of it. */
+export interface BagState<T> extends Iterable<T> {
+  /** The values, all of them in memory. */
   read(): T[];
   add(value: T): void;
   clear(): void;

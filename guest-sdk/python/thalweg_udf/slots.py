@@ -112,10 +112,16 @@ class BagStateSpec(StateSpec):
 
 
 class BagState(_Handle):
-    """Any number of values."""
+    """Any number of values. To iterate over it is to read it by page: right for a bag that may be large."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """The values in the order they were added, as they are when the walk begins; memory holds one page of them. A walk is good for the
+        element that began it, which may write state on its way."""
+        pages, read_all = self._cell.pages(), self._spec.coder.read_all
+        return (value for page in pages for value in read_all(page))
 
     def read(self) -> list[Any]:
-        """The values in the order they were added."""
+        """The values in the order they were added, all of them in memory."""
         return self._spec.coder.read_all(self._cell.get())
 
     def add(self, value: Any) -> None:

@@ -5,9 +5,11 @@ eager slot's from the input frame, another's from the host, a page of groups at 
 with the result of the call. A row that fails is undone by what its slots were before it.
 """
 from typing import Any
+from typing import Iterator
 from typing import Optional
 
 from . import frame
+from .entries import PAGE_BYTES
 from .entries import Entries
 from .frame import Input
 from .frame import Writer
@@ -71,6 +73,20 @@ class Cell:
         if self._base is None:
             self._base = self._load()
         return self._base + self._new
+
+    def pages(self) -> Iterator[bytes]:
+        """What the cell of a bag is now, a page at a time. What is here already is not fetched again."""
+        return self._walk(place.group, None if self._over else self._base, self._new, self._over)
+
+    def _walk(self, group: int, base: Optional[bytes], new: bytes, over: bool) -> Iterator[bytes]:
+        if base is not None:
+            yield base
+        elif not over:
+            at: Optional[bytes] = b''
+            while at is not None:
+                rows, at = self._state.host.state_scan(self._slot, group, at, None, PAGE_BYTES)
+                yield b''.join(Input(rows).values)
+        yield new
 
     def _load(self) -> bytes:
         at = place.group - self._page_group

@@ -16,6 +16,7 @@ use crate::side::{Reads, Side, SideList, SideMultimap, Table};
 use crate::slot::{BagSlot, CombiningSlot, MapSlot, MultimapSlot, OrderedListSlot, SetSlot, SlotSpec, ValueSlot};
 use crate::state::{Items, State};
 use crate::timer::{SetTimer, Timer, Timers};
+use crate::walk::Walk;
 use crate::window::Window;
 
 /// Outputs leave before the call ends when they are this large.
@@ -191,6 +192,12 @@ impl Context {
     /// The values of a bag in the order they were added. An item is an error if what is stored is not of the slot's type.
     pub fn items<T: Element>(&mut self, slot: &BagSlot<T>) -> Items<'_, T> {
         self.state.items(slot, &mut self.host)
+    }
+
+    /// The values of a bag in the order they were added, a page of them in memory at a time: for bags that may be large. [`items`](Self::items) is
+    /// dearer in memory and cheaper in calls to the host, as it fetches the bags of many keys together.
+    pub fn walk<T: Element>(&mut self, slot: &BagSlot<T>) -> Walk<T> {
+        self.state.walk(slot, &self.host)
     }
 
     /// Adds a value to the accumulator of a slot.

@@ -43,6 +43,7 @@ mod state;
 pub mod testing;
 pub mod text;
 mod timer;
+mod walk;
 mod window;
 pub mod wire;
 
@@ -81,6 +82,7 @@ pub use side::{Side, SideList, SideMultimap, SideSpec, Table, TableSpec};
 pub use slot::{BagSlot, CombiningSlot, MapSlot, MultimapSlot, OrderedListSlot, SetSlot, SlotSpec, ValueSlot};
 pub use state::Items;
 pub use timer::{Expired, Fired, SetTimer, Timer};
+pub use walk::Walk;
 pub use window::{Interval, Merged, Window, WindowFn, merge_overlapping};
 pub use wire::Malformed;
 

@@ -27,6 +27,12 @@ pub trait SlotSpec {
     }
     /// Appends the coder of the values as JSON.
     fn coder(&self, json: &mut String);
+    /// Of a bag, what tells how long the first of some values is: for the test kit.
+    #[doc(hidden)]
+    #[cfg(not(target_arch = "wasm32"))]
+    fn first(&self) -> Option<fn(&[u8]) -> Option<usize>> {
+        None
+    }
 }
 
 /// A slot that holds one value or none.
@@ -138,6 +144,13 @@ impl<T: Element> SlotSpec for BagSlot<T> {
     }
     fn coder(&self, json: &mut String) {
         T::coder(json);
+    }
+    #[cfg(not(target_arch = "wasm32"))]
+    fn first(&self) -> Option<fn(&[u8]) -> Option<usize>> {
+        Some(|bytes| {
+            let mut rest = bytes;
+            T::decode_nested(&mut rest).ok().map(|_| bytes.len() - rest.len())
+        })
     }
 }
 

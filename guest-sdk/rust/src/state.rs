@@ -9,6 +9,7 @@ use crate::entries::{At, Entries};
 use crate::frame::{FrameWriter, Input, Sections, Table, pack, section};
 use crate::host::Host;
 use crate::slot::{BagSlot, SlotSpec, ValueSlot};
+use crate::walk::Walk;
 use crate::wire::{self, Malformed};
 use std::marker::PhantomData;
 
@@ -291,6 +292,16 @@ impl State {
             None => [&[][..], &[][..]],
         };
         Items::of(parts)
+    }
+
+    /// The values of a bag, page by page. What is here already is not fetched again.
+    pub fn walk<T: Element>(&mut self, slot: &BagSlot<T>, host: &Host) -> Walk<T> {
+        let place = (slot.index, self.group.unwrap_or_default());
+        match self.slots.get(slot.index as usize).map(|state| &state.cell) {
+            Some(cell) if cell.over => Walk::new(host.clone(), place, Vec::new(), false, cell.new.clone()),
+            Some(cell) => Walk::new(host.clone(), place, cell.base.clone(), !cell.loaded, cell.new.clone()),
+            None => Walk::new(host.clone(), place, Vec::new(), false, Vec::new()),
+        }
     }
 
     /// Empties a slot.

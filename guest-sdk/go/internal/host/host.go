@@ -15,7 +15,7 @@ type Host interface {
 	Read(slot uint32, groups []uint32) []byte
 	// Lookup gives entries of a slot: state.lookup.
 	Lookup(slot uint32, subkeys []byte) []byte
-	// Scan gives entries of a group from a subkey to before another, which is nil if there is none: state.scan.
+	// Scan gives entries of a group from a subkey to before another, which is nil if there is none; of a bag its values, from a token on: state.scan.
 	Scan(slot, group uint32, start, end []byte) Page
 	// Iterable gives elements of a list from a token on: iterables.read.
 	Iterable(token []byte) Page
@@ -46,6 +46,8 @@ type Function struct {
 	Name string
 	// JSON is its entry in the description.
 	JSON string
+	// First tells how long the first of some values of a bag is, by slot: for package thalwegtest.
+	First map[int]func(values []byte) (int, error)
 	// Open makes an instance with the JSON text of a configuration.
 	Open func(config []byte, host Host) (Instance, error)
 }

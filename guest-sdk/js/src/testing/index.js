@@ -40,7 +40,8 @@ export class Kit {
   constructor(Fn, config) {
     const named = new NamedFunction('it', Fn);
     this.shape = named.shape;
-    this.world = new World();
+    const bags = this.shape.slots.flatMap(([, slot], i) => (slot.kind === 'bag' ? [[i, slot.coder]] : []));
+    this.world = new World(new Map(bags));
     this.instance = named.open(plan(config), this.world);
   }
 

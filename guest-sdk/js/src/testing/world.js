@@ -1,6 +1,6 @@
 // What the runner would keep and do, in memory: state, timers, side inputs, tables; and the imports over it.
 
-import { binary, unbinary } from '../bytes.js';
+import { Cursor, binary, unbinary } from '../bytes.js';
 import { ListCoder } from '../coders.js';
 import { PAGE_BYTES } from '../entries.js';
 import { BadFrame } from '../failure.js';
@@ -65,7 +65,9 @@ function answer(found) {
 
 /** What there is. */
 export class World {
-  constructor() {
+  /** @param {Map<number, object>} [bags] the coders of the slots that are bags, by index */
+  constructor(bags = new Map()) {
+    this.bags = bags;
     this.kept = new Map();
     /** By name: group, family, tag, and when it fires with which time. */
     this.timers = new Map();
@@ -116,6 +118,18 @@ export class World {
     const { entries } = this.of(this.groups[group]);
     if (!entries.has(slot)) entries.set(slot, new Map());
     return entries.get(slot);
+  }
+
+  /** The values of a bag as rows. */
+  valuesOf(group, slot) {
+    const cursor = new Cursor(this.of(this.groups[group]).cells.get(slot) ?? EMPTY);
+    const rows = [];
+    while (!cursor.done) {
+      const start = cursor.at;
+      this.bags.get(slot).read(cursor);
+      rows.push([EMPTY, cursor.data.slice(start, cursor.at)]);
+    }
+    return rows;
   }
 
   cells(writer, slot, groups) {
@@ -219,6 +233,7 @@ export class World {
 
   stateScan(slot, group, start, end) {
     this.calls += 1;
+    if (this.bags.has(slot)) return part(this.valuesOf(group, slot), start.length ? start : undefined);
     const [first, behind] = [binary(start), end && binary(end)];
     const all = this.entriesOf(group, slot);
     const keys = [...all.keys()].filter((key) => key >= first && (behind === undefined || key < behind)).sort();

@@ -33,7 +33,7 @@ class Total extends CombineFn<bigint, bigint, number> {
 class Visits extends DoFn {
   static input = t.kv(t.string, Visit);
   static outputs = { main: t.kv(t.string, t.double), odd: t.string };
-  static state = { total: state.combining(Total, { eager: true }), seen: state.map(t.string, t.integer) };
+  static state = { total: state.combining(Total, { eager: true }), seen: state.map(t.string, t.integer), notes: state.bag(t.string) };
   static timers = { gap: 'event' as const };
   static sideInputs = { rates: side.multimap(t.string, t.double) };
   static tables = { names: table(t.string, t.string, { byKey: true }) };
@@ -47,6 +47,7 @@ class Visits extends DoFn {
     // @ts-expect-error the state is one of bigints
     ctx.state.total.add(5);
     ctx.state.seen.set(user, (ctx.state.seen.get(user) ?? 0) + 1);
+    for (const note of ctx.state.notes) yield to('odd', note);
     ctx.timers.gap.set(ctx.time + 1000, { tag: user });
     // @ts-expect-error there is no such timer
     ctx.timers.silence;

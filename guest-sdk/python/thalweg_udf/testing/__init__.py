@@ -60,7 +60,7 @@ class Kit:
     def __init__(self, cls: type, config: Any = None):
         self._function = Function('it', cls)
         self._shape = self._function.shape
-        self._world = World()
+        self._world = World({i: slot.coder for i, slot in enumerate(self._shape.slots) if slot.kind == 'bag'})
         self._instance = self._function.open(plan(config), self._world)
 
     def page_bytes(self, size: int) -> None:

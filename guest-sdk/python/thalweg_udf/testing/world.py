@@ -52,6 +52,9 @@ def _part(rows: list[tuple[bytes, bytes]], start: Optional[bytes]) -> tuple[byte
 class World:
     """What there is.
 
+    Args:
+      bags: the coders of the slots that are bags, by index.
+
     Attributes:
       timers: when each timer fires, and the time of what it puts out.
       sides: elements of side inputs, key and value, by index.
@@ -64,7 +67,8 @@ class World:
       page_bytes: how long a list may be that comes whole.
     """
 
-    def __init__(self):
+    def __init__(self, bags: Optional[dict[int, Any]] = None):
+        self._bags = bags or {}
         self._cells: dict[tuple[Group, int], bytes] = {}
         self._entries: dict[tuple[Group, int], dict[bytes, bytes]] = {}
         self.timers: dict[TimerId, tuple[int, int]] = {}
@@ -198,6 +202,13 @@ class World:
     def state_scan(self, slot: int, group: int, start: bytes, end: Optional[bytes], max_bytes: int) -> tuple:
         """``state.scan``"""
         self.calls += 1
+        if slot in self._bags:
+            cell, values = self._cells.get((self.groups[group], slot), b''), []
+            while cell:
+                _, at = self._bags[slot].read(cell, 0)
+                values.append((b'', cell[:at]))
+                cell = cell[at:]
+            return _part(values, start or None)
         entries = self._entries.get((self.groups[group], slot), {})
         rows = sorted((key, cell) for key, cell in entries.items() if key >= start and (end is None or key < end))
         return page(rows[:PAGE_ROWS]), rows[PAGE_ROWS][0] if len(rows) > PAGE_ROWS else None

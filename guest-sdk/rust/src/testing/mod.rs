@@ -85,7 +85,8 @@ impl<D: DoFn> Kit<D> {
     /// # Errors
     /// What the function's `open` says.
     pub fn open(config: &str) -> Result<Self, Failure> {
-        let world = Shared(Arc::new(Mutex::new(World::default())));
+        let bags = D::SLOTS.iter().map(|slot| slot.first()).collect();
+        let world = Shared(Arc::new(Mutex::new(World::of(bags))));
         let host = Host::new(Shared(Arc::clone(&world.0)));
         let instance = Function::open(&[Function::of::<D>("it")], "it", &plan(config), host)?;
         Ok(Self { instance, world, dofn: PhantomData })

@@ -14,9 +14,14 @@ pub type Group = (Bytes, Window);
 /// A timer's group, family and tag.
 pub type TimerId = (Group, u32, String);
 
+/// Tells the length of the first of some values.
+pub type First = fn(&[u8]) -> Option<usize>;
+
 /// What there is.
 #[derive(Default)]
 pub struct World {
+    /// By slot, of bags.
+    bags: Vec<Option<First>>,
     cells: BTreeMap<(Group, u32), Bytes>,
     entries: BTreeMap<(Group, u32), BTreeMap<Bytes, Bytes>>,
     /// When each timer fires, and the time of what it puts out.
@@ -69,6 +74,11 @@ impl<'a, const N: usize> Ops<'a, N> {
 }
 
 impl World {
+    /// Nothing yet, for a function with these slots.
+    pub fn of(bags: Vec<Option<First>>) -> Self {
+        Self { bags, ..Self::default() }
+    }
+
     fn group(&self, group: u32) -> Option<&Group> {
         self.groups.get(group as usize)
     }
@@ -243,6 +253,16 @@ fn part(rows: &[(&[u8], &[u8])], start: Option<&[u8]>) -> Page {
     (page(rows[from.min(end)..end].iter().copied()), next)
 }
 
+/// The values of a bag as rows.
+fn values(mut cell: &[u8], first: First) -> Vec<(&[u8], &[u8])> {
+    let mut rows = Vec::new();
+    while let Some((value, rest)) = first(cell).filter(|n| *n > 0).and_then(|n| cell.split_at_checked(n)) {
+        rows.push((&[][..], value));
+        cell = rest;
+    }
+    rows
+}
+
 /// The world, from inside and outside of the function.
 pub struct Shared(pub Arc<Mutex<World>>);
 
@@ -288,6 +308,11 @@ impl Imports for Shared {
     fn scan(&mut self, slot: u32, group: u32, start: &[u8], end: Option<&[u8]>, _max_bytes: u32) -> Page {
         self.with(|world| {
             world.calls += 1;
+            if let Some(first) = world.bags.get(slot as usize).copied().flatten() {
+                let cell = world.group(group).and_then(|group| world.cells.get(&(group.clone(), slot)));
+                let values = values(cell.map_or(&[], Vec::as_slice), first);
+                return part(&values, (!start.is_empty()).then_some(start));
+            }
             let entries = world.group(group).and_then(|group| world.entries.get(&(group.clone(), slot)));
             let inside = |key: &&Bytes| key.as_slice() >= start && end.is_none_or(|end| key.as_slice() < end);
             let rows = entries.into_iter().flatten().filter(|(key, _)| inside(key));

@@ -5,6 +5,7 @@
 //! Kafka or RocksDB.
 
 mod asked;
+mod bags;
 mod bindings;
 mod cache;
 mod clock;

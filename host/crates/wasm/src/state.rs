@@ -1,6 +1,7 @@
 //! State during a call: which cells the guest may see, its reads and writes, and the changes that are made once the call
 //! has returned and its outputs are found sound.
 
+use crate::bags::Bag;
 use crate::describe::SlotKind;
 use crate::error::Error;
 use crate::frame::{self, Change, FrameError, Op, SubOp, TimerOp, section};
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use thalweg_core::coder::Coder;
 use thalweg_core::error::Result as CoreResult;
 use thalweg_core::id::StateId;
 use thalweg_core::state::{CellValue, StateView};
@@ -22,6 +24,8 @@ pub struct Slot {
     pub kind: SlotKind,
     /// Whether its cells travel with the frame.
     pub eager: bool,
+    /// Coder of its elements, if the host knows it: where a page of a bag may end.
+    pub coder: Option<Arc<Coder>>,
 }
 
 /// The state that a call may touch: some groups of a bundle's view.
@@ -94,8 +98,10 @@ impl StateAccess {
             (Op::Clear, false) => self.view.put(group, slot.id, &[], None),
             (Op::Set(bytes), true) => {
                 self.view.clear(group, slot.id)?;
-                self.view.append(group, slot.id, CellValue::copy(bytes))
+                self.set_cell(slot, group, Op::Append(bytes))
             }
+            // a chunk without elements would be a page without any
+            (Op::Append([]), _) => Ok(()),
             (Op::Append(bytes), _) => self.view.append(group, slot.id, CellValue::copy(bytes)),
             (Op::Clear, true) => self.view.clear(group, slot.id),
         }
@@ -191,9 +197,9 @@ impl GuestStore {
         Error::StateDenied { function: self.function.to_string(), what: what.into() }
     }
 
-    fn slot(&self, slot: u32) -> Result<Slot, Error> {
+    fn slot(&self, slot: u32) -> Result<&Slot, Error> {
         let access = self.call.loan.state.as_ref().ok_or_else(|| self.denied("it has no keyed input"))?;
-        let found = access.slots.get(slot as usize).cloned();
+        let found = access.slots.get(slot as usize);
         found.ok_or_else(|| self.denied(format!("slot {slot} is not described")))
     }
 
@@ -215,7 +221,7 @@ impl GuestStore {
 
     /// The cells of a slot for some groups of the frame, as a frame.
     pub fn read_cells(&mut self, slot: u32, groups: &[u32]) -> Result<Vec<u8>, Error> {
-        let bound = self.slot(slot)?;
+        let bound = self.slot(slot)?.clone();
         if !bound.kind.is_plain() {
             return Err(self.denied(format!("slot {slot} has entries, not cells")));
         }
@@ -262,7 +268,7 @@ impl GuestStore {
         })
     }
 
-    /// Entries of a group from `start` to before `end`, about `max_bytes` of them, and where to go on.
+    /// Entries of a group from `start` to before `end`, about `max_bytes` of them, and where to go on; of a bag its elements.
     pub fn scan(
         &mut self,
         slot: u32,
@@ -271,15 +277,25 @@ impl GuestStore {
         end: Option<&[u8]>,
         max_bytes: u32,
     ) -> Result<(Vec<u8>, Option<Vec<u8>>), Error> {
+        let limit = self.limits.output_bytes.min(max_bytes as usize);
+        if self.slot(slot)?.kind == SlotKind::Bag {
+            return self.scan_bag(slot, group, start, end, limit);
+        }
         let bound = self.entry_slot(slot)?;
         self.check_group(group)?;
-        let limit = self.limits.output_bytes.min(max_bytes as usize);
         let walked = self.call.walk.take().filter(|walk| (walk.slot, walk.group) == (slot, group));
-        let walk = self.with_state(|access, changes| {
+        let (page, walk) = self.with_state(|access, changes| {
+            let at = access.group(group).unwrap_or_default();
+            if changes.is_empty() {
+                let page = access.view.page(at, bound.id, start, end, limit).map_err(Error::State)?;
+                let rows: Vec<_> =
+                    page.cells.iter().map(|(subkey, value)| (subkey.as_ref(), value.as_slice())).collect();
+                return Ok(((frame::page(&rows).into_vec(), page.next.map(Vec::from)), None));
+            }
+            // what the call has written is laid over all that there is: the price of writing on the way
             let mut walk = match walked {
                 Some(walk) => walk,
                 None => {
-                    let at = access.group(group).unwrap_or_default();
                     let stored = access.view.list(at, bound.id).map_err(Error::State)?;
                     let entries = stored.into_iter().map(|(subkey, value)| (subkey, value.as_slice().to_vec()));
                     Walk { slot, group, replayed: 0, entries: entries.collect() }
@@ -287,15 +303,38 @@ impl GuestStore {
             };
             replay_entries(changes.get(walk.replayed..).unwrap_or_default(), slot, group, &mut walk.entries);
             walk.replayed = changes.len();
-            Ok(walk)
+            Ok((walk.page(start, end, limit), Some(walk)))
         })?;
-        let page = walk.page(start, end, limit);
-        self.call.walk = Some(walk);
+        self.call.walk = walk;
         Ok(page)
     }
 
+    /// Elements of a bag from a token on, about `limit` bytes of them, and the token of those behind them.
+    fn scan_bag(
+        &mut self,
+        slot: u32,
+        group: u32,
+        start: &[u8],
+        end: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<(Vec<u8>, Option<Vec<u8>>), Error> {
+        let Slot { id, coder, .. } = self.slot(slot)?.clone();
+        self.check_group(group)?;
+        if end.is_some() {
+            return Err(self.denied(format!("slot {slot} is a bag, which is read to its end")));
+        }
+        let coder =
+            coder.ok_or_else(|| self.denied(format!("slot {slot} has elements that the host does not know")))?;
+        let bag = Bag { slot, group, id, coder: &coder };
+        let mut bags = std::mem::take(&mut self.call.bags);
+        let page =
+            self.with_state(|access, changes| bags.page(bag, start, limit, access, changes).map_err(Error::State));
+        self.call.bags = bags;
+        page?.ok_or_else(|| self.denied(format!("it forged where a page of slot {slot} begins")))
+    }
+
     fn entry_slot(&self, slot: u32) -> Result<Slot, Error> {
-        let bound = self.slot(slot)?;
+        let bound = self.slot(slot)?.clone();
         if bound.kind.is_plain() { Err(self.denied(format!("slot {slot} has cells, not entries"))) } else { Ok(bound) }
     }
 
@@ -321,13 +360,13 @@ impl GuestStore {
             }
             let denied = match change {
                 Change::Cell(slot, group, op) => {
-                    let kind = self.slot(slot)?.kind;
+                    let kind = &self.slot(slot)?.kind;
                     self.check_group(group)?;
                     let fits = kind.is_plain() && (kind.appends() || !matches!(op, Op::Append(_)));
                     (!fits).then(|| format!("slot {slot} has no such operation on cells"))
                 }
                 Change::Entry(slot, group, op) => {
-                    let kind = self.slot(slot)?.kind;
+                    let kind = &self.slot(slot)?.kind;
                     self.check_group(group)?;
                     let fits = !kind.is_plain() && (kind.appends() || !matches!(op, SubOp::Append(..)));
                     (!fits).then(|| format!("slot {slot} has no such operation on entries"))
@@ -403,7 +442,8 @@ fn replay_entries(changes: &[Vec<u8>], slot: u32, group: u32, entries: &mut BTre
     });
 }
 
-fn replay(changes: &[Vec<u8>], mut each: impl FnMut(Change<'_>)) {
+/// Goes over changes that were found sound.
+pub fn replay(changes: &[Vec<u8>], mut each: impl FnMut(Change<'_>)) {
     for ops in changes {
         let done = frame::changes(ops, |change| {
             each(change);

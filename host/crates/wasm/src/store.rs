@@ -3,6 +3,7 @@
 //!
 //! A violation is kept as a typed error in the store's data and ends the call by a trap; the caller looks there first.
 
+use crate::bags::Bags;
 use crate::bindings::thalweg::udf::{iterables, log, outputs, side_inputs, state, tables, types};
 use crate::clock;
 use crate::error::Error;
@@ -43,6 +44,8 @@ pub struct Call {
     output_bytes: usize,
     /// The entries that it walks over.
     pub walk: Option<Walk>,
+    /// The bags that it reads by page.
+    pub bags: Bags,
     /// Bytes of state changes so far.
     pub state_bytes: usize,
     /// When it has to be over.

@@ -9,6 +9,7 @@
 mod cells;
 mod expiry;
 pub mod layout;
+mod page;
 mod side;
 mod table;
 mod ttl;
@@ -17,6 +18,7 @@ mod view;
 pub use cells::{Cell, CellChange, CellValue, GroupCells};
 pub use expiry::Expiry;
 pub use layout::{CellKey, Kind};
+pub use page::{CELL_BYTES, CellPage};
 pub use side::{SideView, SideWindow, ViewRoom, whole};
 pub use table::{CellTable, Lease, Take};
 pub use ttl::{Expired, Mark, Ttl};

@@ -5,6 +5,7 @@
 
 use super::cells::{CellChange, CellValue, GroupCells};
 use super::layout::{CellKey, Kind};
+use super::page::{CellPage, Stored};
 use crate::error::{Error, Result};
 use crate::id::{BundleId, KeyGroup, StateId};
 use crate::port::store::StateRead;
@@ -41,6 +42,11 @@ pub struct StateDelta {
     /// One per group of the bundle.
     pub groups: Vec<GroupDelta>,
 }
+
+/// Sub-keys and values, in their order.
+type Cells = Vec<(Bytes, CellValue)>;
+/// The first sub-key of a range, and the one behind it.
+type Range<'s> = (&'s [u8], Option<&'s [u8]>);
 
 /// State as one bundle sees it.
 pub struct StateView {
@@ -105,7 +111,7 @@ impl StateView {
     }
 
     /// Where the group's cells of a state begin in the store.
-    fn prefix(group: &Group, id: StateId) -> CellKey {
+    pub(super) fn prefix(group: &Group, id: StateId) -> CellKey {
         CellKey::new(KeyGroup::of_hash(group.hash), Kind::User, id).part(&group.key).window(&group.window)
     }
 
@@ -209,6 +215,80 @@ impl StateView {
         Ok(newest(stored, base.as_deref(), delta, id, (from, to)))
     }
 
+    /// The cells of a state from sub-key `from` on and before `to`, about `most` bytes of them (one at least, if there is one), and where those behind
+    /// them begin. A cell counts with its sub-key, its value and [`CELL_BYTES`](super::CELL_BYTES). Cost: O(log n) and the cells, with those passed over
+    /// that were deleted since; where the state is not whole in memory, scans of about as much in the store. What was read is kept if it is all there
+    /// is, so that a small state is read once.
+    ///
+    /// # Errors
+    /// As for [`StateView::get`].
+    pub fn page(&mut self, group: u32, id: StateId, from: &[u8], to: Option<&[u8]>, most: usize) -> Result<CellPage> {
+        let (page, all) = self.read_page(group as usize, id, (from, to), most)?;
+        if let (Some(all), Some(delta)) = (all, self.delta.get_mut(group as usize)) {
+            let loaded = all.into_iter().map(|(sub, value)| CellChange { id, sub, value: Some(value) });
+            delta.loaded.retain(|c| c.id != id);
+            delta.loaded.extend(loaded);
+            delta.complete.push(id);
+        }
+        Ok(page)
+    }
+
+    /// The page; and all that the store has of the state, if that was read now.
+    fn read_page(
+        &self,
+        g: usize,
+        id: StateId,
+        (from, to): Range<'_>,
+        most: usize,
+    ) -> Result<(CellPage, Option<Cells>)> {
+        let (Some(delta), Some(base), Some(owner)) = (self.delta.get(g), self.base.get(g), self.groups.get(g)) else {
+            return Err(Self::foreign());
+        };
+        let base = base.as_deref();
+        let known = !self.store.holds_cells() || base.is_some_and(|cells| cells.is_complete(id));
+        let read = delta.complete.contains(&id);
+        let changed = |sub: &[u8]| {
+            delta.changes.binary_search_by(|c| (c.id, c.sub.as_ref()).cmp(&(id, sub))).is_ok()
+                || base.is_some_and(|cells| cells.get(id, sub).is_some())
+        };
+        let (mut page, mut from, mut all) = (CellPage::default(), Bytes::copy_from_slice(from), None);
+        while to.is_none_or(|to| from.as_ref() < to) {
+            let Stored { cells, behind, .. } = match (known, read) {
+                (true, _) => Stored::default(),
+                (false, true) => loaded(delta, id, (&from, to), page.room(most)),
+                (false, false) => self.stored(owner, id, (&from, to), page.room(most))?,
+            };
+            if !known && !read && from.is_empty() && to.is_none() && behind.is_none() {
+                all = Some(cells.clone());
+            }
+            let to = behind.as_deref().or(to);
+            let of_base = base.into_iter().flat_map(|cells| cells.range(id, &from, to));
+            page.fill(cells, of_base, changes(delta, id, (&from, to)), most);
+            let Some(behind) = behind.filter(|_| page.next.is_none()) else { break };
+            // what the store has there and nobody changed is there; else the next cell is one of those behind it
+            if !page.cells.is_empty() && !changed(&behind) {
+                page.next = Some(behind);
+                break;
+            }
+            from = behind;
+        }
+        Ok((page, all))
+    }
+
+    /// What the store has of a state in a range, about `most` bytes but one cell at least, and the sub-key behind them.
+    fn stored(&self, owner: &Group, id: StateId, (from, to): Range<'_>, most: usize) -> Result<Stored> {
+        let prefix = Self::prefix(owner, id);
+        let skip = prefix.as_slice().len();
+        let start = prefix.clone().last(from).finish();
+        let end = to.map_or_else(|| prefix.successor().into(), |to| prefix.clone().last(to).finish());
+        let mut stored = Stored::default();
+        self.store.scan(&start, &end, &mut |key, value| {
+            let sub = Bytes::copy_from_slice(key.get(skip..).unwrap_or_default());
+            stored.take(sub, value.len(), || CellValue::copy(value), most)
+        })?;
+        Ok(stored)
+    }
+
     fn load_all(&mut self, group: u32, id: StateId) -> Result<()> {
         let g = group as usize;
         let (Some(delta), Some(base), Some(owner)) = (self.delta.get_mut(g), self.base.get(g), self.groups.get(g))
@@ -288,10 +368,35 @@ fn newest(
     if let Some(base) = base {
         cells.extend(base.range(id, from, to).map(|c| (c.sub.clone(), c.value.clone())));
     }
-    let first = delta.changes.partition_point(|c| (c.id, c.sub.as_ref()) < (id, from));
-    let inside = |c: &&CellChange| c.id == id && to.is_none_or(|to| c.sub.as_ref() < to);
-    cells.extend(delta.changes.iter().skip(first).take_while(inside).map(|c| (c.sub.clone(), c.value.clone())));
+    cells.extend(changes(delta, id, (from, to)).map(|c| (c.sub.clone(), c.value.clone())));
     cells.into_iter().filter_map(|(sub, value)| Some((sub, value?))).collect()
+}
+
+/// What the store has of a range, of a state that was read whole: about `most` bytes but one cell at least. Its cells stand together.
+fn loaded(delta: &GroupDelta, id: StateId, (from, to): Range<'_>, most: usize) -> Stored {
+    let mut stored = Stored::default();
+    let first = delta.loaded.iter().position(|c| c.id == id).unwrap_or(delta.loaded.len());
+    let cells = delta.loaded.get(first..).unwrap_or_default();
+    let cells = cells.get(..cells.partition_point(|c| c.id == id)).unwrap_or_default();
+    let begin = cells.partition_point(|c| c.sub.as_ref() < from);
+    for read in cells.iter().skip(begin).take_while(|c| to.is_none_or(|to| c.sub.as_ref() < to)) {
+        let Some(value) = &read.value else { continue };
+        if !stored.take(read.sub.clone(), value.as_slice().len(), || value.clone(), most) {
+            break;
+        }
+    }
+    stored
+}
+
+/// What the bundle changed of the cells of a range, in their order.
+fn changes<'d>(
+    delta: &'d GroupDelta,
+    id: StateId,
+    (from, to): (&[u8], Option<&'d [u8]>),
+) -> impl Iterator<Item = &'d CellChange> {
+    let first = delta.changes.partition_point(|c| (c.id, c.sub.as_ref()) < (id, from));
+    let inside = move |c: &&CellChange| c.id == id && to.is_none_or(|to| c.sub.as_ref() < to);
+    delta.changes.iter().skip(first).take_while(inside)
 }
 
 #[cfg(test)]

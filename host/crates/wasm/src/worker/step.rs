@@ -273,7 +273,8 @@ fn slots(function: &Function, states: &[(&str, StateId)]) -> Result<Arc<[Slot]>>
             function: function.name.clone(),
             what: format!("a place for the state {:?}", slot.name),
         };
-        Ok(Slot { id: id.ok_or_else(missing)?, kind: slot.kind.clone(), eager: slot.eager })
+        let coder = slot.coder.to_core().map(Arc::new);
+        Ok(Slot { id: id.ok_or_else(missing)?, kind: slot.kind.clone(), eager: slot.eager, coder })
     };
     function.slots.iter().map(bind).collect()
 }

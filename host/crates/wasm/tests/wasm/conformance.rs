@@ -2,9 +2,9 @@
 //! here, in every language.
 
 use crate::stage::Stage;
-use crate::support::in_every_language;
+use crate::support::{in_every_language, in_the_languages_of_today};
 use bytes::Bytes;
-use conformance::ledger::SCRIPT;
+use conformance::ledger::{Batch, SCRIPT, WALKS};
 use std::sync::Arc;
 use thalweg_core::batch::{BatchBuilder, Pane};
 use thalweg_core::coder::Coder as CoreCoder;
@@ -14,7 +14,7 @@ use thalweg_core::state::{SideView, SideWindow};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::{Window, WindowFn};
 use thalweg_wasm::describe::Access;
-use thalweg_wasm::{Binding, Failures, Side, Table, Target};
+use thalweg_wasm::{Binding, Failures, Limits, Side, Table, Target};
 
 type Fallible = Result<(), Box<dyn std::error::Error>>;
 
@@ -40,28 +40,59 @@ fn elements(rows: &[(&str, &str)]) -> Input {
     Input::Keyed { groups: groups.into(), batches: vec![builder.finish()], items }
 }
 
+/// The slots of the ledger.
+const STATES: [&str; 7] = ["value", "sum", "bag", "map", "set", "multi", "list"];
+
 fn ledger(guest: &str, dead_letters: bool) -> Result<Stage, thalweg_wasm::Error> {
-    let names = ["value", "sum", "bag", "map", "set", "multi", "list"];
-    let states: Vec<_> = names.iter().zip(1..).map(|(name, id)| (*name, StateId(id))).collect();
+    let states: Vec<_> = STATES.iter().zip(1..).map(|(name, id)| (*name, StateId(id))).collect();
     stage(guest, "ledger", Binding { states: &states, ..Binding::default() }, dead_letters)
+}
+
+/// A script gives in one frame and in many what the test kit gives.
+fn plays(guest: &str, script: &[Batch]) -> Fallible {
+    for together in [true, false] {
+        let mut stage = ledger(guest, true)?;
+        for (batch, expected) in script {
+            let (mut answers, mut failed) = (Vec::new(), 0);
+            for part in batch.chunks(if together { batch.len() } else { 1 }) {
+                let ran = stage.run(elements(part))?;
+                answers.extend(ran.rows(0).into_iter().map(|(_, answer, _)| answer));
+                failed += ran.rows(1).len();
+            }
+            assert_eq!(answers, *expected, "together: {together}");
+            assert_eq!(failed, batch.iter().filter(|(_, commands)| commands.contains("fail ")).count());
+        }
+    }
+    Ok(())
 }
 
 #[test]
 fn every_kind_of_state_gives_what_the_test_kit_gives_in_one_frame_and_in_many() -> Fallible {
-    in_every_language("conformance", |guest| {
-        for together in [true, false] {
-            let mut stage = ledger(guest, true)?;
-            for (batch, expected) in SCRIPT {
-                let (mut answers, mut failed) = (Vec::new(), 0);
-                for part in batch.chunks(if together { batch.len() } else { 1 }) {
-                    let ran = stage.run(elements(part))?;
-                    answers.extend(ran.rows(0).into_iter().map(|(_, answer, _)| answer));
-                    failed += ran.rows(1).len();
-                }
-                assert_eq!(answers, *expected, "together: {together}");
-                assert_eq!(failed, batch.iter().filter(|(_, commands)| commands.contains("fail ")).count());
-            }
+    in_every_language("conformance", |guest| plays(guest, SCRIPT))
+}
+
+#[test]
+fn bags_are_read_by_page_as_in_the_test_kit() -> Fallible {
+    in_the_languages_of_today("conformance", |guest| plays(guest, WALKS))
+}
+
+#[test]
+fn a_bag_that_no_call_may_get_whole_is_read_by_page() -> Fallible {
+    in_the_languages_of_today("conformance", |guest| {
+        // 40 additions of 100 texts of 256 bytes are 1 MiB: four of the SDKs' pages
+        let limits = Limits::default().output_bytes(600 << 10);
+        let states: Vec<_> = STATES.iter().zip(1..).map(|(name, id)| (*name, StateId(id))).collect();
+        let binding = Binding { states: &states, ..Binding::default() };
+        let mut stage = Stage::limited(guest, "ledger", limits, binding, Failures::FailBundle)?;
+        let add = vec![format!("bag.add {}", "x".repeat(256)); 100].join("; ");
+        for _ in 0..40 {
+            stage.run(elements(&[("a", &add)]))?;
         }
+        let ran = stage.run(elements(&[("a", "bag.sizes y; bag.sizes z")]))?;
+        let answers: Vec<_> = ran.rows(0).into_iter().map(|(_, answer, _)| answer).collect();
+        assert_eq!(answers, ["4000 of 1024000 bytes", "4001 of 1024001 bytes"]);
+        let error = stage.run(elements(&[("a", "bag.all")])).err();
+        assert_eq!(error.map(|e| e.code), Some("WASM_STATE_LIMIT"));
         Ok(())
     })
 }

@@ -15,6 +15,8 @@ use thalweg_wasm::{Binding, Callee, Component, Failures, Limits, Pool, StagePlan
 
 /// The attacks and the code of the error that each ends in; nothing for those that harm themselves alone.
 const ATTACKS: &[(&str, &str)] = &[
+    ("bag_place_broken", "WASM_STATE_DENIED"),
+    ("bag_place_forged", "WASM_STATE_DENIED"),
     ("description_deep", "WASM_DESCRIPTION"),
     ("description_huge", "WASM_OUTPUT_LIMIT"),
     ("description_no_json", "WASM_DESCRIPTION"),

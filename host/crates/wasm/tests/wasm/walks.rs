@@ -1,13 +1,16 @@
 //! A walk over the entries of a group costs what the entries cost, however small its pages are and whatever it writes on its way.
 
 use crate::support::{bundle, keyed};
+use bytes::Bytes;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use thalweg_core::error::Error as CoreError;
-use thalweg_core::id::{BundleId, StageId, StateId};
-use thalweg_core::port::store::NullStore;
+use thalweg_core::id::{BundleId, Epoch, KeyGroup, StageId, StateId};
+use thalweg_core::port::store::{NullStore, StateRead, StateStore as _};
 use thalweg_core::port::worker::{Command, Event, Worker};
-use thalweg_core::state::{CellValue, StateView};
+use thalweg_core::state::{CellKey, CellValue, Kind, StateView};
+use thalweg_core::testing::FakeStore;
 use thalweg_wasm::{
     Binding, Callee, Failures, HostCalls, Limits, NativeFunction, StagePlan, Step, Target, Task, WasmWorker,
 };
@@ -19,7 +22,78 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const WALKER: &str = r#"{"functions":[{"name":"f","kind":"dofn",
     "input":{"urn":"beam:coder:kv:v1","components":[{"urn":"beam:coder:bytes:v1"},{"urn":"beam:coder:varint:v1"}]},
     "outputs":[{"name":"main","coder":{"urn":"beam:coder:bytes:v1"}}],
-    "slots":[{"name":"m","kind":"map","key":{"urn":"beam:coder:bytes:v1"},"coder":{"urn":"beam:coder:bytes:v1"}}]}]}"#;
+    "slots":[{"name":"m","kind":"map","key":{"urn":"beam:coder:bytes:v1"},"coder":{"urn":"beam:coder:bytes:v1"}},
+        {"name":"b","kind":"bag","coder":{"urn":"beam:coder:bytes:v1"}}]}]}"#;
+
+/// The places of its state.
+const STATES: [(&str, StateId); 2] = [("m", StateId(1)), ("b", StateId(2))];
+/// A frame without rows.
+const NOTHING: [u32; 4] = [1, 8, 1, 0];
+
+/// A store that counts the cells that scans look at.
+struct Counting(Arc<dyn StateRead>, Arc<AtomicUsize>);
+
+impl StateRead for Counting {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, CoreError> {
+        self.0.get(key)
+    }
+    fn scan(&self, start: &[u8], end: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), CoreError> {
+        self.0.scan(start, end, &mut |key, value| {
+            self.1.fetch_add(1, Relaxed);
+            each(key, value)
+        })
+    }
+    fn holds_cells(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn pages_of_stored_entries_and_bags_read_as_much_of_the_store_as_they_have() -> Result<(), CoreError> {
+    let (input, groups) = keyed(&[("a", 1)]);
+    let group = &groups[0];
+    let key = |id, sub: &[u8]| {
+        let prefix = CellKey::new(KeyGroup::of_hash(group.hash), Kind::User, id);
+        prefix.part(&group.key).window(&group.window).last(sub).finish()
+    };
+    let entry = |i: u32| (key(StateId(1), &i.to_be_bytes()), Some(Bytes::from_static(b"entry")));
+    let chunk = |i: u32| {
+        (key(StateId(2), &[&[0; 8][..], &i.to_be_bytes()].concat()), Some(Bytes::from_static(b"\x03one\x03two")))
+    };
+    let cells: Vec<_> = (0..ENTRIES / 10).flat_map(|i| [entry(i), chunk(i)]).collect();
+    let mut stored = FakeStore::new();
+    stored.commit(Epoch(1), &cells, &[])?;
+    let (read, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+    let (count, seen) = (Arc::clone(&read), Arc::clone(&told));
+    let function = NativeFunction::new(WALKER, "f", Limits::default(), move |host: HostCalls| {
+        let (count, seen) = (Arc::clone(&count), Arc::clone(&seen));
+        Ok(Box::new(move |_, _: &[u8]| {
+            for slot in [0, 1] {
+                let next = host.scan(slot, 0, &[], None, 1000).1;
+                let first = count.swap(0, Relaxed);
+                let _page = host.scan(slot, 0, &next.unwrap_or_default(), None, 1000);
+                seen.lock().map_err(|_| ("LOCK".to_owned(), String::new()))?.extend([first, count.swap(0, Relaxed)]);
+            }
+            Ok(NOTHING.iter().flat_map(|word| word.to_le_bytes()).collect())
+        }))
+    })?;
+    let binding = Binding { states: &STATES, ..Binding::default() };
+    let (task, outputs) = (Task::Process, vec![vec![Target::Output(0)]]);
+    let step = Step::new("T", Callee::Native(function), task, binding, outputs, Failures::FailBundle)?;
+    let mut worker = WasmWorker::new([(StageId(0), StagePlan::new(vec![step])?)]);
+    let counting = Arc::new(Counting(stored.reader(), read));
+    worker.submit(Command::Start(Box::new(bundle(
+        input,
+        StateView::new(BundleId(1), groups, vec![None; 1], counting),
+    ))))?;
+    let mut events = Vec::new();
+    worker.poll(&mut events);
+    assert!(matches!(events.last(), Some(Event::Done { .. })), "{events:?}");
+    let told = told.lock().map_err(|_| CoreError::internal("TEST", "a lock"))?;
+    // a page has 40 entries; one of a bag has as many elements, of half as many chunks
+    assert!(told.len() == 4 && told.iter().all(|cells| (15..=45).contains(cells)), "{told:?}");
+    Ok(())
+}
 
 /// A frame that removes an entry: SUBCELL_OPS with one op on slot 0, group 0.
 fn remove(subkey: &[u8]) -> Vec<u8> {
@@ -49,10 +123,10 @@ fn a_walk_in_pages_of_one_entry_is_linear_and_sees_its_own_changes() -> Result<(
                 at = next;
             }
             *told.lock().map_err(|_| ("LOCK".to_owned(), String::new()))? = (pages, removed);
-            Ok([1u32, 8, 1, 0].iter().flat_map(|word| word.to_le_bytes()).collect())
+            Ok(NOTHING.iter().flat_map(|word| word.to_le_bytes()).collect())
         }))
     })?;
-    let binding = Binding { states: &[("m", StateId(1))], ..Binding::default() };
+    let binding = Binding { states: &STATES, ..Binding::default() };
     let (task, outputs) = (Task::Process, vec![vec![Target::Output(0)]]);
     let step = Step::new("T", Callee::Native(function), task, binding, outputs, Failures::FailBundle)?;
     let mut worker = WasmWorker::new([(StageId(0), StagePlan::new(vec![step])?)]);
