@@ -1,8 +1,9 @@
-//! What an SDK says when user code failed, as an error of ours: the traceback is kept whole, its last line is the message.
+//! What an SDK says when user code failed, as an error of ours: the message is chosen from the text, which is kept whole.
 //!
-//! In: the `error` of an instruction's response, and what the bundle began with. Out: `UDF_FAILED` with domain Guest. Knows Python's and Java's ways of
-//! writing only as far as one line can be chosen; a text it does not understand is still shown whole.
+//! In: the `error` of an instruction's response, and what the bundle began with. Out: `UDF_FAILED` with domain Guest. How the SDKs write is
+//! for `said` to know.
 
+use super::said;
 use thalweg_core::error::{Domain, Error};
 use thalweg_core::port::worker::{Input, Item};
 use tonic::{Code, Status};
@@ -67,55 +68,17 @@ pub(super) fn broken(worker: &str, stream: &str, status: &Status) -> Error {
     Error::external("WORKER_LOST", format!("worker {worker} is gone: its {stream} stream broke: {}", status.message()))
 }
 
-/// Makes an error of a failed instruction. `transforms` are the unique names of the stage's transforms.
+/// Makes an error of a failed instruction. `transforms` are the unique names of the pipeline's transforms in the stage.
 pub(super) fn udf_failed<'a>(text: &str, transforms: impl Iterator<Item = &'a str>) -> Error {
-    let message = summary(text);
-    let transform = named_in(text).or_else(|| mentioned(text, transforms)).unwrap_or_default();
+    let words = said::words(text);
+    let mut message: String = words.chars().take(MESSAGE_CHARS).collect();
+    if message.len() < words.len() {
+        message.push('…');
+    }
     Error::new("UDF_FAILED", Domain::Guest, message)
         .help("the worker's own stack trace is in the job's messages")
         .trace(text)
-        .in_transform(&transform)
-}
-
-/// The line that says what went wrong: the last one of a Python traceback, the first one of a Java stack trace.
-fn summary(text: &str) -> String {
-    let java = |line: &&str| line.trim_start().starts_with("at ") || line.trim_start().starts_with("... ");
-    let is_java = text.lines().any(|line| java(&line) && line.contains('('));
-    // a line of brackets alone, as gRPC ends its errors with, says nothing
-    let mut lines = text.lines().map(str::trim).filter(|line| line.contains(char::is_alphanumeric));
-    let line = if is_java && !text.contains("Traceback (most recent call last)") {
-        // the innermost cause is what the user wrote
-        let mut causes = text.lines().filter(|line| line.starts_with("Caused by: "));
-        causes.next_back().map(|line| line.trim_start_matches("Caused by: ")).or_else(|| lines.next())
-    } else {
-        lines.next_back()
-    };
-    let line = line.unwrap_or("the worker reported a failure without a word");
-    let line = without_step(line);
-    let mut message: String = line.chars().take(MESSAGE_CHARS).collect();
-    if message.len() < line.len() {
-        message.push('…');
-    }
-    message
-}
-
-/// The line without the step that Python puts into the message: it has a place of its own.
-fn without_step(line: &str) -> String {
-    let cut =
-        line.rsplit_once(" [while running '").and_then(|(before, after)| Some((before, after.split_once("']")?.1)));
-    cut.map_or_else(|| line.to_owned(), |(before, after)| format!("{before}{after}"))
-}
-
-/// The transform that Python names at the end of a message.
-fn named_in(text: &str) -> Option<String> {
-    let (_, after) = text.rsplit_once("[while running '")?;
-    let (name, _) = after.split_once("']")?;
-    Some(name.to_owned())
-}
-
-/// The longest of the stage's names that the text mentions.
-fn mentioned<'a>(text: &str, transforms: impl Iterator<Item = &'a str>) -> Option<String> {
-    transforms.filter(|name| !name.is_empty() && text.contains(name)).max_by_key(|name| name.len()).map(str::to_owned)
+        .in_transform(&said::transform(text, transforms).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ mod pool;
 mod process;
 mod provision;
 mod queue;
+mod said;
 mod samples;
 mod server;
 mod service;

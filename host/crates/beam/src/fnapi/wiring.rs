@@ -53,8 +53,9 @@ impl StageWire {
         self.inputs.iter().position(feeds)
     }
 
-    /// Unique names of the user's transforms.
+    /// Unique names of the pipeline's transforms: without the ends that the runner adds to a stage.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.descriptor.transforms.values().map(|transform| transform.unique_name.as_str())
+        let names = self.descriptor.transforms.values().map(|transform| transform.unique_name.as_str());
+        names.filter(|name| !name.starts_with("thalweg/"))
     }
 }

@@ -53,11 +53,10 @@ impl Given {
             return;
         }
         self.reported = true;
-        let names = || self.bundle.stage.names().filter(|name| !name.starts_with("thalweg/"));
+        let names: Vec<&str> = self.bundle.stage.names().collect();
         let (taken, seconds) = (self.consumed.0, silent.as_secs());
-        let list: Vec<&str> = names().collect();
-        let why = format!("a bundle of {} has taken no element for {seconds} s, after {taken}", list.join(", "));
-        self.session.ask_status(names().next().unwrap_or_default(), why);
+        let why = format!("a bundle of {} has taken no element for {seconds} s, after {taken}", names.join(", "));
+        self.session.ask_status(names.first().copied().unwrap_or_default(), why);
     }
 
     /// Counts the signs it has given: elements taken, outputs, requests for state.

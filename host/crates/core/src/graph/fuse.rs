@@ -12,6 +12,10 @@ use crate::window::Trigger;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Transforms behind each other in one stage. An SDK builds a stage by recursion, in Python with four frames a transform of the
+/// thousand that it has by default, and of which user code needs some as well: from about 240 on a stage cannot be built.
+const DEPTH_MAX: usize = 128;
+
 /// Makes the plan of a graph. Cost: O(transforms + collections).
 ///
 /// # Errors
@@ -85,8 +89,10 @@ impl<'g> Fuser<'g> {
         }
     }
 
-    /// A transform joins its producer's stage if both run in one worker and nothing has to come between them.
+    /// A transform joins its producer's stage if both run in one worker, nothing has to come between them, and the chain is
+    /// not too long.
     fn choose_roots(&mut self) {
+        let mut depth: BTreeMap<TransformId, usize> = BTreeMap::new();
         for id in self.order.clone() {
             let Some(user) = self.user(id) else { continue };
             let joins = (!user.keyed && !user.begins_stage && !user.stable && user.sides.is_empty())
@@ -94,8 +100,11 @@ impl<'g> Fuser<'g> {
                 .flatten()
                 .and_then(|input| self.producer.get(&input).copied())
                 .filter(|p| self.user(*p).is_some_and(|up| up.environment == user.environment))
-                .and_then(|p| self.root.get(&p).copied());
-            self.root.insert(id, joins.unwrap_or(id));
+                .and_then(|p| Some((*self.root.get(&p)?, *depth.get(&p)? + 1)))
+                .filter(|(_, depth)| *depth <= DEPTH_MAX);
+            let (root, deep) = joins.unwrap_or((id, 1));
+            self.root.insert(id, root);
+            depth.insert(id, deep);
         }
     }
 
@@ -413,4 +422,41 @@ pub(super) fn sort_stages(plan: &mut Plan) -> Result<()> {
     }
     plan.stages.sort_by_key(|s| s.id);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::EnvironmentId;
+    use crate::testing::{Topology, User};
+    use crate::window::Windowing;
+
+    /// Names of the worker stages of a chain of so many transforms, and how many are in each.
+    fn chain(length: usize) -> Result<Vec<(String, usize)>> {
+        let mut t = Topology::new();
+        let mut last = t.source("lines", Vec::new());
+        for i in 0..length {
+            let next = t.plain(&format!("c{i}"), &Windowing::global());
+            t.user(User::new(&format!("t{i}"), |_| Ok(())), &[last], &[next]);
+            // a branch beside the chain makes it no longer
+            let aside = t.plain(&format!("aside{i}"), &Windowing::global());
+            t.user(User::new(&format!("a{i}"), |_| Ok(())).environment(1), &[last], &[aside]);
+            last = next;
+        }
+        let stages = t.plan()?.stages.into_iter().filter_map(|stage| match stage.kind {
+            StageKind::Worker(worker) if worker.environment != Some(EnvironmentId(1)) => {
+                Some((stage.name, worker.transforms.len()))
+            }
+            _ => None,
+        });
+        Ok(stages.collect())
+    }
+
+    #[test]
+    fn a_chain_too_long_for_an_sdk_becomes_stages_it_can_build() -> Result<()> {
+        assert_eq!(chain(DEPTH_MAX)?, [("t0".to_owned(), DEPTH_MAX)]);
+        let stage = |n: usize, transforms| (format!("t{}", n * DEPTH_MAX), transforms);
+        assert_eq!(chain(2 * DEPTH_MAX + 3)?, [stage(0, DEPTH_MAX), stage(1, DEPTH_MAX), stage(2, 3)]);
+        Ok(())
+    }
 }
