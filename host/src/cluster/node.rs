@@ -349,7 +349,7 @@ fn join(config: &ClusterConfig, shared: &Arc<Shared>, running: &Partitions) -> R
         delivery_timeout: DELIVERY_TIMEOUT,
         doubt_every: 0,
     };
-    let epochs = Epochs::start(epochs, &members, Arc::clone(&shared.reader))?;
+    let epochs = Epochs::start(epochs, &members)?;
     // nobody else sets them
     shared.members.set(members).unwrap_or_default();
     shared.epochs.set(epochs).unwrap_or_default();

@@ -17,7 +17,6 @@ use super::commits::{CommitRecord, CommitRecords};
 use super::ends::Ends;
 use super::members::{Group, GroupState, Members};
 use super::predecessor::Predecessors;
-use super::reader::LogReader;
 use super::topics::RECORD_BYTES_MAX;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError;
@@ -126,7 +125,7 @@ impl Epochs {
     ///
     /// # Errors
     /// `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`, `THREAD_START`.
-    pub fn start(config: EpochsConfig, members: &Members, reader: Arc<LogReader>) -> Result<Self> {
+    pub fn start(config: EpochsConfig, members: &Members) -> Result<Self> {
         let records = CommitRecords::settled(&config)?;
         let predecessors = Predecessors::new(&config)?;
         let entry = Arc::new(Mutex::new(Entry { records: CommitRecords::settled(&config)?, predecessors }));
@@ -138,7 +137,6 @@ impl Epochs {
             own: CommitRecord { epoch: Epoch::default(), life, process: config.process.clone() },
             config,
             group: Arc::clone(&group),
-            reader,
             records,
             producer: None,
             ends: Ends::default(),
@@ -168,7 +166,8 @@ impl Epochs {
         Ok(Tenure { partition, round, committed })
     }
 
-    /// Makes an epoch lasting, and waits until it is. Gives the offset behind it in the changelog.
+    /// Makes an epoch lasting, and waits until it is. Gives the offset from which on a copy that holds the epoch has to read the changelog: behind
+    /// the epoch's cells, or before them where its result was unknown at first.
     ///
     /// # Errors
     /// `CLUSTER_LOST` when the partition is another process's now, and nothing was committed; `KAFKA_UNREACHABLE`, `KAFKA_RECORD_TOO_LARGE`,
@@ -199,7 +198,6 @@ struct Transactions {
     /// What its commit records say, but for the epoch.
     own: CommitRecord,
     group: Arc<Group>,
-    reader: Arc<LogReader>,
     records: CommitRecords,
     producer: Option<BaseProducer<Reports>>,
     /// How far the job's topics are written.
@@ -300,19 +298,15 @@ impl Transactions {
 
     /// Answers parts that are committed already.
     fn resolve(&self, parts: &mut Vec<Asked>) -> Result<()> {
-        // ends before records: where a record is still this process's, nothing of another one is before the end
-        let mut ends = BTreeMap::new();
-        for Asked { part, .. } in parts.iter() {
-            let (_, end) = self.reader.bounds(&self.config.changelog, part.tenure.partition)?;
-            ends.insert(part.tenure.partition, end);
-        }
-        let committed = self.records.read(ends.keys().copied())?;
+        let committed = self.records.read(parts.iter().map(|asked| asked.part.tenure.partition))?;
         let is = |part: &EpochPart| {
             committed.get(&part.tenure.partition) == Some(&CommitRecord { epoch: part.epoch, ..self.own.clone() })
         };
         let (done, open): (Vec<_>, Vec<_>) = std::mem::take(parts).into_iter().partition(|asked| is(&asked.part));
         *parts = open;
-        answer(done, |part| Ok(ends.get(&part.tenure.partition).copied().unwrap_or_default()));
+        // Where its cells end is not known. The end of the topic is no answer: it may be behind what another owner has committed since, which a copy
+        // that begins there would never see. To read the part's own cells once more changes nothing.
+        answer(done, |part| Ok(part.after));
         Ok(())
     }
 }
