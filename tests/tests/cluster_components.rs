@@ -188,6 +188,7 @@ fn what_jobs_share_is_deleted_when_the_last_of_them_ends_and_never_under_one_tha
     let first = submit(&up[0])?;
     until_heard(&first, &up[1])?;
     let second = submit(&up[1])?;
+    until_heard(&second, &up[0])?;
     let stands = |when: &str| -> Result<()> {
         let found = artifacts(&broker)?;
         ensure!(found.values().eq(&[0]), "{when}: {found:?}");
@@ -203,6 +204,7 @@ fn what_jobs_share_is_deleted_when_the_last_of_them_ends_and_never_under_one_tha
     // jobs that begin just when others give up what they would use
     let mut last = submit(&up[0])?;
     for wait in [0, 1900, 2300, 2700, 3300] {
+        until_heard(&last, &up[0])?;
         up[0].job(&["cancel", &last])?;
         sleep(Duration::from_millis(wait));
         last = submit(&up[1])?;
@@ -219,6 +221,7 @@ fn what_jobs_share_is_deleted_when_the_last_of_them_ends_and_never_under_one_tha
     Counted { broker: &broker, rounds: 0, by: Vec::new() }.round("one").with_context(|| up[0].log())?;
 
     // nobody is left to give it up, but who starts next
+    until_heard(&last, &up[0])?;
     up[0].job(&["cancel", &last])?;
     up.iter_mut().try_for_each(Member::kill)?;
     up[0].start()?;
