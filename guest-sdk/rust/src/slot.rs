@@ -30,10 +30,15 @@ pub trait SlotSpec {
     /// Of a bag, what tells how long the first of some values is: for the test kit.
     #[doc(hidden)]
     #[cfg(not(target_arch = "wasm32"))]
-    fn first(&self) -> Option<fn(&[u8]) -> Option<usize>> {
+    fn first(&self) -> Option<FirstLength> {
         None
     }
 }
+
+/// Tells how long the first of some encoded values is; `None` where there is none.
+#[doc(hidden)]
+#[cfg(not(target_arch = "wasm32"))]
+pub type FirstLength = fn(&[u8]) -> Option<usize>;
 
 /// A slot that holds one value or none.
 pub struct ValueSlot<T> {
@@ -146,7 +151,7 @@ impl<T: Element> SlotSpec for BagSlot<T> {
         T::coder(json);
     }
     #[cfg(not(target_arch = "wasm32"))]
-    fn first(&self) -> Option<fn(&[u8]) -> Option<usize>> {
+    fn first(&self) -> Option<FirstLength> {
         Some(|bytes| {
             let mut rest = bytes;
             T::decode_nested(&mut rest).ok().map(|_| bytes.len() - rest.len())
