@@ -9,7 +9,7 @@ use crate::query::{self, Answer, Catalog, Found, Question, Room};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use thalweg_core::error::Result;
-use thalweg_core::id::{KEY_GROUPS, KeyGroup, Partition};
+use thalweg_core::id::Partition;
 use thalweg_core::port::store::StateRead;
 
 /// A page is made for so long; what is not in it by then is in the next one.
@@ -31,7 +31,7 @@ pub fn scan(shared: &Shared, catalog: &Catalog, question: &Question, ask: Option
             answer.next = begins_here()?;
             return Ok(answer);
         }
-        let groups = begin.0..end_of(partition, shared.partitions);
+        let groups = begin.0..Partition(partition + 1).first_group(shared.partitions).0;
         let read = |cells: &dyn StateRead| query::scan(cells, catalog, question, groups, &mut room);
         let found = match (shared.shown.read(partition, read)?, &mut others) {
             (Some((found, at)), _) => Some(Answer { read: vec![at], ..found }),
@@ -54,15 +54,6 @@ pub fn scan(shared: &Shared, catalog: &Catalog, question: &Question, ask: Option
         }
     }
     Ok(answer)
-}
-
-/// Behind the last group of a partition.
-fn end_of(partition: u16, partitions: u16) -> u16 {
-    let KeyGroup(next) = match partition + 1 {
-        last if last >= partitions => KeyGroup(KEY_GROUPS),
-        next => Partition(next).first_group(partitions),
-    };
-    next
 }
 
 /// The same question for a page, and for as many entries as there is room for.

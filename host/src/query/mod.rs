@@ -11,7 +11,6 @@ mod walk;
 
 pub use catalog::{Catalog, Cells, Kind, Known};
 pub use coder::{Noted, hex, unhex};
-
 pub use walk::Room;
 
 use serde::{Deserialize, Serialize};

@@ -4,6 +4,7 @@ use crate::dofn::EventTime;
 use crate::element::Element;
 use crate::frame::{FrameWriter, INHERIT, Sections, pack, section};
 use crate::host::{Imports, Level, PAGE_BYTES, Page};
+use crate::slot::FirstLength;
 use crate::window::Window;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,14 +15,11 @@ pub type Group = (Bytes, Window);
 /// A timer's group, family and tag.
 pub type TimerId = (Group, u32, String);
 
-/// Tells the length of the first of some values.
-pub type First = fn(&[u8]) -> Option<usize>;
-
 /// What there is.
 #[derive(Default)]
 pub struct World {
     /// By slot, of bags.
-    bags: Vec<Option<First>>,
+    bags: Vec<Option<FirstLength>>,
     cells: BTreeMap<(Group, u32), Bytes>,
     entries: BTreeMap<(Group, u32), BTreeMap<Bytes, Bytes>>,
     /// When each timer fires, and the time of what it puts out.
@@ -75,7 +73,7 @@ impl<'a, const N: usize> Ops<'a, N> {
 
 impl World {
     /// Nothing yet, for a function with these slots.
-    pub fn of(bags: Vec<Option<First>>) -> Self {
+    pub fn of(bags: Vec<Option<FirstLength>>) -> Self {
         Self { bags, ..Self::default() }
     }
 
@@ -254,7 +252,7 @@ fn part(rows: &[(&[u8], &[u8])], start: Option<&[u8]>) -> Page {
 }
 
 /// The values of a bag as rows.
-fn values(mut cell: &[u8], first: First) -> Vec<(&[u8], &[u8])> {
+fn values(mut cell: &[u8], first: FirstLength) -> Vec<(&[u8], &[u8])> {
     let mut rows = Vec::new();
     while let Some((value, rest)) = first(cell).filter(|n| *n > 0).and_then(|n| cell.split_at_checked(n)) {
         rows.push((&[][..], value));

@@ -114,10 +114,10 @@ mod tests {
     use super::*;
     use crate::error::Result;
     use crate::id::{BundleId, Epoch, StateId};
-    use crate::port::store::{StateRead, StateStore as _};
+    use crate::port::store::StateStore as _;
     use crate::port::worker::Group;
     use crate::state::{GroupCells, StateView};
-    use crate::testing::FakeStore;
+    use crate::testing::{CountingRead, FakeStore};
     use crate::window::Window;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -125,24 +125,6 @@ mod tests {
     const STATE: StateId = StateId(4);
     /// Of a cell with a sub-key of two bytes and a value of five.
     const WEIGHT: usize = CELL_BYTES + 7;
-
-    /// A store that counts the cells that scans look at.
-    struct Counting(Arc<dyn StateRead>, Arc<AtomicUsize>);
-
-    impl StateRead for Counting {
-        fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-            self.0.get(key)
-        }
-        fn scan(&self, start: &[u8], end: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
-            self.0.scan(start, end, &mut |key, value| {
-                self.1.fetch_add(1, Relaxed);
-                each(key, value)
-            })
-        }
-        fn holds_cells(&self) -> bool {
-            true
-        }
-    }
 
     fn sub(i: u16) -> [u8; 2] {
         i.to_be_bytes()
@@ -157,7 +139,7 @@ mod tests {
         let mut store = FakeStore::new();
         store.commit(Epoch(1), &cells.chain(others).collect::<Vec<_>>(), &[])?;
         let read = Arc::new(AtomicUsize::new(0));
-        let store = Arc::new(Counting(store.reader(), Arc::clone(&read)));
+        let store = Arc::new(CountingRead::new(store.reader(), Arc::clone(&read)));
         Ok((StateView::new(BundleId(1), Arc::from([group]), vec![Some(Arc::new(base))], store), read))
     }
 

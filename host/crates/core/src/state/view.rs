@@ -363,8 +363,8 @@ fn newest(
     base: Option<&GroupCells>,
     delta: &GroupDelta,
     id: StateId,
-    (from, to): (&[u8], Option<&[u8]>),
-) -> Vec<(Bytes, CellValue)> {
+    (from, to): Range<'_>,
+) -> Cells {
     if let Some(base) = base {
         cells.extend(base.range(id, from, to).map(|c| (c.sub.clone(), c.value.clone())));
     }

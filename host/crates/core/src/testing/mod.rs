@@ -22,7 +22,7 @@ pub use scratch::MemoryScratch;
 pub use simulation::{Faults, Simulation, Tally, Workload};
 pub use sink::{CollectingSink, Line, OutboxSink, SinkDisk};
 pub use source::{ScriptedSource, ScriptedSplit, SourceRow};
-pub use store::{FakeStore, Fault};
+pub use store::{CountingRead, FakeStore, Fault};
 pub use topology::{SinkKind, Topology, User};
 pub use work::{Cache, Element, Piece, StageFn, StageScript, Work};
 pub use worker::{MapFn, MergeFn, ScriptedWorker, SplitFn, WorkerScript, give_back_whole};

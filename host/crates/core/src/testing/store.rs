@@ -6,6 +6,7 @@ use crate::port::log::LogRecord;
 use crate::port::store::{CellWrite, StateRead, StateStore};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How the next commit goes wrong.
@@ -128,5 +129,36 @@ impl StateStore for FakeStore {
 
     fn last_epoch(&self) -> Result<Epoch> {
         Ok(self.lock().last)
+    }
+}
+
+/// A store's cells, and a count of those that scans look at.
+pub struct CountingRead {
+    cells: Arc<dyn StateRead>,
+    count: Arc<AtomicUsize>,
+}
+
+impl CountingRead {
+    /// Counts what scans of these cells look at.
+    #[must_use]
+    pub fn new(cells: Arc<dyn StateRead>, count: Arc<AtomicUsize>) -> Self {
+        Self { cells, count }
+    }
+}
+
+impl StateRead for CountingRead {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.cells.get(key)
+    }
+
+    fn scan(&self, start: &[u8], end: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
+        self.cells.scan(start, end, &mut |key, value| {
+            self.count.fetch_add(1, Ordering::Relaxed);
+            each(key, value)
+        })
+    }
+
+    fn holds_cells(&self) -> bool {
+        self.cells.holds_cells()
     }
 }

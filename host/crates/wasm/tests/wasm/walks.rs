@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use thalweg_core::error::Error as CoreError;
 use thalweg_core::id::{BundleId, Epoch, KeyGroup, StageId, StateId};
-use thalweg_core::port::store::{NullStore, StateRead, StateStore as _};
+use thalweg_core::port::store::{NullStore, StateStore as _};
 use thalweg_core::port::worker::{Command, Event, Worker};
 use thalweg_core::state::{CellKey, CellValue, Kind, StateView};
-use thalweg_core::testing::FakeStore;
+use thalweg_core::testing::{CountingRead, FakeStore};
 use thalweg_wasm::{
     Binding, Callee, Failures, HostCalls, Limits, NativeFunction, StagePlan, Step, Target, Task, WasmWorker,
 };
@@ -30,22 +30,12 @@ const STATES: [(&str, StateId); 2] = [("m", StateId(1)), ("b", StateId(2))];
 /// A frame without rows.
 const NOTHING: [u32; 4] = [1, 8, 1, 0];
 
-/// A store that counts the cells that scans look at.
-struct Counting(Arc<dyn StateRead>, Arc<AtomicUsize>);
-
-impl StateRead for Counting {
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, CoreError> {
-        self.0.get(key)
-    }
-    fn scan(&self, start: &[u8], end: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), CoreError> {
-        self.0.scan(start, end, &mut |key, value| {
-            self.1.fetch_add(1, Relaxed);
-            each(key, value)
-        })
-    }
-    fn holds_cells(&self) -> bool {
-        true
-    }
+/// A worker that runs the function over its state.
+fn worker(function: NativeFunction) -> Result<WasmWorker, CoreError> {
+    let binding = Binding { states: &STATES, ..Binding::default() };
+    let (task, outputs) = (Task::Process, vec![vec![Target::Output(0)]]);
+    let step = Step::new("T", Callee::Native(function), task, binding, outputs, Failures::FailBundle)?;
+    Ok(WasmWorker::new([(StageId(0), StagePlan::new(vec![step])?)]))
 }
 
 #[test]
@@ -77,11 +67,8 @@ fn pages_of_stored_entries_and_bags_read_as_much_of_the_store_as_they_have() -> 
             Ok(NOTHING.iter().flat_map(|word| word.to_le_bytes()).collect())
         }))
     })?;
-    let binding = Binding { states: &STATES, ..Binding::default() };
-    let (task, outputs) = (Task::Process, vec![vec![Target::Output(0)]]);
-    let step = Step::new("T", Callee::Native(function), task, binding, outputs, Failures::FailBundle)?;
-    let mut worker = WasmWorker::new([(StageId(0), StagePlan::new(vec![step])?)]);
-    let counting = Arc::new(Counting(stored.reader(), read));
+    let mut worker = worker(function)?;
+    let counting = Arc::new(CountingRead::new(stored.reader(), read));
     worker.submit(Command::Start(Box::new(bundle(
         input,
         StateView::new(BundleId(1), groups, vec![None; 1], counting),
@@ -126,10 +113,7 @@ fn a_walk_in_pages_of_one_entry_is_linear_and_sees_its_own_changes() -> Result<(
             Ok(NOTHING.iter().flat_map(|word| word.to_le_bytes()).collect())
         }))
     })?;
-    let binding = Binding { states: &STATES, ..Binding::default() };
-    let (task, outputs) = (Task::Process, vec![vec![Target::Output(0)]]);
-    let step = Step::new("T", Callee::Native(function), task, binding, outputs, Failures::FailBundle)?;
-    let mut worker = WasmWorker::new([(StageId(0), StagePlan::new(vec![step])?)]);
+    let mut worker = worker(function)?;
     let (input, groups) = keyed(&[("a", 1)]);
     let mut state = StateView::new(BundleId(1), groups, vec![None; 1], Arc::new(NullStore::default()));
     for i in 0..ENTRIES {

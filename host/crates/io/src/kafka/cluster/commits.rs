@@ -25,6 +25,11 @@ pub(super) struct CommitRecord {
 }
 
 impl CommitRecord {
+    /// The same of another epoch.
+    pub fn at(&self, epoch: Epoch) -> Self {
+        Self { epoch, ..self.clone() }
+    }
+
     pub fn metadata(&self) -> String {
         format!("{} {} {}", self.epoch.0, self.life, self.process)
     }

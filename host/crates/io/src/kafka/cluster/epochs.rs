@@ -1,6 +1,6 @@
 //! The transactions of a process: one producer, by which the epochs of all its partitions become lasting.
 //!
-//! In: the parts that partitions have sealed. Out: per part, where its changelog ends once it is committed. Parts that wait at the same time
+//! In: the parts that partitions have sealed. Out: per part, from where on its copy has to read the changelog once it is committed. Parts that wait at the same time
 //! share a transaction; each has in it its records, its cells and a commit record ([`super::commits`]), sent with the group's metadata, so that a
 //! process which has lost the partition cannot commit (engine decisions 17 to 20).
 //!
@@ -41,6 +41,7 @@ const WAITING: usize = 4096;
 const LINGER: Duration = Duration::from_millis(2);
 /// Parts of one transaction.
 const PARTS_MAX: usize = 256;
+
 /// What the transactions of a process need to know.
 #[derive(Clone, Debug)]
 pub struct EpochsConfig {
@@ -188,9 +189,6 @@ enum Trouble {
     Unknown(Error),
     /// Nothing of it is visible, and another try cannot help.
     Refused(Error),
-    /// Somebody took the transactional id: who took this process for dead, or the brokers, for whom it took too long. It may or may not have been
-    /// committed. Of another process of the same name the group tells.
-    Fenced(Error),
 }
 
 struct Transactions {
@@ -258,7 +256,7 @@ impl Transactions {
                     return answer(parts, |_| Err(error.clone()));
                 }
                 Trouble::Aborted(error) => error,
-                Trouble::Unknown(error) | Trouble::Fenced(error) => {
+                Trouble::Unknown(error) => {
                     self.producer = None;
                     error
                 }
@@ -299,9 +297,7 @@ impl Transactions {
     /// Answers parts that are committed already.
     fn resolve(&self, parts: &mut Vec<Asked>) -> Result<()> {
         let committed = self.records.read(parts.iter().map(|asked| asked.part.tenure.partition))?;
-        let is = |part: &EpochPart| {
-            committed.get(&part.tenure.partition) == Some(&CommitRecord { epoch: part.epoch, ..self.own.clone() })
-        };
+        let is = |part: &EpochPart| committed.get(&part.tenure.partition) == Some(&self.own.at(part.epoch));
         let (done, open): (Vec<_>, Vec<_>) = std::mem::take(parts).into_iter().partition(|asked| is(&asked.part));
         *parts = open;
         // Where its cells end is not known. The end of the topic is no answer: it may be behind what another owner has committed since, which a copy
@@ -374,7 +370,7 @@ impl Transaction<'_> {
             }
             self.cell(part.tenure.partition, EPOCH, Some(&part.epoch.0.to_be_bytes()), end)?;
             let mut place = offsets.add_partition(&self.config.members, i32::from(part.tenure.partition));
-            place.set_metadata(CommitRecord { epoch: part.epoch, ..self.own.clone() }.metadata());
+            place.set_metadata(self.own.at(part.epoch).metadata());
             place.set_offset(Offset::Offset(part.epoch.0 as i64)).map_err(|e| self.judged(e))?;
         }
         // offsets go while the records are under way
@@ -421,7 +417,8 @@ impl Transaction<'_> {
         let error = error::talking(&cause, "commit an epoch", &self.config.client.bootstrap, &context.reason());
         if matches!(code, Some(Code::Fenced | Code::InvalidProducerEpoch | Code::ProducerFenced)) {
             let id = self.config.id(&self.config.process);
-            return Trouble::Fenced(
+            // by who took this process for dead, or by the brokers, for whom it took too long; of another one of the same name the group tells
+            return Trouble::Unknown(
                 Error::user("CLUSTER_FENCED", format!("another process commits under the transactional id {id:?}"))
                     .help("give every process a process id of its own, and start each one once"),
             );

@@ -18,7 +18,6 @@ const WITHIN: Duration = Duration::from_secs(3);
 pub(super) struct Predecessors {
     config: EpochsConfig,
     records: CommitRecords,
-    members: GroupMembers,
     /// The round of the group, who took part in it, once that was asked, and whose transactions were ended in it.
     seen: (u64, Option<Vec<String>>, BTreeSet<String>),
 }
@@ -28,8 +27,7 @@ impl Predecessors {
         let mut config = EpochsConfig { timeout: config.timeout.min(WITHIN), ..config.clone() };
         config.client.connect_timeout_ms = config.client.connect_timeout_ms.min(WITHIN.as_millis() as u32);
         let records = CommitRecords::so_far(&config)?;
-        let members = GroupMembers::of(&config.client, &config.group)?;
-        Ok(Self { config, records, members, seen: Default::default() })
+        Ok(Self { config, records, seen: Default::default() })
     }
 
     /// Ends what the last owner of a partition left open, as far as the commit record names it, unless it takes part in this round of the group. What
@@ -53,7 +51,7 @@ impl Predecessors {
             Some(members) => members,
             unknown => {
                 *unknown = Some(Vec::new()); // a list that nobody gives says nothing
-                unknown.insert(self.members.processes()?)
+                unknown.insert(GroupMembers::of(&self.config.client, &self.config.group)?.processes()?)
             }
         };
         if is_gone(&last, &self.config.process, members) {
