@@ -8,6 +8,7 @@ use crate::error::{broken, corrupt, from_io, from_opening, from_rocks, lost_epoc
 use crate::lock::Lock;
 use crate::log::Ledger;
 use crate::look::frozen;
+use crate::manifest::Manifest;
 use crate::options::{FsyncPolicy, Options};
 use crate::room::wait_for_room;
 use crate::store::RocksStateStore;
@@ -16,7 +17,7 @@ use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{BoundColumnFamily, DBWithThreadMode, MultiThreaded, WriteBatch, WriteOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::{fs, io};
 use thalweg_core::error::Result;
 use thalweg_core::id::Epoch;
@@ -57,6 +58,8 @@ impl WeakDatabase {
 /// Dropped in this order: the lock goes last.
 struct Opened {
     db: Db,
+    /// Taken before what is acknowledged, where both are.
+    manifest: Mutex<Manifest>,
     acknowledged: Mutex<Acknowledged>,
     ledger: Ledger,
     options: Options,
@@ -90,14 +93,17 @@ impl Database {
         } else {
             create(dir, &options.rocks(&cache))?;
         }
-        let (acknowledged, least) = Acknowledged::open(dir, options.fsync)?;
+        let (mut acknowledged, least) = Acknowledged::open(dir, options.fsync)?;
         let db = open_all(dir, &options.rocks(&cache)).map_err(|e| from_opening(dir, &e))?;
         if db.latest_sequence_number() < least {
             return Err(lost_writes(dir, least));
         }
+        let manifest = Manifest::open(&dir.join("db")).map_err(|e| from_io(dir, &e))?;
+        acknowledged.note_manifest(manifest.mark());
         let ledger = Ledger::load(&db, dir)?;
         let opened = Opened {
             db,
+            manifest: Mutex::new(manifest),
             acknowledged: Mutex::new(acknowledged),
             ledger,
             options: options.clone(),
@@ -220,8 +226,8 @@ impl Database {
         self.0.db.cf_handle(name).ok_or_else(|| corrupt(&self.0.dir, format!("its part {name:?} is missing")))
     }
 
-    fn acknowledged(&self) -> std::sync::MutexGuard<'_, Acknowledged> {
-        self.0.acknowledged.lock().unwrap_or_else(PoisonError::into_inner)
+    fn acknowledged(&self) -> MutexGuard<'_, Acknowledged> {
+        self.0.acknowledged()
     }
 
     /// Makes a batch lasting, all of it or nothing; `epoch` is that of the directory's own job. Waits for room on the disk, as long as the
@@ -233,8 +239,7 @@ impl Database {
         let mut how = WriteOptions::default();
         how.set_sync(self.0.options.fsync == FsyncPolicy::EachEpoch);
         self.apply(batch, &how)?;
-        let mut acknowledged = self.acknowledged();
-        acknowledged.note(epoch, self.0.db.latest_sequence_number());
+        self.acknowledged().note(epoch, self.0.db.latest_sequence_number());
         Ok(())
     }
 
@@ -254,7 +259,9 @@ impl Database {
     /// `STATE_DISK_FULL`, `STATE_IO`; nobody can write any more then.
     pub(crate) fn flush(&self, family: &str) -> Result<()> {
         let flushed = self.0.db.flush_cf(&self.family(family)?);
-        self.unless_failed(flushed)
+        self.unless_failed(flushed)?;
+        self.0.note_manifest();
+        Ok(())
     }
 
     fn apply(&self, batch: WriteBatch, how: &WriteOptions) -> Result<()> {
@@ -263,7 +270,9 @@ impl Database {
             return Err(broken(dir, "an earlier write failed"));
         }
         wait_for_room(dir, batch.size_in_bytes() as u64, options)?;
-        self.unless_failed(db.write_opt(batch, how))
+        self.unless_failed(db.write_opt(batch, how))?;
+        self.0.note_manifest();
+        Ok(())
     }
 
     fn unless_failed(&self, done: Result<(), rocksdb::Error>) -> Result<()> {
@@ -278,10 +287,24 @@ impl Opened {
     fn rocks(&self) -> rocksdb::Options {
         self.options.rocks(&self.cache)
     }
+
+    fn acknowledged(&self) -> MutexGuard<'_, Acknowledged> {
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how far the manifest goes, if it grew. A failure is passed over: what was noted before still holds. Cost: two calls of the system, unless
+    /// there was a flush or a compaction since.
+    fn note_manifest(&self) {
+        let mut manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
+        if manifest.grew().is_ok_and(|grew| grew) {
+            self.acknowledged().note_manifest(manifest.mark());
+        }
+    }
 }
 
 impl Drop for Opened {
     fn drop(&mut self) {
+        self.note_manifest();
         if self.options.fsync == FsyncPolicy::Relaxed {
             // a clean close loses nothing; a failure leaves what this policy promises
             let _ = self.db.flush_wal(true);
@@ -333,8 +356,8 @@ fn create(dir: &Path, options: &rocksdb::Options) -> Result<()> {
             return Err(corrupt(dir, "its file VERSION is missing"));
         }
     }
-    Acknowledged::create(dir)?;
     open_all(dir, &rocks).map_err(|e| from_rocks(dir, &e))?;
+    Acknowledged::create(dir)?;
     version::write(dir)
 }
 

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `LOCK` | held while a process has the store open |
 //! | `VERSION` | layout version, key groups and key hash, with a checksum |
-//! | `ACKNOWLEDGED` | the last epoch and write that were acknowledged, so that a log that lost its end is noticed |
+//! | `ACKNOWLEDGED` | the last epoch and write that were acknowledged, so that a log that lost its end is noticed, and how far RocksDB's list of its files goes |
 //! | `db/` | RocksDB: all cells and the epoch they stand for, and the embedded log's topics |
 
 mod acknowledged;
@@ -18,6 +18,7 @@ mod error;
 mod lock;
 mod log;
 mod look;
+mod manifest;
 mod options;
 mod room;
 mod scratch;

@@ -199,6 +199,60 @@ fn a_log_that_lost_an_acknowledged_epoch_is_noticed() {
     }
 }
 
+/// Commits what later epochs do not write again, and then so much that it is flushed, again and again.
+fn commit_and_flush(dir: &Path) -> RocksStateStore {
+    let small = Options { write_buffer_bytes: 1 << 20, ..Options::default() };
+    let mut store = RocksStateStore::open(dir, &small).expect("the child's store");
+    commit(&mut store, 1..=10);
+    for epoch in 11..=60 {
+        store.commit(Epoch(epoch), &[filler(epoch)], &[]).expect("a commit");
+    }
+    // what one commit leaves in memory too much, the next one has flushed
+    let much: Vec<CellWrite> = (61..=75).map(filler).collect();
+    store.commit(Epoch(61), &much, &[]).expect("a commit");
+    store.commit(Epoch(62), &[filler(76)], &[]).expect("a commit");
+    store
+}
+
+fn filler(epoch: u64) -> CellWrite {
+    (Bytes::from(format!("filler {epoch}")), Some(Bytes::from(epoch.to_string().repeat(100_000))))
+}
+
+#[test]
+fn a_list_of_files_that_lost_its_end_is_noticed_or_the_end_is_not_needed() {
+    if let Ok(dir) = std::env::var(CHILD) {
+        let _store = commit_and_flush(Path::new(&dir));
+        // the last flush ends when no commit notes it any more
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        std::process::abort();
+    }
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let dead = temporary.path().join("dead");
+    let mut child = Command::new(std::env::current_exe().expect("this test"));
+    child.args(["--exact", "a_list_of_files_that_lost_its_end_is_noticed_or_the_end_is_not_needed"]);
+    assert!(!child.env(CHILD, &dead).output().expect("the child").status.success());
+    let mut wanted = expected(10);
+    wanted.extend((11..=76).map(filler).map(|(k, v)| (k, v.expect("a put"))));
+    wanted.sort();
+    let mut noticed = 0;
+    let manifest = fs::read_to_string(dead.join("db/CURRENT")).expect("its name");
+    let whole = fs::read(dead.join("db").join(manifest.trim_end())).expect("the manifest");
+    for cut in (0..=whole.len()).step_by(3) {
+        let bad = temporary.path().join("cut");
+        copy_dir(&dead, &bad);
+        fs::write(bad.join("db").join(manifest.trim_end()), &whole[..cut]).expect("a manifest that is cut");
+        match open(&bad).and_then(|store| contents(&store)) {
+            Ok(cells) => assert!(cells == wanted, "cut to {cut} of {} bytes", whole.len()),
+            Err(e) => {
+                assert_eq!(e.code, "STATE_CORRUPT", "cut to {cut}: {e}");
+                noticed += 1;
+            }
+        }
+        fs::remove_dir_all(bad).expect("room");
+    }
+    assert!(noticed > whole.len() / 6, "only {noticed} of {} were noticed", whole.len() / 3);
+}
+
 #[test]
 fn a_changed_byte_of_any_table_is_noticed_and_never_served() {
     let dir = tempfile::tempdir().expect("a temporary directory");
