@@ -5,9 +5,6 @@ SHELL := bash
 .PHONY: help setup setup-kafka build guests demo demo-kafka test torture bench newcomer clean
 
 DATA ?= january
-ROUNDS ?= 3
-KILLS ?= 100
-SEEDS ?= 2000
 
 help:
 	@echo 'make build          build the thalweg binary alone; its path is the last line'
@@ -15,7 +12,7 @@ help:
 	@echo 'make demo           real flights through Wasm, windows and a Python worker; DATA=full for the whole year'
 	@echo 'make demo-kafka     the same through a real Kafka broker (no Docker)'
 	@echo 'make test           everything: lints, unit tests, Beam suite, the demos against their oracle'
-	@echo 'make torture        100 random kills and 2,000 seeds of the simulation; adds a line to RELIABILITY.md; KILLS=100 SEEDS=2000'
+	@echo 'make torture        100 random kills, 20 of a cluster and 2,000 seeds of the simulation, into RELIABILITY.md; KILLS=100 ROUNDS=20 SEEDS=2000'
 	@echo 'make bench          CPU per event beside the plain Rust limit and timely dataflow; ROUNDS=3'
 	@echo 'make newcomer       what a new function waits for in each language: new, tests, build, run; cold and warm'
 	@echo 'make clean          delete what the commands above made, but not what they fetched'
@@ -44,7 +41,7 @@ test:
 	@scripts/test.sh
 
 torture:
-	@scripts/torture.sh $(or $(KILLS),100) $(or $(SEEDS),2000) $(ROUNDS)
+	@scripts/torture.sh $(or $(KILLS),100) $(or $(SEEDS),2000) $(or $(ROUNDS),20)
 
 bench:
 	@scripts/bench.sh $(or $(ROUNDS),3) $(PARTS)
