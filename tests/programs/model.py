@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing.test_stream import TestStream
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms import trigger, userstate
+from apache_beam.transforms.deduplicate import Deduplicate
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.utils.timestamp import Timestamp
 
@@ -219,6 +220,18 @@ def batches(pipeline):
     assert_that(sharded, equal_to(list(range(10)) + [7]), 'sharded')
 
 
+def patient_timers(pipeline):
+    """Timers by the clock, hours ahead, of an input that has an end."""
+    hour = 3600
+    rows = pipeline | 'rows' >> beam.Create([('a', n) for n in range(10)] + [('b', 7)])
+    sizes = (
+        rows | beam.GroupIntoBatches(4, max_buffering_duration_secs=hour)
+        | 'sizes' >> beam.Map(lambda row: (row[0], len(list(row[1])))))
+    assert_that(sizes, equal_to([('a', 4), ('a', 4), ('a', 2), ('b', 1)]), 'buffered')
+    once = pipeline | 'words' >> beam.Create(['x', 'y', 'x', 'x']) | Deduplicate(processing_time_duration=hour)
+    assert_that(once, equal_to(['x', 'y']), 'once')
+
+
 def flattened(pipeline):
     numbers = pipeline | 'numbers' >> beam.Create([1, 2]).with_output_types(int)
     words = pipeline | 'words' >> beam.Create(['a', 'b']).with_output_types(str)
@@ -248,7 +261,7 @@ def many_sessions(pipeline):
 
 
 PARTS = [sorted_input, stable_input, looping_timers, state_kinds, large_bag, side_inputs, replaced_model, quiet_panes,
-         redistributed, batches, flattened, opaque_script, many_sessions]
+         redistributed, batches, patient_timers, flattened, opaque_script, many_sessions]
 
 STREAMING = ['replaced_model', 'quiet_panes']
 

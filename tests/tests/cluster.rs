@@ -102,7 +102,8 @@ fn python_workers_that_are_killed_in_the_middle_of_a_bundle_lose_and_double_noth
         job.give(500)?;
         let killed = kill_workers(members[round % 2].pid()?)?;
         ensure!(killed > 0, "no worker of that process was found");
-        job.settle(SETTLED_WITHIN).with_context(|| format!("after round {round}"))?;
+        job.settle(SETTLED_WITHIN)
+            .with_context(|| format!("after round {round}\n{}\n{}", members[0].log(), members[1].log()))?;
     }
     members[1].job(&["cancel", &id])?;
     ensure!(members[0].job(&["wait", &id])? == "CANCELLED", "{}", members[0].log());

@@ -65,6 +65,11 @@ fn batches_are_as_large_as_they_may_be() -> Result<()> {
 }
 
 #[test]
+fn timers_by_the_clock_do_not_wait_where_the_input_has_an_end() -> Result<()> {
+    part("patient_timers")
+}
+
+#[test]
 fn collections_of_different_coders_are_flattened() -> Result<()> {
     part("flattened")
 }

@@ -50,6 +50,26 @@ async fn a_harness_that_dies_again_and_again_fails_the_job() -> anyhow::Result<(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_harness_that_dies_now_and_then_and_works_between_is_started_again_for_ever() -> anyhow::Result<()> {
+    let mut scene = Scene::set(FnApiConfig { restarts_max: 1, ..FnApiConfig::default() }).await?;
+    for life in 1..=4 {
+        let mut sdk = scene.up().await;
+        scene.start(life, elements(3), Vec::new());
+        let (id, _) = sdk.bundle().await;
+        sdk.input().await;
+        sdk.close(&id).await;
+        sdk.done(&id, Default::default()).await;
+        let event = scene.event().await;
+        assert!(matches!(event, Event::Done { bundle, .. } if bundle == BundleId(life)), "{event:?}");
+        drop(sdk);
+        assert!(matches!(scene.event().await, Event::Lost { .. }), "life {life}");
+    }
+    assert_eq!(scene.harness.failure(), None);
+    scene.harness.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_abandoned_bundle_gets_no_state_and_says_nothing() -> anyhow::Result<()> {
     let mut scene = Scene::set(FnApiConfig::default()).await?;
     let mut sdk = scene.up().await;

@@ -159,13 +159,52 @@ fn an_event_timer_waits_until_nothing_of_its_instant_can_come() -> Result<()> {
 #[test]
 fn processing_timers_fire_by_the_clock() -> Result<()> {
     let rows = ScriptedSplit::of(&[("a@late=1000500", 1), ("a@soon=1000020", 2)]);
-    let mut driver = timers(TimeDomain::Processing, vec![rows])?;
+    let mut driver = timers(TimeDomain::Processing, vec![rows.endless()])?;
     driver.pass(15);
     assert!(texts(&driver).is_empty());
     driver.pass(25);
     assert_eq!(texts(&driver), ["a@soon=1000020"]);
-    assert_eq!(driver.run_to_end(), Outcome::Done, "the job waits for the other");
+    driver.pass(500);
     assert_eq!(texts(&driver), ["a@late=1000500", "a@soon=1000020"]);
+    Ok(())
+}
+
+#[test]
+fn processing_timers_wait_for_all_elements_but_not_for_the_clock_where_the_input_has_an_end() -> Result<()> {
+    const DAY: i64 = 86_400_000;
+    let mut t = Topology::new();
+    let rows = [("a", 1), ("b", 2), ("a", 3), ("a", 4), ("b", 5)];
+    let keyed = keyed_lines(&mut t, vec![ScriptedSplit::of(&rows)], &Windowing::global());
+    let told = t.plain("told", &Windowing::global());
+    let run = |work: &mut Work| {
+        for piece in work.pieces() {
+            let (key, what) = match piece {
+                Piece::Element(e) => {
+                    work.set_timer(e.group, "t", "", 1_000_000 + DAY, e.time);
+                    (work.group(e.group).key, "element")
+                }
+                Piece::Timer(group, _) => (work.group(group).key, "timer"),
+            };
+            work.emit(0, b"", format!("{} {what}", text(&key)).as_bytes(), EventTime(9), &[Window::Global]);
+        }
+        Ok(())
+    };
+    t.user(User::new("buffer", run).timer("t", TimeDomain::Processing), &[keyed], &[told]);
+    out(&mut t, told);
+    // an element a bundle: a timer could be due before the next one is taken
+    let mut driver = t.driver(Config { bundle_rows_max: 1, ..config(1) })?;
+    driver.hold("buffer");
+    driver.settle();
+    driver.release("buffer");
+    assert_eq!(driver.run_to_end(), Outcome::Done);
+    assert!(driver.now.0 < 1_000_000 + DAY, "it waited for the clock");
+    let written = written(&driver);
+    for key in ["a", "b"] {
+        let mine: Vec<&str> = written.iter().filter_map(|line| line.strip_prefix(key)).map(str::trim).collect();
+        let elements = rows.iter().filter(|(k, _)| *k == key).count();
+        assert_eq!(mine.iter().filter(|what| **what == "element").count(), elements);
+        assert_eq!(mine.iter().position(|what| *what == "timer"), Some(elements), "{written:?}");
+    }
     Ok(())
 }
 

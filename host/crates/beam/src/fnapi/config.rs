@@ -36,8 +36,8 @@ pub struct FnApiConfig {
     pub start_timeout: Duration,
     /// How long a worker pool that does not answer is tried. Default: 10 s: it runs before its address is known.
     pub pool_timeout: Duration,
-    /// How many times in a row a lost worker is started again; one that stayed up for `restart_window` is forgiven.
-    /// Default: 3.
+    /// How many times in a row a lost worker is started again; one that has finished a bundle, or stayed up for
+    /// `restart_window`, is forgiven: what of its input kills it, the engine finds out by bundle. Default: 3.
     pub restarts_max: u32,
     /// See `restarts_max`. Default: 60 s.
     pub restart_window: Duration,

@@ -211,11 +211,13 @@ impl Shared {
         let mut failures = 0;
         loop {
             let begun = Instant::now();
-            let error = match self.live().await {
+            let (end, worked) = self.live().await;
+            let error = match end {
                 End::Stopped => break,
                 End::Lost(error) => error,
             };
-            if begun.elapsed() > config.restart_window && !error.code.starts_with("WORKER_START") {
+            let of_use = worked || begun.elapsed() > config.restart_window;
+            if of_use && !error.code.starts_with("WORKER_START") {
                 failures = 0;
             }
             failures += 1;
@@ -241,8 +243,8 @@ impl Shared {
         self.stopped.send_replace(true);
     }
 
-    /// One life: from the order to start to the end.
-    async fn live(&self) -> End {
+    /// One life: from the order to start to the end, and whether it was of use.
+    async fn live(&self) -> (End, bool) {
         let worker = self.server.worker_id(&self.name);
         let session = Session::new(
             worker.clone(),
@@ -263,7 +265,7 @@ impl Shared {
             ordered.stop(&worker, self.server.config()).await;
         }
         self.server.registry().remove(&worker);
-        end
+        (end, session.worked())
     }
 
     async fn run(&self, session: &Arc<Session>, ordered: &mut Option<Ordered>) -> End {

@@ -19,7 +19,7 @@ use super::wiring::StageWire;
 use super::{lock, samples, split, state};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::{BundleId, StageId};
@@ -89,6 +89,8 @@ pub(super) struct Session {
     /// Bundles that were told of their commit and have not answered.
     finalizing: watch::Sender<usize>,
     phase: watch::Sender<Phase>,
+    /// Whether a bundle has come to its end.
+    worked: AtomicBool,
 }
 
 impl Session {
@@ -115,12 +117,18 @@ impl Session {
             names: ShortIds::default(),
             finalizing: watch::Sender::new(0),
             phase: watch::Sender::new(Phase::Awaited),
+            worked: AtomicBool::new(false),
         })
     }
 
     /// The worker id, never used twice.
     pub fn worker(&self) -> &str {
         &self.worker
+    }
+
+    /// Whether it was of use: a bundle has come to its end.
+    pub fn worked(&self) -> bool {
+        self.worked.load(Ordering::Relaxed)
     }
 
     /// Changes of phase.
@@ -397,6 +405,7 @@ impl Session {
 
     async fn complete(&self, bundle: &Bundle, answer: ProcessBundleResponse) -> Next {
         let (_, metrics) = self.names.metrics(&answer.monitoring_data, &answer.monitoring_infos);
+        self.worked.store(true, Ordering::Relaxed);
         match split::residuals(&bundle.stage, answer.residual_roots) {
             Ok(residuals) => bundle.answer(Answer { residuals, finalize: answer.requires_finalization, metrics }).await,
             Err(error) => bundle.fail(error).await,

@@ -7,7 +7,7 @@
 
 use super::keyed::Keyed;
 use super::shard::Shard;
-use super::stages::WorkerRoom;
+use super::stages::{StageRoom, WorkerRoom};
 use crate::batch::{Batch, Pane, Row};
 use crate::error::Result;
 use crate::graph::{StageKind, WorkerStage};
@@ -112,9 +112,14 @@ impl Shard {
         self.sort_clock(stage).min(held)
     }
 
-    /// How far the clock is for the timers of a stage: when a job drains, they do not wait for it.
-    pub(super) fn timer_clock(&mut self, stage: StageId, now: ProcessingTime) -> ProcessingTime {
-        if self.is_ending(stage) { ProcessingTime(i64::MAX) } else { now }
+    /// How far the clock is for the timers of a stage. Once no element is to come, waits or is under way, nothing else can happen to their keys, and
+    /// they do not wait for it: Beam's batch runners move processing time to infinity then. A script's clock is the script's alone.
+    pub(super) fn timer_clock(&self, stage: StageId, now: ProcessingTime) -> ProcessingTime {
+        let under_way = || self.bundles.values().any(|b| b.stage == stage && !b.is_applied() && b.has_elements());
+        let moves = self.clock.is_none() && self.stood.is_none();
+        let room = self.stages.get(stage.0 as usize);
+        let over = moves && room.is_some_and(StageRoom::is_over) && !under_way();
+        if over { ProcessingTime(i64::MAX) } else { now }
     }
 
     /// Whether a drain has brought a stage to the end of time.

@@ -423,7 +423,8 @@ impl Shard {
             let (input, full) = (room.input.get(), || !self.has_room(StageId(i as u32)));
             match &room.room {
                 Room::Worker(worker) => {
-                    let due = worker.has_due(input.min(room.inbox.min_time()), now);
+                    let clock = self.timer_clock(StageId(i as u32), now);
+                    let due = worker.has_due(input.min(room.inbox.min_time()), clock);
                     let waits = !room.inbox.is_empty() && !worker.waits_for_sides;
                     room.inbox.iter().any(|p| worker.stable && p.stable.is_none_or(|epoch| epoch > self.lasting))
                         || room.inbox.delays().any(|p| p.attempts > 0 && p.not_before > now)

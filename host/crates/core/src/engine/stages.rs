@@ -156,6 +156,13 @@ impl StageRoom {
         matches!(self.room, Room::Group(_) | Room::View(_) | Room::Sink(_))
     }
 
+    /// Whether no element is to come, and none waits.
+    pub(super) fn is_over(&self) -> bool {
+        let sorts = |worker: &WorkerRoom| worker.sort.as_ref().is_some_and(|sort| !sort.is_empty());
+        let waits = matches!(&self.room, Room::Worker(worker) if sorts(worker));
+        self.input.get() == EventTime::MAX && self.inbox.is_empty() && !waits
+    }
+
     /// Drain: sources say they have ended, all but these.
     pub(super) fn close(&mut self, but: &[SourceId]) {
         if let Room::Source(source) = &mut self.room

@@ -89,6 +89,12 @@ impl Bundle {
         self.inputs.iter().map(|p| p.batch.len()).sum::<usize>() + sorted + self.timers.len()
     }
 
+    /// Whether it has elements, and not timers alone.
+    #[must_use]
+    pub fn has_elements(&self) -> bool {
+        !self.inputs.is_empty() || !self.sorted.is_empty()
+    }
+
     /// Whether the worker has it.
     #[must_use]
     pub fn is_running(&self) -> bool {
