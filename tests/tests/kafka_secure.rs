@@ -246,7 +246,7 @@ fn a_cluster_lives_longer_than_its_tokens() -> Result<()> {
     job.give(100)?;
     let id = job.submit(&one)?;
     // the broker ends connections whose token has ended
-    for lives in 0..3 {
+    for lives in [0, 2] {
         while begun.elapsed() < LIVES * lives {
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -169,3 +169,68 @@ impl Login {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::client::{KafkaClientConfig, Reports, made};
+    use crate::http::testing::Server;
+    use rdkafka::consumer::BaseConsumer;
+    use rdkafka::producer::BaseProducer;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    fn config(server: &Server, secret: &str) -> KafkaClientConfig {
+        let mut config = KafkaClientConfig::new("127.0.0.1:1");
+        for (name, value) in [
+            ("security.protocol", "SASL_PLAINTEXT"),
+            ("sasl.mechanism", "OAUTHBEARER"),
+            ("sasl.oauthbearer.token.endpoint.url", server.url().as_str()),
+            ("sasl.oauthbearer.client.id", "me"),
+            ("sasl.oauthbearer.client.secret", secret),
+            ("sasl.oauthbearer.extensions", "logicalCluster=lkc-1"),
+        ] {
+            config.properties.insert(name.to_owned(), value.to_owned());
+            config.properties_allowed.push(name.to_owned());
+        }
+        config
+    }
+
+    fn asked(server: &Server, times: usize) {
+        let end = Instant::now() + Duration::from_secs(10);
+        while server.asked().len() < times {
+            assert!(Instant::now() < end, "asked {} times of {times}", server.asked().len());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn clients_of_one_login_share_a_token_that_is_renewed_while_one_of_them_lives() {
+        let server = Server::start(None, |_| (200, r#"{"access_token": "abc", "expires_in": 2}"#.to_owned()));
+        let settings = config(&server, "hunter2").client().expect("accepted");
+        let consumer: Arc<BaseConsumer<Reports>> = made(&settings, Reports::default()).expect("a client");
+        let producers: Vec<Arc<BaseProducer<Reports>>> =
+            (0..5).map(|_| made(&settings, Reports::default()).expect("a client")).collect();
+        assert_eq!(server.asked().len(), 1);
+        drop(consumer);
+        asked(&server, 3);
+        drop(producers);
+        std::thread::sleep(Duration::from_secs(1));
+        let so_far = server.asked().len();
+        std::thread::sleep(Duration::from_secs(2));
+        assert_eq!(server.asked().len(), so_far, "for nobody");
+        let other = config(&server, "another").client().expect("accepted");
+        let _other: Arc<BaseProducer<Reports>> = made(&other, Reports::default()).expect("a client");
+        assert_eq!(server.asked().len(), so_far + 1, "another login has another token");
+    }
+
+    #[test]
+    fn a_refusal_is_told_to_all_who_ask_and_asked_for_once() {
+        let server = Server::start(None, |_| (401, String::new()));
+        let settings = config(&server, "hunter2").client().expect("accepted");
+        for _ in 0..3 {
+            let refused = made::<BaseProducer<Reports>, _>(&settings, Reports::default()).err().expect("refused");
+            assert_eq!(refused.code, "KAFKA_AUTH");
+        }
+        assert_eq!(server.asked().len(), 1);
+    }
+}

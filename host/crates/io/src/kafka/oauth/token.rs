@@ -55,7 +55,7 @@ fn seconds(value: &Value) -> Option<i64> {
 /// What a JWT says; nothing for tokens of other kinds.
 fn claims(token: &str) -> Option<Value> {
     let mut payload: String = token.split('.').nth(1)?.replace('-', "+").replace('_', "/");
-    while payload.len() % 4 != 0 {
+    while !payload.len().is_multiple_of(4) {
         payload.push('=');
     }
     serde_json::from_slice(&openssl::base64::decode_block(&payload).ok()?).ok()
