@@ -205,18 +205,18 @@ mod tests {
 
     #[test]
     fn clients_of_one_login_share_a_token_that_is_renewed_while_one_of_them_lives() {
-        let server = Server::start(None, |_| (200, r#"{"access_token": "abc", "expires_in": 2}"#.to_owned()));
+        let server = Server::start(None, |_| (200, r#"{"access_token": "abc", "expires_in": 4}"#.to_owned()));
         let settings = config(&server, "hunter2").client().expect("accepted");
         let consumer: Arc<BaseConsumer<Reports>> = made(&settings, Reports::default()).expect("a client");
         let producers: Vec<Arc<BaseProducer<Reports>>> =
             (0..5).map(|_| made(&settings, Reports::default()).expect("a client")).collect();
         assert_eq!(server.asked().len(), 1);
         drop(consumer);
-        asked(&server, 3);
+        asked(&server, 2);
         drop(producers);
         std::thread::sleep(Duration::from_secs(1));
         let so_far = server.asked().len();
-        std::thread::sleep(Duration::from_secs(2));
+        std::thread::sleep(Duration::from_secs(4));
         assert_eq!(server.asked().len(), so_far, "for nobody");
         let other = config(&server, "another").client().expect("accepted");
         let _other: Arc<BaseProducer<Reports>> = made(&other, Reports::default()).expect("a client");
