@@ -4,7 +4,7 @@
 #   scripts/kafka.sh start DIR [PORT]   format DIR if new, start, wait until it is ready; the port is in DIR/port
 #   scripts/kafka.sh secure DIR [PORT]  the same, with two listeners more, ports in DIR/secure_ports: SASL_SSL, and SSL that asks for
 #                                       certificates; keys are in DIR/tls, their password is "changeit", users "plain" and "scram"
-#                                       have "secret of plain" and "secret of scram"
+#                                       have "secret of plain" and "secret of scram", and any unsigned token of OAuth is believed
 #   scripts/kafka.sh stop DIR           stop it; the data stays in DIR
 #
 # Without PORT a free one is chosen; a DIR that was started before keeps its port. Needs a JDK 17 and `make setup-kafka`.
@@ -61,10 +61,13 @@ ssl.truststore.type=PKCS12
 ssl.truststore.location=$dir/tls/trust.p12
 ssl.truststore.password=changeit
 listener.name.ssl.ssl.client.auth=required
-sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
 listener.name.sasl_ssl.plain.sasl.jaas.config=$login.plain.PlainLoginModule required user_plain="secret of plain";
 listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=$login.scram.ScramLoginModule required;
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=$login.scram.ScramLoginModule required;
+# unsigned tokens, and nobody stays whose token has ended
+listener.name.sasl_ssl.oauthbearer.sasl.jaas.config=$login.oauthbearer.OAuthBearerLoginModule required;
+listener.name.sasl_ssl.oauthbearer.connections.max.reauth.ms=3600000
 P
 }
 

@@ -19,4 +19,5 @@ pub mod python;
 pub mod random;
 pub mod registry;
 pub mod server;
+pub mod tokens;
 pub mod watchdog;

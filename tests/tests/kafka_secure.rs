@@ -5,13 +5,14 @@ use acceptance::broker::{Broker, Secure};
 use acceptance::child::{Ended, Run};
 use acceptance::cluster::{Counting, Member};
 use acceptance::server::free_port;
+use acceptance::tokens::Tokens;
 use acceptance::watchdog;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SIGABRT: i32 = 6;
 /// What is in every password of the broker's users.
@@ -171,6 +172,11 @@ fn who_is_turned_away_is_told_why_in_time() -> Result<()> {
             &["ssl.ca.location"],
         ),
     ];
+    are_told(&cases)
+}
+
+/// Runs a pipeline for each of these.
+fn are_told(cases: &[Case<'_>]) -> Result<()> {
     std::thread::scope(|scope| {
         let run = |(what, bootstrap, properties, code, words): &Case<'_>| -> Result<()> {
             let file = copying(bootstrap, "turned-in", "turned-out", "")?;
@@ -180,6 +186,106 @@ fn who_is_turned_away_is_told_why_in_time() -> Result<()> {
         let running: Vec<_> = cases.iter().map(|case| scope.spawn(move || run(case))).collect();
         running.into_iter().try_for_each(|case| case.join().map_err(|_| anyhow!("a case panicked"))?)
     })
+}
+
+/// The secret of a client of OAuth, and what a form makes of it.
+const OAUTH: [&str; 2] =
+    ["secret of oauth: 100% & \u{fc}", "thal%20weg:secret%20of%20oauth%3A%20100%25%20%26%20%C3%BC"];
+
+/// Properties of a login by OAUTHBEARER, as librdkafka has them.
+fn oauth(broker: &Secure, url: &str, secret: &str) -> Vec<String> {
+    set(&[
+        ("security.protocol", "SASL_SSL"),
+        ("ssl.ca.location", &broker.key("ca.pem")),
+        ("sasl.mechanism", "OAUTHBEARER"),
+        ("sasl.oauthbearer.method", "oidc"),
+        ("sasl.oauthbearer.token.endpoint.url", url),
+        ("sasl.oauthbearer.client.id", "thal weg"),
+        ("sasl.oauthbearer.client.secret", secret),
+        ("sasl.oauthbearer.scope", "kafka all"),
+        ("sasl.oauthbearer.extensions", "logicalCluster=lkc-1"),
+    ])
+}
+
+#[test]
+fn a_topic_is_copied_by_who_has_a_token() -> Result<()> {
+    let broker = broker()?;
+    let tokens = Tokens::start(OAUTH[1], Duration::from_secs(600))?;
+    broker.plain.create(&["token-in:2", "token-out:1"])?;
+    let records: Vec<_> = (0..50).map(|n| json!({"key": format!("{n}"), "value": format!("value {n}")})).collect();
+    broker.plain.produce("token-in", &records)?;
+    let handler = "org.apache.kafka.common.security.oauthbearer.secured.OAuthBearerLoginCallbackHandler";
+    let module = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required clientId='thal weg' clientSecret=";
+    let java = set(&[
+        ("security.protocol", "SASL_SSL"),
+        ("ssl.ca.location", &broker.key("ca.pem")),
+        ("sasl.mechanism", "OAUTHBEARER"),
+        ("sasl.login.callback.handler.class", handler),
+        ("sasl.oauthbearer.token.endpoint.url", &tokens.url("/token")),
+        ("sasl.jaas.config", &format!("{module}'{}' extension_logicalCluster='lkc-1';", OAUTH[0])),
+    ]);
+    Run::thalweg()?.arg("run").args(java).arg(copying(broker.login.bootstrap(), "token-in", "token-out", "")?).ok()?;
+    let found = broker.plain.dump("token-out")?.len();
+    ensure!(found == records.len(), "{found} records of {}", records.len());
+    // one for all clients of the process
+    ensure!(tokens.asked() == [("grant_type=client_credentials".to_owned(), 200)], "{:?}", tokens.asked());
+    Ok(())
+}
+
+#[test]
+fn a_cluster_lives_longer_than_its_tokens() -> Result<()> {
+    const LIVES: Duration = Duration::from_secs(10);
+    let broker = broker()?;
+    let tokens = Tokens::start(OAUTH[1], LIVES)?;
+    let args = oauth(broker, &tokens.url("/token"), OAUTH[0]);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let mut one = Member::new(&broker.login, "tokens", &args)?.of("tokens");
+    let begun = Instant::now();
+    one.start()?;
+    let mut job = Counting::new(&broker.login, "tokens", 5)?;
+    job.give(100)?;
+    let id = job.submit(&one)?;
+    // the broker ends connections whose token has ended
+    for lives in [0, 2] {
+        while begun.elapsed() < LIVES * lives {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        job.give(50)?;
+        job.settle(SETTLED_WITHIN).with_context(|| one.log())?;
+    }
+    one.job(&["drain", &id])?;
+    ensure!(one.job(&["wait", &id])? == "DRAINED", "{}", one.log());
+    job.check_minutes()?;
+    // admin clients, consumers and producers share each token
+    let (asked, most) = (tokens.asked(), begun.elapsed().as_secs() / (LIVES.as_secs() * 4 / 5) + 1);
+    let wanted = ("grant_type=client_credentials&scope=kafka%20all".to_owned(), 200);
+    ensure!(asked.iter().all(|asked| *asked == wanted), "{asked:?}");
+    ensure!((3..=most).contains(&(asked.len() as u64)), "{} questions, at most {most}", asked.len());
+    Ok(())
+}
+
+#[test]
+fn who_gets_no_token_or_a_wrong_one_is_told_why_in_time() -> Result<()> {
+    let broker = broker()?;
+    let tokens = Tokens::start(OAUTH[1], Duration::from_secs(60))?;
+    let login = broker.login.bootstrap();
+    let with = |path: &str, secret: &str| oauth(broker, &tokens.url(path), secret);
+    let loud = [vec!["--log-level".to_owned(), "debug".to_owned()], with("/token", "secret of nobody")].concat();
+    are_told(&[
+        ("a wrong secret", login, loud, "KAFKA_AUTH", &["invalid_client", "sasl.oauthbearer.client.secret"]),
+        ("no token", login, with("/nonsense", OAUTH[0]), "KAFKA_TOKEN", &["no JSON", "token.endpoint.url"]),
+        (
+            "nobody gives tokens",
+            login,
+            oauth(broker, "http://127.0.0.1:1/token", OAUTH[0]),
+            "KAFKA_TOKEN",
+            &["http://127.0.0.1:1/token", "token.endpoint.url"],
+        ),
+        ("a token of nobody", login, with("/nobody", OAUTH[0]), "KAFKA_AUTH", &["sasl.oauthbearer.scope", login]),
+    ])?;
+    let refused = tokens.asked().iter().filter(|(_, status)| *status == 401).count();
+    ensure!(refused == 1, "a wrong secret was shown {refused} times");
+    Ok(())
 }
 
 #[test]

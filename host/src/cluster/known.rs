@@ -55,9 +55,9 @@ impl Known {
     }
 }
 
-/// Whether an error is one of brokers that may come back.
+/// Whether an error is one of brokers, or of what gives tokens for them, that may come back.
 pub fn passes(error: &Error) -> bool {
-    ["KAFKA_UNREACHABLE", "KAFKA_FAILED"].contains(&error.code)
+    ["KAFKA_UNREACHABLE", "KAFKA_FAILED", "KAFKA_TOKEN"].contains(&error.code)
 }
 
 /// A job as it was submitted, wherever that was.

@@ -1,4 +1,4 @@
-//! Questions to HTTP servers, over TLS or not: as much of a client as schema registries and object stores need.
+//! Questions to HTTP servers, over TLS or not: as much of a client as schema registries, object stores and token endpoints need.
 //!
 //! In: a request, and bounds for its answer. Out: the whole answer whatever its status, or why there is none. Connections are kept for the next
 //! question. No redirects, no proxies, no HTTP/2. Knows nothing of what is asked.

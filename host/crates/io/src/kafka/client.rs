@@ -1,9 +1,9 @@
 //! Connections: settings, which properties a pipeline may set, and what a client tells us beside the results of its calls.
 
-use super::{error, properties, security};
+use super::{error, oauth, properties, security};
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{DeliveryResult, Message};
@@ -11,7 +11,7 @@ use rdkafka::producer::ProducerContext;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use thalweg_core::error::Result;
 
@@ -276,9 +276,9 @@ pub(super) fn partitions(
 /// the clients of admin requests and producers tell less. `what` is what comes next. Waits at most the connect timeout.
 ///
 /// # Errors
-/// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`, `KAFKA_TLS`, `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`.
+/// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`, `KAFKA_TLS`, `KAFKA_TOKEN`, `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`.
 pub(super) fn counts(config: &KafkaClientConfig, topics: &[&str], what: &str) -> Result<Vec<usize>> {
-    let consumer: BaseConsumer<Reports> = made(config.client()?.create_with_context(Reports::default()))?;
+    let consumer: Arc<BaseConsumer<Reports>> = made(&config.client()?, Reports::default())?;
     let count = |topic: &&str| {
         let found = consumer.fetch_metadata(Some(topic), config.connect_timeout()).map_err(|e| {
             listen(&consumer);
@@ -298,9 +298,26 @@ pub(super) fn connect(client: &Client<impl ClientContext>, config: &KafkaClientC
     }
 }
 
-/// Makes a client, or says which property is at fault.
-pub(super) fn made<T>(client: KafkaResult<T>) -> Result<T> {
-    client.map_err(|e| error::configuration(&e))
+/// Makes a client, or says which property is at fault. One that logs in with a token has it from the beginning, and later ones as long as it
+/// lives: who renews them shares it for that. May then block for the answer of a token endpoint.
+///
+/// # Errors
+/// `KAFKA_CONFIG`; `KAFKA_AUTH` and `KAFKA_TOKEN` when there is no token.
+pub(super) fn made<T, C>(settings: &ClientConfig, context: C) -> Result<Arc<T>>
+where
+    C: ClientContext,
+    T: FromClientConfigAndContext<C> + oauth::Native + 'static,
+{
+    let login = oauth::Settings::of(settings)?.map(|settings| oauth::login(&settings)).transpose()?;
+    if let Some(login) = &login {
+        login.prepare()?;
+    }
+    let client = oauth::without(settings).create_with_context(context);
+    let client = Arc::new(client.map_err(|e| error::configuration(&e))?);
+    if let Some(login) = &login {
+        login.keep(&client)?;
+    }
+    Ok(client)
 }
 
 #[cfg(test)]

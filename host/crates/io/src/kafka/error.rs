@@ -63,7 +63,8 @@ pub(super) fn told_by(text: &str) -> Option<Code> {
     if text.contains(ALERT) || text.contains("SSL handshake failed: error:") {
         Some(Code::SSL)
     } else {
-        text.contains("SASL authentication error").then_some(Code::Authentication)
+        let refused = ["SASL authentication error", "SASL OAUTHBEARER authentication failed"];
+        refused.iter().any(|said| text.contains(said)).then_some(Code::Authentication)
     }
 }
 
@@ -88,8 +89,7 @@ pub(super) fn talking(error: &KafkaError, what: &str, bootstrap: &str, reason: &
     match meaning(error.rdkafka_error_code(), reason) {
         Meaning::Unreachable => unreachable(what, bootstrap, &said),
         Meaning::Tls => tls(what, bootstrap, &said),
-        Meaning::Auth => Error::user("KAFKA_AUTH", format!("the Kafka brokers at {bootstrap} refused to {what}: {error}{said}"))
-            .help("check sasl.username, sasl.password, sasl.mechanism and security.protocol, and the access rights of this user"),
+        Meaning::Auth => auth(what, bootstrap, error, &said),
         Meaning::UnknownTopic => unknown_topic(what, bootstrap),
         Meaning::TooLarge => Error::user("KAFKA_RECORD_TOO_LARGE", format!("a record is too large to {what}"))
             .help("raise message.max.bytes in properties and max.message.bytes of the topic"),
@@ -115,6 +115,17 @@ pub(super) fn unreachable(what: &str, bootstrap: &str, said: &str) -> Error {
     };
     Error::external("KAFKA_UNREACHABLE", format!("no Kafka broker answers at {bootstrap}, so cannot {what}{said}"))
         .help(help)
+}
+
+/// The brokers do not want this user.
+fn auth(what: &str, bootstrap: &str, error: &KafkaError, said: &str) -> Error {
+    let help = if said.contains("OAUTHBEARER") || said.contains("invalid_token") {
+        "the token is not one for these brokers: check sasl.oauthbearer.scope and sasl.oauthbearer.extensions, the issuer and audience that the \
+         brokers expect, and their clocks"
+    } else {
+        "check sasl.username, sasl.password, sasl.mechanism and security.protocol, and the access rights of this user"
+    };
+    Error::user("KAFKA_AUTH", format!("the Kafka brokers at {bootstrap} refused to {what}: {error}{said}")).help(help)
 }
 
 /// There is no TLS connection that both sides trust.

@@ -41,7 +41,7 @@ impl GroupOffsets {
         }
         let mut settings = client.client()?;
         settings.set("enable.auto.commit", "false");
-        let consumer: BaseConsumer<Reports> = made(settings.create_with_context(Reports::default()))?;
+        let consumer: Arc<BaseConsumer<Reports>> = made(&settings, Reports::default())?;
         let (positions, waiting) = sync_channel(WAITING);
         let thread = spawn("kafka-offsets", move || run(&consumer, &client, Known::new(&splits), &waiting))?;
         Ok(Self { positions: Some(positions), thread: Some(thread) })

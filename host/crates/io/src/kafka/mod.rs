@@ -17,6 +17,7 @@ mod jaas;
 mod mark;
 mod merged;
 mod metadata;
+mod oauth;
 mod outbox;
 mod placing;
 mod plain;

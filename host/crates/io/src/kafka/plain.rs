@@ -7,12 +7,13 @@ use super::send;
 use super::transaction::{Failure, Target};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, Producer};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thalweg_core::error::Result;
 
 /// An idempotent producer: what it tries again itself it does not write twice, nor in another order.
 pub(super) struct Plain {
-    producer: BaseProducer<Reports>,
+    producer: Arc<BaseProducer<Reports>>,
     target: Target,
 }
 
@@ -25,7 +26,7 @@ impl Plain {
         let mut settings = target.producer()?;
         let millis = target.timeout.as_millis().to_string();
         settings.set("enable.idempotence", "true").set("message.timeout.ms", &millis);
-        let producer = made(settings.create_with_context(Reports::default()))?;
+        let producer = made(&settings, Reports::default())?;
         Ok(Self { producer, target: target.clone() })
     }
 

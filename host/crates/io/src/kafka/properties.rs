@@ -88,7 +88,6 @@ const DANGEROUS: &[&str] = &[
     "engine",
     "stores",
     "metadata.authentication",
-    "sasl.oauthbearer.method",
 ];
 
 /// What librdkafka is told instead of a property.

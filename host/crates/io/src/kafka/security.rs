@@ -4,18 +4,20 @@
 //! be secrets: neither errors nor logs repeat one. Source: Kafka's `SslConfigs` and `SaslConfigs`, KIP-651, librdkafka's CONFIGURATION.md.
 
 use super::jaas::login;
+use super::oauth;
 use super::properties::refused;
 use rdkafka::config::ClientConfig;
 use std::collections::BTreeMap;
 use thalweg_core::error::{Error, Result};
 
 /// Logins that this build knows.
-const MECHANISMS: &[&str] = &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+const MECHANISMS: &[&str] = &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", oauth::MECHANISM];
 /// Logins that it does not, by names that may be repeated.
-const OTHER_MECHANISMS: &[&str] = &["OAUTHBEARER", "GSSAPI", "AWS_MSK_IAM", "EXTERNAL"];
+const OTHER_MECHANISMS: &[&str] = &["GSSAPI", "AWS_MSK_IAM", "EXTERNAL"];
 /// What to write instead of them.
-const LOGIN_LINES: &str = "write sasl.mechanism=PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 with sasl.username and sasl.password: Confluent \
-                           Cloud has API keys for PLAIN, MSK has SASL/SCRAM";
+const LOGIN_LINES: &str = "write sasl.mechanism=PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 with sasl.username and sasl.password (Confluent \
+                           Cloud has API keys for PLAIN, MSK has SASL/SCRAM), or OAUTHBEARER with \
+                           sasl.oauthbearer.token.endpoint.url, sasl.oauthbearer.client.id and sasl.oauthbearer.client.secret";
 
 /// What a property's name contains when nobody but the brokers may see its value.
 const SECRET: &[&str] =
@@ -52,6 +54,7 @@ pub(super) fn translated(
     Ok(Some(match name {
         "sasl.mechanism" | "sasl.mechanisms" => mechanism(name, value)?,
         "sasl.jaas.config" => jaas(value, all)?,
+        "sasl.login.callback.handler.class" if oauth::is_handler(value) => Vec::new(),
         "sasl.client.callback.handler.class"
         | "sasl.login.callback.handler.class"
         | "sasl.login.class"
@@ -83,7 +86,7 @@ pub(super) fn translated(
         "ssl.endpoint.identification.algorithm" if value.trim().is_empty() => {
             vec![(name.to_owned(), "none".to_owned())]
         }
-        _ => return Ok(None),
+        _ => return oauth::translated(name, value, allowed),
     }))
 }
 
@@ -97,6 +100,8 @@ pub(super) fn complete(client: &mut ClientConfig) -> Result<()> {
         let lacks = |names: &[&str]| names.iter().all(|name| client.get(name).is_none_or(str::is_empty));
         let missing = if lacks(&["sasl.mechanism", "sasl.mechanisms"]) {
             "sasl.mechanism"
+        } else if client.get("sasl.mechanism") == Some(oauth::MECHANISM) {
+            oauth::missing(client).unwrap_or_default()
         } else if lacks(&["sasl.username"]) {
             "sasl.username"
         } else if lacks(&["sasl.password"]) {
@@ -126,7 +131,7 @@ fn mechanism(name: &str, value: &str) -> Result<Words> {
     Err(unusable(name, &format!("this build does not have the login {which}")).help(LOGIN_LINES))
 }
 
-/// User and password of the login modules of PLAIN and SCRAM.
+/// What the login modules of PLAIN and SCRAM have of users and passwords, and that of OAUTHBEARER of clients and secrets.
 fn jaas(value: &str, all: &BTreeMap<String, String>) -> Result<Words> {
     const NAME: &str = "sasl.jaas.config";
     let Some(login) = login(value) else {
@@ -136,6 +141,7 @@ fn jaas(value: &str, all: &BTreeMap<String, String>) -> Result<Words> {
     let fits: fn(&str) -> bool = match module {
         "PlainLoginModule" => |mechanism| mechanism == "PLAIN",
         "ScramLoginModule" => |mechanism| mechanism.starts_with("SCRAM-"),
+        "OAuthBearerLoginModule" => |mechanism| mechanism == oauth::MECHANISM,
         _ => return Err(unusable(NAME, "its login module is not in this build").help(LOGIN_LINES)),
     };
     let mechanism = all.get("sasl.mechanism").or_else(|| all.get("sasl.mechanisms"));
@@ -144,9 +150,12 @@ fn jaas(value: &str, all: &BTreeMap<String, String>) -> Result<Words> {
         && !fits(&mechanism)
     {
         let what = format!("sasl.jaas.config has a {module}, and sasl.mechanism is {mechanism}");
-        return Err(
-            Error::user("KAFKA_CONFIG", what).help("PLAIN goes with PlainLoginModule, SCRAM with ScramLoginModule")
-        );
+        return Err(Error::user("KAFKA_CONFIG", what).help(
+            "PLAIN goes with PlainLoginModule, SCRAM with ScramLoginModule, OAUTHBEARER with OAuthBearerLoginModule",
+        ));
+    }
+    if module == "OAuthBearerLoginModule" {
+        return oauth::of_module(&login.options);
     }
     let option = |name: &str| login.options.get(name).cloned();
     match (option("username"), option("password")) {
@@ -172,7 +181,7 @@ fn file(name: &str, allowed: bool) -> Result<()> {
     if allowed { Ok(()) } else { Err(refused(name)) }
 }
 
-fn unusable(name: &str, why: &str) -> Error {
+pub(super) fn unusable(name: &str, why: &str) -> Error {
     Error::user("KAFKA_PROPERTY_REFUSED", format!("the Kafka property {name:?} cannot be used: {why}"))
 }
 
@@ -247,7 +256,7 @@ mod tests {
 
     #[test]
     fn every_login_of_this_build_makes_a_client() {
-        for mechanism in MECHANISMS {
+        for mechanism in MECHANISMS.iter().filter(|mechanism| **mechanism != oauth::MECHANISM) {
             let client = made(&format!(
                 "security.protocol=SASL_SSL\nsasl.mechanism={mechanism}\nsasl.username=a\nsasl.password=b"
             ));
@@ -257,9 +266,34 @@ mod tests {
     }
 
     #[test]
+    fn what_librdkafka_and_java_write_for_a_login_by_oauth_is_one() {
+        let url =
+            "security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\nsasl.oauthbearer.token.endpoint.url=https://h/t";
+        let ours = made(&format!(
+            "{url}\nsasl.oauthbearer.method=oidc\nsasl.oauthbearer.client.id=me\nsasl.oauthbearer.client.secret=hunter2
+             sasl.oauthbearer.scope=kafka\nsasl.oauthbearer.extensions=logicalCluster=lkc-1"
+        ));
+        let module = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required clientId='me'
+                      clientSecret='hunter2' scope='kafka' extension_logicalCluster='lkc-1';";
+        let class = "org.apache.kafka.common.security.oauthbearer.secured.OAuthBearerLoginCallbackHandler";
+        let java = with_jaas(&format!("{url}\nsasl.login.callback.handler.class={class}"), module);
+        for client in [ours.expect("accepted"), java.expect("accepted")] {
+            let settings = oauth::Settings::of(&client).expect("right");
+            assert!(settings.is_some() && !format!("{settings:?}").contains("hunter2"), "{settings:?}");
+            says(&client, &[("sasl.oauthbearer.client.id", "me"), ("sasl.oauthbearer.client.secret", "hunter2")]);
+            says(
+                &client,
+                &[("sasl.oauthbearer.scope", "kafka"), ("sasl.oauthbearer.extensions", "logicalCluster=lkc-1")],
+            );
+            let made: rdkafka::error::KafkaResult<rdkafka::producer::BaseProducer> = oauth::without(&client).create();
+            assert!(made.is_ok(), "{:?}", made.err());
+        }
+    }
+
+    #[test]
     fn what_this_build_has_not_is_refused_by_name_with_the_line_to_write() {
         for (lines, name, line) in [
-            ("sasl.mechanism=OAUTHBEARER", "sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.mechanism=GSSAPI", "sasl.mechanism", "SCRAM-SHA-512"),
             ("sasl.mechanism=AWS_MSK_IAM", "AWS_MSK_IAM", "MSK has SASL/SCRAM"),
             ("sasl.login.callback.handler.class=x.Y", "callback", "sasl.username"),
             ("ssl.truststore.location=/t.jks", "ssl.truststore.location", "ssl.ca.location=ca.pem"),
@@ -278,6 +312,7 @@ mod tests {
             ("security.protocol=SASL_SSL", "no sasl.mechanism"),
             ("security.protocol=sasl_plaintext\nsasl.mechanism=PLAIN", "no sasl.username"),
             ("security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\nsasl.username=a", "no sasl.password"),
+            ("security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER", "no sasl.oauthbearer.token.endpoint.url"),
         ] {
             let error = made(lines).expect_err(lines);
             assert!(error.code == "KAFKA_CONFIG" && error.message.contains(missing), "{lines}: {error}");

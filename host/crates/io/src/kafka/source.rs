@@ -169,7 +169,7 @@ impl KafkaSource {
             ("fetch.queue.backoff.ms", QUEUE_BACKOFF_MS),
         ];
         unless_given(&mut settings, &usual);
-        let consumer = Arc::new(made(settings.create_with_context(Reports::default()))?);
+        let consumer = made(&settings, Reports::default())?;
         let elements = Elements::new(&config.element)?;
         let discovery = Discovery::new(config.discover_ms.filter(|_| !config.bounded));
         Ok(Self { config, splits, elements, open: BTreeMap::new(), discovery, schemas: None, consumer })

@@ -261,11 +261,11 @@ fn begun(
 }
 
 /// A consumer that only asks.
-fn asking(client: &KafkaClientConfig, isolation: &str) -> Result<BaseConsumer<Reports>> {
+fn asking(client: &KafkaClientConfig, isolation: &str) -> Result<Arc<BaseConsumer<Reports>>> {
     let mut settings = client.client()?;
     settings.set("isolation.level", isolation); // the end is then the last stable offset
     settings.set("enable.auto.commit", "false");
-    made(settings.create_with_context(Reports::default()))
+    made(&settings, Reports::default())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thalweg_core::error::{Error, Result};
 
@@ -56,10 +57,10 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// A failure before the transaction began: brokers that are away may come back.
+    /// A failure before the transaction began: brokers and token endpoints that are away may come back.
     pub(super) fn of(error: Error) -> Self {
         match error.code {
-            "KAFKA_UNREACHABLE" | "KAFKA_FAILED" => Self::Unknown(error),
+            "KAFKA_UNREACHABLE" | "KAFKA_FAILED" | "KAFKA_TOKEN" => Self::Unknown(error),
             _ => Self::Refused(error),
         }
     }
@@ -67,8 +68,8 @@ impl Failure {
 
 /// A producer that has its transactional id to itself.
 pub(super) struct Transactions {
-    producer: BaseProducer<Reports>,
-    marks: BaseConsumer<Reports>,
+    producer: Arc<BaseProducer<Reports>>,
+    marks: Arc<BaseConsumer<Reports>>,
     target: Target,
 }
 
@@ -81,11 +82,11 @@ impl Transactions {
         let mut settings = target.producer()?;
         let millis = target.timeout.as_millis().to_string();
         settings.set("transactional.id", &target.id).set("transaction.timeout.ms", &millis);
-        let producer = made(settings.create_with_context(Reports::default()))?;
+        let producer = made(&settings, Reports::default())?;
         let mut settings = target.client.client()?;
         settings.set("group.id", &target.id).set("enable.auto.commit", "false");
         settings.set("isolation.level", "read_committed"); // marks are read only once they are stable
-        let marks = made(settings.create_with_context(Reports::default()))?;
+        let marks = made(&settings, Reports::default())?;
         Ok(Self { producer, marks, target: target.clone() })
     }
 

@@ -10,6 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use thalweg_core::error::Result;
 use thalweg_core::id::Epoch;
@@ -44,7 +45,7 @@ impl CommitRecord {
 
 /// Reads commit records.
 pub(super) struct CommitRecords {
-    consumer: BaseConsumer<Reports>,
+    consumer: Arc<BaseConsumer<Reports>>,
     client: KafkaClientConfig,
     topic: String,
     timeout: Duration,
@@ -64,7 +65,7 @@ impl CommitRecords {
     fn new(config: &EpochsConfig, isolation: &str) -> Result<Self> {
         let mut settings = config.client.client()?;
         settings.set("group.id", &config.group).set("enable.auto.commit", "false").set("isolation.level", isolation);
-        let consumer = made(settings.create_with_context(Reports::default()))?;
+        let consumer = made(&settings, Reports::default())?;
         let (client, topic, timeout) = (config.client.clone(), config.members.clone(), config.timeout);
         Ok(Self { consumer, client, topic, timeout })
     }

@@ -197,7 +197,7 @@ struct Transactions {
     own: CommitRecord,
     group: Arc<Group>,
     records: CommitRecords,
-    producer: Option<BaseProducer<Reports>>,
+    producer: Option<Arc<BaseProducer<Reports>>>,
     /// How far the job's topics are written.
     ends: Ends,
     /// Transactions so far.
@@ -308,7 +308,7 @@ impl Transactions {
 }
 
 /// A producer that has the transactional id of a process to itself: whoever had it is fenced, and its open transaction is ended.
-pub(super) fn producer(config: &EpochsConfig, process: &str) -> Result<BaseProducer<Reports>> {
+pub(super) fn producer(config: &EpochsConfig, process: &str) -> Result<Arc<BaseProducer<Reports>>> {
     let mut settings = config.client.client()?;
     settings.remove("group.id");
     let (id, millis) = (config.id(process), config.timeout.as_millis().to_string());
@@ -322,7 +322,7 @@ pub(super) fn producer(config: &EpochsConfig, process: &str) -> Result<BaseProdu
     ];
     unless_given(&mut settings, &usual);
     let context = Reports::watching(&[&config.changelog, &format!("{}-exchange-", config.group)]);
-    let producer: BaseProducer<Reports> = made(settings.create_with_context(context))?;
+    let producer: Arc<BaseProducer<Reports>> = made(&settings, context)?;
     connect(producer.client(), &config.client, &config.members);
     producer.init_transactions(config.timeout).map_err(|e| {
         let what = format!("take the transactional id {id:?}");

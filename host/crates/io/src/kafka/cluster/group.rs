@@ -4,6 +4,7 @@ use super::super::client::{KafkaClientConfig, Reports, listen, made};
 use super::super::error;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use thalweg_core::error::Result;
 
 /// What brokers put behind the name of a process to make a member's id of it: a hyphen and a UUID.
@@ -11,7 +12,7 @@ const MEMBER_SUFFIX: usize = 37;
 
 /// Asks for the members of a group, without being one.
 pub struct GroupMembers {
-    consumer: BaseConsumer<Reports>,
+    consumer: Arc<BaseConsumer<Reports>>,
     client: KafkaClientConfig,
     group: String,
 }
@@ -31,7 +32,7 @@ impl GroupMembers {
         let mut settings = client.client()?;
         settings.remove("group.instance.id");
         settings.set("group.id", group).set("enable.auto.commit", "false");
-        let consumer = made(settings.create_with_context(Reports::default()))?;
+        let consumer = made(&settings, Reports::default())?;
         Ok(Self { consumer, client: client.clone(), group: group.to_owned() })
     }
 

@@ -64,7 +64,7 @@ pub struct Journal {
     orders: String,
     results: String,
     artifacts: String,
-    producer: Mutex<BaseProducer<Reports>>,
+    producer: Mutex<Arc<BaseProducer<Reports>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -91,7 +91,7 @@ impl Journal {
         {
             settings.set(name, value);
         }
-        let producer: BaseProducer<Reports> = made(settings.create_with_context(Reports::watching(&[&artifacts])))?;
+        let producer: Arc<BaseProducer<Reports>> = made(&settings, Reports::watching(&[&artifacts]))?;
         let reader = LogReader::new(client)?;
         let known = [reader.bounds(&orders, 0)?.1, reader.bounds(&results, 0)?.1];
         let pages = [(Page::Orders, reader.open(&orders, 0, 0)?), (Page::Results, reader.open(&results, 0, 0)?)];

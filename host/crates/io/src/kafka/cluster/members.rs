@@ -203,7 +203,7 @@ impl Members {
             settings.set(name, value);
         }
         let context = Context { group: Arc::clone(&group), listener: Arc::clone(&listener) };
-        let consumer: BaseConsumer<Context> = made(settings.create_with_context(context))?;
+        let consumer: Arc<BaseConsumer<Context>> = made(&settings, context)?;
         consumer.subscribe(&[config.topic.as_str()]).map_err(|e| error::configuration(&e))?;
         let leaving = Arc::new(AtomicBool::new(false));
         let (stopped, left, name) = (Arc::clone(&stop), Arc::clone(&leaving), format!("{}-members", config.group));

@@ -51,7 +51,7 @@ impl LogReader {
             settings.set(name, value);
         }
         settings.remove("group.instance.id");
-        let consumer = Arc::new(made(settings.create_with_context(Reports::default()))?);
+        let consumer = made(&settings, Reports::default())?;
         Ok(Arc::new(Self { consumer, client: client.clone(), connected: OnceLock::new() }))
     }
 

@@ -6,11 +6,12 @@ use super::topics::{Admin, JobTopics, admin, wait};
 use rdkafka::admin::AdminOptions;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
+use std::sync::Arc;
 use thalweg_core::error::Result;
 
 /// Deletes what a job has on the brokers.
 pub struct Remover {
-    admin: Admin,
+    admin: Arc<Admin>,
     client: KafkaClientConfig,
 }
 

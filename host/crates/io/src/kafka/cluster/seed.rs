@@ -11,6 +11,7 @@ use super::walk::walk;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode as Code;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thalweg_core::error::Result;
 use thalweg_core::id::Epoch;
@@ -23,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Writes the state of a job that has not begun. What is not committed was never there.
 pub struct Seeder {
-    producer: BaseProducer<Reports>,
+    producer: Arc<BaseProducer<Reports>>,
     client: KafkaClientConfig,
     changelog: String,
     partitions: u16,
@@ -55,7 +56,7 @@ impl Seeder {
         ];
         unless_given(&mut settings, &usual);
         let context = Reports::watching(&[&topics.changelog()]);
-        let producer: BaseProducer<Reports> = made(settings.create_with_context(context))?;
+        let producer: Arc<BaseProducer<Reports>> = made(&settings, context)?;
         let this = Self {
             producer,
             client: client.clone(),

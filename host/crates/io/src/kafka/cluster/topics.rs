@@ -106,7 +106,7 @@ impl JobTopics {
 
 /// Deletes the records of exchanges that their readers have behind them for good.
 pub struct Trimmer {
-    admin: Admin,
+    admin: Arc<Admin>,
     client: KafkaClientConfig,
 }
 
@@ -168,8 +168,8 @@ pub(super) fn create_journal(client: &KafkaClientConfig, orders: &str, results: 
 
 pub(super) type Admin = AdminClient<Reports>;
 
-pub(super) fn admin(client: &KafkaClientConfig) -> Result<Admin> {
-    made(client.client()?.create_with_context(Reports::default()))
+pub(super) fn admin(client: &KafkaClientConfig) -> Result<Arc<Admin>> {
+    made(&client.client()?, Reports::default())
 }
 
 fn create(client: &KafkaClientConfig, count: u16, wanted: &[(String, Keeps)]) -> Result<()> {

@@ -80,7 +80,7 @@ pub fn on_its_way(
 pub struct Standstill {
     stable: Arc<LogReader>,
     /// Sees what is not committed, too.
-    written: BaseConsumer<Reports>,
+    written: Arc<BaseConsumer<Reports>>,
     client: KafkaClientConfig,
     topics: Vec<String>,
     partitions: u16,
@@ -108,7 +108,7 @@ impl Standstill {
         settings.remove("group.instance.id");
         settings.set("group.id", "thalweg").set("enable.auto.commit", "false");
         settings.set("isolation.level", "read_uncommitted");
-        let written = made(settings.create_with_context(Reports::default()))?;
+        let written = made(&settings, Reports::default())?;
         let edges = exchanges.iter().map(|edge| topics.exchange(*edge));
         let topics = std::iter::once(topics.changelog()).chain(edges).collect();
         Ok(Self { stable, written, client: client.clone(), topics, partitions })

@@ -1,0 +1,20 @@
+//! Logins by OAUTHBEARER: a token of an OAuth server instead of a password (KIP-768, client credentials).
+//!
+//! In: settings of a client, with librdkafka's names. Out: the same without what is ours, and clients that have a token and are given the next
+//! one before it ends. librdkafka could ask for tokens itself only with a library that this build does not have. Nobody here checks
+//! a token: the brokers do.
+//!
+//! - [`settings`]: which properties there are, and what Java calls them.
+//! - [`endpoint`]: asks for a token. [`token`]: what it answered.
+//! - [`shared`]: one token for all clients of the same login, for as long as they live.
+//! - [`native`]: gives it to librdkafka.
+
+mod endpoint;
+mod native;
+mod settings;
+mod shared;
+mod token;
+
+pub(super) use native::Native;
+pub(super) use settings::{MECHANISM, Settings, is_handler, missing, of_module, translated, without};
+pub(super) use shared::login;
