@@ -189,7 +189,7 @@ fn who_dies_over_a_savepoint_leaves_none_and_who_dies_over_its_copy_may_begin_ag
 
 #[test]
 fn what_stands_in_the_way_has_a_name() -> Result<()> {
-    let (store, stopped) = (Store::start()?, Stopped::new(4)?);
+    let (store, stopped) = (Store::start()?, Stopped::new(12)?);
     let s3 = store.s3();
     let whole = "s3://bucket/whole";
     let made = stopped.save(whole, &s3)?;
@@ -232,7 +232,7 @@ fn what_stands_in_the_way_has_a_name() -> Result<()> {
 
 #[test]
 fn a_store_is_asked_over_tls_if_its_authority_is_known() -> Result<()> {
-    let (store, stopped) = (Store::start()?, Stopped::new(4)?);
+    let (store, stopped) = (Store::start()?, Stopped::new(12)?);
     let front = Front::start(store.port())?;
     let over_tls = set(&store.s3()[..3], "AWS_ENDPOINT_URL", &front.url());
     // without one of its own those of the system count, which know nothing of it
