@@ -170,6 +170,33 @@ fn processing_timers_fire_by_the_clock() -> Result<()> {
 }
 
 #[test]
+fn processing_timers_fire_by_the_clock_where_another_source_goes_on() -> Result<()> {
+    let mut t = Topology::new();
+    let keyed = keyed_lines(&mut t, vec![ScriptedSplit::of(&[("a", 1)])], &Windowing::global());
+    let (told, ticks) =
+        (t.plain("told", &Windowing::global()), t.source("ticks", vec![ScriptedSplit::of(&[]).endless()]));
+    t.sink("ticks", SinkKind::Length, ticks);
+    let run = |work: &mut Work| {
+        for piece in work.pieces() {
+            match piece {
+                Piece::Element(e) => work.set_timer(e.group, "t", "", 1_000_050, e.time),
+                Piece::Timer(_, due) => work.emit(0, b"", b"timer", due.hold, &[Window::Global]),
+            }
+        }
+        Ok(())
+    };
+    t.user(User::new("beat", run).timer("t", TimeDomain::Processing), &[keyed], &[told]);
+    out(&mut t, told);
+    t.epoch_ms = 10;
+    let mut driver = t.driver(config(1))?;
+    driver.pass(30);
+    assert!(texts(&driver).is_empty());
+    driver.pass(50);
+    assert_eq!(texts(&driver), ["timer"]);
+    Ok(())
+}
+
+#[test]
 fn processing_timers_wait_for_all_elements_but_not_for_the_clock_where_the_input_has_an_end() -> Result<()> {
     const DAY: i64 = 86_400_000;
     let mut t = Topology::new();

@@ -7,7 +7,7 @@
 
 use super::keyed::Keyed;
 use super::shard::Shard;
-use super::stages::{StageRoom, WorkerRoom};
+use super::stages::{Room, StageRoom, WorkerRoom};
 use crate::batch::{Batch, Pane, Row};
 use crate::error::Result;
 use crate::graph::{StageKind, WorkerStage};
@@ -113,13 +113,23 @@ impl Shard {
     }
 
     /// How far the clock is for the timers of a stage. Once no element is to come, waits or is under way, nothing else can happen to their keys, and
-    /// they do not wait for it: Beam's batch runners move processing time to infinity then. A script's clock is the script's alone.
+    /// they do not wait for it: Beam's batch runners move processing time to infinity then. Where other parts of the job go on by the clock, so do
+    /// these; a script's clock is the script's alone.
     pub(super) fn timer_clock(&self, stage: StageId, now: ProcessingTime) -> ProcessingTime {
         let under_way = || self.bundles.values().any(|b| b.stage == stage && !b.is_applied() && b.has_elements());
         let moves = self.clock.is_none() && self.stood.is_none();
         let room = self.stages.get(stage.0 as usize);
         let over = moves && room.is_some_and(StageRoom::is_over) && !under_way();
-        if over { ProcessingTime(i64::MAX) } else { now }
+        if over && (self.draining || !self.goes_on()) { ProcessingTime(i64::MAX) } else { now }
+    }
+
+    /// Whether more comes in time, from sources that have not ended or restrictions that asked for a delay. Exchanges end when the job does.
+    fn goes_on(&self) -> bool {
+        let exchanged = |source| self.plan.exchanges.iter().any(|exchange| exchange.source == source);
+        self.stages.iter().any(|room| match &room.room {
+            Room::Source(source) => source.watermark() < EventTime::MAX && !exchanged(source.source),
+            _ => room.inbox.delays().next().is_some(),
+        })
     }
 
     /// Whether a drain has brought a stage to the end of time.
