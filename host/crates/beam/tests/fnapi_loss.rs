@@ -53,7 +53,8 @@ async fn a_harness_that_dies_again_and_again_fails_the_job() -> anyhow::Result<(
 async fn a_harness_that_dies_now_and_then_and_works_between_is_started_again_for_ever() -> anyhow::Result<()> {
     let mut scene = Scene::set(FnApiConfig { restarts_max: 1, ..FnApiConfig::default() }).await?;
     for life in 1..=4 {
-        let mut sdk = scene.up().await;
+        // one that is given up never comes up
+        let mut sdk = tokio::time::timeout(Duration::from_secs(30), scene.up()).await?;
         scene.start(life, elements(3), Vec::new());
         let (id, _) = sdk.bundle().await;
         sdk.input().await;
