@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod diagnosis;
 pub mod embedded;
 pub mod flights;
+mod http;
 pub mod ledger;
 pub mod lines;
 pub mod network;

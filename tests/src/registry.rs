@@ -1,9 +1,8 @@
 //! A schema registry in this process: as much of Confluent's API as writers and readers of records need.
 
-use anyhow::{Context as _, Result};
+use crate::http::{Question, base64, serve};
+use anyhow::Result;
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A registry. It lives until the process ends.
@@ -40,16 +39,12 @@ impl Registry {
     }
 
     fn begin(login: Option<String>) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").context("a port for the registry")?;
-        let port = listener.local_addr()?.port();
         let state = Arc::new(Mutex::new(State { login, ..State::default() }));
         let served = Arc::clone(&state);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                // whoever hangs up is forgotten
-                serve(stream, &served).unwrap_or_default();
-            }
-        });
+        let port = serve(move |question| {
+            let (status, answer) = served.lock().unwrap_or_else(PoisonError::into_inner).answer(question);
+            Ok((status, answer.to_string()))
+        })?;
         Ok(Self { port, state })
     }
 
@@ -90,7 +85,12 @@ impl State {
         )
     }
 
-    fn answer(&mut self, path: &str, body: &[u8]) -> (u16, Value) {
+    fn answer(&mut self, question: &Question) -> (u16, Value) {
+        let Question { method, path, login, body } = question;
+        self.asked.push(format!("{method} {path}"));
+        if self.login.as_ref().is_some_and(|wanted| base64(wanted.as_bytes()) != *login) {
+            return (401, json!({"error_code": 40101}));
+        }
         if let Some(id) = path.strip_prefix("/schemas/ids/") {
             let found = id.parse::<usize>().ok().and_then(|id| self.schemas.get(id.checked_sub(1)?));
             return found.map_or_else(|| (404, json!({"error_code": 40403})), |schema| (200, schema.clone()));
@@ -103,46 +103,4 @@ impl State {
             _ => (404, json!({})),
         }
     }
-}
-
-fn serve(mut stream: TcpStream, state: &Mutex<State>) -> Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    let mut words = line.split_whitespace().map(str::to_owned);
-    let (method, path) = words.next().zip(words.next()).context("a question")?;
-    let (mut length, mut login) = (0, String::new());
-    loop {
-        line.clear();
-        reader.read_line(&mut line)?;
-        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
-        if name.eq_ignore_ascii_case("content-length") {
-            length = value.parse()?;
-        } else if name.eq_ignore_ascii_case("authorization") {
-            value.trim_start_matches("Basic ").clone_into(&mut login);
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
-    let (status, answer) = {
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.asked.push(format!("{method} {path}"));
-        let known = state.login.as_ref().is_none_or(|wanted| base64(wanted.as_bytes()) == login);
-        if known { state.answer(&path, &body) } else { (401, json!({"error_code": 40101})) }
-    };
-    let answer = answer.to_string();
-    let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", answer.len());
-    Ok(stream.write_all(format!("{head}{answer}").as_bytes())?)
-}
-
-/// RFC 4648.
-pub(crate) fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let bits = group.iter().fold(0, |bits, byte| bits << 8 | usize::from(*byte)) << (8 * (3 - group.len()));
-        let digit = |n: usize| if n <= group.len() { char::from(DIGITS[bits >> (18 - 6 * n) & 63]) } else { '=' };
-        text.extend((0..4).map(digit));
-    }
-    text
 }

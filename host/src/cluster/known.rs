@@ -5,7 +5,6 @@ use super::order::{Dealings, Ended, Run};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use thalweg_beam::job::{JobOptions, JobReporter, JobState, PreparedJob};
-use thalweg_core::error::Error;
 
 /// A job that is known here.
 pub struct Known {
@@ -53,11 +52,6 @@ impl Known {
     pub fn state(&self) -> JobState {
         if self.paused && !self.draining { JobState::Stopped } else { JobState::Running }
     }
-}
-
-/// Whether an error is one of brokers, or of what gives tokens for them, that may come back.
-pub fn passes(error: &Error) -> bool {
-    ["KAFKA_UNREACHABLE", "KAFKA_FAILED", "KAFKA_TOKEN"].contains(&error.code)
 }
 
 /// A job as it was submitted, wherever that was.

@@ -32,7 +32,7 @@ use crate::compose::{Composer, ttl};
 use crate::jobs::{Jobs, asked_state, is_update, state_json, state_not_open};
 use crate::query::Question;
 use artifacts::Artifacts;
-use known::{Known, Replaced, passes, prepared};
+use known::{Known, Replaced, prepared};
 use node::{Node, Stop};
 use order::{Dealings, Ended, Nothing, Order, Run, What, read_door_key, read_result_key};
 use shown::Ask;
@@ -46,8 +46,8 @@ use thalweg_beam::job::{
 };
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::distribute;
-use thalweg_io::kafka::KafkaClientConfig;
 use thalweg_io::kafka::cluster::{Entry, Journal, Page, Told};
+use thalweg_io::kafka::{KafkaClientConfig, passes};
 use thalweg_proto::life::SavepointRequest;
 use tokio::sync::Semaphore;
 

@@ -15,6 +15,7 @@ use thalweg_core::graph::Exchange;
 use thalweg_core::id::{Partition, ShardId, SplitId};
 use thalweg_core::port::sink::Sink;
 use thalweg_io::kafka::cluster::{Changelog, ExchangeSink, ExchangeSource};
+use thalweg_io::kafka::passes;
 
 /// A partition that the cluster kept from working begins again, after such a pause, so many times in a row.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -240,7 +241,7 @@ fn again(error: &Error) -> u32 {
     match error.code {
         "STATE_LOCKED" | "CLUSTER_LOST" | "STATE_NEWER" => AGAIN_MAX,
         "KAFKA_OFFSET_LOST" | "CLUSTER_FENCED" => DOUBTED_MAX,
-        _ if super::passes(error) => AGAIN_MAX,
+        _ if passes(error) => AGAIN_MAX,
         _ => 0,
     }
 }

@@ -1,6 +1,6 @@
 //! A process's part of a job begins: composed from the journal's order, its splits dealt, its membership taken.
 
-use super::known::{passes, prepared};
+use super::known::prepared;
 use super::node::{Node, Seed, Stop};
 use super::order::Run;
 use super::{Inner, update};
@@ -8,6 +8,7 @@ use crate::jobs::UPDATE_WITHIN;
 use std::sync::Arc;
 use std::time::Duration;
 use thalweg_core::error::Result;
+use thalweg_io::kafka::passes;
 
 impl Inner {
     /// Starts this process's part of a job, on a thread of its own: the journal goes on.

@@ -35,12 +35,6 @@ pub(crate) struct Manifest {
     mark: Mark,
 }
 
-impl std::fmt::Debug for Manifest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Manifest").field("mark", &self.mark).finish_non_exhaustive()
-    }
-}
-
 impl Manifest {
     /// Reads the manifest of the database in `db`. Cost: all of its bytes, a few kilobytes as a rule.
     ///
@@ -60,7 +54,7 @@ impl Manifest {
         self.mark
     }
 
-    /// Looks again, and whether there is more, or another one in its place. Cost: two calls of the system when there is not.
+    /// Looks again, and whether there is more, or another one in its place. Cost: a few calls of the system when there is not.
     ///
     /// # Errors
     /// When it cannot be read.

@@ -119,7 +119,7 @@ impl Shard {
         let under_way = || self.bundles.values().any(|b| b.stage == stage && !b.is_applied() && b.has_elements());
         let moves = self.clock.is_none() && self.stood.is_none();
         let room = self.stages.get(stage.0 as usize);
-        let over = moves && room.is_some_and(StageRoom::is_over) && !under_way();
+        let over = moves && room.is_some_and(StageRoom::has_timers_alone) && !under_way();
         if over && (self.draining || !self.goes_on()) { ProcessingTime(i64::MAX) } else { now }
     }
 

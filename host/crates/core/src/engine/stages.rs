@@ -156,11 +156,11 @@ impl StageRoom {
         matches!(self.room, Room::Group(_) | Room::View(_) | Room::Sink(_))
     }
 
-    /// Whether no element is to come, and none waits.
-    pub(super) fn is_over(&self) -> bool {
-        let sorts = |worker: &WorkerRoom| worker.sort.as_ref().is_some_and(|sort| !sort.is_empty());
-        let waits = matches!(&self.room, Room::Worker(worker) if sorts(worker));
-        self.input.get() == EventTime::MAX && self.inbox.is_empty() && !waits
+    /// Whether there are timers, no element is to come, and none waits.
+    pub(super) fn has_timers_alone(&self) -> bool {
+        let Room::Worker(worker) = &self.room else { return false };
+        let waits = !self.inbox.is_empty() || worker.sort.as_ref().is_some_and(|sort| !sort.is_empty());
+        !worker.timers.is_empty() && self.input.get() == EventTime::MAX && !waits
     }
 
     /// Drain: sources say they have ended, all but these.

@@ -4,7 +4,7 @@
 //! kept. Source: the REST API of Confluent's Schema Registry, `schemas/ids/{id}` and `subjects/{subject}/versions`.
 
 use super::access::{Access, Address, Secret, unfit};
-use crate::http::{Bounds, Client, Failure, wait};
+use crate::http::{Bounds, Client, Failure, encoded, wait};
 use bytes::Bytes;
 use hyper::Request;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
@@ -266,12 +266,6 @@ impl SchemaRegistry {
             _ => "look at the registry's logs",
         })
     }
-}
-
-/// A subject's name as part of a path.
-fn encoded(name: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    name.bytes().map(|b| if plain(b) { (b as char).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 #[cfg(test)]

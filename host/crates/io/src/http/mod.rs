@@ -156,6 +156,12 @@ pub fn wait<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -
     result.recv().map_err(|_| Failure::Unasked("the client panicked".to_owned()))
 }
 
+/// A text as part of a path or a form. Source: RFC 3986 (2.3).
+pub fn encoded(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    text.bytes().map(|b| if plain(b) { (b as char).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::testing::{Authority, Server};
@@ -256,6 +262,11 @@ mod tests {
         let client = Client::new(&Trust::default()).expect("a client");
         let answer = ask(&client, &server.url(), BOUNDS);
         assert!(matches!(answer, Err(Failure::Cut(_))), "{answer:?}");
+    }
+
+    #[test]
+    fn texts_are_written_as_paths_and_forms_have_them() {
+        assert_eq!(encoded("a b:%+&=é~"), "a%20b%3A%25%2B%26%3D%C3%A9~");
     }
 
     #[test]

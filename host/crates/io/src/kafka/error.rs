@@ -5,6 +5,12 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use thalweg_core::error::Error;
 
+/// Whether an error is one of brokers, or of what gives tokens for them, that may come back.
+#[must_use]
+pub fn passes(error: &Error) -> bool {
+    ["KAFKA_UNREACHABLE", "KAFKA_FAILED", "KAFKA_TOKEN"].contains(&error.code)
+}
+
 /// Whether a consumer that met this may go on: librdkafka tries again by itself, and a broker that restarts must not fail a job.
 pub(super) fn is_passing(error: &KafkaError) -> bool {
     !matches!(error, KafkaError::MessageConsumptionFatal(_))

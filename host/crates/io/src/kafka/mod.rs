@@ -37,6 +37,7 @@ pub use client::KafkaClientConfig;
 pub use datum::{Datum, DatumType};
 pub use dead::DeadLetterFrom;
 pub use element::SourceElement;
+pub use error::passes;
 pub use group::GroupOffsets;
 pub use merged::{Limit, MergedKafkaSource};
 pub use metadata::metadata_schema;

@@ -5,7 +5,7 @@
 //! its transaction; then the mark says how that ended.
 
 use super::client::{KafkaClientConfig, Reports, listen, made, partitions, unless_given};
-use super::error;
+use super::error::{self, passes};
 use super::mark::Held;
 use super::outbox::OutRecord;
 use super::send;
@@ -59,10 +59,7 @@ pub(super) enum Failure {
 impl Failure {
     /// A failure before the transaction began: brokers and token endpoints that are away may come back.
     pub(super) fn of(error: Error) -> Self {
-        match error.code {
-            "KAFKA_UNREACHABLE" | "KAFKA_FAILED" | "KAFKA_TOKEN" => Self::Unknown(error),
-            _ => Self::Refused(error),
-        }
+        if passes(&error) { Self::Unknown(error) } else { Self::Refused(error) }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::settings::Settings;
 use super::token::Token;
-use crate::http::{Bounds, Client, Failure, Trust, wait};
+use crate::http::{Bounds, Client, Failure, Trust, encoded, wait};
 use crate::kafka::source::clock_ms;
 use crate::row::base64;
 use bytes::Bytes;
@@ -130,12 +130,6 @@ fn no_token(place: &str, why: &str) -> Error {
     )
 }
 
-/// A text as part of a form.
-fn encoded(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes().map(|b| if plain(b) { (b as char).to_string() } else { format!("%{b:02X}") }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,10 +189,5 @@ mod tests {
         let error = error(&endpoint);
         assert!(error.code == "KAFKA_TOKEN" && error.message.contains("no JSON"), "{error}");
         assert_eq!(server.asked().len(), 3);
-    }
-
-    #[test]
-    fn texts_are_written_as_forms_have_them() {
-        assert_eq!(encoded("a b:%+&=é~"), "a%20b%3A%25%2B%26%3D%C3%A9~");
     }
 }
