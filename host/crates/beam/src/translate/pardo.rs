@@ -77,6 +77,7 @@ impl Builder {
             stable: par_do.requires_stable_input,
             lone_keys: infos.iter().any(|s| s.kind == StateKind::Multimap)
                 && self.is_java(&transform.environment_id)?,
+            patient: !self.options.streaming && self.is_read_to_its_end(transform, &par_do.side_inputs),
             sides: self.sides(transform, &par_do.side_inputs)?,
             ..UserOp::default()
         };

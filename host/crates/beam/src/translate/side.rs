@@ -1,6 +1,6 @@
 //! Side inputs: which inputs of a ParDo are read aside, and how.
 
-use super::build::Builder;
+use super::build::{Builder, is_bounded};
 use crate::error::{Result, invalid, refuse};
 use crate::urn::side_input as urn;
 use std::collections::BTreeMap;
@@ -8,6 +8,12 @@ use thalweg_core::graph::{CollectionId, SideAccess};
 use thalweg_proto::pipeline::{PTransform, SideInput};
 
 impl Builder {
+    /// Whether the main input of a transform has an end.
+    pub(super) fn is_read_to_its_end(&self, transform: &PTransform, sides: &BTreeMap<String, SideInput>) -> bool {
+        let mains = transform.inputs.iter().filter(|(tag, _)| !sides.contains_key(*tag));
+        mains.map(|(_, id)| self.components.pcollections.get(id)).all(|main| main.is_some_and(is_bounded))
+    }
+
     /// The side inputs of a transform: tag, collection, access.
     pub(super) fn sides(
         &mut self,

@@ -8,15 +8,15 @@ use super::{CollectionId, Graph, Op, SideAccess, TransformId, UserOp};
 use crate::coder::Coder;
 use crate::error::{Error, Result};
 use crate::id::{EdgeId, StageId, StateId};
-use crate::window::Trigger;
-use std::collections::BTreeMap;
+use crate::window::{Trigger, WindowFn};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Transforms behind each other in one stage. An SDK builds a stage by recursion, in Python with four frames a transform of the
 /// thousand that it has by default, and of which user code needs some as well: from about 240 on a stage cannot be built.
 const DEPTH_MAX: usize = 128;
 
-/// Makes the plan of a graph. Cost: O(transforms + collections).
+/// Makes the plan of a graph. Cost: O(transforms + collections) and, for each transform with side inputs, what these are made of.
 ///
 /// # Errors
 /// `GRAPH_INVALID` for a collection without producer, a cycle, or a grouping of something that is not a KV.
@@ -32,6 +32,8 @@ struct Fuser<'g> {
     order: Vec<TransformId>,
     /// The worker stage a user transform is in: named by its first transform.
     root: BTreeMap<TransformId, TransformId>,
+    /// What is in the worker stage of a first transform.
+    members: BTreeMap<TransformId, Vec<TransformId>>,
     plan: Plan,
     stage_of: BTreeMap<TransformId, StageId>,
     view_of: BTreeMap<(CollectionId, bool), StageId>,
@@ -55,6 +57,7 @@ impl<'g> Fuser<'g> {
             producer,
             order,
             root: BTreeMap::new(),
+            members: BTreeMap::new(),
             plan: Plan {
                 sources: graph.sources.iter().map(|n| StateId::derive(n, "source")).collect(),
                 sinks: graph.sinks.iter().map(|n| StateId::derive(n, "sink")).collect(),
@@ -95,17 +98,53 @@ impl<'g> Fuser<'g> {
         let mut depth: BTreeMap<TransformId, usize> = BTreeMap::new();
         for id in self.order.clone() {
             let Some(user) = self.user(id) else { continue };
-            let joins = (!user.keyed && !user.begins_stage && !user.stable && user.sides.is_empty())
+            let joins = (!user.keyed && !user.begins_stage && !user.stable)
                 .then(|| self.graph.transform(id)?.inputs.first().copied())
                 .flatten()
                 .and_then(|input| self.producer.get(&input).copied())
                 .filter(|p| self.user(*p).is_some_and(|up| up.environment == user.environment))
                 .and_then(|p| Some((*self.root.get(&p)?, *depth.get(&p)? + 1)))
-                .filter(|(_, depth)| *depth <= DEPTH_MAX);
+                .filter(|(root, depth)| *depth <= DEPTH_MAX && self.may_wait(id, user, *root));
             let (root, deep) = joins.unwrap_or((id, 1));
             self.root.insert(id, root);
+            self.members.entry(root).or_default().push(id);
             depth.insert(id, deep);
         }
+    }
+
+    /// Whether the elements that the stage of `root` reads may wait for the side inputs of one that joins it: they have an end, all of them
+    /// and their offspring are in one window, and the side inputs are not made of what the stage puts out.
+    fn may_wait(&self, id: TransformId, user: &UserOp, root: TransformId) -> bool {
+        let global = |id: TransformId| {
+            let input = self.graph.transform(id)?.inputs.first()?;
+            Some(self.graph.collection(*input)?.windowing.window_fn == WindowFn::Global)
+        };
+        user.sides.is_empty()
+            || (user.patient
+                && self.user(root).is_some_and(|first| !first.keyed && !first.stable && !first.unbounded)
+                && global(id) == Some(true)
+                && global(root) == Some(true)
+                && !self.is_before(root, user))
+    }
+
+    /// Whether a side input is made, in however many steps, of what the stage of `root` puts out.
+    fn is_before(&self, root: TransformId, user: &UserOp) -> bool {
+        let (mut seen, mut open) = (BTreeSet::new(), Vec::new());
+        open.extend(user.sides.iter().filter_map(|(_, side, _)| self.producer.get(side).copied()));
+        while let Some(id) = open.pop() {
+            // all of a stage waits for what one of its transforms waits for
+            let stage = self.root.get(&id).copied().unwrap_or(id);
+            if stage == root {
+                return true;
+            }
+            if seen.insert(stage) {
+                let of_runner = [id];
+                let members = self.members.get(&stage).map_or(&of_runner[..], Vec::as_slice);
+                let read = members.iter().flat_map(|id| inputs(self.graph, *id));
+                open.extend(read.filter_map(|input| self.producer.get(&input).copied()));
+            }
+        }
+        false
     }
 
     fn add_stage(&mut self, id: TransformId) -> Result<()> {
@@ -335,16 +374,22 @@ fn ids(graph: &Graph) -> impl Iterator<Item = (TransformId, &super::Transform)> 
     graph.transforms.iter().enumerate().map(|(i, t)| (TransformId(i as u32), t))
 }
 
+/// What a transform reads, side inputs too.
+fn inputs(graph: &Graph, id: TransformId) -> impl Iterator<Item = CollectionId> {
+    let transform = graph.transform(id);
+    let sides = transform.and_then(|t| if let Op::User(user) = &t.op { Some(&user.sides) } else { None });
+    let main = transform.into_iter().flat_map(|t| t.inputs.iter().copied());
+    main.chain(sides.into_iter().flatten().map(|(_, side, _)| *side))
+}
+
 /// Orders transforms so that producers of main and side inputs come first.
 fn topological(graph: &Graph, producer: &BTreeMap<CollectionId, TransformId>) -> Result<Vec<TransformId>> {
     let mut waiting: BTreeMap<TransformId, usize> = BTreeMap::new();
     let mut consumers: BTreeMap<TransformId, Vec<TransformId>> = BTreeMap::new();
-    for (id, transform) in ids(graph) {
-        let sides: &[_] = if let Op::User(user) = &transform.op { &user.sides } else { &[] };
-        let inputs = transform.inputs.iter().chain(sides.iter().map(|(_, c, _)| c));
+    for (id, _) in ids(graph) {
         let mut count = 0;
-        for input in inputs {
-            if let Some(p) = producer.get(input) {
+        for input in inputs(graph, id) {
+            if let Some(p) = producer.get(&input) {
                 consumers.entry(*p).or_default().push(id);
                 count += 1;
             }
@@ -457,6 +502,64 @@ mod tests {
         assert_eq!(chain(DEPTH_MAX)?, [("t0".to_owned(), DEPTH_MAX)]);
         let stage = |n: usize, transforms| (format!("t{}", n * DEPTH_MAX), transforms);
         assert_eq!(chain(2 * DEPTH_MAX + 3)?, [stage(0, DEPTH_MAX), stage(1, DEPTH_MAX), stage(2, 3)]);
+        Ok(())
+    }
+
+    /// Names and sizes of the stages of a pipeline: what reads `lines` is joined by what reads it and `side` aside.
+    fn beside(side_of: impl Fn(&mut Topology, CollectionId) -> CollectionId, reader: User) -> Result<Vec<usize>> {
+        let mut t = Topology::new();
+        let lines = t.source("lines", Vec::new());
+        let parsed = t.plain("parsed", &Windowing::global());
+        t.user(User::new("parse", |_| Ok(())), &[lines], &[parsed]);
+        let side = side_of(&mut t, parsed);
+        let joined = t.plain("joined", &Windowing::global());
+        t.user(reader.side("s", side, SideAccess::Iterable), &[parsed], &[joined]);
+        let workers = t.plan()?.stages.into_iter().filter_map(|stage| match stage.kind {
+            StageKind::Worker(worker) => Some(worker.transforms.len()),
+            _ => None,
+        });
+        Ok(workers.collect())
+    }
+
+    #[test]
+    fn what_has_an_end_waits_for_side_inputs_together_with_what_it_is_made_of() -> Result<()> {
+        let reader = || User::new("join", |_| Ok(()));
+        let other = |t: &mut Topology, _| t.source("table", Vec::new());
+        assert_eq!(beside(other, reader().patient())?, [2]);
+        assert_eq!(beside(other, reader())?, [1, 1], "without an end its elements wait");
+        Ok(())
+    }
+
+    #[test]
+    fn a_side_input_that_is_made_of_the_main_one_comes_before_it() -> Result<()> {
+        // through another stage that has joined something by then
+        let derived = |t: &mut Topology, parsed| {
+            let small = t.plain("small", &Windowing::global());
+            t.user(User::new("shrink", |_| Ok(())).environment(1), &[parsed], &[small]);
+            let smaller = t.plain("smaller", &Windowing::global());
+            t.user(User::new("shrink again", |_| Ok(())).environment(1), &[small], &[smaller]);
+            smaller
+        };
+        assert_eq!(beside(derived, User::new("join", |_| Ok(())).patient())?, [1, 2, 1]);
+        Ok(())
+    }
+
+    #[test]
+    fn stages_that_wait_for_side_inputs_never_wait_for_each_other() -> Result<()> {
+        // two chains that read each other aside, step by step: whichever joins first, the other one may not
+        let mut t = Topology::new();
+        let global = Windowing::global();
+        let mut last = [t.source("a", Vec::new()), t.source("b", Vec::new())];
+        for step in 0..40_usize {
+            let at = step * 7 % 3 % 2;
+            let next = t.plain(&format!("c{step}"), &global);
+            let user = User::new(&format!("t{step}"), |_| Ok(())).patient();
+            let (main, side) = (last[at], last[1 - at]);
+            t.user(if step % 4 == 1 { user } else { user.side("s", side, SideAccess::Iterable) }, &[main], &[next]);
+            last[at] = next;
+        }
+        // sorted, which fails on a cycle
+        assert!(t.plan()?.stages.len() > 4);
         Ok(())
     }
 }

@@ -111,6 +111,8 @@ pub struct UserOp {
     pub lone_keys: bool,
     /// Its side inputs: local name and collection.
     pub sides: Vec<(String, CollectionId, SideAccess)>,
+    /// Its main input has an end: what it is made of may wait for the side inputs, instead of its elements.
+    pub patient: bool,
     /// Must begin a stage of its own, fed by a shuffle: a splittable function's restrictions are spread.
     pub begins_stage: bool,
     /// Its elements are restrictions of a splittable function.

@@ -122,6 +122,13 @@ impl User {
         self
     }
 
+    /// Its main input has an end.
+    #[must_use]
+    pub fn patient(mut self) -> Self {
+        self.op.patient = true;
+        self
+    }
+
     /// It reads this side input.
     #[must_use]
     pub fn side(mut self, name: &str, collection: CollectionId, access: SideAccess) -> Self {
