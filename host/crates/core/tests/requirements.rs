@@ -12,7 +12,7 @@ use thalweg_core::state::layout::{KeyReader, Kind};
 use thalweg_core::testing::{Driver, Piece, ScriptedSplit, SplitMix64, Topology, User, Work};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::{Accumulation, Window, WindowFn, Windowing};
-use topologies::{batch, by_letter, choose, config, keyed_lines, out, tens, text, texts, written};
+use topologies::{batch, by_letter, choose, config, keyed_lines, out, take, tens, text, texts, written};
 
 fn elements(rows: &[(&str, i64)]) -> ScriptEvent {
     ScriptEvent::Elements { output: 0, batch: batch(rows) }
@@ -114,6 +114,47 @@ fn the_function_is_called_once_per_key_and_window_when_it_expires() -> Result<()
     let ends: Vec<String> = texts(&driver).into_iter().filter(|t| t.contains("ended")).collect();
     let last = EventTime::GLOBAL_WINDOW_MAX.0;
     assert_eq!(ends, [("a", 4), ("b", 2), ("c", 1)].map(|(k, n)| format!("{k} ended with {n} at {last}")));
+    Ok(())
+}
+
+#[test]
+fn the_last_call_is_made_for_keys_that_never_had_state() -> Result<()> {
+    for crashes in [false, true] {
+        let mut t = Topology::new();
+        t.epoch_ms = 20;
+        let (lines, keyed) = (t.plain("lines", &Windowing::global()), t.keyed("keyed", &tens()));
+        t.script("script", story(), lines);
+        t.user(by_letter("by letter", &tens()), &[lines], &[keyed]);
+        let told = t.plain("told", &Windowing::global());
+        let tell = User::new("tell", |work: &mut Work| {
+            for piece in work.pieces() {
+                match piece {
+                    // what it writes and takes back leaves nothing
+                    Piece::Element(e) if text(&e.key) == "a" => {
+                        work.set_value(e.group, "n", Some(&[1]))?;
+                        work.set_value(e.group, "n", None)?;
+                    }
+                    Piece::Element(_) => {}
+                    Piece::Timer(group, due) => {
+                        let line = format!("{} ended at {}", text(&work.group(group).key), due.hold.0);
+                        work.emit(0, b"", line.as_bytes(), due.hold, &[Window::Global]);
+                    }
+                }
+            }
+            Ok(())
+        });
+        t.user(tell.state("n").timer("end", TimeDomain::Event).on_expiry("end"), &[keyed], &[told]);
+        out(&mut t, told);
+        let mut driver = t.driver(config(2))?;
+        for shards in [1, 3, 2].iter().filter(|_| crashes) {
+            take(&mut driver, 60);
+            driver.crash(*shards)?;
+        }
+        driver.run_to_end();
+        assert_eq!(driver.outcome(), Some(Outcome::Done));
+        assert_eq!(texts(&driver), ["a ended at 19", "a ended at 9", "b ended at 9", "c ended at 19"], "{crashes}");
+        assert_eq!(left(&driver), 0, "{crashes}");
+    }
     Ok(())
 }
 

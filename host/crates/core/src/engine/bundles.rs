@@ -126,9 +126,9 @@ impl Shard {
 
     fn apply_state(&mut self, bundle: &Bundle, result: &mut BundleResult, now: ProcessingTime) -> Result<()> {
         let (epoch, plan, store) = (self.epoch, Arc::clone(&self.plan), Arc::clone(&self.store));
-        let states = match &plan.stage(bundle.stage).kind {
-            StageKind::Worker(spec) => spec.states.as_slice(),
-            _ => &[],
+        let (states, met) = match &plan.stage(bundle.stage).kind {
+            StageKind::Worker(spec) => (spec.states.as_slice(), spec.met()),
+            _ => (&[][..], None),
         };
         let ending = self.is_ending(bundle.stage) || bundle.started.0 == i64::MAX;
         let Some(room) = self.room(bundle.stage).worker() else { return Ok(()) };
@@ -155,15 +155,19 @@ impl Shard {
         }
         let mut deltas = std::mem::take(&mut result.state.groups).into_iter();
         for lease in &bundle.leases {
-            let delta = deltas.next();
+            let mut delta = deltas.next();
             let wrote = delta.as_ref().is_some_and(|delta| delta.changes.iter().any(|change| change.value.is_some()));
             let deleted = !wrote && delta.as_ref().is_some_and(|delta| !delta.changes.is_empty());
-            if wrote {
+            let first = met.filter(|_| room.is_new(*lease));
+            if let Some(met) = first {
+                delta.get_or_insert_default().note(met);
+            }
+            if wrote || first.is_some() {
                 room.note_group(*lease);
                 room.written(*lease, now, store.as_ref())?;
             }
             room.table.release(*lease, delta, epoch);
-            if deleted {
+            if deleted && met.is_none() {
                 room.deleted(*lease, states, store.as_ref())?;
             }
         }

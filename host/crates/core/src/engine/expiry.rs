@@ -61,6 +61,12 @@ impl WorkerRoom {
         *window != Window::Global || self.expires.is_some()
     }
 
+    /// Whether the function is to be called about a group and does not know it yet.
+    pub(super) fn is_new(&self, lease: Lease) -> bool {
+        let group = self.table.group(lease).filter(|_| self.expires.is_some());
+        group.is_some_and(|g| !self.expiry.has(self.windowing.expiry(&g.window), &g.window, &g.key))
+    }
+
     /// The same for a group in memory, of which nothing is copied when its state ends with the job.
     pub(super) fn note_group(&mut self, lease: Lease) {
         let Some(group) = self.table.group(lease) else { return };
@@ -164,7 +170,7 @@ impl Shard {
         if let Take::New(lease) = worker.table.take(&group.key, group.hash, &group.window, NOBODY, 0) {
             let base = vec![worker.table.cells(lease)];
             let mut view = StateView::new(NOBODY, Arc::from([group.clone()]), base, Arc::clone(&store));
-            let cleared = spec.states.iter().try_for_each(|state| view.clear(0, state.id));
+            let cleared = spec.cells().try_for_each(|id| view.clear(0, id));
             worker.table.release(lease, view.into_delta().groups.pop(), epoch);
             cleared?;
             worker.forget_mark(group, store.as_ref())?;
@@ -188,7 +194,7 @@ impl Shard {
             let Some(worker) = self.room(stage).worker() else { return Ok(()) };
             let Some(family) = worker.expires.filter(|_| worker.expiry.has_due(watermark)) else { return Ok(()) };
             let expired = worker.expired(watermark, most.min(left));
-            // those without state are not called: others may stand behind them
+            // those that an earlier version noted for a timer alone are not called: others may stand behind them
             let again = self.take_called(stage, spec, family, &expired, keyed)?;
             left -= expired.len();
             if !again || expired.is_empty() {
@@ -207,7 +213,7 @@ impl Shard {
         }
     }
 
-    /// Takes those that have state, and collects the others; returns whether all were others.
+    /// Takes those that had elements, and collects the others; returns whether all were others.
     fn take_called(
         &mut self,
         stage: StageId,
@@ -219,7 +225,7 @@ impl Shard {
         let id = BundleId(self.next_bundle);
         let before = keyed.leases.len();
         for (at, group) in expired {
-            if !self.has_state(stage, spec, group)? {
+            if !self.has_cells(stage, spec, group)? {
                 self.collect(stage, spec, group)?;
                 continue;
             }
@@ -237,7 +243,7 @@ impl Shard {
         Ok(keyed.leases.len() == before)
     }
 
-    fn has_state(&mut self, stage: StageId, spec: &WorkerStage, group: &Group) -> Result<bool> {
+    fn has_cells(&mut self, stage: StageId, spec: &WorkerStage, group: &Group) -> Result<bool> {
         let store = Arc::clone(&self.store);
         let Some(worker) = self.room(stage).worker() else { return Ok(false) };
         let Take::New(lease) = worker.table.take(&group.key, group.hash, &group.window, NOBODY, 0) else {
@@ -246,8 +252,8 @@ impl Shard {
         let base = vec![worker.table.cells(lease)];
         let mut view = StateView::new(NOBODY, Arc::from([group.clone()]), base, store);
         let mut found = Ok(false);
-        for state in &spec.states {
-            found = view.list(0, state.id).map(|cells| !cells.is_empty());
+        for id in spec.cells() {
+            found = view.list(0, id).map(|cells| !cells.is_empty());
             if !matches!(found, Ok(false)) {
                 break;
             }

@@ -294,7 +294,7 @@ impl Names {
             _ => None,
         });
         let states = plan.stages.iter().filter_map(|s| match &s.kind {
-            StageKind::Worker(worker) => Some(worker.states.iter().map(move |t| (t.id, s.id))),
+            StageKind::Worker(worker) => Some(worker.cells().map(move |id| (id, s.id))),
             _ => None,
         });
         Self { stages, timers: timers.flatten().collect(), states: states.flatten().collect() }

@@ -191,7 +191,7 @@ impl Shard {
             return Ok(());
         }
         let expired = ttl.expired(store.as_ref(), all)?;
-        let states: Vec<_> = spec.states.iter().map(|state| state.id).collect();
+        let states: Vec<_> = spec.cells().collect();
         for group in ttl.unmarked(&states, store.as_ref(), all)? {
             if worker.mark_of(&group, store.as_ref())? == Mark::Missing {
                 worker.mark(&group, now, store.as_ref())?;

@@ -123,6 +123,19 @@ pub struct WorkerStage {
     pub sides: Vec<SideInput>,
 }
 
+impl WorkerStage {
+    /// Where it is noted that a key has had elements in a window, if the function is called when that expires.
+    #[must_use]
+    pub fn met(&self) -> Option<StateId> {
+        self.timers.iter().find(|family| family.expires).map(|family| family.id)
+    }
+
+    /// What is stored for a key and window: the function's states, and that note.
+    pub fn cells(&self) -> impl Iterator<Item = StateId> {
+        self.states.iter().map(|state| state.id).chain(self.met())
+    }
+}
+
 /// A timer family of a stage.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TimerFamily {
@@ -134,7 +147,7 @@ pub struct TimerFamily {
     pub domain: TimeDomain,
     /// Where its timers are stored.
     pub id: StateId,
-    /// It is never set, but fires when a window of a key with state expires.
+    /// It is never set, but fires when a window expires, for each key that had elements in it.
     pub expires: bool,
 }
 

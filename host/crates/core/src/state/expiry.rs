@@ -1,6 +1,6 @@
 //! Which keys have state in which window: what has to go when a window expires.
 //!
-//! In: keys and windows whose state was written. Out: those of windows that have expired. Nothing of it is stored: a restored
+//! In: keys and windows whose state was written, or that had elements where the function is called about their end. Out: those of windows that have expired. Nothing of it is stored: a restored
 //! run finds it in the cells themselves. Windows stand in the order of their expiry, so looking for expired ones costs
 //! nothing while there are none. Memory: one entry per key and window with state, as for timers.
 
@@ -27,6 +27,12 @@ impl Expiry {
                 self.windows.insert((at, window.clone()), BTreeSet::from([key.clone()]));
             }
         }
+    }
+
+    /// Whether a key was noted. Cost: O(log n).
+    #[must_use]
+    pub fn has(&self, at: EventTime, window: &Window, key: &ShortBytes) -> bool {
+        self.windows.get(&(at, window.clone())).is_some_and(|keys| keys.contains(key))
     }
 
     /// Up to `most` keys and windows that have expired when the watermark stands here, earliest first; those for which `wanted`

@@ -29,6 +29,12 @@ pub struct GroupDelta {
 }
 
 impl GroupDelta {
+    /// Sets the one cell of a state, which has nothing in it.
+    pub fn note(&mut self, id: StateId) {
+        let at = self.changes.partition_point(|change| change.id < id);
+        self.changes.insert(at, CellChange { id, sub: Bytes::new(), value: Some(CellValue::default()) });
+    }
+
     /// Whether there is nothing to apply.
     #[must_use]
     pub fn is_empty(&self) -> bool {
