@@ -148,7 +148,7 @@ impl Shard {
                 ));
             };
             let set = update.set.filter(|set| !room.is_void(&group, update.family, set, &bundle.timers, ending));
-            if set.is_some() {
+            if set.is_some() && met.is_none() {
                 room.note_state(&group.window, &group.key); // timers go with their window, too
             }
             room.timers.update(TimerName { group, family: update.family, tag: update.tag }, set);
