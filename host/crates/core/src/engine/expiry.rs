@@ -61,18 +61,18 @@ impl WorkerRoom {
         *window != Window::Global || self.expires.is_some()
     }
 
-    /// Whether the function is to be called about a group and does not know it yet.
-    pub(super) fn is_new(&self, lease: Lease) -> bool {
-        let group = self.table.group(lease).filter(|_| self.expires.is_some());
-        group.is_some_and(|g| !self.expiry.has(self.windowing.expiry(&g.window), &g.window, &g.key))
-    }
-
     /// The same for a group in memory, of which nothing is copied when its state ends with the job.
     pub(super) fn note_group(&mut self, lease: Lease) {
         let Some(group) = self.table.group(lease) else { return };
         if self.expires_in(&group.window) {
             self.expiry.note(self.windowing.expiry(&group.window), &group.window, &group.key);
         }
+    }
+
+    /// Whether the function is to be called about a group that was not noted yet.
+    pub(super) fn is_new(&self, lease: Lease) -> bool {
+        let group = self.table.group(lease).filter(|_| self.expires.is_some());
+        group.is_some_and(|g| !self.expiry.has(self.windowing.expiry(&g.window), &g.window, &g.key))
     }
 
     /// What the output watermark may not pass: the first expiry that the function wants to be told.

@@ -3,7 +3,7 @@
 //! In: a [`Plan`]. Out: one in which every edge that leaves a partition ends in a sink and begins again at a source: between the
 //! two lies a topic of the job, the *exchange*. So a partition hears of others only what they have committed.
 
-use super::fuse::sort_stages;
+use super::order::sort_stages;
 use super::plan::{Edge, OutputPort, Plan, Route, Stage, StageKind};
 use crate::error::Result;
 use crate::id::{EdgeId, SinkId, SourceId, StageId, StateId};

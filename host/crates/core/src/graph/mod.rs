@@ -6,6 +6,7 @@
 
 mod exchange;
 mod fuse;
+mod order;
 mod plan;
 mod shape;
 
