@@ -18,8 +18,13 @@ const KEY_HASH: &str = "xxh3_64";
 /// The file as this program writes it.
 fn ours() -> String {
     let body = format!("{TITLE}\nlayout {LAYOUT_VERSION}\nkey_groups {KEY_GROUPS}\nkey_hash {KEY_HASH}\n");
-    let sum = key_hash(body.as_bytes());
-    format!("{body}checksum {sum:016x}\n")
+    let last = checksum(&body);
+    format!("{body}{last}\n")
+}
+
+/// The last line, of all before it.
+fn checksum(body: &str) -> String {
+    format!("checksum {:016x}", key_hash(body.as_bytes()))
 }
 
 /// Whether the directory has a version file.
@@ -71,11 +76,11 @@ pub(crate) fn check(dir: &Path) -> Result<()> {
 /// The facts of a version file, whatever version wrote it: title and checksum never change.
 fn parse(bytes: &[u8]) -> Option<Vec<(&str, &str)>> {
     let text = std::str::from_utf8(bytes).ok()?;
-    let (body, sum) = text.strip_suffix('\n')?.rsplit_once('\n')?;
+    let (body, last) = text.strip_suffix('\n')?.rsplit_once('\n')?;
     let body = text.get(..body.len() + 1)?;
-    let sum = u64::from_str_radix(sum.strip_prefix("checksum ")?, 16).ok()?;
     let facts = body.strip_prefix(TITLE)?.strip_prefix('\n')?;
-    (sum == key_hash(body.as_bytes())).then(|| facts.lines().filter_map(|l| l.split_once(' ')).collect())
+    // as text: a number could be written in more than one way, and a damaged digit go unnoticed
+    (last == checksum(body)).then(|| facts.lines().filter_map(|l| l.split_once(' ')).collect())
 }
 
 #[cfg(test)]
@@ -89,10 +94,7 @@ mod tests {
         for i in 0..good.len() * 8 {
             let mut bad = good.clone().into_bytes();
             bad[i / 8] ^= 1 << (i % 8);
-            // upper case digits of the checksum mean the same number
-            if !bad.eq_ignore_ascii_case(good.as_bytes()) {
-                assert!(parse(&bad).is_none(), "bit {i}");
-            }
+            assert!(parse(&bad).is_none(), "bit {i}");
         }
         for n in 0..good.len() {
             assert!(parse(&good.as_bytes()[..n]).is_none());
@@ -102,7 +104,7 @@ mod tests {
     #[test]
     fn facts_of_a_later_version_can_still_be_read() {
         let body = format!("{TITLE}\nlayout 9\nshiny yes\n");
-        let text = format!("{body}checksum {:016x}\n", key_hash(body.as_bytes()));
+        let text = format!("{body}{}\n", checksum(&body));
         assert_eq!(parse(text.as_bytes()), Some(vec![("layout", "9"), ("shiny", "yes")]));
     }
 }
