@@ -247,6 +247,9 @@ pub struct ServeArgs {
     /// How long state lives.
     #[command(flatten)]
     pub state_ttl: TtlArgs,
+    /// MiB that a job's bundles may put out before they are done, each shard its share, before it fails [default: a quarter of the memory]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub outputs_mib: Option<u32>,
     /// Jobs that may run at once
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs_max: u16,

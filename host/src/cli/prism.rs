@@ -18,9 +18,10 @@ pub struct Translated {
 const KNOWN: [&str; 7] =
     ["job_port", "log_level", "log_kind", "serve_http", "web_port", "idle_shutdown_timeout", "worker_pool_port"];
 /// Flags of `thalweg serve` that may stand beside them, and whether they take a value.
-const OURS: [(&str, bool); 27] = [
+const OURS: [(&str, bool); 28] = [
     ("shards", true),
     ("epoch-ms", true),
+    ("outputs-mib", true),
     ("state-dir", true),
     ("fsync", true),
     ("state-cache-mib", true),

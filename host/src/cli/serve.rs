@@ -108,6 +108,7 @@ fn options(args: &ServeArgs, staging: &StagingDir) -> Result<ServeOptions> {
             store: args.store.options(args.state_dir.as_deref()),
             shards: args.shards.unwrap_or(default.shards),
             epoch_ms: args.epoch_ms.unwrap_or(default.epoch_ms),
+            outputs_bytes: args.outputs_mib.map_or(default.outputs_bytes, |mib| (mib as usize) << 20),
             compiler: super::compiler(),
             kafka: args.kafka.iter().cloned().collect(),
             state_ttl: StateTtl::of(&args.state_ttl.state_ttl)?.for_any(),

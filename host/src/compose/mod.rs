@@ -12,6 +12,7 @@ pub mod deploy;
 mod describe;
 mod embedded;
 mod local;
+mod memory;
 mod mirror;
 pub mod payload;
 mod payload_of;
@@ -63,6 +64,8 @@ pub struct Settings {
     pub shards: u16,
     /// Length of an epoch in milliseconds.
     pub epoch_ms: i64,
+    /// Bytes that the outputs of bundles which are not done may hold before their job fails; by default a quarter of the memory there is.
+    pub outputs_bytes: usize,
     /// Where state lives; in memory without it. One directory holds one job.
     pub state_dir: Option<PathBuf>,
     /// What the store in that directory may use, and how careful it is.
@@ -89,6 +92,7 @@ impl Default for Settings {
         Self {
             shards: u16::try_from(cores).unwrap_or(64).min(64),
             epoch_ms: 500,
+            outputs_bytes: memory::limit() / 4,
             state_dir: None,
             store: thalweg_state::Options::default(),
             cache_dir: None,
@@ -308,7 +312,8 @@ impl Composer {
     pub fn config(&self) -> Config {
         let sizes = Config::default();
         // a shard without a partition would have no place of its own in the store
-        Config { shards: self.settings.shards.clamp(1, sizes.partitions), ..sizes }
+        let shards = self.settings.shards.clamp(1, sizes.partitions);
+        Config { shards, outputs_bytes_max: self.settings.outputs_bytes / usize::from(shards), ..sizes }
     }
 
     /// A job that has no Fn API environment, ready to start.

@@ -23,6 +23,9 @@ pub struct WireCoder {
     pub window: WindowCoder,
 }
 
+/// For so many elements at most room is made before they are seen.
+const ROWS_EXPECTED_MAX: usize = 1 << 17;
+
 /// Encodings seen last: neighbouring elements nearly always share windows and pane.
 #[derive(Default)]
 struct Seen {
@@ -70,6 +73,10 @@ impl WireCoder {
                     end
                 }
             };
+            if let [_] = rows.as_slice() {
+                // most elements of a message are as long as the first
+                rows.reserve((rest.len() / (message.len() - rest.len())).min(ROWS_EXPECTED_MAX));
+            }
         }
         Batch::from_parts(message, rows, seen.windows, seen.panes)
     }

@@ -3,6 +3,7 @@
 use super::event::Effect;
 use super::shard::Shard;
 use super::stages::{Request, Room};
+use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::graph::{EnvironmentId, StageKind};
 use crate::id::{BundleId, CacheToken, StageId};
@@ -23,7 +24,7 @@ impl Shard {
         now: ProcessingTime,
     ) -> Result<()> {
         match event {
-            worker::Event::Output { bundle, output, batch } => self.output(bundle, output, batch),
+            worker::Event::Output { bundle, output, batch } => self.output(bundle, output, batch, now)?,
             worker::Event::Done { bundle, result } => self.done(bundle, result, now)?,
             worker::Event::Failed { bundle, error } => return self.bundle_failed(bundle, error, now),
             worker::Event::Progress { bundle, consumed, metrics } => self.progressed(bundle, consumed, metrics),
@@ -43,12 +44,12 @@ impl Shard {
         Ok(())
     }
 
-    fn output(&mut self, bundle: BundleId, output: u32, batch: crate::batch::Batch) {
+    fn output(&mut self, id: BundleId, output: u32, batch: Batch, now: ProcessingTime) -> Result<()> {
         // an unknown bundle was abandoned: its late results are nobody's
-        if let Some(bundle) = self.bundles.get_mut(&bundle).filter(|b| b.is_running()) {
-            bundle.output_weight += batch.weight();
-            bundle.outputs.push((output, batch));
-        }
+        let Some(bundle) = self.bundles.get_mut(&id).filter(|b| b.is_running()) else { return Ok(()) };
+        bundle.output_weight += batch.weight();
+        bundle.outputs.push((output, batch));
+        if bundle.output_weight > self.config.queue_bytes_max { self.overfull(id, now) } else { Ok(()) }
     }
 
     fn done(&mut self, id: BundleId, mut result: Box<BundleResult>, now: ProcessingTime) -> Result<()> {
@@ -189,7 +190,7 @@ impl Shard {
 
     fn split(&mut self, id: BundleId, reply: SplitReply, now: ProcessingTime) {
         let Some(bundle) = self.bundles.get_mut(&id).filter(|b| b.is_running()) else { return };
-        let rows: usize = bundle.inputs.iter().map(|p| p.batch.len()).sum();
+        let rows = bundle.elements();
         let given =
             !reply.residuals.is_empty() || reply.primary.is_some() || reply.keep.is_some_and(|keep| keep < rows);
         let (stage, truncated) = (bundle.stage, bundle.is_truncated());

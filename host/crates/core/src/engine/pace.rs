@@ -1,13 +1,15 @@
 //! Long bundles: when they are asked how far they are, and when they are asked to give back what is left.
 //!
-//! In: the clock, at most once per interval, and answers of workers. Out: commands to workers, and the metrics of what runs now. Three reasons
+//! In: the clock, at most once per interval, and answers of workers. Out: commands to workers, and the metrics of what runs now. Four reasons
 //! to split: free places beside a long bundle while nothing else waits; an endless restriction whose bundle has had its time;
-//! a drain, a pause, the job's last moments here. What comes back is pending input of the same stage and shard. Under a script's clock no time passes, so
+//! a drain, a pause, the job's last moments here; outputs that are more than the next queue may hold, since they stay in memory until their
+//! bundle is done. What comes back is pending input of the same stage and shard. Under a script's clock no time passes, so
 //! nothing is asked.
 
 use super::event::Effect;
 use super::hold::Hold;
 use super::shard::Shard;
+use crate::error::{Domain, Error, Result};
 use crate::graph::{EnvironmentId, StageKind, WorkerStage};
 use crate::id::{BundleId, StageId};
 use crate::metric::Metrics;
@@ -71,6 +73,25 @@ impl Shard {
         }
     }
 
+    /// The outputs of a bundle are more than a queue may hold: it is asked to end with what it has begun.
+    ///
+    /// # Errors
+    /// `BUNDLE_OUTPUTS_TOO_LARGE` where that was of no use, and all running bundles have put out as much as memory is for them.
+    pub(super) fn overfull(&mut self, id: BundleId, now: ProcessingTime) -> Result<()> {
+        let held: usize = self.bundles.values().filter(|b| b.is_running()).map(|b| b.output_weight).sum();
+        let Some(bundle) = self.bundles.get(&id) else { return Ok(()) };
+        let StageKind::Worker(spec) = &self.plan.stage(bundle.stage).kind else { return Ok(()) };
+        if held > self.config.outputs_bytes_max {
+            return Err(too_large(held, bundle).in_transform(&self.plan.stage(bundle.stage).name));
+        }
+        let may = !spec.keyed && !spec.stable && has_parts(spec, bundle) && self.clock.is_none();
+        if may && bundle.state == BundleState::Open && bundle.pace.split_at <= now {
+            let effect = self.request_split(id, ALL);
+            self.out.extend(effect);
+        }
+        Ok(())
+    }
+
     fn reason(&self, spec: &WorkerStage, bundle: &Bundle, now: ProcessingTime) -> Option<Why> {
         let age = now.0 - bundle.started.0;
         let config = &self.config;
@@ -83,12 +104,10 @@ impl Shard {
                 return Some(Why::Checkpoint);
             }
         }
-        let rows: usize = bundle.inputs.iter().map(|p| p.batch.len()).sum();
-        if self.holds == Hold::Everything && rows > 1 {
+        if self.holds == Hold::Everything && bundle.elements() > 1 {
             return Some(Why::Checkpoint); // what it has not begun is for those who come after
         }
-        let parts = (spec.splittable && !bundle.truncates) || rows > 1;
-        (parts && config.split_after_ms > 0 && age >= config.split_after_ms).then_some(Why::Share)
+        (has_parts(spec, bundle) && config.split_after_ms > 0 && age >= config.split_after_ms).then_some(Why::Share)
     }
 
     /// Whether a stage has places that nothing waits for.
@@ -168,4 +187,22 @@ impl Shard {
             self.out.push(Effect::Running(all));
         }
     }
+}
+
+/// Whether what a bundle has in hand can be split at all.
+fn has_parts(spec: &WorkerStage, bundle: &Bundle) -> bool {
+    (spec.splittable && !bundle.truncates) || bundle.elements() > 1
+}
+
+fn too_large(held: usize, bundle: &Bundle) -> Error {
+    let message = format!(
+        "bundles of a shard that are not done have put out {} MiB; the last of them, with {} elements, {} MiB",
+        held >> 20,
+        bundle.rows(),
+        bundle.output_weight >> 20
+    );
+    Error::new("BUNDLE_OUTPUTS_TOO_LARGE", Domain::User, message).help(
+        "what a bundle puts out is in memory until it is done: let elements stand for less each (file by file instead of a list of files), make \
+         the function splittable, or allow the server more with --outputs-mib",
+    )
 }

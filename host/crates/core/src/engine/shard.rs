@@ -32,6 +32,9 @@ pub struct Config {
     pub bundle_ms: i64,
     /// A stage's queue, and what is under way to one shard over one edge, may hold so many bytes before producers pause.
     pub queue_bytes_max: usize,
+    /// Outputs of bundles that are not done may hold so many bytes on a shard before the job fails. A bundle that holds more than a queue
+    /// may is asked to give back what it has not begun.
+    pub outputs_bytes_max: usize,
     /// Rows asked of a source at once.
     pub read_rows: usize,
     /// A bundle that failed so often fails the job.
@@ -77,6 +80,7 @@ impl Default for Config {
             bundle_bytes_max: 4 << 20,
             bundle_ms: 500,
             queue_bytes_max: 16 << 20,
+            outputs_bytes_max: 4 << 30,
             read_rows: 4096,
             attempts_max: 4,
             losses_max: 10,

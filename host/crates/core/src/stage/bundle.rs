@@ -82,11 +82,17 @@ impl Bundle {
         self.hold = inputs.chain(timers).chain(sorted).min().unwrap_or(EventTime::MAX);
     }
 
+    /// Number of elements that are not of sorted input.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        self.inputs.iter().map(|p| p.batch.len()).sum()
+    }
+
     /// Number of elements and timers.
     #[must_use]
     pub fn rows(&self) -> usize {
         let sorted: usize = self.sorted.iter().map(|s| s.rows.len()).sum();
-        self.inputs.iter().map(|p| p.batch.len()).sum::<usize>() + sorted + self.timers.len()
+        self.elements() + sorted + self.timers.len()
     }
 
     /// Whether it has elements, and not timers alone.

@@ -5,6 +5,7 @@
 //! one or split it first.
 
 use super::work::{Cache, StageScript, Work};
+use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::id::{BundleId, StageId};
 use crate::metric::Metrics;
@@ -80,6 +81,13 @@ impl ScriptedWorker {
     #[must_use]
     pub fn bundle(&self, bundle: BundleId) -> Option<&BundleStart> {
         self.open.get(&bundle)
+    }
+
+    /// An open bundle puts something out before it is done.
+    pub fn put_out(&mut self, bundle: BundleId, output: u32, batch: Batch) {
+        if self.open.contains_key(&bundle) {
+            self.ready.push(Event::Output { bundle, output, batch });
+        }
     }
 
     /// Runs an open bundle to its end.

@@ -230,6 +230,7 @@ fn config(rng: &mut SplitMix64) -> Config {
         bundle_ms: 1 + rng.below(40) as i64,
         bundle_bytes_max: [200, 4 << 20][rng.below(2)],
         queue_bytes_max: [100, 1000, 1 << 20][rng.below(3)],
+        outputs_bytes_max: usize::MAX,
         read_rows: 1 + rng.below(10),
         attempts_max: u32::MAX,
         losses_max: u32::MAX,
