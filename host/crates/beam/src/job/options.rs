@@ -236,7 +236,8 @@ impl JobOptions {
         let unknown: Vec<&str> = self
             .values
             .iter()
-            .filter(|(_, value)| **value != OptionValue::Null)
+            // what is off, as Go's programs say of `retain_docker_containers`, asks for nothing
+            .filter(|(_, value)| !matches!(value, OptionValue::Null | OptionValue::Bool(false)))
             .map(|(name, _)| name.as_str())
             .filter(|name| !sent_by_sdks::contains(name) && !understood.iter().any(|o| o.name == *name))
             .collect();

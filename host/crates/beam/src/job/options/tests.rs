@@ -39,6 +39,7 @@ fn only_what_nobody_knows_is_mentioned() {
         ("beam:option:paralelism:v1", text("4")),
         ("beam:option:prism_log_kind:v1", text("json")),
         ("beam:option:streaming:v1", Kind::BoolValue(false)),
+        ("beam:option:retain_docker_containers:v1", Kind::BoolValue(false)),
         ("beam:option:nothing:v1", Kind::NullValue(0)),
     ]);
     let warning = read.unknown(&OptionDescriptor::standard());
