@@ -437,8 +437,8 @@ def main():
     for _ in range(args.rounds):
         if 'files' in parts:
             bench.files()
-    if 'keys' in parts:
-        bench.keys()
+        if 'keys' in parts:
+            bench.keys()
     if {'kafka', 'latency', 'restart'} & set(parts):
         bench.with_broker(parts)
 
@@ -449,9 +449,12 @@ def main():
     if 'kafka' in parts:
         middle = bench.rates('kafka', f'From topic to topic, exactly once, a commit every {EPOCH_MS} ms: Kafka Streams, Thalweg')
         ratios(middle, 'kafka streams', 2)
-    for (_, workload, system, _), [(wall, cpu, mib, before, _)] in ((c, r) for c, r in bench.runs.items() if c[0] == 'keys'):
-        print(f'\n{workload} with {KEYS:,} keys, cache and buffers of 64 MiB each, {system}: {cpu / (KEYS + AGAIN) * 1e6:.2f} CPU us/event, '
-              f'{(KEYS + AGAIN) / wall:,.0f} events/s, {mib:.0f} MiB, load {span([before])}')
+    for (_, workload, system, _), runs in ((c, r) for c, r in bench.runs.items() if c[0] == 'keys'):
+        each = sorted(run[1] / (KEYS + AGAIN) * 1e6 for run in runs)
+        wall = statistics.median(run[0] for run in runs)
+        print(f'\n{workload} with {KEYS:,} keys, cache and buffers of 64 MiB each, {system}: {statistics.median(each):.2f} CPU us/event '
+              f'({each[0]:.2f}-{each[-1]:.2f}), {(KEYS + AGAIN) / wall:,.0f} events/s, {max(run[2] for run in runs):.0f} MiB, '
+              f'load {span([run[3] for run in runs])}')
     for (_, _, system, rate), runs in ((c, r) for c, r in bench.runs.items() if c[0] == 'latency'):
         p50, p99 = (statistics.median(float(run[4][name]) for run in runs) for name in ('p50_ms', 'p99_ms'))
         print(f'\nKafka -> Wasm -> GroupByKey -> count -> Kafka, epochs of 100 ms, {rate}, {system}: p50 {p50:.0f} ms, p99 {p99:.0f} ms (mark 500), '

@@ -134,8 +134,8 @@ def workloads(args, servers):
 
 def sample(args, size):
     """A file with as many documents as make a run of some seconds."""
-    # few bundles in flight and many of them: at least 200, at most 200,000 documents
-    lines = min(200_000, max(2_000, size * 200))
+    # many bundles for the few in flight, and so many documents that the start of the job is a small part of the CPU that is measured
+    lines = min(400_000, max(2_000, size * 400))
     path = os.path.join(args.out, f'feed-{lines}.jsonl')
     if not os.path.exists(path):
         with open(os.path.join(args.data, 'full', 'events.jsonl'), encoding='utf-8') as source, \
