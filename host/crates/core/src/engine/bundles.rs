@@ -155,6 +155,7 @@ impl Shard {
             room.timers.update(TimerName { group, family: update.family, tag: update.tag }, set);
         }
         let mut deltas = std::mem::take(&mut result.state.groups).into_iter();
+        let mut changed = 0;
         for lease in &bundle.leases {
             let mut delta = deltas.next();
             let wrote = delta.as_ref().is_some_and(|delta| delta.changes.iter().any(|change| change.value.is_some()));
@@ -163,6 +164,7 @@ impl Shard {
             if let Some(met) = first {
                 delta.get_or_insert_default().note(met);
             }
+            changed += delta.as_ref().map_or(0, GroupDelta::weight);
             if wrote || first.is_some() {
                 room.note_group(*lease);
                 room.written(*lease, now, store.as_ref())?;
@@ -172,6 +174,7 @@ impl Shard {
                 room.deleted(*lease, states, store.as_ref())?;
             }
         }
+        self.changed = self.changed.saturating_add(changed);
         self.collect_called(bundle)
     }
 

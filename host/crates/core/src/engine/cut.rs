@@ -40,7 +40,14 @@ impl Shard {
             SealedPart { shard: self.id, epoch, writes, sinks: self.sinks.seal(), reached: self.sinks_reached() };
         self.sealing = Some(Sealing { part, waiting: self.others().collect() });
         self.epoch = epoch.next();
+        self.changed = 0;
         self.complete_seal();
+    }
+
+    /// Whether the open epoch has changed as much state as one may. Until the epoch before it is committed no other begins, so without a bound a slow
+    /// commit would fill the memory.
+    pub(super) fn is_full(&self) -> bool {
+        self.changed > self.config.epoch_bytes_max && self.store.holds_cells()
     }
 
     /// What the inputs of sinks have reached.

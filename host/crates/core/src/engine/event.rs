@@ -126,6 +126,8 @@ pub struct Report {
     pub finished: bool,
     /// Everything is held and nothing runs.
     pub resting: bool,
+    /// The open epoch has changed as much state as one may.
+    pub full: bool,
 }
 
 /// A shard's part of an epoch.

@@ -316,8 +316,11 @@ impl Shard {
         }
     }
 
-    /// Whether all consumers of a stage can take more.
+    /// Whether all consumers of a stage can take more, and the epoch too.
     pub(super) fn has_room(&self, stage: StageId) -> bool {
+        if self.is_full() {
+            return false;
+        }
         let bound = self.config.queue_bytes_max;
         let edges = self.plan.stage(stage).outputs.iter().flat_map(|o| &o.edges);
         edges.into_iter().all(|id| {
@@ -405,7 +408,7 @@ impl Shard {
         };
         let finished = self.stages.iter().all(end) && self.bundles.values().all(|b| b.is_applied());
         let idle = self.is_idle(now);
-        let report = Report { idle, finished, resting: self.is_resting(), ..self.report };
+        let report = Report { idle, finished, resting: self.is_resting(), full: self.is_full(), ..self.report };
         if self.reported != Some(report) {
             self.reported = Some(report);
             // before the messages of this step: what follows from them must not overtake it

@@ -260,7 +260,7 @@ impl Job {
         }
         let last = *self.last_seal.get_or_insert(now);
         let length = if self.young > 0 { self.epoch_ms / YOUNG_DIVISOR } else { self.epoch_ms };
-        if now.0 - last.0 >= length {
+        if now.0 - last.0 >= length || self.shards.iter().any(|s| s.full) {
             self.young = self.young.saturating_sub(1);
             return self.seal(now, out);
         }

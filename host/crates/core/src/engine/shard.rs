@@ -35,6 +35,9 @@ pub struct Config {
     /// Outputs of bundles that are not done may hold so many bytes on a shard before the job fails. A bundle that holds more than a queue
     /// may is asked to give back what it has not begun.
     pub outputs_bytes_max: usize,
+    /// What bundles of an epoch change of state that a store holds may take so many bytes on a shard: then it begins nothing more, and
+    /// the epoch ends as soon as the one before it is committed.
+    pub epoch_bytes_max: usize,
     /// Rows asked of a source at once.
     pub read_rows: usize,
     /// A bundle that failed so often fails the job.
@@ -81,6 +84,7 @@ impl Default for Config {
             bundle_ms: 500,
             queue_bytes_max: 16 << 20,
             outputs_bytes_max: 4 << 30,
+            epoch_bytes_max: 64 << 20,
             read_rows: 4096,
             attempts_max: 4,
             losses_max: 10,
@@ -119,6 +123,8 @@ pub struct Shard {
     pub(super) next_stored: u64,
     /// Numbers of stored pending input that was consumed in the open epoch.
     pub(super) consumed: Vec<bytes::Bytes>,
+    /// About how many bytes of state were changed or read in the open epoch.
+    pub(super) changed: usize,
     /// Metrics of bundles applied in epochs that are not committed.
     pub(super) metrics: BTreeMap<Epoch, Metrics>,
     pub(super) tokens: u64,
@@ -218,6 +224,7 @@ impl Shard {
             lasting: last,
             next_stored: first,
             consumed: Vec::new(),
+            changed: 0,
             metrics: BTreeMap::new(),
             tokens: first,
             identity_stored: false,

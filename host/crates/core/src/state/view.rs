@@ -17,6 +17,10 @@ use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// What a group takes in memory beside its cells, and a cell beside its bytes.
+const GROUP_BYTES: usize = 128;
+const CELL_BYTES: usize = 64;
+
 /// Changes of one group.
 #[derive(Clone, Default, Debug)]
 pub struct GroupDelta {
@@ -33,6 +37,13 @@ impl GroupDelta {
     pub fn note(&mut self, id: StateId) {
         let at = self.changes.partition_point(|change| change.id < id);
         self.changes.insert(at, CellChange { id, sub: Bytes::new(), value: Some(CellValue::default()) });
+    }
+
+    /// About how many bytes of memory it takes, with the group's own.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let cells = self.changes.iter().chain(&self.loaded);
+        GROUP_BYTES + cells.map(|c| CELL_BYTES + c.sub.len() + c.value.as_ref().map_or(0, |v| v.as_slice().len())).sum::<usize>()
     }
 
     /// Whether there is nothing to apply.

@@ -231,6 +231,7 @@ fn config(rng: &mut SplitMix64) -> Config {
         bundle_bytes_max: [200, 4 << 20][rng.below(2)],
         queue_bytes_max: [100, 1000, 1 << 20][rng.below(3)],
         outputs_bytes_max: usize::MAX,
+        epoch_bytes_max: [500, 5000, usize::MAX][rng.below(3)],
         read_rows: 1 + rng.below(10),
         attempts_max: u32::MAX,
         losses_max: u32::MAX,

@@ -1,0 +1,68 @@
+//! What an epoch changes of state has a bound: it ends early, and while the one before it is not committed, nothing goes on.
+
+mod topologies;
+
+use thalweg_core::engine::{Config, Outcome};
+use thalweg_core::error::Result;
+use thalweg_core::testing::{Choice, Driver, FakeStore, ScriptedSplit, Topology, User, Work};
+use thalweg_core::window::Windowing;
+use topologies::{config, keyed_lines, out, texts};
+
+const ROWS: usize = 200;
+
+/// Keeps each element under its key, in epochs of an hour that may change so many bytes.
+fn keeping(epoch_bytes_max: usize, store: FakeStore) -> Result<Driver> {
+    let mut t = Topology::new();
+    t.epoch_ms = 3_600_000;
+    let names: Vec<String> = (0..ROWS).map(|i| format!("{}{i}", (b'a' + (i % 26) as u8) as char)).collect();
+    let rows: Vec<(&str, i64)> = names.iter().map(|name| (name.as_str(), 0)).collect();
+    let keyed = keyed_lines(&mut t, vec![ScriptedSplit::of(&rows)], &Windowing::global());
+    let kept = t.plain("kept", &Windowing::global());
+    let keep = User::new("keep", |work: &mut Work| {
+        for e in work.elements() {
+            work.set_value(e.group, "last", Some(&e.value))?;
+            work.emit(0, b"", &e.value, e.time, &e.windows);
+        }
+        Ok(())
+    });
+    t.user(keep.state("last"), &[keyed], &[kept]);
+    out(&mut t, kept);
+    let sizes = Config { epoch_bytes_max, bundle_rows_max: 10, queue_bytes_max: 1000, read_rows: 10, ..config(2) };
+    Driver::on(t, sizes, store)
+}
+
+/// Everything happens but commits, and no time passes.
+fn without_commits(driver: &mut Driver) {
+    while let Some(choice) = driver.choices().into_iter().find(|c| !matches!(c, Choice::Write | Choice::Time)) {
+        driver.take(choice);
+    }
+}
+
+#[test]
+fn an_epoch_that_has_changed_much_ends_early() -> Result<()> {
+    let mut driver = keeping(2000, FakeStore::new())?;
+    driver.settle();
+    assert!(texts(&driver).len() > ROWS / 2, "{} rows lasting, and no time has passed", texts(&driver).len());
+    assert_eq!(driver.run_to_end(), Outcome::Done);
+    assert_eq!(texts(&driver).len(), ROWS);
+    Ok(())
+}
+
+#[test]
+fn nothing_goes_on_while_two_epochs_full_of_changes_wait_for_the_disk() -> Result<()> {
+    let mut driver = keeping(2000, FakeStore::new())?;
+    without_commits(&mut driver);
+    let read = driver.rows_read();
+    assert!(read < ROWS as u64 / 2, "{read} rows were read");
+    assert_eq!(driver.run_to_end(), Outcome::Done);
+    assert_eq!(texts(&driver).len(), ROWS);
+    Ok(())
+}
+
+#[test]
+fn state_that_lives_in_memory_alone_may_change_as_it_likes() -> Result<()> {
+    let mut driver = keeping(2000, FakeStore::forgetting())?;
+    without_commits(&mut driver);
+    assert_eq!(driver.rows_read(), ROWS as u64);
+    Ok(())
+}
