@@ -247,8 +247,8 @@ pub struct ServeArgs {
     /// How long state lives.
     #[command(flatten)]
     pub state_ttl: TtlArgs,
-    /// MiB that a job's bundles may put out before they are done, each shard its share, before it fails [default: a quarter of the memory]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    /// MiB that the bundles of a shard may put out before their end, at least 64; with more their job fails [default: a quarter of the memory, divided by the cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..))]
     pub outputs_mib: Option<u32>,
     /// Jobs that may run at once
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]

@@ -1,8 +1,9 @@
-//! How much memory this process may use: the least of what the machine has, what its control group leaves it, and its own limit.
+//! How much memory this process may use: the least of what the machine has, the limit of the control group at the root of what it sees, which
+//! in a container is its own, and the limit of its address space.
 
 use std::fs;
 
-/// Taken where nothing tells.
+/// Taken where nothing tells, as outside Linux.
 const UNKNOWN: u64 = 8 << 30;
 
 /// Bytes of memory that this process may use.
@@ -16,7 +17,7 @@ pub fn limit() -> usize {
     usize::try_from(least).unwrap_or(usize::MAX)
 }
 
-/// The number that follows a name at the begin of a line.
+/// The number that follows a name at the beginning of a line.
 fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
 }

@@ -57,6 +57,9 @@ use thalweg_core::port::store::StateStore;
 use thalweg_io::kafka::KafkaClientConfig;
 use thalweg_state::Database;
 
+/// The least that outputs of bundles may hold: a bundle is asked to end at a quarter of it.
+const OUTPUTS_BYTES_MIN: usize = 64 << 20;
+
 /// How jobs are run.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -64,7 +67,8 @@ pub struct Settings {
     pub shards: u16,
     /// Length of an epoch in milliseconds.
     pub epoch_ms: i64,
-    /// Bytes that the outputs of bundles which are not done may hold before their job fails; by default a quarter of the memory there is.
+    /// Bytes that the outputs of a shard's bundles may hold before their end, or their job fails; by default a quarter of the memory there is
+    /// for all cores together, since they take two to three times as much, and no less than [`OUTPUTS_BYTES_MIN`].
     pub outputs_bytes: usize,
     /// Where state lives; in memory without it. One directory holds one job.
     pub state_dir: Option<PathBuf>,
@@ -92,7 +96,7 @@ impl Default for Settings {
         Self {
             shards: u16::try_from(cores).unwrap_or(64).min(64),
             epoch_ms: 500,
-            outputs_bytes: memory::limit() / 4,
+            outputs_bytes: (memory::limit() / 4 / cores).max(OUTPUTS_BYTES_MIN),
             state_dir: None,
             store: thalweg_state::Options::default(),
             cache_dir: None,
@@ -313,7 +317,7 @@ impl Composer {
         let sizes = Config::default();
         // a shard without a partition would have no place of its own in the store
         let shards = self.settings.shards.clamp(1, sizes.partitions);
-        Config { shards, outputs_bytes_max: self.settings.outputs_bytes / usize::from(shards), ..sizes }
+        Config { shards, outputs_bytes_max: self.settings.outputs_bytes, ..sizes }
     }
 
     /// A job that has no Fn API environment, ready to start.

@@ -16,7 +16,7 @@ fn keeping(epoch_bytes_max: usize, store: FakeStore) -> Result<Driver> {
     t.epoch_ms = 3_600_000;
     let names: Vec<String> = (0..ROWS).map(|i| format!("{}{i}", (b'a' + (i % 26) as u8) as char)).collect();
     let rows: Vec<(&str, i64)> = names.iter().map(|name| (name.as_str(), 0)).collect();
-    let keyed = keyed_lines(&mut t, vec![ScriptedSplit::of(&rows)], &Windowing::global());
+    let keyed = keyed_lines(&mut t, vec![ScriptedSplit::of(&rows).endless()], &Windowing::global());
     let kept = t.plain("kept", &Windowing::global());
     let keep = User::new("keep", |work: &mut Work| {
         for e in work.elements() {
@@ -43,7 +43,8 @@ fn an_epoch_that_has_changed_much_ends_early() -> Result<()> {
     let mut driver = keeping(2000, FakeStore::new())?;
     driver.settle();
     assert!(texts(&driver).len() > ROWS / 2, "{} rows lasting, and no time has passed", texts(&driver).len());
-    assert_eq!(driver.run_to_end(), Outcome::Done);
+    driver.drain();
+    assert_eq!(driver.run_to_end(), Outcome::Drained);
     assert_eq!(texts(&driver).len(), ROWS);
     Ok(())
 }
@@ -54,8 +55,31 @@ fn nothing_goes_on_while_two_epochs_full_of_changes_wait_for_the_disk() -> Resul
     without_commits(&mut driver);
     let read = driver.rows_read();
     assert!(read < ROWS as u64 / 2, "{read} rows were read");
-    assert_eq!(driver.run_to_end(), Outcome::Done);
+    driver.settle();
+    driver.drain();
+    assert_eq!(driver.run_to_end(), Outcome::Drained);
     assert_eq!(texts(&driver).len(), ROWS);
+    Ok(())
+}
+
+#[test]
+fn what_other_shards_send_to_a_grouping_counts_as_well() -> Result<()> {
+    // one shard reads, and the key is its own or the other's
+    for key in ["a", "b", "c", "d", "e", "f"] {
+        let mut t = Topology::new();
+        t.epoch_ms = 3_600_000;
+        let names: Vec<String> = (0..4 * ROWS).map(|i| format!("{key}{i}")).collect();
+        let rows: Vec<(&str, i64)> = names.iter().map(|name| (name.as_str(), 0)).collect();
+        let keyed = keyed_lines(&mut t, vec![ScriptedSplit::of(&rows).endless()], &Windowing::global());
+        let grouped = t.group("group", keyed);
+        out(&mut t, grouped);
+        let sizes = Config { epoch_bytes_max: 2000, bundle_rows_max: 10, queue_bytes_max: 1000, read_rows: 10, ..config(2) };
+        let mut driver = t.driver(sizes)?;
+        without_commits(&mut driver);
+        assert!(driver.rows_read() < ROWS as u64, "{} rows of {key} were read", driver.rows_read());
+        driver.settle();
+        assert_eq!(driver.rows_read(), 4 * ROWS as u64, "with commits all of {key}");
+    }
     Ok(())
 }
 

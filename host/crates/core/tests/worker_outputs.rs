@@ -71,3 +71,40 @@ fn outputs_of_what_has_no_parts_end_in_an_error_with_the_name_of_the_transform()
     assert_eq!((error.code, error.transform.as_str()), ("BUNDLE_OUTPUTS_TOO_LARGE", "pass"));
     Ok(())
 }
+
+#[test]
+fn bundles_that_wait_for_an_earlier_one_of_their_lane_hold_back_later_ones() -> Result<()> {
+    for (outputs, most) in [(QUEUE, 5), (1, 25)] {
+        let mut t = Topology::new();
+        let names: Vec<String> = (0..30).map(|i| format!("{i:02}")).collect();
+        let rows: Vec<(&str, i64)> = names.iter().map(|name| (name.as_str(), 0)).collect();
+        let lines = t.source("lines", vec![ScriptedSplit::of(&rows)]);
+        let passed = t.plain("passed", &Windowing::global());
+        let pass = User::new("pass", move |work: &mut Work| {
+            for e in work.elements() {
+                let long = [e.value.as_slice(), "x".repeat(outputs).as_bytes()].concat();
+                work.emit(0, b"", &long, e.time, &e.windows);
+            }
+            Ok(())
+        });
+        t.user(pass.bundles(2), &[lines], &[passed]);
+        out(&mut t, passed);
+        let mut driver = t.driver(Config { queue_bytes_max: 3 * QUEUE, bundle_rows_max: 1, ..config(1) })?;
+        driver.hold("pass");
+        driver.settle();
+        let first = driver.open("pass")[0].1;
+        let mut done = 0;
+        // every bundle ends but the first
+        while let Some((shard, bundle)) = driver.open("pass").into_iter().find(|(_, bundle)| *bundle != first) {
+            driver.work(shard, None, bundle);
+            driver.settle();
+            done += 1;
+        }
+        assert!((most - 4..=most + 4).contains(&done), "{done} bundles of {outputs} bytes went before");
+        driver.release("pass");
+        assert_eq!(driver.run_to_end(), Outcome::Done);
+        let texts: Vec<String> = topologies::written(&driver).iter().map(|text| text[..2].to_owned()).collect();
+        assert_eq!(texts, names);
+    }
+    Ok(())
+}

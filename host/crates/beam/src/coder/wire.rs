@@ -23,8 +23,8 @@ pub struct WireCoder {
     pub window: WindowCoder,
 }
 
-/// For so many elements at most room is made before they are seen.
-const ROWS_EXPECTED_MAX: usize = 1 << 17;
+/// Room is made for at most so many elements before they are seen: 1.5 MiB, and about as many as SDKs send in a message.
+const ROWS_EXPECTED_MAX: usize = 1 << 15;
 
 /// Encodings seen last: neighbouring elements nearly always share windows and pane.
 #[derive(Default)]

@@ -47,9 +47,12 @@ impl Shard {
     fn output(&mut self, id: BundleId, output: u32, batch: Batch, now: ProcessingTime) -> Result<()> {
         // an unknown bundle was abandoned: its late results are nobody's
         let Some(bundle) = self.bundles.get_mut(&id).filter(|b| b.is_running()) else { return Ok(()) };
-        bundle.output_weight += batch.weight();
+        let weight = batch.weight();
+        bundle.output_weight += weight;
         bundle.outputs.push((output, batch));
-        if bundle.output_weight > self.config.queue_bytes_max { self.overfull(id, now) } else { Ok(()) }
+        self.held += weight;
+        let much = bundle.output_weight > self.config.queue_bytes_max || self.held > self.config.outputs_bytes_max;
+        if much { self.overfull(id, now) } else { Ok(()) }
     }
 
     fn done(&mut self, id: BundleId, mut result: Box<BundleResult>, now: ProcessingTime) -> Result<()> {
@@ -100,6 +103,7 @@ impl Shard {
         let Some(mut bundle) = self.bundles.remove(&id) else { return Ok(()) };
         let stage = bundle.stage;
         let mut result = bundle.result.take().map(|r| *r).unwrap_or_default();
+        self.held -= std::mem::take(&mut bundle.output_weight);
         for (output, batch) in std::mem::take(&mut bundle.outputs) {
             self.emit(stage, output, batch, None);
         }
@@ -227,6 +231,7 @@ impl Shard {
     /// Drops a bundle as if it had never run. Its input is returned with its order kept.
     fn undo(&mut self, id: BundleId) -> Option<(StageId, Vec<Pending>)> {
         let mut bundle = self.bundles.remove(&id)?;
+        self.held -= bundle.output_weight;
         self.attempted(std::mem::take(&mut bundle.pace.metrics));
         let (stage, epoch) = (bundle.stage, self.epoch);
         self.tokens += 1;

@@ -41,11 +41,14 @@ impl Shard {
         self.sealing = Some(Sealing { part, waiting: self.others().collect() });
         self.epoch = epoch.next();
         self.changed = 0;
+        for (to, credit) in std::mem::take(&mut self.kept_credit) {
+            self.send(to, credit);
+        }
         self.complete_seal();
     }
 
-    /// Whether the open epoch has changed as much state as one may. Until the epoch before it is committed no other begins, so without a bound a slow
-    /// commit would fill the memory.
+    /// Whether the open epoch has changed as much state as one may. It stays open until the one before it is committed, so without a bound
+    /// a slow commit would fill the memory.
     pub(super) fn is_full(&self) -> bool {
         self.changed > self.config.epoch_bytes_max && self.store.holds_cells()
     }

@@ -76,7 +76,13 @@ impl Shard {
         match (pending.origin, pending.edge) {
             (Origin::Read { source, split, read }, _) => self.read_consumed(source, split, read, true),
             (Origin::Remote { from, weight }, Some(edge)) if weight > 0 => {
-                self.send(from, Message::Credit { edge, weight });
+                let credit = Message::Credit { edge, weight };
+                if self.is_full() {
+                    // what groupings take in from other shards has no other bound
+                    self.kept_credit.push((from, credit));
+                } else {
+                    self.send(from, credit);
+                }
             }
             _ => {}
         }

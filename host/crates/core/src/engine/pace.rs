@@ -73,16 +73,16 @@ impl Shard {
         }
     }
 
-    /// The outputs of a bundle are more than a queue may hold: it is asked to end with what it has begun.
+    /// The outputs of a bundle are more than a queue may hold, or those of all more than the shard may: it is asked to end with what it has
+    /// begun. By the clock of the job, so a bundle of a paused job that had nothing to give is not asked again.
     ///
     /// # Errors
-    /// `BUNDLE_OUTPUTS_TOO_LARGE` where that was of no use, and all running bundles have put out as much as memory is for them.
+    /// `BUNDLE_OUTPUTS_TOO_LARGE` when those of all are.
     pub(super) fn overfull(&mut self, id: BundleId, now: ProcessingTime) -> Result<()> {
-        let held: usize = self.bundles.values().filter(|b| b.is_running()).map(|b| b.output_weight).sum();
         let Some(bundle) = self.bundles.get(&id) else { return Ok(()) };
         let StageKind::Worker(spec) = &self.plan.stage(bundle.stage).kind else { return Ok(()) };
-        if held > self.config.outputs_bytes_max {
-            return Err(too_large(held, bundle).in_transform(&self.plan.stage(bundle.stage).name));
+        if self.held > self.config.outputs_bytes_max {
+            return Err(too_large(self.held, bundle).in_transform(&self.plan.stage(bundle.stage).name));
         }
         let may = !spec.keyed && !spec.stable && has_parts(spec, bundle) && self.clock.is_none();
         if may && bundle.state == BundleState::Open && bundle.pace.split_at <= now {
@@ -196,13 +196,13 @@ fn has_parts(spec: &WorkerStage, bundle: &Bundle) -> bool {
 
 fn too_large(held: usize, bundle: &Bundle) -> Error {
     let message = format!(
-        "bundles of a shard that are not done have put out {} MiB; the last of them, with {} elements, {} MiB",
+        "bundles of a shard have put out {} MiB before their end; the last of them, with {} elements and timers, {} MiB",
         held >> 20,
         bundle.rows(),
         bundle.output_weight >> 20
     );
     Error::new("BUNDLE_OUTPUTS_TOO_LARGE", Domain::User, message).help(
         "what a bundle puts out is in memory until it is done: let elements stand for less each (file by file instead of a list of files), make \
-         the function splittable, or allow the server more with --outputs-mib",
+         the function splittable, or allow more with `thalweg serve --outputs-mib`",
     )
 }

@@ -32,11 +32,11 @@ pub struct Config {
     pub bundle_ms: i64,
     /// A stage's queue, and what is under way to one shard over one edge, may hold so many bytes before producers pause.
     pub queue_bytes_max: usize,
-    /// Outputs of bundles that are not done may hold so many bytes on a shard before the job fails. A bundle that holds more than a queue
-    /// may is asked to give back what it has not begun.
+    /// Outputs of bundles that have not taken effect may hold so many bytes on a shard before the job fails; several times what a queue
+    /// may, because a bundle that holds as much as that is asked to give back what it has not begun.
     pub outputs_bytes_max: usize,
-    /// What bundles of an epoch change of state that a store holds may take so many bytes on a shard: then it begins nothing more, and
-    /// the epoch ends as soon as the one before it is committed.
+    /// Where a store holds state, what bundles of an epoch read and write of it, each anew, and what groupings take in may come to about so
+    /// many bytes on a shard: then it begins nothing more, and the epoch ends as soon as the one before it is committed.
     pub epoch_bytes_max: usize,
     /// Rows asked of a source at once.
     pub read_rows: usize,
@@ -84,6 +84,7 @@ impl Default for Config {
             bundle_ms: 500,
             queue_bytes_max: 16 << 20,
             outputs_bytes_max: 4 << 30,
+            // two seconds of a fast disk
             epoch_bytes_max: 64 << 20,
             read_rows: 4096,
             attempts_max: 4,
@@ -123,8 +124,12 @@ pub struct Shard {
     pub(super) next_stored: u64,
     /// Numbers of stored pending input that was consumed in the open epoch.
     pub(super) consumed: Vec<bytes::Bytes>,
-    /// About how many bytes of state were changed or read in the open epoch.
+    /// About how many bytes of state were read and written in the open epoch.
     pub(super) changed: usize,
+    /// Credit for what came from other shards, which is kept while the epoch is full.
+    pub(super) kept_credit: Vec<(ShardId, Message)>,
+    /// Bytes that bundles hold which have not taken effect.
+    pub(super) held: usize,
     /// Metrics of bundles applied in epochs that are not committed.
     pub(super) metrics: BTreeMap<Epoch, Metrics>,
     pub(super) tokens: u64,
@@ -225,6 +230,8 @@ impl Shard {
             next_stored: first,
             consumed: Vec::new(),
             changed: 0,
+            kept_credit: Vec::new(),
+            held: 0,
             metrics: BTreeMap::new(),
             tokens: first,
             identity_stored: false,

@@ -30,7 +30,10 @@ impl Shard {
             let Some(worker) = room.worker() else { return Ok(()) };
             let has_input = has_input || worker.sort.as_ref().is_some_and(|sort| !sort.is_empty());
             let has_timers = !worker.timers.is_empty() || worker.expires.is_some();
-            if worker.running >= worker.credit || !(has_input || has_timers) || !self.has_room(stage) {
+            if worker.running >= worker.credit || !(has_input || has_timers) {
+                return Ok(());
+            }
+            if !self.has_room(stage) || self.behind_others(stage) > self.config.queue_bytes_max {
                 return Ok(());
             }
             let started = if spec.stable {
@@ -49,6 +52,13 @@ impl Shard {
                 return Ok(());
             }
         }
+    }
+
+    /// Bytes that bundles of a stage have put out which are complete and wait for an earlier one of their lane. There is always one that
+    /// runs, so this ends.
+    fn behind_others(&self, stage: StageId) -> usize {
+        let done = self.bundles.values().filter(|b| b.stage == stage && b.state == BundleState::Done);
+        done.map(|b| b.output_weight).sum()
     }
 
     /// Takes up to a bundle's worth of one lane, in order.

@@ -17,9 +17,9 @@ use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What a group takes in memory beside its cells, and a cell beside its bytes.
-const GROUP_BYTES: usize = 128;
-const CELL_BYTES: usize = 64;
+/// About what a group takes in memory beside its cells, and a cell beside its bytes: their entries in the table of groups.
+const GROUP_MEMORY: usize = 128;
+const CELL_MEMORY: usize = 64;
 
 /// Changes of one group.
 #[derive(Clone, Default, Debug)]
@@ -39,11 +39,15 @@ impl GroupDelta {
         self.changes.insert(at, CellChange { id, sub: Bytes::new(), value: Some(CellValue::default()) });
     }
 
-    /// About how many bytes of memory it takes, with the group's own.
+    /// About how many bytes of memory the group takes with what was read and written; nothing if neither was.
     #[must_use]
     pub fn weight(&self) -> usize {
+        if self.is_empty() {
+            return 0;
+        }
         let cells = self.changes.iter().chain(&self.loaded);
-        GROUP_BYTES + cells.map(|c| CELL_BYTES + c.sub.len() + c.value.as_ref().map_or(0, |v| v.as_slice().len())).sum::<usize>()
+        let bytes = cells.map(|c| CELL_MEMORY + c.sub.len() + c.value.as_ref().map_or(0, |v| v.as_slice().len()));
+        GROUP_MEMORY + bytes.sum::<usize>()
     }
 
     /// Whether there is nothing to apply.

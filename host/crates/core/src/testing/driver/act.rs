@@ -97,7 +97,10 @@ impl Driver {
         let next = next.min(limit).max(now);
         if next >= run.next_tick {
             run.next_tick = next.plus(epoch_ms);
-            run.to_job.push_back(JobEvent::Tick);
+            // one that waits will do: a job that is behind is not told the time more and more often
+            if !run.to_job.iter().any(|event| matches!(event, JobEvent::Tick)) {
+                run.to_job.push_back(JobEvent::Tick);
+            }
         }
         self.now = next;
     }
