@@ -73,7 +73,8 @@ fn what_other_shards_send_to_a_grouping_counts_as_well() -> Result<()> {
         let keyed = keyed_lines(&mut t, vec![ScriptedSplit::of(&rows).endless()], &Windowing::global());
         let grouped = t.group("group", keyed);
         out(&mut t, grouped);
-        let sizes = Config { epoch_bytes_max: 2000, bundle_rows_max: 10, queue_bytes_max: 1000, read_rows: 10, ..config(2) };
+        let sizes =
+            Config { epoch_bytes_max: 2000, bundle_rows_max: 10, queue_bytes_max: 1000, read_rows: 10, ..config(2) };
         let mut driver = t.driver(sizes)?;
         without_commits(&mut driver);
         assert!(driver.rows_read() < ROWS as u64, "{} rows of {key} were read", driver.rows_read());

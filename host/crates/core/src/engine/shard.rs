@@ -160,6 +160,21 @@ pub struct Shard {
     pub(super) failed: bool,
 }
 
+/// The output port of each edge, by edge id.
+fn ports(plan: &Plan) -> Vec<u32> {
+    let mut port_of = vec![0; plan.edges.len()];
+    for stage in &plan.stages {
+        for (port, output) in stage.outputs.iter().enumerate() {
+            for edge in &output.edges {
+                if let Some(place) = port_of.get_mut(edge.0 as usize) {
+                    *place = port as u32;
+                }
+            }
+        }
+    }
+    port_of
+}
+
 /// How far every stage is: for messages about jobs that stand still.
 impl std::fmt::Debug for Shard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -188,16 +203,7 @@ impl Shard {
         store: Arc<dyn StateRead>,
         last: Epoch,
     ) -> Self {
-        let mut port_of = vec![0; plan.edges.len()];
-        for stage in &plan.stages {
-            for (port, output) in stage.outputs.iter().enumerate() {
-                for edge in &output.edges {
-                    if let Some(place) = port_of.get_mut(edge.0 as usize) {
-                        *place = port as u32;
-                    }
-                }
-            }
-        }
+        let port_of = ports(&plan);
         let mut stages: Vec<StageRoom> = plan.stages.iter().map(|s| StageRoom::new(s, &config, &splits)).collect();
         if !store.holds_cells() {
             for room in &mut stages {
