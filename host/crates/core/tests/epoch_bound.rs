@@ -4,19 +4,31 @@ mod topologies;
 
 use thalweg_core::engine::{Config, Outcome};
 use thalweg_core::error::Result;
+use thalweg_core::graph::CollectionId;
 use thalweg_core::testing::{Choice, Driver, FakeStore, ScriptedSplit, Topology, User, Work};
 use thalweg_core::window::Windowing;
 use topologies::{config, keyed_lines, out, texts};
 
 const ROWS: usize = 200;
 
-/// Keeps each element under its key, in epochs of an hour that may change so many bytes.
-fn keeping(epoch_bytes_max: usize, store: FakeStore) -> Result<Driver> {
+/// A source without end of these lines under their first letter, in epochs of an hour.
+fn lines(names: &[String]) -> (Topology, CollectionId) {
     let mut t = Topology::new();
     t.epoch_ms = 3_600_000;
-    let names: Vec<String> = (0..ROWS).map(|i| format!("{}{i}", (b'a' + (i % 26) as u8) as char)).collect();
     let rows: Vec<(&str, i64)> = names.iter().map(|name| (name.as_str(), 0)).collect();
     let keyed = keyed_lines(&mut t, vec![ScriptedSplit::of(&rows).endless()], &Windowing::global());
+    (t, keyed)
+}
+
+/// Two shards whose epochs may change about 2 kB each.
+fn sizes() -> Config {
+    Config { epoch_bytes_max: 2000, bundle_rows_max: 10, queue_bytes_max: 1000, read_rows: 10, ..config(2) }
+}
+
+/// Keeps each element under its key.
+fn keeping(store: FakeStore) -> Result<Driver> {
+    let names: Vec<String> = (0..ROWS).map(|i| format!("{}{i}", (b'a' + (i % 26) as u8) as char)).collect();
+    let (mut t, keyed) = lines(&names);
     let kept = t.plain("kept", &Windowing::global());
     let keep = User::new("keep", |work: &mut Work| {
         for e in work.elements() {
@@ -27,8 +39,7 @@ fn keeping(epoch_bytes_max: usize, store: FakeStore) -> Result<Driver> {
     });
     t.user(keep.state("last"), &[keyed], &[kept]);
     out(&mut t, kept);
-    let sizes = Config { epoch_bytes_max, bundle_rows_max: 10, queue_bytes_max: 1000, read_rows: 10, ..config(2) };
-    Driver::on(t, sizes, store)
+    Driver::on(t, sizes(), store)
 }
 
 /// Everything happens but commits, and no time passes.
@@ -40,7 +51,7 @@ fn without_commits(driver: &mut Driver) {
 
 #[test]
 fn an_epoch_that_has_changed_much_ends_early() -> Result<()> {
-    let mut driver = keeping(2000, FakeStore::new())?;
+    let mut driver = keeping(FakeStore::new())?;
     driver.settle();
     assert!(texts(&driver).len() > ROWS / 2, "{} rows lasting, and no time has passed", texts(&driver).len());
     driver.drain();
@@ -51,7 +62,7 @@ fn an_epoch_that_has_changed_much_ends_early() -> Result<()> {
 
 #[test]
 fn nothing_goes_on_while_two_epochs_full_of_changes_wait_for_the_disk() -> Result<()> {
-    let mut driver = keeping(2000, FakeStore::new())?;
+    let mut driver = keeping(FakeStore::new())?;
     without_commits(&mut driver);
     let read = driver.rows_read();
     assert!(read < ROWS as u64 / 2, "{read} rows were read");
@@ -66,16 +77,11 @@ fn nothing_goes_on_while_two_epochs_full_of_changes_wait_for_the_disk() -> Resul
 fn what_other_shards_send_to_a_grouping_counts_as_well() -> Result<()> {
     // one shard reads, and the key is its own or the other's
     for key in ["a", "b", "c", "d", "e", "f"] {
-        let mut t = Topology::new();
-        t.epoch_ms = 3_600_000;
         let names: Vec<String> = (0..4 * ROWS).map(|i| format!("{key}{i}")).collect();
-        let rows: Vec<(&str, i64)> = names.iter().map(|name| (name.as_str(), 0)).collect();
-        let keyed = keyed_lines(&mut t, vec![ScriptedSplit::of(&rows).endless()], &Windowing::global());
+        let (mut t, keyed) = lines(&names);
         let grouped = t.group("group", keyed);
         out(&mut t, grouped);
-        let sizes =
-            Config { epoch_bytes_max: 2000, bundle_rows_max: 10, queue_bytes_max: 1000, read_rows: 10, ..config(2) };
-        let mut driver = t.driver(sizes)?;
+        let mut driver = t.driver(sizes())?;
         without_commits(&mut driver);
         assert!(driver.rows_read() < ROWS as u64, "{} rows of {key} were read", driver.rows_read());
         driver.settle();
@@ -86,7 +92,7 @@ fn what_other_shards_send_to_a_grouping_counts_as_well() -> Result<()> {
 
 #[test]
 fn state_that_lives_in_memory_alone_may_change_as_it_likes() -> Result<()> {
-    let mut driver = keeping(2000, FakeStore::forgetting())?;
+    let mut driver = keeping(FakeStore::forgetting())?;
     without_commits(&mut driver);
     assert_eq!(driver.rows_read(), ROWS as u64);
     Ok(())

@@ -178,7 +178,7 @@ impl Shard {
                 room.deleted(*lease, states, store.as_ref())?;
             }
         }
-        self.changed = self.changed.saturating_add(changed);
+        self.changed += changed;
         self.collect_called(bundle)
     }
 

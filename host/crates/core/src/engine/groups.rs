@@ -28,7 +28,7 @@ impl Shard {
             }
             let Some(pending) = self.room(stage).inbox.remove(0) else { break };
             let clocks = self.clocks(stage, now);
-            self.changed = self.changed.saturating_add(pending.batch.weight());
+            self.changed += pending.batch.weight();
             let batch = self.as_grouped(stage, &pending.batch);
             if let Some(group) = self.grouping(stage) {
                 group.add(&batch, clocks);

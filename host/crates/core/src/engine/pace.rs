@@ -53,8 +53,8 @@ impl Shard {
     fn split_stage(&mut self, stage: StageId, now: ProcessingTime) {
         let plan = std::sync::Arc::clone(&self.plan);
         let StageKind::Worker(spec) = &plan.stage(stage).kind else { return };
-        if spec.keyed || spec.stable {
-            return; // what is left of a keyed bundle would have to keep its groups, a stable one stays as it was formed
+        if !divides(spec) {
+            return;
         }
         let ripe = |b: &&Bundle| b.stage == stage && b.state == BundleState::Open && b.pace.split_at <= now;
         let list: Vec<(BundleId, Why)> =
@@ -84,8 +84,8 @@ impl Shard {
         if self.held > self.config.outputs_bytes_max {
             return Err(too_large(self.held, bundle).in_transform(&self.plan.stage(bundle.stage).name));
         }
-        let may = !spec.keyed && !spec.stable && has_parts(spec, bundle) && self.clock.is_none();
-        if may && bundle.state == BundleState::Open && bundle.pace.split_at <= now {
+        let may = divides(spec) && has_parts(spec, bundle) && self.clock.is_none();
+        if may && bundle.pace.split_at <= now {
             let effect = self.request_split(id, ALL);
             self.out.extend(effect);
         }
@@ -187,6 +187,11 @@ impl Shard {
             self.out.push(Effect::Running(all));
         }
     }
+}
+
+/// Whether bundles of a stage can be split: what is left of a keyed one would have to keep its groups, a stable one stays as it was formed.
+fn divides(spec: &WorkerStage) -> bool {
+    !spec.keyed && !spec.stable
 }
 
 /// Whether what a bundle has in hand can be split at all.

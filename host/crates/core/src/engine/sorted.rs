@@ -24,7 +24,7 @@ impl Shard {
             return;
         }
         for pending in room.inbox.drain() {
-            self.changed = self.changed.saturating_add(pending.batch.weight());
+            self.changed += pending.batch.weight();
             if let Some(sort) = self.room(stage).worker().and_then(|worker| worker.sort.as_mut()) {
                 sort.add(&pending.batch);
             }
