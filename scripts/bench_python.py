@@ -5,7 +5,8 @@ usage: bench_python.py --thalweg BIN --python PY --data DIR --out DIR [--prism B
                        [--only workloads,curve]
 
 Workloads W1-W5 of bench/beam_bench.py, each on every runner in turn, round by round; the median counts. Rates are in wall time
-with start-up; CPU is that of the program (under LOOPBACK the functions run in it) and of the runner's process beside it.
+with start-up; CPU is that of the program (under LOOPBACK the functions run in it) and of the runner's process beside it. Thalweg
+runs them once more with two workers, processes of Beam's worker pool (sdk_worker_parallelism=2).
 
 The curve: W3's function on one harness (a process of Beam's worker pool) with bundles of 1 to 50,000 elements: fed by
 Thalweg (bench/feed.py), and by the bare driver (bench/fnapi), which is what a harness can do. One CSV line per point.
@@ -35,6 +36,7 @@ SIZES = [1, 5, 20, 50, 100, 200, 500, 1000, 3000, 5000, 10000, 50000]
 IN_FLIGHT = 8
 TICK = os.sysconf('SC_CLK_TCK')
 RUN_SECONDS = 300
+TWO_WORKERS = 'thalweg, 2 workers'
 
 
 def free_port():
@@ -94,21 +96,31 @@ def run(argv, server=None):
     return dict(re.findall(r'(\w+)=(\S+)', ended.stdout)), cpu, server.cpu() - before if server else 0
 
 
+def runners(servers):
+    """The columns of the workloads: what a runner is called, its process if it has one, and the options that lead to it."""
+    def one(name):
+        return name, servers[name], [f'--job_endpoint=localhost:{servers[name].port}', '--environment_type=LOOPBACK']
+
+    several = [f"--job_endpoint=localhost:{servers['thalweg'].port}", '--environment_type=EXTERNAL',
+               f'--environment_config=localhost:{servers["pool"].port}', '--sdk_worker_parallelism=2']
+    peers = [one('prism')] if 'prism' in servers else []
+    return [one('thalweg'), (TWO_WORKERS, servers['thalweg'], several), *peers, ('FnApiRunner', None, [])]
+
+
 def workloads(args, servers):
     program = 'bench/beam_bench.py'
     runs, lost = {}, {}
-    systems = ['thalweg', *(['prism'] if 'prism' in servers else []), 'FnApiRunner']
+    systems = runners(servers)
     for number in range(args.rounds):
         for workload, (_, _, rows, check) in WORKLOADS.items():
-            for system in systems:
+            for system, server, options in systems:
                 if (workload, system) in lost:
                     continue
-                kind, server = ('fnapi', None) if system == 'FnApiRunner' else ('portable', servers[system])
-                options = [f'--job_endpoint=localhost:{server.port}', '--environment_type=LOOPBACK'] if server else []
                 # windows and state requests cost the FnApiRunner up to milliseconds: it gets a tenth of them
                 small = workload in ('w2', 'w4') and not server
                 scales = ('s10', 'full') if workload == 'w2' else ('s1', 's10')
-                place = os.path.join(args.data, scales[0 if small else 1])
+                place = os.path.abspath(os.path.join(args.data, scales[0 if small else 1]))
+                kind = 'portable' if server else 'fnapi'
                 result = run([args.python, program, workload, place, kind, *options], server)
                 if not isinstance(result, str) and not small and (result[0].get('out'), result[0].get('check')) != (rows, check):
                     result = f"rows {result[0].get('out')} and checksum {result[0].get('check')}, not {rows} and {check}"
@@ -119,16 +131,16 @@ def workloads(args, servers):
                 pairs, cpu, runner = result
                 runs.setdefault((workload, system), []).append((float(pairs['secs']) * (10 if small else 1), cpu, runner))
         print(f'workloads: round {number + 1} of {args.rounds} done', file=sys.stderr)
-    print(f'\nPython pipelines, one harness, median of {args.rounds}; rates in wall time, start-up included')
-    print(f"  {'':<4}{'':<13}{'k/s':>9}{'x prism':>9}{'seconds':>9}{'program CPU s':>15}{'runner CPU s':>14}")
+    print(f'\nPython pipelines, one harness, and two of a worker pool; median of {args.rounds}; rates in wall time, start-up included')
+    print(f"  {'':<4}{'':<20}{'k/s':>9}{'x prism':>9}{'seconds':>9}{'program CPU s':>15}{'runner CPU s':>14}")
     for workload, (unit, events, _, _) in WORKLOADS.items():
-        middle = {}
-        for system in systems:
-            if (workload, system) in runs:
-                middle[system] = [statistics.median(column) for column in zip(*runs[workload, system])]
+        middle = {system: [statistics.median(column) for column in zip(*runs[workload, system])]
+                  for system, _, _ in systems if (workload, system) in runs}
         for system, (wall, cpu, runner) in middle.items():
             ratio = f"{middle['prism'][0] / wall:.2f}" if 'prism' in middle else '-'
-            print(f'  {workload:<4}{system:<13}{events / wall / 1000:>9.1f}{ratio:>9}{wall:>9.2f}{cpu:>15.2f}{runner:>14.2f}  {unit}')
+            # the pool's workers are no children of the program
+            own = '-' if system == TWO_WORKERS else f'{cpu:.2f}'
+            print(f'  {workload:<4}{system:<20}{events / wall / 1000:>9.1f}{ratio:>9}{wall:>9.2f}{own:>15}{runner:>14.2f}  {unit}')
     return not lost
 
 
@@ -180,25 +192,26 @@ def point(args, server, ends, folder, size):
             'ratio': ratio, 'runner_us': round(statistics.median(costs), 3)}
 
 
-def curve(args, servers):
-    pool_port = free_port()
+def worker_pool(args):
+    """A process that starts Beam's Python workers, each as a process of its own."""
+    port = free_port()
     # the pool starts its workers as `python`
-    pool = Server([args.python, '-m', 'apache_beam.runners.worker.worker_pool_main', f'--service_port={pool_port}'], pool_port,
+    return Server([args.python, '-m', 'apache_beam.runners.worker.worker_pool_main', f'--service_port={port}'], port,
                   os.path.join(args.out, 'pool.log'), os.path.dirname(os.path.abspath(args.python)) + ':')
+
+
+def curve(args, servers):
     server, points, good = servers['thalweg'], [], True
-    try:
-        ends = [f'localhost:{server.port}', f'localhost:{pool_port}']
-        run([args.python, 'bench/feed.py', sample(args, 1), '0', *ends], server)  # warm up
-        folder = describe(args) if args.driver else ''
-        for size in [*SIZES, 0]:
-            found = point(args, server, ends, folder, size)
-            if isinstance(found, str):
-                print(f'DROPPED bundle size {size}: {found}', file=sys.stderr)
-                good = False
-            else:
-                points.append(found)
-    finally:
-        pool.stop()
+    ends = [f'localhost:{server.port}', f"localhost:{servers['pool'].port}"]
+    run([args.python, 'bench/feed.py', sample(args, 1), '0', *ends], server)  # warm up
+    folder = describe(args) if args.driver else ''
+    for size in [*SIZES, 0]:
+        found = point(args, server, ends, folder, size)
+        if isinstance(found, str):
+            print(f'DROPPED bundle size {size}: {found}', file=sys.stderr)
+            good = False
+        else:
+            points.append(found)
     print(f"\nOne harness, JSON documents, thousands a second; the driver keeps {IN_FLIGHT} bundles in flight")
     print(f"  {'bundle':>8}{'thalweg':>10}{'driver':>10}{'ratio':>8}{'runner CPU us/element':>24}{'bundles':>9}")
     for p in points:
@@ -233,6 +246,7 @@ def main():
     servers['thalweg'] = Server([args.thalweg, 'serve', f'--port={port}', '--log-level=warn'], port,
                                 os.path.join(args.out, 'thalweg.log'))
     try:
+        servers['pool'] = worker_pool(args)
         if args.prism:
             port = free_port()
             servers['prism'] = Server([args.prism, f'--job_port={port}', '--serve_http=false', '--log_level=error'], port,

@@ -213,9 +213,10 @@ impl Running<'_> {
         let shared = self.shared;
         let exchange = |exchange: &Exchange| {
             let (reader, topic) = (Arc::clone(&shared.reader), shared.topics.exchange(exchange.state));
-            let partitions = shared.partitions;
-            let open: OpenSource =
-                Arc::new(move || Ok(Box::new(ExchangeSource::new(Arc::clone(&reader), topic.clone(), partitions))));
+            let (partitions, job) = (shared.partitions, shared.job.id.clone());
+            let open: OpenSource = Arc::new(move || {
+                Ok(Box::new(ExchangeSource::new(Arc::clone(&reader), topic.clone(), partitions, &job)))
+            });
             // a split for each partition, which falls to it by its place
             SourceSpec::new((0..u32::from(partitions)).map(SplitId).collect(), open)
         };

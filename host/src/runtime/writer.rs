@@ -1,7 +1,7 @@
 //! The epoch writer: the one thread that makes anything lasting.
 //!
 //! Per epoch: sinks prepare, then one atomic commit of all cells and sink marks, then outboxes are delivered. A sink's outbox
-//! stays stored until an epoch after its delivery is committed.
+//! stays stored until an epoch after its delivery is committed, or the run ends in order.
 
 use super::ToJob;
 use bytes::Bytes;
@@ -66,7 +66,22 @@ impl Writer {
                 return Err(error);
             }
         }
+        self.forget_delivered();
         self.sinks.iter_mut().try_for_each(|(_, sink)| sink.finish())
+    }
+
+    /// Deletes what the last epoch has delivered. Kafka forgets after a week that it holds that epoch: a job that is started again later would
+    /// deliver it twice.
+    fn forget_delivered(&mut self) {
+        let writes: Vec<CellWrite> = self.delivered.drain(..).map(|key| (key, None)).collect();
+        if writes.is_empty() {
+            return;
+        }
+        let last = self.store.last_epoch().map(Epoch::next);
+        if let Err(error) = last.and_then(|epoch| self.store.commit(epoch, &writes, &[])) {
+            // the job has ended well without it
+            tracing::warn!(%error, "what the last epoch delivered is still stored");
+        }
     }
 
     fn commit(&mut self, parts: EpochParts, job: &Sender<ToJob>) -> Result<()> {

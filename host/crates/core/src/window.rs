@@ -107,6 +107,24 @@ impl WindowFn {
         windows
     }
 
+    /// The window of a side input with these windows that belongs to a window of the main input: of those that the end of that one is in
+    /// the earliest, as in all of Beam's SDKs. `None` where only the SDK can say.
+    ///
+    /// ```
+    /// use thalweg_core::{time::EventTime, window::{Window, WindowFn}};
+    /// let last_minute = WindowFn::Sliding { size: 60_000, period: 10_000, offset: 0 };
+    /// let main = Window::Interval { start: EventTime(0), end: EventTime(10_000) };
+    /// let side = Window::Interval { start: EventTime(-50_000), end: EventTime(10_000) };
+    /// assert_eq!(last_minute.side_of(&main), Some(side));
+    /// ```
+    #[must_use]
+    pub fn side_of(&self, main: &Window) -> Option<Window> {
+        if self.merges() {
+            return None;
+        }
+        self.assign(main.max_timestamp()).into_iter().next_back()
+    }
+
     /// Whether windows of one key merge.
     #[must_use]
     pub fn merges(&self) -> bool {

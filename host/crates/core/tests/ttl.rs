@@ -488,3 +488,37 @@ fn state_and_marks_are_of_one_epoch_whenever_it_crashes() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_function_is_told_of_a_windows_end_though_its_state_went_before() -> Result<()> {
+    let mut t = Topology::new();
+    let row = |(value, time): (&str, i64)| SourceRow { key: vec![], value: value.into(), time: EventTime(time) };
+    // what is not read holds the watermark
+    let rows = [("a", 1), ("b", 2), ("c", 25)].map(row).to_vec();
+    let keyed = keyed_lines(&mut t, vec![ScriptedSplit::new(rows).endless()], &tens());
+    let told = t.plain("told", &Windowing::global());
+    let last = User::new("last", |work: &mut Work| {
+        for piece in work.pieces() {
+            let (group, what, time) = match &piece {
+                Piece::Element(e) => (e.group, "came", e.time),
+                Piece::Timer(group, due) => (*group, "ended", due.hold),
+            };
+            let had = work.value(group, "n")?.is_some();
+            work.set_value(group, "n", Some(b"x"))?;
+            let line = format!("{} {what}, had {had}", text(&work.group(group).key));
+            work.emit(0, b"", line.as_bytes(), time, &[Window::Global]);
+        }
+        Ok(())
+    });
+    t.user(last.state("n").timer("end", TimeDomain::Event).on_expiry("end").ttl(TTL), &[keyed], &[told]);
+    out(&mut t, told);
+    let mut driver = t.driver(config(1))?;
+    read(&mut driver, 1);
+    wait(&mut driver, TTL + 2 * STEP);
+    assert_eq!(texts(&driver), ["a came, had false"]);
+    read(&mut driver, 1);
+    wait(&mut driver, 200);
+    let told = ["a came, had false", "a ended, had false", "b came, had false", "b ended, had true"];
+    assert_eq!(texts(&driver), told);
+    Ok(())
+}

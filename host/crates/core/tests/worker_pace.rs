@@ -172,6 +172,34 @@ fn a_drain_truncates_what_runs_and_what_waits() -> Result<()> {
 }
 
 #[test]
+fn a_drain_does_not_wait_for_what_asked_to_go_on_later() -> Result<()> {
+    const HOUR: i64 = 3_600_000;
+    let mut t = Topology::new();
+    let start = t.impulse("start");
+    let told = t.plain("told", &Windowing::global());
+    let poll = User::new("poll", |work: &mut Work| {
+        for e in work.elements() {
+            let line = if work.start.truncate { "the end" } else { "polled" };
+            work.emit(0, b"", line.as_bytes(), e.time, &e.windows);
+            if !work.start.truncate {
+                work.residual(Residual { delay_ms: HOUR, ..residual(0, FAR) });
+            }
+        }
+        Ok(())
+    });
+    t.user(poll.splittable(true), &[start], &[told]);
+    out(&mut t, told);
+    let mut driver = t.driver(sizes(1))?;
+    driver.pass(100);
+    let begun = driver.now;
+    driver.drain();
+    assert_eq!(driver.run_to_end(), Outcome::Drained);
+    assert_eq!(texts(&driver), ["polled", "the end"]);
+    assert!(driver.now < begun.plus(HOUR), "{:?} after {begun:?}", driver.now);
+    Ok(())
+}
+
+#[test]
 fn a_job_drained_from_its_first_moment_truncates_everything_and_reads_nothing() -> Result<()> {
     let mut t = Topology::new();
     let start = t.impulse("start");

@@ -172,10 +172,22 @@ fn processing_timers_fire_by_the_clock() -> Result<()> {
 #[test]
 fn processing_timers_fire_by_the_clock_where_another_source_goes_on() -> Result<()> {
     let mut t = Topology::new();
-    let keyed = keyed_lines(&mut t, vec![ScriptedSplit::of(&[("a", 1)])], &Windowing::global());
-    let (told, ticks) =
-        (t.plain("told", &Windowing::global()), t.source("ticks", vec![ScriptedSplit::of(&[]).endless()]));
+    let ticks = t.source("ticks", vec![ScriptedSplit::of(&[]).endless()]);
     t.sink("ticks", SinkKind::Length, ticks);
+    a_timer_waits_for_the_clock(t)
+}
+
+#[test]
+fn processing_timers_fire_by_the_clock_where_the_endless_part_of_a_job_is_elsewhere() -> Result<()> {
+    let mut t = Topology::new();
+    // as where another shard has the one split of a topic
+    t.endless();
+    a_timer_waits_for_the_clock(t)
+}
+
+fn a_timer_waits_for_the_clock(mut t: Topology) -> Result<()> {
+    let keyed = keyed_lines(&mut t, vec![ScriptedSplit::of(&[("a", 1)])], &Windowing::global());
+    let told = t.plain("told", &Windowing::global());
     let run = |work: &mut Work| {
         for piece in work.pieces() {
             match piece {

@@ -114,10 +114,7 @@ impl GuestStore {
         let Some([window]) = set else {
             return Err(denied(format!("window set {windows} is not a single window of the frame")));
         };
-        let mapped = match (&side.window_fn, window) {
-            (WindowFn::Global, _) => Some(Window::Global),
-            (window_fn, window) => window_fn.assign(window.max_timestamp()).into_iter().next(),
-        };
+        let mapped = side.window_fn.side_of(window);
         let contents = mapped.and_then(|window| view.windows.get(&window).cloned());
         Ok((side.clone(), contents))
     }

@@ -285,6 +285,7 @@ impl Builder {
         let (name, coder_id, strategy) =
             (proto.unique_name.clone(), proto.coder_id.clone(), proto.windowing_strategy_id.clone());
         let bounded = is_bounded(proto);
+        self.graph.endless |= !bounded;
         let proto = proto.clone();
         let windowing = self.windowing(&proto)?;
         let window_coder = self.components.windowing_strategies.get(&strategy).map(|s| s.window_coder_id.clone());

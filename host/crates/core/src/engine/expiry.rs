@@ -11,7 +11,7 @@ use super::stages::{Room, StageRoom, WorkerRoom};
 use crate::batch::{Batch, Pane, Row};
 use crate::error::Result;
 use crate::graph::{StageKind, WorkerStage};
-use crate::id::{BundleId, StageId, key_hash};
+use crate::id::{BundleId, StageId, StateId, key_hash};
 use crate::metric::{MetricKey, MetricValue, Metrics};
 use crate::port::worker::{Group, TimeDomain, TimerSet};
 use crate::short::ShortBytes;
@@ -120,7 +120,7 @@ impl Shard {
 
     /// How far the clock is for the timers of a stage. Once no element is to come, waits or is under way, nothing else can happen to their keys, and
     /// they do not wait for it: Beam's batch runners move processing time to infinity then. Where other parts of the job go on by the clock, so do
-    /// these; a script's clock is the script's alone.
+    /// these, also where this shard has nothing of those parts; a script's clock is the script's alone.
     pub(super) fn timer_clock(&self, stage: StageId, now: ProcessingTime) -> ProcessingTime {
         let under_way = || self.bundles.values().any(|b| b.stage == stage && !b.is_applied() && b.has_elements());
         let moves = self.clock.is_none() && self.stood.is_none();
@@ -129,13 +129,15 @@ impl Shard {
         if over && (self.draining || !self.goes_on()) { ProcessingTime(i64::MAX) } else { now }
     }
 
-    /// Whether more comes in time, from sources that have not ended or restrictions that asked for a delay. Exchanges end when the job does.
+    /// Whether more comes in time: in a job without an end, from sources that have not ended, or from restrictions that asked for a delay.
+    /// Exchanges end when the job does.
     fn goes_on(&self) -> bool {
         let exchanged = |source| self.plan.exchanges.iter().any(|exchange| exchange.source == source);
-        self.stages.iter().any(|room| match &room.room {
-            Room::Source(source) => source.watermark() < EventTime::MAX && !exchanged(source.source),
-            _ => room.inbox.delays().next().is_some(),
-        })
+        self.plan.endless
+            || self.stages.iter().any(|room| match &room.room {
+                Room::Source(source) => source.watermark() < EventTime::MAX && !exchanged(source.source),
+                _ => room.inbox.delays().next().is_some(),
+            })
     }
 
     /// Whether a drain has brought a stage to the end of time.
@@ -165,19 +167,31 @@ impl Shard {
 
     /// Deletes all state and timers of a key and window.
     pub(super) fn collect(&mut self, stage: StageId, spec: &WorkerStage, group: &Group) -> Result<()> {
-        let (epoch, store) = (self.epoch, Arc::clone(&self.store));
+        self.clear_cells(stage, spec.cells(), group)?;
         let Some(worker) = self.room(stage).worker() else { return Ok(()) };
-        if let Take::New(lease) = worker.table.take(&group.key, group.hash, &group.window, NOBODY, 0) {
-            let base = vec![worker.table.cells(lease)];
-            let mut view = StateView::new(NOBODY, Arc::from([group.clone()]), base, Arc::clone(&store));
-            let cleared = spec.cells().try_for_each(|id| view.clear(0, id));
-            worker.table.release(lease, view.into_delta().groups.pop(), epoch);
-            cleared?;
-            worker.forget_mark(group, store.as_ref())?;
-        }
         worker.timers.forget_group(group);
         worker.expiry.forget(worker.windowing.expiry(&group.window), &group.window, &group.key);
         Ok(())
+    }
+
+    /// Deletes some of the state of a key and window that no bundle is at.
+    pub(super) fn clear_cells(
+        &mut self,
+        stage: StageId,
+        mut cells: impl Iterator<Item = StateId>,
+        group: &Group,
+    ) -> Result<()> {
+        let (epoch, store) = (self.epoch, Arc::clone(&self.store));
+        let Some(worker) = self.room(stage).worker() else { return Ok(()) };
+        let Take::New(lease) = worker.table.take(&group.key, group.hash, &group.window, NOBODY, 0) else {
+            return Ok(());
+        };
+        let base = vec![worker.table.cells(lease)];
+        let mut view = StateView::new(NOBODY, Arc::from([group.clone()]), base, Arc::clone(&store));
+        let cleared = cells.try_for_each(|id| view.clear(0, id));
+        worker.table.release(lease, view.into_delta().groups.pop(), epoch);
+        cleared?;
+        worker.forget_mark(group, store.as_ref())
     }
 
     /// Takes the keys of expired windows into a bundle that calls the function about them.

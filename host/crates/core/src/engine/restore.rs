@@ -122,10 +122,12 @@ impl Shard {
                 Room::Source(source) => {
                     let id = plan.sources.get(source.source.0 as usize).copied().unwrap_or(stage.state);
                     let prefix = CellKey::new(JOB_GROUP, Kind::Position, id);
+                    // an exchange that has come to the end of time goes on when the job does; earlier versions said that it ends
+                    let exchange = plan.exchanges.iter().any(|exchange| exchange.source == source.source);
                     scan(state, &prefix, &mut |key, value| {
                         let (_, split) = stored_split(key)?;
                         let (finished, position) = value.split_first()?;
-                        source.restore(split, Bytes::copy_from_slice(position), *finished == 1);
+                        source.restore(split, Bytes::copy_from_slice(position), *finished == 1 && !exchange);
                         Some(())
                     })?;
                 }

@@ -77,12 +77,13 @@ impl Shard {
         self.clear_waiting(stage);
         while rows < rows_max && bytes < bytes_max {
             let Some(pending) = self.room(stage).inbox.get(i) else { break };
-            if pending.not_before > now {
+            let truncate = drains && !pending.truncated;
+            // what asked to go on later is cut short now; what failed rests all the same
+            if pending.not_before > now && !(truncate && pending.attempts == 0) {
                 resting.push(pending.lane);
             }
             restored |= is_restored(&plan, pending.lane);
             let behind = restored && matches!(pending.lane, Lane::Split(..));
-            let truncate = drains && !pending.truncated;
             let other = lane.is_some() && truncate != truncates;
             if behind || other || lane.is_some_and(|l| l != pending.lane) || resting.contains(&pending.lane) {
                 i += 1;

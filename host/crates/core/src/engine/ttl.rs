@@ -226,6 +226,10 @@ impl Shard {
             // the next round sees what became of it
         } else if worker.is_awaited(group) {
             worker.mark(group, now, store.as_ref())?;
+        } else if spec.met().is_some() {
+            // the function is still told of the window's end; it finds no state then
+            self.clear_cells(stage, spec.states.iter().map(|state| state.id), group)?;
+            return Ok(true);
         } else {
             self.collect(stage, spec, group)?;
             return Ok(true);

@@ -62,6 +62,7 @@ impl<'g> Fuser<'g> {
             plan: Plan {
                 sources: graph.sources.iter().map(|n| StateId::derive(n, "source")).collect(),
                 sinks: graph.sinks.iter().map(|n| StateId::derive(n, "sink")).collect(),
+                endless: graph.endless,
                 ..Plan::default()
             },
             stage_of: BTreeMap::new(),

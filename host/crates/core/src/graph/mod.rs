@@ -166,6 +166,8 @@ pub struct Graph {
     pub sources: Vec<String>,
     /// Names of native sinks, by id.
     pub sinks: Vec<String>,
+    /// A collection of it has no end: the job is no batch job. Source: `PCollection.is_bounded`.
+    pub endless: bool,
 }
 
 impl Graph {

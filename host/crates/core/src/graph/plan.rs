@@ -211,6 +211,8 @@ pub struct Plan {
     pub sources: Vec<StateId>,
     /// Names of sinks, by id.
     pub sinks: Vec<StateId>,
+    /// A collection has no end, wherever it is read: the job goes on by the clock.
+    pub endless: bool,
     /// Edges that go through the log, where partitions run apart.
     pub exchanges: Vec<Exchange>,
     /// What the host says of the states, for those who ask from outside of the job: its own bytes, stored as they are.

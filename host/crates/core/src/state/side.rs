@@ -8,7 +8,7 @@ use crate::graph::{SideAccess, ViewStage};
 use crate::id::{Epoch, ShardId, StateId};
 use crate::port::store::CellWrite;
 use crate::time::EventTime;
-use crate::window::{Window, WindowFn, Windowing};
+use crate::window::{Window, Windowing};
 use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 use std::collections::{BTreeMap, BTreeSet};
@@ -179,11 +179,7 @@ impl ViewRoom {
     /// The window of the side input that belongs to a window of the main input; `None` if only the SDK can say.
     #[must_use]
     pub fn map(&self, main: &Window) -> Option<Window> {
-        match &self.windowing.window_fn {
-            WindowFn::Custom { .. } => None,
-            WindowFn::Sessions { .. } => None,
-            function => function.assign(main.max_timestamp()).into_iter().next(),
-        }
+        self.windowing.window_fn.side_of(main)
     }
 
     /// The contents as they are.

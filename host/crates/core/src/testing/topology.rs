@@ -193,6 +193,11 @@ impl Topology {
         out
     }
 
+    /// One of its collections has no end.
+    pub fn endless(&mut self) {
+        self.graph.endless = true;
+    }
+
     /// Adds an impulse.
     pub fn impulse(&mut self, name: &str) -> CollectionId {
         let out = self.plain(name, &Windowing::global());

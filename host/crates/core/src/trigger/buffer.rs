@@ -326,9 +326,9 @@ impl WindowBuffer {
         Some(taken)
     }
 
-    /// Whether no key has values. Cost: O(1) where keys leave in the order in which they came.
+    /// Whether no key has values, or has fired and is kept for late ones. Cost: O(1) where keys leave in the order in which they came.
     pub fn emptied(&mut self) -> bool {
-        let bare = |k: &KeyBuffer| k.count == 0 && !k.pending && k.panes_of_tree.is_none();
+        let bare = |k: &KeyBuffer| k.count == 0 && k.panes == 0 && !k.pending && k.panes_of_tree.is_none();
         while self.keys.get(self.bare).is_some_and(bare) {
             self.bare += 1;
         }

@@ -267,6 +267,42 @@ mod tests {
         Window::Interval { start: EventTime(start), end: EventTime(end) }
     }
 
+    /// A grouping by sessions of 10, discarding.
+    fn sessions(allowed_lateness: i64) -> GroupRoom {
+        let windowing = Windowing { allowed_lateness, ..Windowing::of(WindowFn::Sessions { gap: 10 }) };
+        let stage = GroupStage {
+            transform: TransformId(0),
+            key: Arc::new(Coder::Bytes),
+            value: Arc::new(Coder::Bytes),
+            windowing: Arc::new(windowing),
+            environment: None,
+            whole: false,
+            pieces: false,
+        };
+        GroupRoom::new(&stage, StateId(1))
+    }
+
+    fn at(watermark: EventTime) -> Clocks {
+        Clocks { watermark, output: EventTime::MIN, now: ProcessingTime(0) }
+    }
+
+    #[test]
+    fn a_session_that_has_fired_is_there_for_late_elements_whatever_became_of_other_keys_in_its_window() {
+        let mut room = sessions(100);
+        let mut arrive = |key: &[u8], time: i64, watermark: i64| {
+            let mut batch = BatchBuilder::new();
+            batch.push(key, b"v", EventTime(time), &[session(time, time + 10)]);
+            let clocks = at(EventTime(watermark));
+            room.add(&batch.finish(), clocks);
+            let fired = room.fire(clocks);
+            fired.map(|batch| batch.rows().iter().flat_map(|row| batch.windows(row).to_vec()).collect::<Vec<_>>())
+        };
+        assert_eq!(arrive(b"a", 0, 0), None);
+        assert_eq!(arrive(b"b", 0, 20), Some(vec![session(0, 10); 2]));
+        assert_eq!(arrive(b"b", 5, 20), Some(vec![session(0, 15)]));
+        assert_eq!(arrive(b"a", 5, 20), Some(vec![session(0, 15)]));
+    }
+
     /// What the merges of single arrivals, or of a few at once, leave of all windows.
     fn settled(windows: &[Window], at_once: usize) -> Vec<Window> {
         let mut merging = Merging::default();
@@ -309,17 +345,8 @@ mod tests {
     fn a_key_may_have_very_many_sessions() {
         // no clock is asked: where an arrival looks at all of them, this takes many minutes
         const SESSIONS: usize = 20_000;
-        let stage = GroupStage {
-            transform: TransformId(0),
-            key: Arc::new(Coder::Bytes),
-            value: Arc::new(Coder::Bytes),
-            windowing: Arc::new(Windowing::of(WindowFn::Sessions { gap: 10 })),
-            environment: None,
-            whole: false,
-            pieces: false,
-        };
-        let mut room = GroupRoom::new(&stage, StateId(1));
-        let clocks = Clocks { watermark: EventTime::MIN, output: EventTime::MIN, now: ProcessingTime(0) };
+        let mut room = sessions(0);
+        let clocks = at(EventTime::MIN);
         for n in 0..SESSIONS as i64 {
             let mut batch = BatchBuilder::new();
             for time in [n * 100, n * 100 + 5] {
@@ -327,9 +354,8 @@ mod tests {
             }
             room.add(&batch.finish(), clocks);
         }
-        let end = Clocks { watermark: EventTime::MAX, ..clocks };
         let mut fired = 0;
-        while let Some(batch) = room.fire(end) {
+        while let Some(batch) = room.fire(at(EventTime::MAX)) {
             fired += batch.len();
         }
         assert_eq!(fired, SESSIONS);

@@ -338,11 +338,11 @@ impl GroupRoom {
     }
 }
 
-/// Writes one pane.
+/// Writes one pane. A window is on time while it fires, but a key of it has one pane that is.
 fn fire_key(key: &mut KeyBuffer, at: &(EventTime, Window), on_time: bool, keep: bool, out: &mut BatchBuilder) {
     let index = key.panes();
     let pane = Pane {
-        timing: if on_time { Timing::OnTime } else { Timing::Late },
+        timing: if on_time && index == 0 { Timing::OnTime } else { Timing::Late },
         first: index == 0,
         last: !keep,
         index,
@@ -350,4 +350,45 @@ fn fire_key(key: &mut KeyBuffer, at: &(EventTime, Window), on_time: bool, keep: 
     };
     key.emit(at.0, &at.1, pane, out);
     key.fired();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::TransformId;
+    use crate::time::ProcessingTime;
+
+    #[test]
+    fn a_key_has_one_pane_that_is_on_time_though_its_window_takes_long_to_fire() {
+        let windowing = Windowing { allowed_lateness: 100, ..Windowing::of(WindowFn::Fixed { size: 10, offset: 0 }) };
+        let stage = GroupStage {
+            transform: TransformId(0),
+            key: Arc::new(Coder::Bytes),
+            value: Arc::new(Coder::Bytes),
+            windowing: Arc::new(windowing),
+            environment: None,
+            whole: false,
+            pieces: false,
+        };
+        let mut room = GroupRoom::new(&stage, StateId(1));
+        let clocks = Clocks { watermark: EventTime(20), output: EventTime::MIN, now: ProcessingTime(0) };
+        let window = [Window::Interval { start: EventTime(0), end: EventTime(10) }];
+        let large = vec![0; FIRED_BATCH_BYTES];
+        for (key, value) in [(b"a", large.as_slice()), (b"b", b"v")] {
+            let mut batch = BatchBuilder::new();
+            batch.push(key, value, EventTime(1), &window);
+            room.add(&batch.finish(), Clocks { watermark: EventTime(0), ..clocks });
+        }
+        let mut fire = |late: Option<&[u8]>| {
+            if let Some(key) = late {
+                let mut batch = BatchBuilder::new();
+                batch.push(key, b"late", EventTime(2), &window);
+                room.add(&batch.finish(), clocks);
+            }
+            let batch = room.fire(clocks).expect("something fires");
+            batch.rows().iter().map(|row| (batch.key(row).to_vec(), batch.pane(row).timing)).collect::<Vec<_>>()
+        };
+        assert_eq!(fire(None), [(b"a".to_vec(), Timing::OnTime)], "the window has not fired whole");
+        assert_eq!(fire(Some(b"a")), [(b"a".to_vec(), Timing::Late), (b"b".to_vec(), Timing::OnTime)]);
+    }
 }

@@ -90,7 +90,9 @@ fn decoded(text: &str) -> Option<String> {
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
     for part in parts {
         let (digits, rest) = (part.get(..2)?, part.get(2..)?);
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        // a sign would be taken for a number's
+        let hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        bytes.push(u8::from_str_radix(digits, 16).ok().filter(|_| hex)?);
         bytes.extend_from_slice(rest.as_bytes());
     }
     String::from_utf8(bytes).ok()
@@ -221,7 +223,7 @@ mod tests {
         assert!(!format!("{all:?}").contains("p@ss"), "{all:?}");
         assert_eq!(all[0].login, Some(Secret("me:p@ss".to_owned())));
         for text in
-            ["", " , ", "a:8081", "ftp://a", "https://", "https://me:pass@/x", "https://me:%4@a", "https://me:%zz@a"]
+            ["", " , ", "a:8081", "ftp://a", "https://", "https://me:pass@/x", "https://me:%4@a", "https://me:%+f@a"]
         {
             let error = Address::list(text).expect_err(text);
             assert_eq!(error.code, "KAFKA_REGISTRY_URL");

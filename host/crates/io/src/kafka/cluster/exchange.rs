@@ -26,6 +26,8 @@ use thalweg_core::stored;
 use thalweg_core::time::EventTime;
 
 const FORMAT: u8 = 1;
+/// Format of a position. Before it there was 1, without the job.
+const PLACE_FORMAT: u8 = 2;
 /// Bytes of the rows of one record; a single larger row is one record.
 const RECORD_BYTES: usize = 256 << 10;
 
@@ -153,11 +155,13 @@ impl Sink for ExchangeSink {
     }
 }
 
-/// Reads an exchange for one partition. The split is the partition.
+/// Reads an exchange for one partition. The split is the partition. It never says that it has ended, and what it was told is of one job:
+/// a job that goes on with the state of another, which a drain has brought to the end of time, hears all partitions anew.
 pub struct ExchangeSource {
     reader: Arc<LogReader>,
     topic: String,
     partitions: u16,
+    job: u64,
     open: Option<Open>,
 }
 
@@ -166,33 +170,48 @@ struct Open {
     partition: u16,
     queue: PartitionQueue<Reports>,
     at: Place,
+    /// The watermark that was given out.
+    told: EventTime,
 }
 
-/// How far an exchange is read: `format (1) = 1 | next offset (8) | what each partition has said (8 each)`.
+/// How far an exchange is read: `format (1) = 2 | next offset (8) | job (8) | what each partition has said (8 each)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
     next: i64,
+    /// Whose partitions have said so.
+    job: u64,
     said: Vec<EventTime>,
 }
 
 impl Place {
-    fn begin(partitions: u16) -> Self {
-        Self { next: 0, said: vec![EventTime::MIN; usize::from(partitions)] }
+    fn begin(job: u64, partitions: u16) -> Self {
+        Self { next: 0, job, said: vec![EventTime::MIN; usize::from(partitions)] }
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![FORMAT];
+        let mut bytes = vec![PLACE_FORMAT];
         bytes.extend_from_slice(&self.next.to_be_bytes());
+        bytes.extend_from_slice(&self.job.to_be_bytes());
         self.said.iter().for_each(|time| bytes.extend_from_slice(&time.0.to_be_bytes()));
         bytes
     }
 
-    fn decode(bytes: &[u8], partitions: u16) -> Option<Self> {
-        let (&FORMAT, rest) = bytes.split_first()? else { return None };
+    /// Where a job is, given what it or one before it has stored.
+    fn decode(bytes: &[u8], job: u64, partitions: u16) -> Option<Self> {
+        let (format, rest) = bytes.split_first()?;
         let (next, rest) = rest.split_first_chunk::<8>()?;
+        let (whose, rest) = match *format {
+            FORMAT => (job, rest),
+            PLACE_FORMAT => rest.split_first_chunk::<8>().map(|(whose, rest)| (u64::from_be_bytes(*whose), rest))?,
+            _ => return None,
+        };
         let (times, []) = rest.as_chunks::<8>() else { return None };
         let said: Vec<EventTime> = times.iter().map(|time| EventTime(i64::from_be_bytes(*time))).collect();
-        (said.len() == usize::from(partitions)).then_some(Self { next: i64::from_be_bytes(*next), said })
+        if said.len() != usize::from(partitions) {
+            return None;
+        }
+        let next = i64::from_be_bytes(*next);
+        Some(if whose == job { Self { next, job, said } } else { Self { next, ..Self::begin(job, partitions) } })
     }
 
     fn watermark(&self) -> EventTime {
@@ -234,7 +253,8 @@ impl ExchangeSource {
     /// The offset before which a stored position needs no record.
     #[must_use]
     pub fn consumed(position: &[u8]) -> Option<i64> {
-        let (next, _) = position.strip_prefix(&[FORMAT])?.split_first_chunk::<8>()?;
+        let (&(FORMAT | PLACE_FORMAT), rest) = position.split_first()? else { return None };
+        let (next, _) = rest.split_first_chunk::<8>()?;
         Some(i64::from_be_bytes(*next))
     }
 
@@ -246,23 +266,23 @@ impl ExchangeSource {
         position.map_or(Ok(0), |bytes| Self::consumed(bytes).ok_or_else(|| unreadable(topic)))
     }
 
-    /// The other end of an exchange.
+    /// The other end of an exchange, in a job of this id.
     #[must_use]
-    pub fn new(reader: Arc<LogReader>, topic: String, partitions: u16) -> Self {
-        Self { reader, topic, partitions, open: None }
+    pub fn new(reader: Arc<LogReader>, topic: String, partitions: u16, job: &str) -> Self {
+        Self { reader, topic, partitions, job: key_hash(job.as_bytes()), open: None }
     }
 }
 
 impl Source for ExchangeSource {
     fn open(&mut self, split: SplitId, position: Option<&[u8]>) -> Result<()> {
         let place = match position {
-            None => Some(Place::begin(self.partitions)),
-            Some(bytes) => Place::decode(bytes, self.partitions),
+            None => Some(Place::begin(self.job, self.partitions)),
+            Some(bytes) => Place::decode(bytes, self.job, self.partitions),
         };
         let at = place.ok_or_else(|| unreadable(&self.topic))?;
         let partition = split.0 as u16;
         let queue = self.reader.open(&self.topic, partition, at.next)?;
-        self.open = Some(Open { partition, queue, at });
+        self.open = Some(Open { partition, queue, at, told: EventTime::MIN });
         Ok(())
     }
 
@@ -271,7 +291,6 @@ impl Source for ExchangeSource {
         let Some(open) = &mut self.open else {
             return Err(Error::internal("SOURCE_NO_SPLIT", "the exchange is not open"));
         };
-        let before = (open.at.next, open.at.watermark());
         loop {
             let record = match open.queue.poll(Duration::ZERO) {
                 None => break,
@@ -293,15 +312,15 @@ impl Source for ExchangeSource {
             }
         }
         // time alone is worth telling only when it has moved
-        let moved = open.at.watermark() > before.1;
+        let moved = open.at.watermark() > open.told;
         Ok(moved.then(|| open.read(BatchBuilder::new().finish())))
     }
 }
 
 impl Open {
-    fn read(&self, batch: Batch) -> Read {
-        let watermark = self.at.watermark();
-        Read { batch, position: Bytes::from(self.at.encode()), watermark, finished: watermark == EventTime::MAX }
+    fn read(&mut self, batch: Batch) -> Read {
+        self.told = self.at.watermark();
+        Read { batch, position: Bytes::from(self.at.encode()), watermark: self.told, finished: false }
     }
 }
 
@@ -338,14 +357,14 @@ mod tests {
         assert!(sink.reach(EventTime(7)));
         let records = sink.prepare(Epoch(1), &[batch(0..100)])?.records;
         assert!(!sink.reach(EventTime(7)), "it was told");
-        let (mut rows, mut place) = (0, Place::begin(3));
+        let (mut rows, mut place) = (0, Place::begin(9, 3));
         for record in &records {
             rows += place.take(record.value.as_deref().unwrap_or_default()).transpose()?.map_or(0, |b| b.len());
         }
         assert_eq!((rows, place.said[1]), (100, EventTime(7)));
         assert_eq!(place.watermark(), EventTime::MIN, "two others have said nothing");
-        assert_eq!(Place::decode(&place.encode(), 3), Some(place.clone()));
-        assert_eq!(Place::decode(&place.encode(), 4), None);
+        assert_eq!(Place::decode(&place.encode(), 9, 3), Some(place.clone()));
+        assert_eq!(Place::decode(&place.encode(), 9, 4), None);
         let seven = Place { next: 7, ..place.clone() }.encode();
         assert_eq!(ExchangeSource::consumed(&seven), Some(7));
         assert_eq!(ExchangeSource::behind("x", Some(&seven)), Ok(7));
@@ -353,6 +372,19 @@ mod tests {
         assert_eq!(ExchangeSource::behind("x", Some(&[])).err().map(|e| e.code), Some("STATE_CORRUPT"));
         assert!(place.take(b"\x02\0\0").is_none() && place.take(&[1, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0]).is_none());
         Ok(())
+    }
+
+    #[test]
+    fn what_was_said_to_another_job_is_not_believed_but_what_it_has_read_is_read() {
+        let drained = Place { next: 7, job: 9, said: vec![EventTime::MAX; 2] };
+        assert_eq!(Place::decode(&drained.encode(), 9, 2), Some(drained.clone()));
+        let next = Place { next: 7, ..Place::begin(10, 2) };
+        assert_eq!(Place::decode(&drained.encode(), 10, 2), Some(next));
+        // as it was stored before the job stood in it
+        let mut old = drained.encode();
+        old.drain(9..17);
+        old[0] = FORMAT;
+        assert_eq!(Place::decode(&old, 9, 2), Some(drained));
     }
 
     #[test]
