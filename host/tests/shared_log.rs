@@ -62,6 +62,9 @@ fn what_one_job_writes_another_reads_and_both_keep_their_state_in_one_place() ->
         |shared: &SharedLog| Ok::<_, anyhow::Error>(RocksLog::new(shared.database()?).bounds("copied", 0)?.end);
     ensure!(copied(&one)? == 6, "three words, copied by two jobs, once each: {}", copied(&one)?);
     ensure!(!dir.path().join("named-writer").exists(), "a job that shares a log has no directory of its own");
+    // as another server that has the same directory: it finds what is there without opening it
+    let other = shared();
+    ensure!(other.has("named-reader")? && !other.has("named-other")? && !other.has("job-1")?);
     drop(one);
     let again = shared();
     let database = again.database()?;

@@ -252,6 +252,14 @@ fn a_source_that_changed_since_the_last_run_is_named_with_its_file_before_anythi
 }
 
 #[test]
+fn a_file_in_the_place_of_one_that_was_read_to_its_end_is_not_passed_over() -> Result<()> {
+    let mut run = Flights::over(place::january())?.lasting();
+    run.ok()?;
+    run.input = write("rows.csv", fs::read(place::january())?)?;
+    sole_with(&run.command()?.end()?, 3, "FILE_CHANGED", &["rows.csv", "in: ReadLines"]).map(drop)
+}
+
+#[test]
 fn a_source_that_breaks_while_it_is_read_names_its_transform_and_file() -> Result<()> {
     let mut text = "line\n".repeat(50_000).into_bytes();
     text.extend(b"\xff\xfe\n");

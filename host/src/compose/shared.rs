@@ -5,7 +5,7 @@
 
 use crate::topics::Door;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use thalweg_core::error::Result;
 use thalweg_state::{Database, Options};
 
@@ -38,10 +38,23 @@ impl SharedLog {
         self.dir.is_dir()
     }
 
-    /// Whether it holds the state of this job.
-    #[must_use]
-    pub fn has(&self, job: &str) -> bool {
-        self.is_there() && self.database().is_ok_and(|database| database.has_store_of(job))
+    /// Whether it holds the state of this job, which a job that does not stay cannot have. A log that is not open here is not opened for that:
+    /// it may be another process's, and jobs without topics need none.
+    ///
+    /// # Errors
+    /// `STATE_CORRUPT`, `STATE_IO`.
+    pub fn has(&self, job: &str) -> Result<bool> {
+        if !job.starts_with(self.stay) || !self.is_there() {
+            return Ok(false);
+        }
+        match self.opened().as_ref() {
+            Some((database, _)) => Ok(database.has_store_of(job)),
+            None => Database::is_store_of(&self.dir, job, &self.options),
+        }
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Option<(Database, Option<Door>)>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets the state of a job that nobody can find again.
@@ -49,16 +62,17 @@ impl SharedLog {
     /// # Errors
     /// `STATE_IO`; then it is forgotten when the log is opened next.
     pub fn forget(&self, job: &str) -> Result<()> {
-        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        opened.as_ref().map_or(Ok(()), |(database, _)| database.forget(|other| other != job))
+        self.opened().as_ref().map_or(Ok(()), |(database, _)| database.forget(|other| other != job))
     }
 
-    /// The database; opened now if it was not before, and served at its door.
+    /// The database; opened now if it was not before, and served at its door. One in which a write has failed is opened anew once no job of
+    /// before holds it any more.
     ///
     /// # Errors
     /// As for [`Database::open`].
     pub fn database(&self) -> Result<Database> {
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut opened = self.opened();
+        drop(opened.take_if(|(database, _)| database.has_failed()));
         if let Some((database, _)) = opened.as_ref() {
             return Ok(database.clone());
         }

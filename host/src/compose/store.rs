@@ -45,7 +45,7 @@ pub fn existing(
             return Err(Error::user("STATE_OTHER_JOB", what)
                 .help("give the job another state_name: with topics of the embedded log it begins anew"));
         }
-        if uses_log || (shared.is_there() && shared.database()?.has_store_of(&job)) {
+        if uses_log || (!own && shared.has(&job)?) {
             let database = shared.database()?;
             let (store, shares) = (Box::new(database.store_of(&job)?), Some(job.into_owned()));
             return Ok(Some(Opened { store, database: Some(database), shares }));

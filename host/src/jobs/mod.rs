@@ -149,11 +149,11 @@ impl Jobs {
                 .help("use topics of a Kafka cluster, or begin with the savepoint by `thalweg run`"));
         }
         savepoint.begins(&self.composer.plan(&mut translation)?)?;
-        match state_name(job)?.filter(|name| states.has_in_log(name)) {
-            Some(name) => {
+        match state_name(job)? {
+            Some(name) if states.has_in_log(&name)? => {
                 Err(savepoint::state_there(&format!("there is state of the name {name:?} beside the embedded log")))
             }
-            None => Ok(Some(savepoint)),
+            _ => Ok(Some(savepoint)),
         }
     }
 

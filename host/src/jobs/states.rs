@@ -73,11 +73,12 @@ impl JobStates {
     /// # Errors
     /// `STATE_NOT_OURS` when it is a file or holds something else, and nothing was touched; `STATE_IO` for the disk.
     pub fn open(dir: &Path) -> Result<Self> {
+        let mut known = false;
         match fs::read_dir(dir) {
             Ok(mut entries) => {
                 // looked at before the mark: what another server puts here now, it puts here after its mark
                 let other = entries.find_map(|entry| entry.ok().map(|e| e.file_name()).filter(|name| !is_mark(name)));
-                let known = fs::read_to_string(dir.join(MARK)).is_ok_and(|text| text == MARK_TEXT);
+                known = fs::read_to_string(dir.join(MARK)).is_ok_and(|text| text == MARK_TEXT);
                 if !known && let Some(other) = other {
                     return Err(not_ours(dir, format!("it holds {}", other.display())));
                 }
@@ -86,10 +87,9 @@ impl JobStates {
             Err(e) if e.kind() == io::ErrorKind::NotADirectory => return Err(not_ours(dir, "it is not a directory")),
             Err(e) => return Err(broken(dir, &e)),
         }
-        // whole or not at all: another server may look at the same time
-        let new = dir.join(format!("{MARK}.{}", std::process::id()));
-        let written = fs::write(&new, MARK_TEXT).and_then(|()| fs::rename(&new, dir.join(MARK)));
-        written.map_err(|e| broken(dir, &e))?;
+        if !known {
+            mark(dir).map_err(|e| broken(dir, &e))?;
+        }
         sweep(dir);
         Ok(Self { dir: dir.to_owned(), log: None })
     }
@@ -118,19 +118,34 @@ impl JobStates {
     }
 
     /// Whether there is state of this name.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.dir.join(format!("{NAMED}{name}")).is_dir() || self.has_in_log(name)
+    ///
+    /// # Errors
+    /// As for [`SharedLog::has`].
+    pub(super) fn has(&self, name: &str) -> Result<bool> {
+        Ok(self.dir.join(format!("{NAMED}{name}")).is_dir() || self.has_in_log(name)?)
     }
 
     /// The same, beside the log that jobs share.
-    pub(super) fn has_in_log(&self, name: &str) -> bool {
-        self.log.as_ref().is_some_and(|log| log.has(&format!("{NAMED}{name}")))
+    ///
+    /// # Errors
+    /// As for [`SharedLog::has`].
+    pub(super) fn has_in_log(&self, name: &str) -> Result<bool> {
+        self.log.as_ref().map_or(Ok(false), |log| log.has(&format!("{NAMED}{name}")))
     }
 
     fn dir_of(&self, name: String, stays: bool) -> JobDir {
         let path = self.dir.join(format!("{}{name}", if stays { NAMED } else { PASSING }));
         JobDir { path, name, stays, log: self.log.clone() }
     }
+}
+
+/// Says what the directory is: whole or not at all, for another server may look at the same time, and lasting before the first state is in it.
+fn mark(dir: &Path) -> io::Result<()> {
+    let new = dir.join(format!("{MARK}.{}", std::process::id()));
+    fs::write(&new, MARK_TEXT)?;
+    File::open(&new)?.sync_all()?;
+    fs::rename(&new, dir.join(MARK))?;
+    File::open(dir)?.sync_all()
 }
 
 /// Whether a file is the mark, or is about to become it.

@@ -48,8 +48,11 @@ impl Jobs {
     pub(super) fn check_update(&self, job: &PreparedJob) -> Result<()> {
         let state = state_name(job)?;
         let Some((_, old)) = self.table.keeping(state.as_deref(), &job.name) else {
-            let there = |state: &String| self.limits.states.as_ref().is_some_and(|states| states.has(state));
-            return if state.as_ref().is_some_and(there) { Ok(()) } else { Err(nothing(job)) };
+            let there = match (&state, &self.limits.states) {
+                (Some(state), Some(states)) => states.has(state)?,
+                _ => false,
+            };
+            return if there { Ok(()) } else { Err(nothing(job)) };
         };
         let mut translation = self.translate(job)?;
         Shape::of(&self.composer.plan(&mut translation)?).takes_over(&old.shape)

@@ -7,10 +7,11 @@
 use super::spec::SourceSpec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use thalweg_core::engine::{Config, stored_splits};
+use thalweg_core::engine::{Config, ended_splits, stored_splits};
 use thalweg_core::error::Result;
 use thalweg_core::graph::Plan;
 use thalweg_core::id::{Partition, ShardId, SourceId, SplitId, StateId};
+use thalweg_core::port::source::Source;
 use thalweg_core::port::store::StateRead;
 
 /// Which partition reads which split of a source where partitions run apart: settled when the job begins, for all its lives.
@@ -92,6 +93,18 @@ impl Recalled {
             }
         }))
     }
+}
+
+/// Tells a source which of a shard's splits earlier runs have read to their ends.
+pub(super) fn tell_ended(
+    source: &dyn Source,
+    splits: &[SplitId],
+    name: Option<&StateId>,
+    state: &dyn StateRead,
+) -> Result<()> {
+    let ended = name.map_or(Ok(Vec::new()), |name| ended_splits(state, *name))?;
+    let mut mine = ended.iter().filter(|(split, _)| splits.contains(split));
+    mine.try_for_each(|(split, position)| source.ended(*split, position))
 }
 
 /// Who takes splits that come into being while the job runs.

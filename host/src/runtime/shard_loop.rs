@@ -4,7 +4,7 @@
 //! the machine counts.
 
 use super::bell::{Bell, Line};
-use super::dealing::{Heir, Recalled, heirs_of, splits_of, stored_name};
+use super::dealing::{Heir, Recalled, heirs_of, splits_of, stored_name, tell_ended};
 use super::pulse::Pulse;
 use super::spec::{Progress, SourceSpec, WorkerFactory};
 use super::{Order, ToJob, fault, now};
@@ -156,6 +156,7 @@ fn open_sources(
         if let Some(Recalled { first, found }) = recalled {
             list.extend(open.recall(&first, &found));
         }
+        tell_ended(open.as_ref(), list, stored_name(plan, *source), state).map_err(|e| refuse(e, *source))?;
         opened.insert(*source, open);
     }
     Ok(opened)

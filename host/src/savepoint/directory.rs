@@ -69,7 +69,9 @@ impl Directory {
     pub(super) fn fill(&self, building: &Path, manifest: &mut Manifest) -> Result<()> {
         for name in manifest.files.keys().cloned().collect::<Vec<_>>() {
             let file = building.join(&name);
-            let (bytes, digest) = File::open(&file).and_then(digest_of).map_err(|e| failed(&file, &e))?;
+            // what has this digest must be on the disk before the manifest says so
+            let synced = File::open(&file).and_then(|file| file.sync_all().map(|()| file));
+            let (bytes, digest) = synced.and_then(digest_of).map_err(|e| failed(&file, &e))?;
             manifest.note(&name, bytes, digest)?;
         }
         let fill = || -> io::Result<()> {
@@ -149,6 +151,15 @@ fn digest_of(mut file: File) -> io::Result<(u64, String)> {
     }
 }
 
+/// Moves a copied state directory to where its job looks for it. Afterwards it is there whatever happens: what the job commits must not be lost with
+/// the names of its files.
+pub(super) fn settle(copied: &Path, dir: &Path) -> io::Result<()> {
+    sync_folders(copied)?;
+    move_up(copied, dir)?;
+    File::open(dir)?.sync_all()?;
+    dir.parent().and_then(|above| File::open(above).ok()).map_or(Ok(()), |above| above.sync_all())
+}
+
 /// Moves what is in a directory to another one on the same disk, what says that it is a state directory last, and removes it.
 pub(super) fn move_up(from: &Path, to: &Path) -> io::Result<()> {
     let mut entries = fs::read_dir(from)?.collect::<io::Result<Vec<_>>>()?;
@@ -197,7 +208,7 @@ fn is_passing(name: &str) -> bool {
 }
 
 /// Has the disk know what is in a directory and those below it.
-fn sync_folders(dir: &Path) -> io::Result<()> {
+pub(super) fn sync_folders(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {

@@ -179,7 +179,7 @@ impl Savepoint {
         let copied = self
             .place
             .copy(&self.manifest, &restoring)
-            .and_then(|()| directory::move_up(&restoring, dir).map_err(|e| directory::failed(dir, &e)));
+            .and_then(|()| directory::settle(&restoring, dir).map_err(|e| directory::failed(dir, &e)));
         if copied.is_err() {
             // what cannot be removed is taken for half of it when it is tried again
             let _ = remove(&restoring);

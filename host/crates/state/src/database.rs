@@ -4,7 +4,7 @@
 //! at a time per caller, noted as acknowledged. After a write that failed, nobody writes any more: what reached the disk is unknown.
 
 use crate::acknowledged::Acknowledged;
-use crate::error::{broken, corrupt, from_io, from_opening, from_rocks, lost_epoch, lost_writes, not_ours};
+use crate::error::{broken, corrupt, from_io, from_opening, from_rocks, in_use, lost_epoch, lost_writes, not_ours};
 use crate::lock::Lock;
 use crate::log::Ledger;
 use crate::look::frozen;
@@ -15,6 +15,7 @@ use crate::store::RocksStateStore;
 use crate::version;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{BoundColumnFamily, DBWithThreadMode, MultiThreaded, WriteBatch, WriteOptions};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -65,8 +66,28 @@ struct Opened {
     options: Options,
     cache: rocksdb::Cache,
     failed: AtomicBool,
+    /// Column families of jobs of which a store is open.
+    held: Mutex<BTreeSet<String>>,
     dir: PathBuf,
     _lock: Lock,
+}
+
+/// A job's column family among others, held by its one store and all of that one's readers.
+pub(crate) struct Held {
+    database: Database,
+    name: String,
+}
+
+impl Held {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.database.0.held().remove(&self.name);
+    }
 }
 
 impl std::fmt::Debug for Database {
@@ -85,7 +106,7 @@ impl Database {
     pub fn open(dir: impl AsRef<Path>, options: &Options) -> Result<Self> {
         let dir = dir.as_ref();
         refuse_foreign(dir)?;
-        fs::create_dir_all(dir).map_err(|e| from_io(dir, &e))?;
+        make(dir).map_err(|e| from_io(dir, &e))?;
         let lock = Lock::take(dir)?;
         let cache = options.cache();
         if version::exists(dir) {
@@ -109,6 +130,7 @@ impl Database {
             options: options.clone(),
             cache,
             failed: AtomicBool::new(false),
+            held: Mutex::default(),
             dir: dir.to_owned(),
             _lock: lock,
         };
@@ -128,22 +150,41 @@ impl Database {
         Ok(store)
     }
 
-    /// The store of one of several jobs that share the directory, and so its log.
+    /// The store of one of several jobs that share the directory, and so its log. There is one at a time.
     ///
     /// # Errors
-    /// `STATE_CORRUPT`, `STATE_IO`.
+    /// `STATE_LOCKED` while another one of this job, or a reader of it, is there; `STATE_CORRUPT`, `STATE_IO`.
     pub fn store_of(&self, job: &str) -> Result<RocksStateStore> {
         let name = format!("{JOB}{job}");
-        if self.0.db.cf_handle(&name).is_none() {
-            self.0.db.create_cf(&name, &self.0.rocks()).map_err(|e| from_rocks(&self.0.dir, &e))?;
+        if !self.0.held().insert(name.clone()) {
+            return Err(in_use(&self.0.dir, job));
         }
-        RocksStateStore::new(self.clone(), Some(name))
+        let held = Held { database: self.clone(), name };
+        if self.0.db.cf_handle(held.name()).is_none() {
+            self.0.db.create_cf(held.name(), &self.0.rocks()).map_err(|e| from_rocks(&self.0.dir, &e))?;
+        }
+        RocksStateStore::new(self.clone(), Some(held))
     }
 
     /// Whether there is a store of such a job.
     #[must_use]
     pub fn has_store_of(&self, job: &str) -> bool {
         self.0.db.cf_handle(&format!("{JOB}{job}")).is_some()
+    }
+
+    /// Whether there is one in a directory that need not be open, and may be another process's.
+    ///
+    /// # Errors
+    /// `STATE_CORRUPT`, `STATE_IO`.
+    pub fn is_store_of(dir: &Path, job: &str, options: &Options) -> Result<bool> {
+        let names = Db::list_cf(&options.rocks(&options.cache()), dir.join("db"));
+        Ok(names.map_err(|e| from_opening(dir, &e))?.iter().any(|name| name.strip_prefix(JOB) == Some(job)))
+    }
+
+    /// Whether a write has failed: nobody can write any more before it is opened anew.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.0.failed.load(Ordering::Acquire)
     }
 
     /// Forgets all jobs that share the directory and for which `stays` says no.
@@ -288,6 +329,10 @@ impl Opened {
         self.options.rocks(&self.cache)
     }
 
+    fn held(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn acknowledged(&self) -> MutexGuard<'_, Acknowledged> {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -344,6 +389,17 @@ fn refuse_foreign(dir: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes a directory that is not there, and its name lasting: what is committed in it must be found again.
+fn make(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(dir)?;
+    // who may not read the directory above has to do without
+    let above = dir.canonicalize()?.parent().and_then(|above| fs::File::open(above).ok());
+    above.map_or(Ok(()), |above| above.sync_all())
 }
 
 /// Makes an empty database. The version file comes last: what has none was never committed to.

@@ -42,6 +42,12 @@ pub(crate) fn not_ours(dir: &Path, why: impl std::fmt::Display) -> Error {
         .help("give a directory that is empty or does not exist yet; nothing was changed in this one")
 }
 
+/// Another store of a job is open.
+pub(crate) fn in_use(dir: &Path, job: &str) -> Error {
+    Error::user("STATE_LOCKED", format!("the state of {job:?} in {} is in use by another job", dir.display()))
+        .help("wait until that job has ended, or give this one another state_name")
+}
+
 /// The disk has no room.
 pub(crate) fn full(dir: &Path, what: impl std::fmt::Display) -> Error {
     Error::external("STATE_DISK_FULL", format!("no room for the state directory {}: {what}", dir.display()))

@@ -3,7 +3,7 @@
 //! All cells of a job and the epoch they stand for live in one column family, so that one write batch carries an epoch, with the records
 //! that go out with it. The epoch's own cell lies behind every key the layout can make and is out of reach of scans.
 
-use crate::database::{Database, Db, own};
+use crate::database::{Database, Db, Held, own};
 use crate::error::{corrupt, from_rocks};
 use crate::log::RocksLog;
 use crate::options::Options;
@@ -22,7 +22,7 @@ use thalweg_core::state::layout::{EPOCH, RESERVED};
 struct Cells {
     database: Database,
     /// The column family; none for the directory's own job.
-    family: Option<Arc<str>>,
+    family: Option<Arc<Held>>,
 }
 
 /// The commit authority of an embedded job with a state directory.
@@ -96,7 +96,7 @@ impl RocksStateStore {
     /// # Errors
     /// `STATE_DISK_FULL`, `STATE_IO`.
     pub fn settle(&mut self) -> Result<()> {
-        let flushed = self.cells.database.flush(self.cells.family.as_deref().unwrap_or(own()));
+        let flushed = self.cells.database.flush(self.cells.name());
         self.failed |= flushed.is_err();
         flushed
     }
@@ -108,7 +108,7 @@ impl RocksStateStore {
     }
 
     fn put(&self, batch: &mut WriteBatch, writes: &[CellWrite]) -> Result<()> {
-        let family = self.cells.database.family(self.cells.family.as_deref().unwrap_or(own()))?;
+        let family = self.cells.database.family(self.cells.name())?;
         for (key, value) in writes {
             if key.as_ref() >= RESERVED {
                 return Err(Error::internal("STATE_RESERVED_KEY", "a cell's key lies behind the last group"));
@@ -121,8 +121,8 @@ impl RocksStateStore {
         Ok(())
     }
 
-    pub(crate) fn new(database: Database, family: Option<String>) -> Result<Self> {
-        let cells = Cells { database, family: family.map(Arc::from) };
+    pub(crate) fn new(database: Database, family: Option<Held>) -> Result<Self> {
+        let cells = Cells { database, family: family.map(Arc::new) };
         let last = cells.epoch()?;
         Ok(Self { cells, last, failed: false })
     }
@@ -135,7 +135,7 @@ impl RocksStateStore {
         let bytes: usize = writes.iter().map(|(k, v)| k.len() + v.as_ref().map_or(0, Bytes::len) + 12).sum();
         let mut batch = WriteBatch::with_capacity_bytes(bytes + 64);
         self.put(&mut batch, writes)?;
-        let family = self.cells.database.family(self.cells.family.as_deref().unwrap_or(own()))?;
+        let family = self.cells.database.family(self.cells.name())?;
         batch.put_cf(&family, EPOCH, epoch.0.to_be_bytes());
         Ok(batch)
     }
@@ -185,6 +185,11 @@ impl StateStore for RocksStateStore {
 }
 
 impl Cells {
+    /// The column family's name.
+    fn name(&self) -> &str {
+        self.family.as_ref().map_or(own(), |held| held.name())
+    }
+
     fn failed(&self, e: &rocksdb::Error) -> Error {
         from_rocks(self.database.dir(), e)
     }
@@ -235,7 +240,7 @@ impl StateRead for Cells {
         let db = self.database.db();
         let found = match &self.family {
             None => db.get_pinned(key),
-            Some(name) => db.get_pinned_cf(&self.database.family(name)?, key),
+            Some(held) => db.get_pinned_cf(&self.database.family(held.name())?, key),
         };
         Ok(found.map_err(|e| self.failed(&e))?.map(|pinned| Bytes::copy_from_slice(&pinned)))
     }
@@ -243,7 +248,7 @@ impl StateRead for Cells {
     /// Sees the cells as they were when it began. An empty `end` is the end of all cells. Cost: no copy.
     fn scan(&self, start: &[u8], end: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
         let begin = |how: ReadOptions| {
-            let family = self.database.family(self.family.as_deref().unwrap_or(own()))?;
+            let family = self.database.family(self.name())?;
             Ok(self.database.db().raw_iterator_cf_opt(&family, how))
         };
         scan_cells(self.database.dir(), (start, end), begin, each)

@@ -224,6 +224,12 @@ fn jobs_that_share_a_directory_have_cells_of_their_own_and_one_log() {
         b.commit(Epoch(2), &[], &[]).expect("a commit");
         assert_eq!(a.reader().get(b"cell"), Ok(Some(Bytes::from_static(b"of a"))));
         assert_eq!(database.store().expect("a store").reader().get(b"cell"), Ok(None));
+        let again = |job| database.store_of(job).map(|_| ()).map_err(|e| e.code);
+        let reader = a.reader();
+        drop(a);
+        assert_eq!(again("a"), Err("STATE_LOCKED"), "a reader of it is left");
+        drop(reader);
+        assert_eq!((again("a"), again("b")), (Ok(()), Err("STATE_LOCKED")));
     }
     let database = open(dir.path());
     assert!(database.has_store_of("a") && !database.has_store_of("c"));

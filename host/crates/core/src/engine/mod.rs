@@ -32,5 +32,5 @@ pub use gather::{Gather, Gathered};
 pub use hold::Hold;
 pub use identity::{check_job, identity, stored_description, stored_partitions, stored_revision, stored_shape};
 pub use job::{Job, JobEffect, JobEvent, Outcome};
-pub use restore::{stored_split, stored_splits};
+pub use restore::{ended_splits, stored_split, stored_splits};
 pub use shard::{Config, Shard};

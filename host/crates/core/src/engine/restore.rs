@@ -45,6 +45,20 @@ pub fn stored_splits(state: &dyn StateRead, source: StateId) -> Result<Vec<Split
     Ok(splits)
 }
 
+/// The splits of a source that earlier runs have read to their ends, with the positions there.
+///
+/// # Errors
+/// As for [`stored_splits`].
+pub fn ended_splits(state: &dyn StateRead, source: StateId) -> Result<Vec<(SplitId, Bytes)>> {
+    let mut ended = Vec::new();
+    scan(state, &CellKey::new(JOB_GROUP, Kind::Position, source), &mut |key, value| {
+        let ((_, split), (finished, position)) = (stored_split(key)?, value.split_first()?);
+        ended.extend((*finished == 1).then(|| (split, Bytes::copy_from_slice(position))));
+        Some(())
+    })?;
+    Ok(ended)
+}
+
 /// Pending input found in the store.
 struct Found {
     key: Bytes,

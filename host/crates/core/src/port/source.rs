@@ -53,6 +53,14 @@ pub trait Source: Send {
         Vec::new()
     }
 
+    /// Hears of a split that an earlier run has read to its end, and where that is. It is not opened.
+    ///
+    /// # Errors
+    /// When what stands in its place now is something else: it would never be read.
+    fn ended(&self, _split: SplitId, _position: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
     /// Hears, once after it was made, how the shard's thread is woken. A source that knows when there is something new need
     /// not wait to be asked; others pass over it.
     fn woken_by(&mut self, _waker: &Arc<dyn Fn() + Send + Sync>) {}

@@ -4,7 +4,9 @@
 //! window; the watermark stays at the beginning of time until the file ends, because a bounded file says nothing about its order.
 
 use super::block::BlockReader;
+use super::error::changed;
 use super::list::FileList;
+use super::position::{Position, file_id};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -103,6 +105,15 @@ impl Source for TextSource {
         let reader = BlockReader::open(path, position, c.skip_header_lines, c.block_bytes.max(1), c.line_bytes_max)?;
         self.open.insert(split, reader);
         Ok(())
+    }
+
+    fn ended(&self, split: SplitId, position: &[u8]) -> Result<()> {
+        match (self.files.path(split), Position::decode(position)) {
+            (Some(path), Some(at)) if at.file != file_id(path) => {
+                Err(changed(path, "where it stands in the list another file was read to its end"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn poll(&mut self, split: SplitId, rows: usize) -> Result<Option<Read>> {
@@ -303,6 +314,10 @@ mod tests {
         fs::write(dir.path().join("text"), b"one\n").expect("a shorter file");
         assert_eq!(source.open(SplitId(0), Some(&position)).err().map(|e| e.code), Some("FILE_CHANGED"));
         assert_eq!(source.open(SplitId(0), Some(b"junk")).err().map(|e| e.code), Some("FILE_CHANGED"));
+        let end = Position { file: file_id(&dir.path().join("text")), offset: 4, row: 2 };
+        assert_eq!(source.ended(SplitId(0), &end.encode()), Ok(()));
+        let other = Position { file: file_id(Path::new("other")), ..end };
+        assert_eq!(source.ended(SplitId(0), &other.encode()).err().map(|e| e.code), Some("FILE_CHANGED"));
         fs::remove_file(dir.path().join("text")).expect("gone");
         assert_eq!(source.open(SplitId(0), None).err().map(|e| e.code), Some("FILE_UNREADABLE"));
     }
