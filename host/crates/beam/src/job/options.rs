@@ -1,12 +1,13 @@
 //! Pipeline options as SDKs send them: names without their URN dress, values read leniently.
 //!
-//! In: the `Struct` of `Prepare`, with keys like `beam:option:sdk_worker_parallelism:v1` (Python, Go) or plain names.
-//! Integers may be numbers or strings, lists may be JSON in a string. Out: [`JobOptions`] by name, and the descriptors
-//! with which SDKs learn what the runner understands. What an option does is the runner's business.
+//! In: the `Struct` of `Prepare`, with keys like `beam:option:sdk_worker_parallelism:v1` (Python, Go) or plain names; what
+//! a Go program was given stands one level deeper. Integers may be numbers or strings, lists may be JSON in a string. Out:
+//! [`JobOptions`] by name, and the descriptors with which SDKs learn what the runner understands. What an option does is
+//! the runner's business.
 
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use thalweg_core::error::{Error, Result};
 use thalweg_proto::job::PipelineOptionDescriptor;
@@ -114,7 +115,14 @@ impl JobOptions {
     /// Reads the options of a request.
     #[must_use]
     pub fn new(wire: Struct) -> Self {
-        let values = wire.fields.iter().map(|(name, v)| (plain_name(name).to_owned(), value(v))).collect();
+        let mut values: BTreeMap<String, OptionValue> =
+            wire.fields.iter().map(|(name, v)| (plain_name(name).to_owned(), value(v))).collect();
+        for (name, given) in of_go(&wire) {
+            let place = values.entry(name.to_owned()).or_insert(OptionValue::Null);
+            if *place == OptionValue::Null {
+                *place = given;
+            }
+        }
         Self { values, wire }
     }
 
@@ -229,16 +237,15 @@ impl JobOptions {
     }
 
     /// A sentence about the options that somebody gave and nobody understands: those which neither the runner knows
-    /// nor SDKs send of themselves.
+    /// nor SDKs send of themselves. Not those of a Go program, among which stand all flags it has for itself.
     #[must_use]
     pub fn unknown(&self, understood: &[OptionDescriptor]) -> Option<String> {
         const NAMED_MAX: usize = 20;
-        let unknown: Vec<&str> = self
-            .values
-            .iter()
+        let sent: BTreeSet<&str> = self.wire.fields.keys().map(|name| plain_name(name)).collect();
+        let unknown: Vec<&str> = sent
+            .into_iter()
             // what is off, as Go's programs say of `retain_docker_containers`, asks for nothing
-            .filter(|(_, value)| !matches!(value, OptionValue::Null | OptionValue::Bool(false)))
-            .map(|(name, _)| name.as_str())
+            .filter(|name| self.get(name).is_some_and(|value| *value != OptionValue::Bool(false)))
             .filter(|name| !sent_by_sdks::contains(name) && !understood.iter().any(|o| o.name == *name))
             .collect();
         if unknown.is_empty() {
@@ -259,6 +266,21 @@ fn plain_name(name: &str) -> &str {
     match inner.rsplit_once(":v") {
         Some((plain, version)) if version.bytes().all(|b| b.is_ascii_digit()) => plain,
         _ => inner,
+    }
+}
+
+/// What a Go program was given: its SDK sends all flags that were set, and what the program itself has set, as strings in
+/// one option, and beside it only what it has a field for. Source: `RawOptionsWrapper` of the Go SDK's `core/runtime`.
+fn of_go(wire: &Struct) -> impl Iterator<Item = (&str, OptionValue)> {
+    let options = wire.fields.iter().filter(|(name, _)| plain_name(name) == "go_options").map(|(_, value)| value);
+    let given = options.filter_map(fields).filter_map(|raw| raw.get("options")).filter_map(fields);
+    given.flat_map(|given| given.iter().map(|(name, v)| (plain_name(name), value(v))))
+}
+
+fn fields(value: &Value) -> Option<&BTreeMap<String, Value>> {
+    match &value.kind {
+        Some(Kind::StructValue(map)) => Some(&map.fields),
+        _ => None,
     }
 }
 

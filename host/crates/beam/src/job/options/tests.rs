@@ -11,6 +11,24 @@ fn text(text: &str) -> Kind {
     Kind::StringValue(text.to_owned())
 }
 
+fn map(fields: &[(&str, Kind)]) -> Kind {
+    let fields = fields.iter().map(|(name, kind)| ((*name).to_owned(), Value { kind: Some(kind.clone()) })).collect();
+    Kind::StructValue(Struct { fields })
+}
+
+/// The options of a Go program that was given `flags`.
+fn go(flags: &[(&str, Kind)]) -> JobOptions {
+    let experiments = prost_types::ListValue { values: vec![Value { kind: Some(text("beam_fn_api")) }] };
+    options(&[
+        ("beam:option:go_options:v1", map(&[("options", map(flags))])),
+        ("beam:option:runner:v1", text("")),
+        ("beam:option:app_name:v1", text("go-job")),
+        ("beam:option:experiments:v1", Kind::ListValue(experiments)),
+        ("beam:option:retain_docker_containers:v1", Kind::BoolValue(false)),
+        ("beam:option:parallelism:v1", Kind::NumberValue(-1.0)),
+    ])
+}
+
 #[test]
 fn integers_arrive_as_numbers_or_as_strings() {
     let read = options(&[
@@ -63,4 +81,24 @@ fn secrets_are_masked_where_options_are_shown() {
         options(&[("beam:option:s3_secret_access_key:v1", text("hush")), ("beam:option:job_name:v1", text("j"))]);
     let shown = format!("{:?}", read.masked());
     assert!(!shown.contains("hush") && shown.contains("\"j\""), "{shown}");
+}
+
+#[test]
+fn what_a_go_program_was_given_is_read_and_its_own_flags_are_not_mentioned() {
+    let read = go(&[
+        ("state_name", text("orders")),
+        ("update", text("true")),
+        ("sdk_worker_parallelism", text("4")),
+        ("parallelism", text("16")),
+        ("output", text("/tmp/words")),
+    ]);
+    assert_eq!(read.text("state_name").as_deref(), Some("orders"));
+    assert_eq!(read.boolean("update"), Ok(Some(true)));
+    assert_eq!(read.integer("sdk_worker_parallelism"), Ok(Some(4)));
+    assert_eq!(read.integer("parallelism"), Ok(Some(-1)), "what stands beside it counts");
+    assert_eq!(read.text("output").as_deref(), Some("/tmp/words"));
+    assert_eq!(read.unknown(&OptionDescriptor::standard()), None);
+    assert!(!read.wire().fields.contains_key("state_name"), "workers are told what was sent");
+    let error = go(&[("sdk_worker_parallelism", text("many"))]).check(&OptionDescriptor::standard());
+    assert_eq!(error.expect_err("not a number").code, "OPTION_INVALID");
 }
