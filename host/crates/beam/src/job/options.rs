@@ -132,15 +132,11 @@ impl JobOptions {
         &self.wire
     }
 
-    /// The options as they were sent, with what looks like a secret masked.
+    /// The options as they were sent, with what looks like a secret masked, however deep it stands.
     #[must_use]
     pub fn masked(&self) -> Struct {
         let mut wire = self.wire.clone();
-        for (name, value) in &mut wire.fields {
-            if is_secret(name) {
-                value.kind = Some(Kind::StringValue("***".to_owned()));
-            }
-        }
+        mask(&mut wire);
         wire
     }
 
@@ -281,6 +277,24 @@ fn fields(value: &Value) -> Option<&BTreeMap<String, Value>> {
     match &value.kind {
         Some(Kind::StructValue(map)) => Some(&map.fields),
         _ => None,
+    }
+}
+
+fn mask(options: &mut Struct) {
+    for (name, value) in &mut options.fields {
+        if is_secret(name) {
+            value.kind = Some(Kind::StringValue("***".to_owned()));
+        } else {
+            mask_inside(value);
+        }
+    }
+}
+
+fn mask_inside(value: &mut Value) {
+    match &mut value.kind {
+        Some(Kind::StructValue(map)) => mask(map),
+        Some(Kind::ListValue(list)) => list.values.iter_mut().for_each(mask_inside),
+        _ => {}
     }
 }
 

@@ -102,3 +102,11 @@ fn what_a_go_program_was_given_is_read_and_its_own_flags_are_not_mentioned() {
     let error = go(&[("sdk_worker_parallelism", text("many"))]).check(&OptionDescriptor::standard());
     assert_eq!(error.expect_err("not a number").code, "OPTION_INVALID");
 }
+
+#[test]
+fn secrets_inside_of_options_are_masked() {
+    let list = prost_types::ListValue { values: vec![Value { kind: Some(map(&[("api_token", text("quiet"))])) }] };
+    let flags = [("db_password", text("hush")), ("topic", text("orders")), ("brokers", Kind::ListValue(list))];
+    let shown = format!("{:?}", go(&flags).masked());
+    assert!(!shown.contains("hush") && !shown.contains("quiet") && shown.contains("\"orders\""), "{shown}");
+}
