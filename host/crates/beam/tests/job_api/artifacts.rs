@@ -3,6 +3,7 @@
 use crate::client::{Stage, states};
 use prost::Message;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use thalweg_beam::job::{JobLimits, JobReporter, JobState, PreparedJob};
 use thalweg_proto::job::artifact_request_wrapper::Request as Question;
 use thalweg_proto::job::artifact_response_wrapper::Response as Answer;
@@ -211,6 +212,35 @@ async fn staging_fails_with_a_reason_and_leaves_nothing_behind() -> anyhow::Resu
     }
     assert!(staging_files(&stage) <= 1, "at most the small file, which nobody holds");
     staged(&stage, pipeline(vec![vec![file("large", "")]]), &files).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_is_not_forgotten_while_one_large_file_of_it_arrives() -> anyhow::Result<()> {
+    let limits = JobLimits { prepared_for: Duration::from_millis(1500), ..Default::default() };
+    let stage = Stage::with_limits(done, limits).await?;
+    let prepared = stage.prepare("job", pipeline(vec![vec![file("large", "")]])).await?;
+    let (answers, stream) = mpsc::channel(4);
+    let hello = ArtifactResponseWrapper { staging_token: prepared.staging_session_token, ..Default::default() };
+    answers.send(hello).await?;
+    let stream = ReceiverStream::new(stream);
+    let mut questions = stage.staging.clone().reverse_artifact_retrieval_service(stream).await?.into_inner();
+    assert!(questions.message().await?.is_some(), "what it has");
+    let resolved = ResolveArtifactsResponse { replacements: vec![file("large", "")] };
+    answers.send(answer(Some(Answer::ResolveArtifactResponse(resolved)), false)).await?;
+    assert!(questions.message().await?.is_some(), "the file");
+    for _ in 0..8 {
+        let chunk = GetArtifactResponse { data: vec![7; 100].into() };
+        answers.send(answer(Some(Answer::GetArtifactResponse(chunk)), false)).await?;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        // whoever looks makes the server forget what has expired
+        stage.state(&prepared.preparation_id).await?;
+    }
+    answers.send(answer(None, true)).await?;
+    assert!(questions.message().await?.is_none(), "it was all");
+    stage.run(&prepared.preparation_id).await?;
+    states(stage.state_stream(&prepared.preparation_id).await?).await?;
+    assert_eq!(staging_files(&stage), 1);
     Ok(())
 }
 

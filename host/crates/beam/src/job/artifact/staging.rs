@@ -3,6 +3,7 @@
 //! Source: `ArtifactStagingService.ReverseArtifactRetrievalService`. The first message of the client names its staging
 //! token; after that we ask and it answers, one question at a time.
 
+use super::super::record::JobRecord;
 use super::super::status::status;
 use super::super::stream::Closing;
 use super::super::table::JobTable;
@@ -71,10 +72,10 @@ async fn stage(
     let hello = answers.message().await.map_err(|e| broken("its staging token", e.message()))?;
     let Some(hello) = hello else { return Ok(()) }; // opened and closed: nothing was wanted
     let record = table.by_token(&hello.staging_token)?;
-    let mut session = Session { store, answers, questions, fetched: BTreeMap::new(), digests: Vec::new() };
+    let (fetched, digests) = (BTreeMap::new(), Vec::new());
+    let mut session = Session { store, answers, questions, record: &record, fetched, digests };
     let mut staged = Vec::new();
     for list in lists(&record.job().pipeline) {
-        record.touch();
         let files = session.stage_list(&list).await?;
         staged.push((list, files));
     }
@@ -92,6 +93,8 @@ struct Session<'a> {
     store: Arc<ArtifactStore>,
     answers: Streaming<ArtifactResponseWrapper>,
     questions: &'a Questions,
+    /// The job, which is not forgotten while its client answers.
+    record: &'a JobRecord,
     /// What was stored already, by the encoding of the artifact: environments share dependencies.
     fetched: BTreeMap<Vec<u8>, Digest>,
     digests: Vec<Digest>,
@@ -161,9 +164,13 @@ impl Session<'_> {
         self.questions.send(Ok(question)).await.map_err(|_| broken("an answer", "the client has gone"))
     }
 
+    /// The next message of the client, be it a piece of a large file: each says that the client is still there.
     async fn answer(&mut self, what: &str) -> Result<ArtifactResponseWrapper> {
         match self.answers.message().await {
-            Ok(Some(answer)) => Ok(answer),
+            Ok(Some(answer)) => {
+                self.record.touch();
+                Ok(answer)
+            }
             Ok(None) => Err(broken(what, "the client ended the stream")),
             Err(error) => Err(broken(what, error.message())),
         }
