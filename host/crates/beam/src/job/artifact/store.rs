@@ -17,7 +17,8 @@ const PART: &str = "part";
 /// Artifacts on disk. One process per directory.
 ///
 /// A file nobody holds any more stays until its room is needed, so that the next submission of the same program finds
-/// it there; files left by an earlier process are counted and treated the same.
+/// it there. Files left by an earlier process are counted, and give way to a copy that is staged anew: whether they are what they
+/// were nobody knows.
 #[derive(Debug)]
 pub struct ArtifactStore {
     dir: PathBuf,
@@ -38,6 +39,9 @@ struct Kept {
     bytes: u64,
     /// How often the file was stored and not released.
     holders: usize,
+    /// This process wrote it, and waited until the disk had it. One of an earlier process may be cut off or full of zeros, if its
+    /// host died before the disk had all.
+    whole: bool,
 }
 
 impl ArtifactStore {
@@ -103,6 +107,15 @@ impl ArtifactStore {
         std::fs::read(&path).map(Bytes::from).map_err(|e| failed(&path, &e))
     }
 
+    /// Takes another hold of an artifact of which there is a copy to rely on: whole when it was written, and as long as it then was.
+    fn hold(&self, digest: &Digest, bytes: u64) -> bool {
+        let mut held = self.held();
+        let Some(kept) = held.files.get_mut(digest).filter(|kept| kept.whole) else { return false };
+        let as_written = std::fs::metadata(self.path(digest)).is_ok_and(|file| file.len() == bytes);
+        kept.holders += usize::from(as_written);
+        as_written
+    }
+
     /// Lets go of artifacts, once for each time they were stored.
     pub fn release(&self, digests: &[Digest]) {
         let mut held = self.held();
@@ -147,7 +160,7 @@ fn found(dir: &Path) -> std::io::Result<Held> {
         } else if let Some(digest) = entry.file_name().to_str().and_then(Digest::parse) {
             let bytes = entry.metadata()?.len();
             held.bytes += bytes;
-            held.files.insert(digest, Kept { bytes, holders: 0 });
+            held.files.insert(digest, Kept { bytes, holders: 0, whole: false });
         }
     }
     Ok(held)
@@ -195,14 +208,19 @@ impl ArtifactWriter {
                 .help("the file changed after the pipeline was built: build and submit it again"));
         }
         let store = self.store.clone();
-        let mut held = store.held();
-        if let Some(kept) = held.files.get_mut(&digest) {
-            kept.holders += 1;
+        if store.hold(&digest, self.bytes) {
             return Ok(digest); // the copy just written is removed with the writer
         }
+        // a name that outlived the bytes of its file would be taken for an artifact after a crash
+        self.file.sync_all().await.map_err(|e| failed(&self.path, &e))?;
+        let mut held = store.held();
+        // who reads the copy that was there goes on with it: the file lives as long as it is open
         std::fs::rename(&self.path, store.path(&digest)).map_err(|e| failed(&self.path, &e))?;
         let bytes = std::mem::take(&mut self.bytes);
-        held.files.insert(digest, Kept { bytes, holders: 1 });
+        let before = held.files.remove(&digest);
+        held.bytes -= before.as_ref().map_or(0, |kept| kept.bytes);
+        let holders = before.map_or(0, |kept| kept.holders) + 1;
+        held.files.insert(digest, Kept { bytes, holders, whole: true });
         Ok(digest)
     }
 }
@@ -269,6 +287,33 @@ mod tests {
         writer.write(b"x").await.expect("written");
         let error = writer.finish(Some(Digest([0; 32]))).await.expect_err("another digest");
         assert_eq!((error.code, names(dir.path())), ("ARTIFACT_DIGEST_MISMATCH", 0));
+    }
+
+    #[tokio::test]
+    async fn a_damaged_file_gives_way_to_the_copy_that_is_staged_anew() {
+        let dir = tempfile::tempdir().expect("directory");
+        let first = ArtifactStore::open(dir.path(), 100).expect("store");
+        let digest = store_bytes(&first, b"12345678").await.expect("stored");
+        for damaged in [&b"1234"[..], b"\0\0\0\0\0\0\0\0", b"123456789012"] {
+            std::fs::write(first.path(&digest), damaged).expect("written");
+            let next = ArtifactStore::open(dir.path(), 100).expect("store");
+            assert_eq!(store_bytes(&next, b"12345678").await.expect("stored"), digest);
+            assert_eq!(next.bytes(&digest).expect("read"), &b"12345678"[..]);
+            assert_eq!((names(dir.path()), next.held().bytes), (1, 8));
+            assert!(next.read(&digest).await.is_ok(), "its stager holds it");
+        }
+        // cut off, or gone, under a process that has written it, while it is held
+        std::fs::write(first.path(&digest), b"12").expect("written");
+        store_bytes(&first, b"12345678").await.expect("stored");
+        assert_eq!(first.bytes(&digest).expect("read"), &b"12345678"[..]);
+        std::fs::remove_file(first.path(&digest)).expect("removed");
+        store_bytes(&first, b"12345678").await.expect("stored");
+        assert_eq!(first.bytes(&digest).expect("read"), &b"12345678"[..]);
+        assert_eq!((names(dir.path()), first.held().bytes), (1, 8));
+        first.release(&[digest; 2]);
+        assert!(first.read(&digest).await.is_ok(), "three have stored it");
+        first.release(&[digest]);
+        assert!(first.read(&digest).await.is_err());
     }
 
     #[tokio::test]
