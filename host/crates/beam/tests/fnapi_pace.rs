@@ -62,6 +62,60 @@ async fn progress_is_told_once_its_short_ids_are_named() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_does_not_answer_is_asked_how_far_it_is_only_once() -> anyhow::Result<()> {
+    let mut scene = Scene::set(FnApiConfig::default()).await?;
+    let mut sdk = scene.up().await;
+    scene.start(1, input(3), Vec::new());
+    sdk.bundle().await;
+    for _ in 0..5 {
+        scene.worker.submit(Command::Progress(BundleId(1)))?;
+    }
+    scene.start(2, input(1), Vec::new());
+    let (asked, request) = sdk.instruction().await;
+    assert!(matches!(request, Ask::ProcessBundleProgress(_)));
+    sdk.bundle().await; // nothing stands between
+    sdk.respond(&asked, Answer::ProcessBundleProgress(ProcessBundleProgressResponse::default())).await;
+    assert!(matches!(scene.event().await, Event::Progress { bundle: BundleId(1), .. }));
+    scene.worker.submit(Command::Progress(BundleId(1)))?;
+    let (asked, request) = sdk.instruction().await;
+    assert!(matches!(request, Ask::ProcessBundleProgress(_)), "it is asked again when it has answered");
+    sdk.fail(&asked, "not now").await;
+    let again = async {
+        loop {
+            scene.worker.submit(Command::Progress(BundleId(1))).expect("up");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        (_, request) = sdk.instruction() => assert!(matches!(request, Ask::ProcessBundleProgress(_))),
+        () = again => {}
+        () = tokio::time::sleep(Duration::from_secs(10)) => unreachable!("a failure is an answer, too"),
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_harness_that_does_not_answer_is_asked_for_its_metrics_only_once() -> anyhow::Result<()> {
+    let config = FnApiConfig { harness_metrics_every: Duration::from_millis(10), ..FnApiConfig::default() };
+    let mut scene = Scene::set(config).await?;
+    let mut sdk = scene.up().await;
+    for fails in [true, false] {
+        let (asked, request) = sdk.instruction().await;
+        assert!(matches!(request, Ask::HarnessMonitoringInfos(_)));
+        let more = tokio::time::timeout(Duration::from_millis(200), sdk.instruction()).await;
+        assert!(more.is_err(), "{more:?}");
+        if fails {
+            sdk.fail(&asked, "not now").await;
+        } else {
+            sdk.respond(&asked, Answer::HarnessMonitoringInfos(HarnessMonitoringInfosResponse::default())).await;
+        }
+    }
+    let (_, request) = sdk.instruction().await;
+    assert!(matches!(request, Ask::HarnessMonitoringInfos(_)));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_truncation_leaves_is_given_back() -> anyhow::Result<()> {
     let mut scene = Scene::set(FnApiConfig::default()).await?;
     let mut sdk = scene.up().await;

@@ -5,6 +5,7 @@
 //! and timer stream; the two travel on different streams and either may come first.
 
 use super::link::Link;
+use super::metrics::Told;
 use super::pages::{self, Pages};
 use super::windows::{Asking, Question};
 use super::wiring::StageWire;
@@ -75,6 +76,8 @@ pub(super) struct Bundle {
     pub stage: Arc<StageWire>,
     /// By side input index.
     pub sides: Vec<Arc<SideView>>,
+    /// Whether the worker is asked how far it is.
+    pub told: Told,
     /// The engine's clock when it began, which may be a script's.
     now: ProcessingTime,
     link: Arc<Link>,
@@ -138,6 +141,7 @@ impl Bundle {
             instruction,
             stage,
             sides: Vec::new(),
+            told: Told::default(),
             now: ProcessingTime(i64::MAX),
             link,
             talk,

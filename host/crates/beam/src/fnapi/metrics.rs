@@ -8,6 +8,7 @@ use crate::metrics;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use thalweg_core::metric::{MetricKey, Metrics};
 use thalweg_proto::pipeline::MonitoringInfo;
 
@@ -60,6 +61,25 @@ impl ShortIds {
             }
         }
         (consumed, all)
+    }
+}
+
+/// What is known of a bundle's questions for progress.
+#[derive(Default)]
+pub(super) struct Told {
+    asked: AtomicBool,
+}
+
+impl Told {
+    /// Whether to ask how far the bundle is: not while an earlier question is open, since a worker that does not answer would be
+    /// asked again and again.
+    pub fn may_ask(&self) -> bool {
+        !self.asked.swap(true, Ordering::Relaxed)
+    }
+
+    /// The question is answered, in whatever way.
+    pub fn answered(&self) {
+        self.asked.store(false, Ordering::Relaxed);
     }
 }
 

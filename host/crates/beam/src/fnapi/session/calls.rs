@@ -5,8 +5,8 @@ use super::{Bundle, Link, Phase, Session};
 use crate::fnapi::{lock, samples, split};
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use thalweg_core::id::BundleId;
 use thalweg_core::port::worker::{Event, SplitReply};
 use thalweg_proto::fn_execution::{
@@ -17,9 +17,10 @@ use thalweg_proto::pipeline::MonitoringInfo;
 
 /// An instruction that waits for its answer, other than a bundle.
 pub(super) enum Call {
-    Progress(BundleId, Arc<Link>),
+    /// Of a bundle that may be over before it is answered: what it had is not kept for that.
+    Progress(Weak<Bundle>),
     /// Progress whose metrics have to be named first.
-    ProgressNames(BundleId, Arc<Link>, Box<ProcessBundleProgressResponse>),
+    ProgressNames(Weak<Bundle>, Box<ProcessBundleProgressResponse>),
     /// Metrics of the harness itself; the second time they are named.
     Harness(Arc<Link>),
     HarnessNames(Arc<Link>, BTreeMap<String, Bytes>),
@@ -41,15 +42,25 @@ impl Session {
         }
     }
 
-    /// Asks how far a bundle is.
-    pub fn progress(&self, bundle: &Bundle) {
-        let call = Call::Progress(bundle.id, Arc::clone(bundle.link()));
-        self.call(call, split::progress_request(bundle.instruction));
+    /// Asks how far a bundle is, unless the last question is still open.
+    pub fn progress(&self, bundle: &Arc<Bundle>) {
+        if bundle.told.may_ask() {
+            self.call(Call::Progress(Arc::downgrade(bundle)), split::progress_request(bundle.instruction));
+        }
     }
 
-    async fn progressed(&self, bundle: BundleId, link: &Link, progress: &ProcessBundleProgressResponse) {
+    /// Takes an answer to that, whose names may have to be asked for first.
+    async fn progress_told(&self, bundle: &Arc<Bundle>, progress: Box<ProcessBundleProgressResponse>) {
+        match self.unknown(&progress.monitoring_data, &progress.monitoring_infos) {
+            Some(ask) => self.call(Call::ProgressNames(Arc::downgrade(bundle), progress), ask),
+            None => self.progressed(bundle, &progress).await,
+        }
+    }
+
+    async fn progressed(&self, bundle: &Bundle, progress: &ProcessBundleProgressResponse) {
         let (consumed, metrics) = self.names.metrics(&progress.monitoring_data, &progress.monitoring_infos);
-        link.send(Event::Progress { bundle, consumed, metrics }).await;
+        bundle.told.answered();
+        bundle.link().send(Event::Progress { bundle: bundle.id, consumed, metrics }).await;
     }
 
     /// What has to be asked before metrics can be understood. Infos in full need no names.
@@ -69,13 +80,16 @@ impl Session {
         }
     }
 
-    /// Asks for the metrics of the harness itself, for the shard of `link`.
+    /// Asks for the metrics of the harness itself, for the shard of `link`, unless the last question is still open.
     pub fn harness_metrics(&self, link: Arc<Link>) {
-        let request = HarnessMonitoringInfosRequest {};
-        self.call(Call::Harness(link), instruction_request::Request::HarnessMonitoringInfos(request));
+        if !self.metrics_asked.swap(true, Ordering::Relaxed) {
+            let request = HarnessMonitoringInfosRequest {};
+            self.call(Call::Harness(link), instruction_request::Request::HarnessMonitoringInfos(request));
+        }
     }
 
     async fn harness_told(&self, link: &Link, data: &BTreeMap<String, Bytes>) {
+        self.metrics_asked.store(false, Ordering::Relaxed);
         let (_, metrics) = self.names.metrics(data, &[]);
         if !metrics.is_empty() {
             link.send(Event::Harness { metrics }).await;
@@ -121,15 +135,18 @@ impl Session {
                 let next = self.complete(&bundle, *answer).await;
                 self.after(&bundle, next);
             }
-            (Call::Progress(bundle, link), Some(Response::ProcessBundleProgress(progress))) => {
-                match self.unknown(&progress.monitoring_data, &progress.monitoring_infos) {
-                    Some(ask) => self.call(Call::ProgressNames(bundle, link, Box::new(progress)), ask),
-                    None => self.progressed(bundle, &link, &progress).await,
+            (Call::Progress(bundle), answer) => match (bundle.upgrade(), answer) {
+                (Some(bundle), Some(Response::ProcessBundleProgress(progress))) => {
+                    self.progress_told(&bundle, Box::new(progress)).await;
                 }
-            }
-            (Call::ProgressNames(bundle, link, progress), names) => {
+                (Some(bundle), _) => bundle.told.answered(),
+                (None, _) => {}
+            },
+            (Call::ProgressNames(bundle, progress), names) => {
                 self.learn(names);
-                self.progressed(bundle, &link, &progress).await;
+                if let Some(bundle) = bundle.upgrade() {
+                    self.progressed(&bundle, &progress).await;
+                }
             }
             (Call::Harness(link), Some(Response::HarnessMonitoringInfos(infos))) => {
                 match self.unknown(&infos.monitoring_data, &[]) {
@@ -163,8 +180,8 @@ impl Session {
                     tracing::warn!(worker = self.worker, bundle = bundle.0, failed, "a bundle could not be finalized");
                 }
             }
-            // nobody waits for these
-            (Call::Progress(..) | Call::Harness(_) | Call::Samples, _) => {}
+            (Call::Harness(_), _) => self.metrics_asked.store(false, Ordering::Relaxed),
+            (Call::Samples, _) => {} // nobody waits for them
         }
     }
 }

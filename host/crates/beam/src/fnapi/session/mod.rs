@@ -77,6 +77,8 @@ pub(super) struct Session {
     phase: watch::Sender<Phase>,
     /// Whether a bundle has come to its end.
     worked: AtomicBool,
+    /// It is asked for the metrics of the harness itself, and has not answered.
+    metrics_asked: AtomicBool,
 }
 
 impl Session {
@@ -104,6 +106,7 @@ impl Session {
             finalizing: watch::Sender::new(0),
             phase: watch::Sender::new(Phase::Awaited),
             worked: AtomicBool::new(false),
+            metrics_asked: AtomicBool::new(false),
         })
     }
 
