@@ -62,6 +62,52 @@ async fn progress_is_told_once_its_short_ids_are_named() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_that_later_answers_leave_out_are_as_the_earlier_ones_said() -> anyhow::Result<()> {
+    let mut scene = Scene::set(FnApiConfig::default()).await?;
+    let mut sdk = scene.up().await;
+    scene.start(1, input(3), Vec::new());
+    let (id, _) = sdk.bundle().await;
+    let user = sum("beam:metric:user:sum_int64:v1");
+    let count = sum("beam:metric:element_count:v1");
+    let left = MonitoringInfo {
+        urn: "beam:metric:ptransform_progress:remaining:v1".to_owned(),
+        r#type: "beam:metrics:progress:v1".to_owned(),
+        ..Default::default()
+    };
+    let values = |metrics: &thalweg_core::metric::Metrics| {
+        let of = |word: &str| metrics.0.iter().find(|(key, _)| key.urn.contains(word)).map(|(_, value)| value.clone());
+        (of("user"), of("element_count"), of("progress"))
+    };
+    let (sum_of, nothing) = (|n| Some(MetricValue::Sum(n)), Some(MetricValue::Progress(Vec::new())));
+
+    let told =
+        async |scene: &mut Scene, sdk: &mut FakeSdk, data: BTreeMap<String, Bytes>, ids: &[(&str, MonitoringInfo)]| {
+            scene.worker.submit(Command::Progress(BundleId(1))).expect("up");
+            let (asked, _) = sdk.instruction().await;
+            let progress = ProcessBundleProgressResponse { monitoring_data: data, ..Default::default() };
+            sdk.respond(&asked, Answer::ProcessBundleProgress(progress)).await;
+            if !ids.is_empty() {
+                name(sdk, ids).await;
+            }
+            let Event::Progress { metrics, .. } = scene.event().await else { unreachable!("progress") };
+            metrics
+        };
+    let mut first = data(&[("u", 5), ("c", 7)]);
+    first.insert("p".to_owned(), Bytes::from_static(&[0; 4]));
+    let names = [("u", user), ("c", count), ("p", left)];
+    let metrics = told(&mut scene, &mut sdk, first, &names).await;
+    assert_eq!(values(&metrics), (sum_of(5), sum_of(7), nothing.clone()));
+    let metrics = told(&mut scene, &mut sdk, data(&[("c", 9)]), &[]).await;
+    assert_eq!(values(&metrics), (sum_of(5), sum_of(9), nothing));
+
+    sdk.close(&id).await;
+    sdk.done(&id, ProcessBundleResponse { monitoring_data: data(&[("c", 11)]), ..Default::default() }).await;
+    let Event::Done { result, .. } = scene.event().await else { unreachable!("done") };
+    assert_eq!(values(&result.metrics), (sum_of(5), sum_of(11), None), "of a bundle that is done nothing is left");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_does_not_answer_is_asked_how_far_it_is_only_once() -> anyhow::Result<()> {
     let mut scene = Scene::set(FnApiConfig::default()).await?;
     let mut sdk = scene.up().await;

@@ -76,7 +76,7 @@ pub(super) struct Bundle {
     pub stage: Arc<StageWire>,
     /// By side input index.
     pub sides: Vec<Arc<SideView>>,
-    /// Whether the worker is asked how far it is.
+    /// What the worker has said of its metrics.
     pub told: Told,
     /// The engine's clock when it began, which may be a script's.
     now: ProcessingTime,

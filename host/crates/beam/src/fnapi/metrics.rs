@@ -2,6 +2,8 @@
 //!
 //! A worker names a metric by number once it has told what the number means; the answer is kept for the life of the
 //! session, so that a bundle's metrics cost one look-up each. Source: `MonitoringInfosMetadataResponse`.
+//!
+//! What a worker tells of a bundle are totals, but not always all of them: see [`Told`].
 
 use super::lock;
 use crate::metrics;
@@ -64,9 +66,14 @@ impl ShortIds {
     }
 }
 
-/// What is known of a bundle's questions for progress.
+/// What a worker has told of a bundle's metrics so far, and whether it is asked for more.
+///
+/// Java's harness leaves out of every answer, also of the last one, what is as the answer before said. Source: its
+/// `BundleProgressReporter`s, e.g. `Metrics.BundleProcessingThreadCounter`.
 #[derive(Default)]
 pub(super) struct Told {
+    /// By short id, the latest.
+    data: Mutex<BTreeMap<String, Bytes>>,
     asked: AtomicBool,
 }
 
@@ -80,6 +87,16 @@ impl Told {
     /// The question is answered, in whatever way.
     pub fn answered(&self) {
         self.asked.store(false, Ordering::Relaxed);
+    }
+
+    /// Takes an answer's metrics by short id; gives all that hold by now. Nothing is left out where the answer has `infos` in full.
+    pub fn all(&self, answer: BTreeMap<String, Bytes>, infos: &[MonitoringInfo]) -> BTreeMap<String, Bytes> {
+        if !infos.is_empty() {
+            return answer;
+        }
+        let mut data = lock(&self.data);
+        data.extend(answer);
+        data.clone()
     }
 }
 

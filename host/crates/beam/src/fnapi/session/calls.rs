@@ -50,7 +50,9 @@ impl Session {
     }
 
     /// Takes an answer to that, whose names may have to be asked for first.
-    async fn progress_told(&self, bundle: &Arc<Bundle>, progress: Box<ProcessBundleProgressResponse>) {
+    async fn progress_told(&self, bundle: &Arc<Bundle>, mut progress: Box<ProcessBundleProgressResponse>) {
+        progress.monitoring_data =
+            bundle.told.all(std::mem::take(&mut progress.monitoring_data), &progress.monitoring_infos);
         match self.unknown(&progress.monitoring_data, &progress.monitoring_infos) {
             Some(ask) => self.call(Call::ProgressNames(Arc::downgrade(bundle), progress), ask),
             None => self.progressed(bundle, &progress).await,

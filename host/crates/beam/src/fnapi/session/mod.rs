@@ -300,6 +300,7 @@ impl Session {
         if let Some(embedded) = answer.elements.take() {
             Box::pin(self.receive(embedded)).await;
         }
+        answer.monitoring_data = bundle.told.all(std::mem::take(&mut answer.monitoring_data), &answer.monitoring_infos);
         let unknown = self.names.unknown(&answer.monitoring_data);
         if unknown.is_empty() {
             return self.complete(bundle, answer).await;
@@ -313,6 +314,7 @@ impl Session {
     async fn complete(&self, bundle: &Bundle, answer: ProcessBundleResponse) -> Next {
         let (_, metrics) = self.names.metrics(&answer.monitoring_data, &answer.monitoring_infos);
         self.worked.store(true, Ordering::Relaxed);
+        let metrics = metrics.lasting(); // of what an earlier answer said not all is true of a bundle that is done
         match split::residuals(&bundle.stage, answer.residual_roots) {
             Ok(residuals) => bundle.answer(Answer { residuals, finalize: answer.requires_finalization, metrics }).await,
             Err(error) => bundle.fail(error).await,
