@@ -7,7 +7,7 @@ use bytes::Bytes;
 use fnapi_support::{COUNT, FakeSdk, Scene, WINDOW, batch, coder, group, timer_coder};
 use std::sync::Arc;
 use thalweg_beam::coder::WireTimer;
-use thalweg_beam::fnapi::FnApiConfig;
+use thalweg_beam::fnapi::{FnApiConfig, Provision};
 use thalweg_core::batch::Pane;
 use thalweg_core::port::worker::{DueTimer, Event, Input, Item, TimerSet, TimerUpdate};
 use thalweg_core::state::{SideView, SideWindow};
@@ -144,6 +144,19 @@ async fn a_multimap_keeps_its_map_keys_apart() -> anyhow::Result<()> {
     assert_eq!(data(sdk.state(&id, multimap("k0", "xy"), get()).await), "2");
     sdk.state(&id, keys.clone(), clear()).await;
     assert_eq!(data(sdk.state(&id, keys, get()).await), "");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_go_worker_is_not_told_of_snapshots_of_side_inputs_which_it_would_confuse() -> anyhow::Result<()> {
+    let go = vec!["beam:version:sdk_base:go:apache/beam_go_sdk:2.77.0"];
+    let mut scene = Scene::of(FnApiConfig::default(), Provision::default(), go).await?;
+    let mut sdk = scene.up().await;
+    let view = || Arc::new(SideView::default());
+    scene.start(5, Input::Elements { batches: vec![(0, batch(1))] }, vec![view(), view()]);
+    let (_, request) = sdk.bundle().await;
+    let told: Vec<_> = request.cache_tokens.iter().map(|token| &token.r#type).collect();
+    assert!(matches!(told.as_slice(), [Some(process_bundle_request::cache_token::Type::UserState(_))]), "{told:?}");
     Ok(())
 }
 

@@ -17,6 +17,17 @@ impl StageWire {
     /// Whether the timers of a transform are to end once, with the last of its families, because the SDK waits for exactly as
     /// many ends as it has transforms with timers. The other families are named without an end, so that it answers with theirs.
     pub(super) fn ends_once(&self) -> bool {
+        self.is_go()
+    }
+
+    /// Whether the SDK can be told which snapshot of a side input a bundle reads. Go's cache knows one token per side input for all
+    /// bundles that run, the one it was given last: told of two snapshots at once, it answers from either. Untold it asks each time.
+    /// Source: `statecache.SideInputCache`, `idsToTokens`.
+    pub(super) fn keeps_snapshots_apart(&self) -> bool {
+        !self.is_go()
+    }
+
+    fn is_go(&self) -> bool {
         let mut capabilities = self.descriptor.environments.values().flat_map(|e| &e.capabilities);
         capabilities.any(|c| c.starts_with(capability::GO_SDK))
     }

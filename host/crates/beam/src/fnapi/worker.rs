@@ -166,7 +166,8 @@ impl FnApiWorker {
             cache_tokens.push(Token { r#type: Some(state), token: token_bytes(self.number, token) });
         }
         let (tokens, id) = self.snapshots.name(start.stage, stage, &start.sides, Instant::now());
-        for (wire, token) in stage.sides.iter().zip(tokens) {
+        let told = stage.sides.iter().zip(tokens).filter(|_| stage.keeps_snapshots_apart());
+        for (wire, token) in told {
             let side =
                 cache_token::SideInput { transform_id: wire.transform.clone(), side_input_id: wire.name.clone() };
             let token = token_bytes(self.number, token);

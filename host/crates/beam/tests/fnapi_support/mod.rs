@@ -202,6 +202,13 @@ impl Scene {
     /// A scene whose workers are told this about their job. Their SDK has metrics of its own if they are asked for often.
     pub async fn with(config: FnApiConfig, provision: Provision) -> anyhow::Result<Self> {
         let capable = config.harness_metrics_every < Duration::from_secs(1);
+        let capabilities = capable.then_some("beam:protocol:harness_monitoring_infos:v1");
+        Self::of(config, provision, capabilities.into_iter().collect()).await
+    }
+
+    /// A scene whose workers' SDK declares these capabilities.
+    pub async fn of(config: FnApiConfig, provision: Provision, capabilities: Vec<&str>) -> anyhow::Result<Self> {
+        let capabilities = capabilities.into_iter().map(str::to_owned).collect();
         let listener = tokio::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
         let pool = listener.local_addr()?.to_string();
         let (sender, workers) = mpsc::channel(4);
@@ -217,7 +224,7 @@ impl Scene {
             name: "fake".to_owned(),
             environment: Environment::External { pool, params: BTreeMap::new() },
             provision,
-            stages: BTreeMap::from([(STAGE, stage(capable))]),
+            stages: BTreeMap::from([(STAGE, stage(capabilities))]),
             windows: Default::default(),
         });
         let worker = FnApiWorker::new(&harness, Arc::new(|| {}));
@@ -315,7 +322,7 @@ pub fn timer_coder() -> TimerCoder {
 }
 
 /// A stage with all there is: one input, two outputs, a timer family, a state, two side inputs.
-fn stage(capable: bool) -> StageWire {
+fn stage(capabilities: Vec<String>) -> StageWire {
     let text = || Arc::new(Coder::StringUtf8);
     let side = |name: &str| SideWire {
         transform: "Fn".to_owned(),
@@ -326,10 +333,7 @@ fn stage(capable: bool) -> StageWire {
         kept: false,
     };
     let sink = |name: &str| OutputWire { sink: name.to_owned(), coder: coder() };
-    let environment = thalweg_proto::pipeline::Environment {
-        capabilities: capable.then(|| "beam:protocol:harness_monitoring_infos:v1".to_owned()).into_iter().collect(),
-        ..Default::default()
-    };
+    let environment = thalweg_proto::pipeline::Environment { capabilities, ..Default::default() };
     let environments = BTreeMap::from([("python".to_owned(), environment)]);
     let mut stage = StageWire {
         descriptor: ProcessBundleDescriptor { id: "stage-3".to_owned(), environments, ..Default::default() },
