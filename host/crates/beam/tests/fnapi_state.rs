@@ -148,6 +148,29 @@ async fn a_multimap_keeps_its_map_keys_apart() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_entries_of_a_multimap_are_read_at_once_with_how_many_values_each_has() -> anyhow::Result<()> {
+    let mut scene = Scene::set(FnApiConfig { state_page_bytes: 16, ..FnApiConfig::default() }).await?;
+    let mut sdk = scene.up().await;
+    scene.start(5, keyed(), Vec::new());
+    let (id, _) = sdk.bundle().await;
+    for (map_key, values) in [("x", &b"\x01a\x01b"[..]), ("xy", b"\x01c"), ("x", b"\x01d")] {
+        assert_eq!(sdk.state(&id, multimap("k0", map_key), append(values)).await.error, "");
+    }
+    let entries = state_key::Type::MultimapEntriesUserState(state_key::MultimapEntriesUserState {
+        transform_id: "Fn".to_owned(),
+        user_state_id: "count".to_owned(),
+        window: Bytes::new(),
+        key: nested("k0"),
+    });
+    let read = pages(&mut sdk, &id, entries.clone()).await;
+    assert_eq!(read, [&b"\x01x\0\0\0\x02\x01a\x01b\x01x\0\0\0\x01\x01d"[..], b"\x02xy\0\0\0\x01\x01c"]);
+    assert!(sdk.state(&id, entries.clone(), append(b"z")).await.error.starts_with("STATE_UNSUPPORTED"));
+    sdk.state(&id, entries.clone(), clear()).await;
+    assert_eq!(data(sdk.state(&id, entries, get()).await), "");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_go_worker_is_not_told_of_snapshots_of_side_inputs_which_it_would_confuse() -> anyhow::Result<()> {
     let go = vec!["beam:version:sdk_base:go:apache/beam_go_sdk:2.77.0"];
     let mut scene = Scene::of(FnApiConfig::default(), Provision::default(), go).await?;

@@ -9,9 +9,11 @@ use prost::Message;
 use std::path::PathBuf;
 use thalweg_beam::descriptor::{Endpoints, StageWire, describe};
 use thalweg_beam::translate::{Role, Translation, translate};
+use thalweg_beam::urn::coder::STRING_UTF8;
+use thalweg_core::coder::Coder;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::{Plan, StageKind, fuse};
-use thalweg_proto::pipeline::Pipeline;
+use thalweg_proto::pipeline::{self as proto, FunctionSpec, Pipeline};
 
 fn read(name: &str) -> Result<Pipeline> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(format!("{name}.pb"));
@@ -129,5 +131,39 @@ fn a_splittable_stage_has_a_twin_that_truncates_what_it_would_process() -> Resul
     assert_eq!(twin.descriptor.transforms.len(), 3);
     assert_eq!(twin.outputs.len(), 1);
     assert_eq!(twin.outputs.first().map(|o| &o.coder), wire.inputs.first().map(|i| &i.coder));
+    Ok(())
+}
+
+/// The wiring of the state `seen` of the pipeline `stateful`, made a multimap whose values have this coder.
+fn multimap_of(values: &str) -> Result<Option<Coder>> {
+    let mut pipeline = read("stateful")?;
+    let broken = || Error::internal("TEST", "no such state");
+    let components = pipeline.components.as_mut().ok_or_else(broken)?;
+    let own = FunctionSpec { urn: "beam:coder:pickled_python:v1".to_owned(), ..Default::default() };
+    components.coders.insert("own".to_owned(), proto::Coder { spec: Some(own), ..Default::default() });
+    let text = components.coders.iter().find(|(_, c)| c.spec.as_ref().is_some_and(|s| s.urn == STRING_UTF8));
+    let text = text.map(|(id, _)| id.clone()).ok_or_else(broken)?;
+    let pardo = components.transforms.values_mut().filter_map(|t| t.spec.as_mut());
+    let mut payloads = pardo.filter_map(|spec| Some((proto::ParDoPayload::decode(spec.payload.clone()).ok()?, spec)));
+    let (mut payload, spec) =
+        payloads.find(|(payload, _)| payload.state_specs.contains_key("seen")).ok_or_else(broken)?;
+    let value_coder_id = if values == "text" { text.clone() } else { values.to_owned() };
+    let map = proto::MultimapStateSpec { key_coder_id: text, value_coder_id };
+    let protocol = FunctionSpec { urn: "beam:user_state:multimap:v1".to_owned(), ..Default::default() };
+    let state = proto::StateSpec { spec: Some(proto::state_spec::Spec::MultimapSpec(map)), protocol: Some(protocol) };
+    payload.state_specs.insert("seen".to_owned(), state);
+    spec.payload = payload.encode_to_vec().into();
+
+    let translation = translate(pipeline)?;
+    let wires = stages(&translation, &fuse(&translation.graph)?)?;
+    let mut states = wires.iter().flat_map(|wire| &wire.states);
+    let seen = states.find(|state| state.name == "seen").ok_or_else(broken)?;
+    Ok(seen.value.as_deref().cloned())
+}
+
+#[test]
+fn values_of_a_multimap_are_known_where_their_sdk_writes_them_by_a_standard_coder() -> Result<()> {
+    assert_eq!(multimap_of("text")?, Some(Coder::StringUtf8));
+    assert_eq!(multimap_of("own")?, None, "they are not written with their length in front");
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::{Endpoints, InputWire, OutputWire, SideWire, StageWire, StateWire, Ti
 use crate::coder::table::{CoderTable, Coders, add, get, proto};
 use crate::coder::{TimerCoder, WindowCoder};
 use crate::error::{Result, invalid, payload};
-use crate::translate::{CollectionInfo, TransformInfo, Translation};
+use crate::translate::{CollectionInfo, StateInfo, StateKind, TransformInfo, Translation};
 use crate::urn::{coder, transform as urn, window_mapping};
 use prost::Message;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use thalweg_core::error::Error;
 use thalweg_core::graph::{CollectionId, Plan, SideAccess, Stage, StageKind, TransformId, WorkerStage};
 use thalweg_core::id::StageId;
 use thalweg_proto::fn_execution::{ProcessBundleDescriptor, RemoteGrpcPort};
+use thalweg_proto::pipeline::state_spec::Spec;
 use thalweg_proto::pipeline::{Components, FunctionSpec, PTransform, ParDoPayload};
 
 /// The descriptor and wiring of a worker stage.
@@ -259,10 +260,25 @@ impl Build<'_> {
                     name: state.name.clone(),
                     kind: state.kind,
                     id: spec.id,
+                    value: self.map_value(&info.name, state)?,
                 });
             }
         }
         Ok(states)
+    }
+
+    /// The coder of a map's values, if it is known in whole: state is written by the SDK's own coder, never by its wire form.
+    fn map_value(&self, transform: &str, state: &StateInfo) -> Result<Option<Arc<Coder>>> {
+        let spec = self.made.transforms.get(transform).and_then(|t| t.spec.as_ref());
+        let Some(spec) = spec.filter(|_| state.kind == StateKind::Multimap) else { return Ok(None) };
+        let par_do: ParDoPayload = payload(&spec.payload, transform)?;
+        let id = match par_do.state_specs.get(&state.name).and_then(|spec| spec.spec.as_ref()) {
+            Some(Spec::MapSpec(map)) => &map.value_coder_id,
+            Some(Spec::MultimapSpec(map)) => &map.value_coder_id,
+            _ => return Ok(None),
+        };
+        let wire = self.coders.clone().wire(&mut self.made.coders.clone(), id).ok();
+        Ok(wire.filter(|wire| wire.id == *id).map(|wire| wire.coder))
     }
 
     fn sides(&mut self) -> Result<Vec<SideWire>> {

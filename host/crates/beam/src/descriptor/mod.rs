@@ -85,6 +85,8 @@ pub struct StateWire {
     pub kind: StateKind,
     /// Where its cells are.
     pub id: StateId,
+    /// Of a map: its values, as the SDK itself writes them. `None` where only the SDK can tell one from the next.
+    pub value: Option<Arc<Coder>>,
 }
 
 /// A side input. Its position is the engine's.

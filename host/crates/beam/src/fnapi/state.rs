@@ -47,6 +47,10 @@ pub(super) fn serve(
             let place = Place::find(bundle, &k.transform_id, &k.user_state_id, &k.key, &k.window)?;
             bundle.with_cells(|cells| multimap_keys(cells, &place, request, page_bytes))
         }
+        Type::MultimapEntriesUserState(k) => {
+            let place = Place::find(bundle, &k.transform_id, &k.user_state_id, &k.key, &k.window)?;
+            bundle.with_cells(|cells| multimap_entries(cells, &place, request, page_bytes))
+        }
         Type::IterableSideInput(k) => {
             let (side, window) = side(bundle, &k.transform_id, &k.side_input_id, &k.window)?;
             read_side(request, |token| elements(&window.values, &side.value, token, page_bytes))
@@ -65,7 +69,6 @@ pub(super) fn serve(
             let (side, window) = side(bundle, &k.transform_id, &k.side_input_id, &k.window)?;
             read_side(request, |token| side_entries(side, &window, token, page_bytes))
         }
-        Type::MultimapEntriesUserState(_) => Err(unsupported("reading all entries of a multimap state at once")),
         Type::OrderedListUserState(k) => {
             let place = Place::find(bundle, &k.transform_id, &k.user_state_id, &k.key, &k.window)?;
             bundle.with_cells(|cells| {
@@ -88,25 +91,28 @@ fn unsupported(what: &str) -> Error {
 }
 
 /// A bundle's state that a request is about.
-struct Place {
+struct Place<'b> {
     id: StateId,
+    /// Values of a map, if they can be told apart.
+    value: Option<&'b Coder>,
     /// `None`: the bundle's only one.
     key: Option<Bytes>,
     window: Window,
 }
 
-impl Place {
-    fn find(bundle: &Bundle, transform: &str, name: &str, key: &Bytes, window: &Bytes) -> Result<Self> {
-        let id = bundle.stage.state(transform, name).ok_or_else(|| {
+impl<'b> Place<'b> {
+    fn find(bundle: &'b Bundle, transform: &str, name: &str, key: &Bytes, window: &Bytes) -> Result<Self> {
+        let state = bundle.stage.state(transform, name).ok_or_else(|| {
             let message = format!("transform {transform} has no state {name} in this stage");
             Error::new("STATE_UNKNOWN", Domain::Guest, message)
         })?;
+        let (id, value) = (state.id, state.value.as_deref());
         let window = window_of(bundle.stage.window, window)?;
         if bundle.stage.lone_keys && key.is_empty() {
-            return Ok(Self { id, key: None, window });
+            return Ok(Self { id, value, key: None, window });
         }
         let outer = bundle.stage.key.content(key)?;
-        Ok(Self { id, key: Some(key.slice_ref(outer)), window })
+        Ok(Self { id, value, key: Some(key.slice_ref(outer)), window })
     }
 
     fn group(&self, cells: &mut Cells) -> Result<u32> {
@@ -157,7 +163,7 @@ pub(super) fn chunks<'a>(
 
 fn bag(
     cells: &mut Cells,
-    place: &Place,
+    place: &Place<'_>,
     request: state_request::Request,
     page_bytes: usize,
 ) -> Result<state_response::Response> {
@@ -196,7 +202,7 @@ fn map_key_of(sub: &Bytes) -> Option<Bytes> {
 fn multimap(
     cells: &mut Cells,
     bundle: &Bundle,
-    place: &Place,
+    place: &Place<'_>,
     map_key: &[u8],
     request: state_request::Request,
     page_bytes: usize,
@@ -227,7 +233,7 @@ fn multimap(
 /// All keys of a multimap; the token is the sub-key of the key that begins the next page.
 fn multimap_keys(
     cells: &mut Cells,
-    place: &Place,
+    place: &Place<'_>,
     request: state_request::Request,
     page_bytes: usize,
 ) -> Result<state_response::Response> {
@@ -253,6 +259,56 @@ fn multimap_keys(
         }
         state_request::Request::Append(_) => Err(unsupported("appending to the keys of a multimap")),
     }
+}
+
+/// All entries of a multimap: per chunk its map key, the number of its values and the values, so a map key may come more than once.
+/// The token is the sub-key of the chunk that begins the next page.
+///
+/// Source: `MultimapUserState` of Java's harness, which reads pairs of a key and an iterable.
+fn multimap_entries(
+    cells: &mut Cells,
+    place: &Place<'_>,
+    request: state_request::Request,
+    page_bytes: usize,
+) -> Result<state_response::Response> {
+    let group = place.group(cells)?;
+    match request {
+        state_request::Request::Get(get) => {
+            let what = "reading all entries of a multimap whose values only the SDK can tell apart";
+            let coder = place.value.ok_or_else(|| unsupported(what))?;
+            let list = cells.view.list(group, place.id)?;
+            let mut data = Vec::new();
+            for (sub, chunk) in list.iter().filter(|(sub, _)| sub.as_ref() >= get.continuation_token.as_ref()) {
+                let values = chunk.as_slice();
+                if !data.is_empty() && data.len() + values.len() > page_bytes {
+                    return Ok(page(data, sub.clone()));
+                }
+                data.extend_from_slice(&map_key_of(sub).unwrap_or_default());
+                data.extend_from_slice(&count(values, coder)?.to_be_bytes());
+                data.extend_from_slice(values);
+            }
+            Ok(page(data, Bytes::new()))
+        }
+        state_request::Request::Clear(_) => {
+            cells.view.clear(group, place.id)?;
+            Ok(cleared())
+        }
+        state_request::Request::Append(_) => Err(unsupported("appending to the entries of a multimap")),
+    }
+}
+
+/// How many elements stand one behind the other.
+fn count(elements: &[u8], coder: &Coder) -> Result<u32> {
+    let (mut count, mut rest) = (0, elements);
+    while !rest.is_empty() {
+        let next = coder.skip(rest)?;
+        if next.len() == rest.len() {
+            break; // elements without bytes cannot be counted
+        }
+        rest = next;
+        count += 1;
+    }
+    Ok(count)
 }
 
 /// The side input a request is about, and the contents of the window.
@@ -338,17 +394,8 @@ fn side_entries(
             return Ok((data, Some(i)));
         }
         let values = window.by_key.get(key).map(Vec::as_slice).unwrap_or_default();
-        let (mut count, mut rest) = (0u32, values);
-        while !rest.is_empty() {
-            let next = side.value.skip(rest)?;
-            if next.len() == rest.len() {
-                break; // elements without bytes cannot be counted
-            }
-            rest = next;
-            count += 1;
-        }
         side.key.write_nested(&mut data, key);
-        data.extend_from_slice(&count.to_be_bytes());
+        data.extend_from_slice(&count(values, &side.value)?.to_be_bytes());
         data.extend_from_slice(values);
     }
     Ok((data, None))

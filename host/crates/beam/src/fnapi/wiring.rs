@@ -3,10 +3,9 @@
 //! In: a [`StageWire`] that [`descriptor`](crate::descriptor) made. Out: the engine's indices. The lists are short, so a
 //! look-up walks them: once per message or state request, never per element.
 
-use crate::descriptor::InputWire;
 pub use crate::descriptor::StageWire;
+use crate::descriptor::{InputWire, StateWire};
 use crate::urn::capability;
-use thalweg_core::id::StateId;
 
 impl StageWire {
     /// Number of streams the worker closes: its outputs, then its timer families.
@@ -48,9 +47,9 @@ impl StageWire {
         self.timers.iter().position(|timer| timer.transform == transform && timer.family == family)
     }
 
-    /// Where a state is stored.
-    pub(super) fn state(&self, transform: &str, name: &str) -> Option<StateId> {
-        self.states.iter().find(|state| state.transform == transform && state.name == name).map(|state| state.id)
+    /// A state.
+    pub(super) fn state(&self, transform: &str, name: &str) -> Option<&StateWire> {
+        self.states.iter().find(|state| state.transform == transform && state.name == name)
     }
 
     /// Index of a side input.

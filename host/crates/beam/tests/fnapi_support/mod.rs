@@ -355,6 +355,7 @@ fn stage(capabilities: Vec<String>) -> StageWire {
             name: "count".to_owned(),
             kind: StateKind::Bag,
             id: COUNT,
+            value: Some(text()),
         }],
         sides: vec![side("list"), side("map")],
         key: text(),
