@@ -98,6 +98,48 @@ fn a_bounded_source_reads_each_record_once_up_to_the_end_seen_at_the_start() -> 
 }
 
 #[test]
+fn an_end_that_a_replica_told_too_early_is_not_the_end_of_a_bounded_read() -> Result<()> {
+    let topic = topic("lagging", 1);
+    let plain = producer(None);
+    produce(&plain, &topic, 0, &[("a", "1"), ("b", "2"), ("c", "3")]);
+    let config = reading(&[&topic]);
+    let mut source = KafkaSource::new(config.clone(), KafkaSplits::discover(&config)?)?;
+    source.open(SplitId(0), None)?;
+    // the leader told that there are five records, and the replica that is read has three of them so far
+    let mut first = next(&mut source, SplitId(0), 1)?;
+    while first.batch.is_empty() {
+        first = next(&mut source, SplitId(0), 1)?;
+    }
+    let mut position = first.position.to_vec();
+    let at = position.len() - 8;
+    position.splice(at.., 5_i64.to_be_bytes());
+    source.open(SplitId(0), Some(&position))?;
+    let (mut found, end) = (Vec::new(), Instant::now() + Duration::from_secs(2));
+    while Instant::now() < end {
+        let read = source.poll(SplitId(0), 100)?;
+        assert!(read.as_ref().is_none_or(|read| !read.finished), "two records are still to come");
+        found.extend(read.iter().flat_map(|read| texts(&read.batch)));
+    }
+    produce(&plain, &topic, 0, &[("d", "4"), ("e", "5"), ("f", "6")]);
+    while found.len() < 4 {
+        found.extend(texts(&next(&mut source, SplitId(0), 1)?.batch));
+    }
+    assert_eq!(found, pairs(&[("b", "2"), ("c", "3"), ("d", "4"), ("e", "5")]));
+    Ok(())
+}
+
+#[test]
+fn a_bounded_read_of_what_was_deleted_before_it_began_ends_although_nothing_leads_to_its_end() -> Result<()> {
+    let topic = topic("emptied", 1);
+    produce(&producer(None), &topic, 0, &[("a", "1"), ("b", "2"), ("c", "3")]);
+    let config = reading(&[&topic]);
+    let mut source = KafkaSource::new(config.clone(), KafkaSplits::discover(&config)?)?;
+    broker::delete_before(&topic, 0, 3);
+    assert_eq!(rest(&mut source, SplitId(0), None)?, []);
+    Ok(())
+}
+
+#[test]
 fn records_of_aborted_and_open_transactions_are_not_read() -> Result<()> {
     let topic = topic("transactions", 1);
     let first = producer(Some(&format!("{topic}-1")));

@@ -4,6 +4,7 @@
 //! committed epoch. Consumers assign their partitions by hand; no group of ours is ever joined, groups only keep marks and offsets
 //! ([`GroupOffsets`]). [`embedded`] has the same topics in the job's own store, without a broker.
 
+mod backlog;
 mod client;
 pub mod cluster;
 mod datum;

@@ -3,6 +3,7 @@
 //! In: partitions assigned by hand to one consumer per shard, each with a queue of its own. Out: batches; a position is the
 //! offset of the next record. Nothing is polled that is not asked for: librdkafka stops fetching when its queue is full.
 
+use super::backlog::{Backlog, Known, taken};
 use super::client::{KafkaClientConfig, Reports, made, unless_given};
 use super::discovery::Discovery;
 use super::element::{Elements, SourceElement};
@@ -116,6 +117,7 @@ pub struct KafkaSource {
     elements: Elements,
     open: BTreeMap<SplitId, Partition>,
     discovery: Discovery,
+    backlog: Backlog,
     /// Whose schemas must be at hand before a record is given out that names one.
     schemas: Option<Arc<SchemaRegistry>>,
     consumer: Arc<BaseConsumer<Reports>>,
@@ -131,8 +133,12 @@ struct Partition {
     watermark: Watermark,
     /// The watermark that was reported last; none before the first report, which makes the position lasting.
     reported: Option<EventTime>,
-    /// The broker has nothing behind what was read.
+    /// A broker had nothing behind what was read.
     at_end: bool,
+    /// That was just told, and is to be compared with where the partition ends.
+    told: bool,
+    /// Since when that is true of its leader, as far as it was asked.
+    known: Known,
     /// A record whose schema is being asked for.
     held: Option<OwnedMessage>,
     finished: bool,
@@ -172,7 +178,16 @@ impl KafkaSource {
         let consumer = made(&settings, Reports::default())?;
         let elements = Elements::new(&config.element)?;
         let discovery = Discovery::new(config.discover_ms.filter(|_| !config.bounded));
-        Ok(Self { config, splits, elements, open: BTreeMap::new(), discovery, schemas: None, consumer })
+        Ok(Self {
+            config,
+            splits,
+            elements,
+            open: BTreeMap::new(),
+            discovery,
+            backlog: Backlog::default(),
+            schemas: None,
+            consumer,
+        })
     }
 
     /// Lets records wait for the schemas that their values name, so that whoever decodes them does not: a shard's thread
@@ -213,6 +228,23 @@ impl KafkaSource {
             }
         }
         Ok(())
+    }
+
+    /// Takes in what brokers said about the ends of partitions, and asks again if this one needs to know.
+    fn hear(&mut self, split: SplitId) {
+        if let Some(answer) = self.backlog.answer() {
+            let leads = !self.config.client.properties.contains_key("client.rack");
+            for (split, end, taken) in answer.ends {
+                if let Some(at) = self.open.get_mut(&split) {
+                    at.known.end(answer.asked_ms, end, at.position.next.max(taken), leads);
+                }
+            }
+        }
+        if self.open.get(&split).is_some_and(Partition::asks) && self.backlog.is_due(clock_ms()) {
+            let all = self.open.iter().filter(|(_, at)| at.asks());
+            let all = all.map(|(split, at)| (*split, Arc::clone(&at.topic), at.partition)).collect();
+            self.backlog.ask(&self.consumer, all);
+        }
     }
 
     fn assign(&self, topic: &str, partition: i32, from: Offset) -> Result<PartitionQueue<Reports>> {
@@ -257,6 +289,7 @@ impl Source for KafkaSource {
                 }
             }
         };
+        self.backlog.forget();
         if let Some(before) = self.open.remove(&split).filter(|p| p.queue.is_some()) {
             self.unassign(&before.topic, before.partition);
         }
@@ -272,6 +305,8 @@ impl Source for KafkaSource {
                 watermark: Watermark::new(self.config.time.clone(), clock_ms()),
                 reported: None,
                 at_end: false,
+                told: false,
+                known: Known::default(),
                 held: None,
                 finished,
             },
@@ -281,6 +316,7 @@ impl Source for KafkaSource {
 
     fn poll(&mut self, split: SplitId, rows: usize) -> Result<Option<Read>> {
         self.serve()?;
+        self.hear(split);
         let at = self.open.get_mut(&split).ok_or_else(|| no_split(split))?;
         let before = at.position.next;
         if let Err(trouble) = at.gather(&mut self.elements, &self.config.time, self.schemas.as_ref(), rows.max(1)) {
@@ -292,11 +328,14 @@ impl Source for KafkaSource {
                 Trouble::Record(e) => e,
             });
         }
+        at.finish_if_read(&self.consumer);
         let done = (at.finished && at.queue.take().is_some()).then(|| (Arc::clone(&at.topic), at.partition));
         let now = clock_ms();
         let idle = before == at.position.next && at.at_end;
         if idle && at.watermark.quiet_ms(now) >= i64::from(self.config.idle_after_ms) {
-            at.watermark.idle(now);
+            // a link that is broken is silent, too: beyond the last answer nothing is known
+            let until = if at.watermark.needs_brokers() { at.known.until_ms() } else { Some(now) };
+            until.into_iter().for_each(|until| at.watermark.idle(until));
         }
         let watermark = if at.finished { EventTime::MAX } else { at.watermark.now() };
         let moved = at.finished || worth_telling(at.reported, watermark);
@@ -371,18 +410,13 @@ impl Partition {
             match queue.poll(Duration::ZERO) {
                 None => break,
                 Some(Err(KafkaError::PartitionEOF(_))) => {
-                    self.at_end = true;
-                    if let Some(end) = self.position.end {
-                        // that end was stable when it was seen, so nothing before it can still come: the rest are
-                        // markers of transactions, which take offsets but are no records
-                        self.position.next = end;
-                        self.finished = true;
-                    }
+                    (self.at_end, self.told) = (true, true);
                 }
                 Some(Err(e)) if error::is_passing(&e) => tracing::debug!(target: "kafka", "{e}"),
                 Some(Err(e)) => return Err(Trouble::Client(e)),
                 Some(Ok(record)) => {
-                    self.at_end = false;
+                    (self.at_end, self.told) = (false, false);
+                    self.known.record();
                     if self.position.end.is_some_and(|end| record.offset() >= end) {
                         self.finished = true;
                         break;
@@ -396,6 +430,26 @@ impl Partition {
             }
         }
         Ok(())
+    }
+
+    /// Whether it is to be asked where the partition ends.
+    fn asks(&self) -> bool {
+        self.at_end && !self.finished && (self.position.end.is_some() || self.watermark.needs_brokers())
+    }
+
+    /// Ends a bounded read of which nothing more can come. That a broker had nothing more is not enough: another replica than the one that told the
+    /// end may lag behind it.
+    fn finish_if_read(&mut self, consumer: &BaseConsumer<Reports>) {
+        let Some(end) = self.position.end.filter(|_| self.at_end && !self.finished) else { return };
+        let place = || (self.topic.to_string(), self.partition);
+        let is_taken = || taken(consumer).is_ok_and(|all| all.get(&place()).is_some_and(|next| *next >= end));
+        if (self.told && is_taken()) || self.known.is_read_to(end) {
+            // that end was stable when it was seen, so nothing before it can still come: the rest are markers of
+            // transactions, which take offsets but are no records
+            self.position.next = end;
+            self.finished = true;
+        }
+        self.told = false;
     }
 
     /// Takes one record.

@@ -101,7 +101,13 @@ impl Watermark {
         Ok(at)
     }
 
-    /// Everything was read and nothing new is there: the watermark follows the clock. Its steps grow with the silence, and fall on the same moments in
+    /// Whether brokers must say that nothing was there before an idle partition's watermark may follow the clock. What was not read is late then; but times
+    /// of reading are never.
+    pub(super) fn needs_brokers(&self) -> bool {
+        !matches!(self.time, RecordTime::None | RecordTime::Processing)
+    }
+
+    /// Until then everything was read and nothing new was there: the watermark follows the clock. Its steps grow with the silence, and fall on the same moments in
     /// all partitions, for each is committed: a job to which nothing comes costs little.
     pub(super) fn idle(&mut self, clock_ms: i64) {
         let step = (self.quiet_ms(clock_ms) / 10).clamp(1, IDLE_STEP_MAX_MS);
