@@ -5,7 +5,7 @@
 //! epoch, in the same transaction.
 
 use super::super::client::Reports;
-use super::reader::{LogReader, passes};
+use super::reader::{LogReader, Tail, passes};
 use bytes::Bytes;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
@@ -20,7 +20,7 @@ use thalweg_core::state::layout::{EPOCH, JOB_GROUP, KeyReader, Kind, LAYOUT_VERS
 
 /// Writes that are handed on together, in bytes.
 pub(super) const CHUNK_BYTES: usize = 4 << 20;
-/// How long an open transaction of an owner that is gone may hold up the end of the changelog: somewhat more than the transactions' own limit.
+/// How long nothing may come while no transaction is open: an open one of an owner that is gone holds up the end of the changelog until it is ended.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A partition's changelog.
@@ -120,28 +120,42 @@ impl Changelog {
         reading: &mut Reading,
         apply: &mut dyn FnMut(Vec<CellWrite>) -> Result<()>,
     ) -> Result<()> {
-        let mut heard = Instant::now();
+        let (mut heard, mut tail) = (Instant::now(), Tail::before(high));
+        let (topic, partition) = (self.topic.as_str(), self.partition);
         while goes_on() {
             self.reader.serve()?;
             match queue.poll(Duration::from_millis(20)) {
                 Some(Ok(record)) => {
                     heard = Instant::now();
+                    tail.record();
                     self.take(reading, &record)?;
                     if reading.is_large() {
                         apply(reading.hand_on())?;
                     }
                 }
                 // markers of transactions take offsets and are no records
-                Some(Err(KafkaError::PartitionEOF(_))) => reading.at.next = reading.at.next.max(high),
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    let taken = self.reader.taken(topic, partition);
+                    tail.told(taken, Instant::now());
+                    reading.at.next = reading.at.next.max(taken);
+                }
                 Some(Err(e)) if !passes(&e) => return Err(self.failed(&e)),
                 Some(Err(_)) | None => {}
+            }
+            let short = reading.at.next < high;
+            if short && tail.is_settled(Instant::now()) && self.reader.reaches(topic, partition, high) {
+                reading.at.next = high;
             }
             if reading.at.next >= high && reading.at.epoch >= wanted {
                 return Ok(());
             }
             if heard.elapsed() > PATIENCE {
-                let (at, topic) = (reading.at.epoch.0, &self.topic);
-                let what = format!("{topic:?} {} ends with epoch {at}, committed is {}", self.partition, wanted.0);
+                if self.reader.is_open(topic, partition)? {
+                    heard = Instant::now(); // it ends by its timeout, at the latest
+                    continue;
+                }
+                let at = reading.at.epoch.0;
+                let what = format!("{topic:?} {partition} ends with epoch {at}, committed is {}", wanted.0);
                 return Err(Error::external("CLUSTER_TOPIC", what).help(
                     "look at the brokers' logs for transactions that do not end, and for records that were deleted",
                 ));

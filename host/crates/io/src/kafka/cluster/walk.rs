@@ -5,7 +5,7 @@
 
 use super::super::client::{KafkaClientConfig, Reports, listen, made};
 use super::super::error;
-use super::reader::{LogReader, passes};
+use super::reader::{LogReader, Tail, passes};
 use super::topics::JobTopics;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -25,24 +25,34 @@ pub(super) fn walk(
     from: i64,
     each: &mut dyn FnMut(&BorrowedMessage<'_>) -> Result<bool>,
 ) -> Result<()> {
+    let (low, high) = reader.bounds(topic, partition)?;
+    if from == high || (from <= 0 && low == high) {
+        return Ok(());
+    }
     let queue = reader.open(topic, partition, from)?;
-    let mut heard = Instant::now();
+    let (mut heard, mut tail) = (Instant::now(), Tail::before(high));
     let walked = loop {
         reader.serve()?;
         match queue.poll(Duration::from_millis(20)) {
             Some(Ok(record)) => {
                 heard = Instant::now();
+                tail.record();
                 match each(&record) {
                     Ok(true) => {}
                     Ok(false) => break Ok(()),
                     Err(e) => break Err(e),
                 }
             }
-            Some(Err(KafkaError::PartitionEOF(_))) => break Ok(()),
+            Some(Err(KafkaError::PartitionEOF(_))) if tail.told(reader.taken(topic, partition), Instant::now()) => {
+                break Ok(());
+            }
             Some(Err(e)) if !passes(&e) => break Err(reader.failed(&e, topic)),
             Some(Err(_)) | None if heard.elapsed() > PATIENCE => {
                 let what = format!("{topic:?} {partition} could not be read to its end");
                 break Err(Error::external("KAFKA_UNREACHABLE", what).help("look after the brokers, and try again"));
+            }
+            Some(Err(_)) | None if tail.is_settled(Instant::now()) && reader.reaches(topic, partition, high) => {
+                break Ok(());
             }
             Some(Err(_)) | None => {}
         }
