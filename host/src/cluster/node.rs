@@ -30,7 +30,8 @@ use thalweg_io::kafka::cluster::{
 
 /// How long partitions may take to commit what is complete before they go to another process.
 const REVOKE_WITHIN: Duration = Duration::from_secs(3);
-/// `transaction.timeout.ms`: how long a process that died in a transaction holds up readers at most.
+/// `transaction.timeout.ms` of small transactions: how long a process that died in its first one holds up readers at most. Later ones are ended by who takes
+/// over; large ones are given what they need to be written, and not more, so no takeover waits for longer than the transaction would have taken.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an epoch may take to be committed, over all tries: as long as brokers may take to come back.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);

@@ -195,6 +195,33 @@ fn who_has_lost_a_partition_cannot_commit_and_nothing_of_it_is_there() -> Result
     Ok(())
 }
 
+#[test]
+fn large_epochs_are_committed_by_a_producer_that_may_take_long_and_small_ones_after_them() -> Result<()> {
+    let one = Process::join("large", "one", 0)?;
+    until("one has all", || one.owned().len() == usize::from(PARTITIONS));
+    one.commit(0, 1)?;
+    let large = Bytes::from(vec![7; 1 << 20]);
+    let writes: Vec<CellWrite> = (100..124).map(|n| (cell(n).0, Some(large.clone()))).collect();
+    let part = |partition| {
+        let (tenure, writes) = (one.tenure(partition)?, writes.clone());
+        one.epochs.commit(EpochPart { tenure, epoch: Epoch(2), after: 0, writes, records: Vec::new() })
+    };
+    // those that wait while the first is on its way come to more than one transaction holds
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (0..PARTITIONS).map(|partition| scope.spawn(move || part(partition))).collect();
+        all.into_iter().try_for_each(|thread| thread.join().expect("no panic").map(drop))
+    })?;
+    one.commit(0, 3)?;
+    for (partition, epoch) in [(0, 3), (1, 2), (2, 2), (3, 2)] {
+        assert_eq!(one.committed(partition)?, Epoch(epoch));
+        let (found, restored) = one.changelog(partition, Restored::default(), epoch)?.expect("a changelog");
+        assert_eq!(restored.epoch, Epoch(epoch));
+        let found = found.iter().filter(|write| writes.contains(write));
+        assert_eq!(found.count(), writes.len(), "each once, in partition {partition}");
+    }
+    Ok(())
+}
+
 /// A producer that has taken a transactional id, and whose transactions brokers leave open for a minute.
 fn takes(id: &str) -> BaseProducer {
     let mut settings = ClientConfig::new();

@@ -17,6 +17,7 @@ use super::commits::{CommitRecord, CommitRecords};
 use super::ends::Ends;
 use super::members::{Group, GroupState, Members};
 use super::predecessor::Predecessors;
+use super::sizes;
 use super::topics::RECORD_BYTES_MAX;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::KafkaError;
@@ -39,8 +40,8 @@ use thalweg_core::state::layout::EPOCH;
 const WAITING: usize = 4096;
 /// How long a transaction waits for other parts: partitions seal by the same clock.
 const LINGER: Duration = Duration::from_millis(2);
-/// Parts of one transaction.
-const PARTS_MAX: usize = 256;
+/// Records of a part that are queued between two looks whether the partition is still this process's.
+const LOOK_EVERY: usize = 4096;
 
 /// What the transactions of a process need to know.
 #[derive(Clone, Debug)]
@@ -55,9 +56,9 @@ pub struct EpochsConfig {
     pub changelog: String,
     /// Name of the process: with the group's it is the `transactional.id`, the same for every life.
     pub process: String,
-    /// `transaction.timeout.ms`, and the bound of every call.
+    /// `transaction.timeout.ms` of small transactions, and the bound of every call; large ones are given more.
     pub timeout: Duration,
-    /// How long a part may take, over all tries.
+    /// How long a part may take, over all tries; a large one may take longer by what one try may.
     pub delivery_timeout: Duration,
     /// For tests: the result of every so manieth transaction is taken for unknown although it was committed; 0: of none.
     pub doubt_every: u64,
@@ -99,6 +100,11 @@ pub struct EpochPart {
 struct Asked {
     part: EpochPart,
     answer: SyncSender<Result<i64>>,
+}
+
+/// Bytes of the parts of a transaction.
+fn bytes(parts: &[Asked]) -> usize {
+    parts.iter().map(|asked| sizes::of(&asked.part)).sum()
 }
 
 /// A handle to the transactions. Cheap to clone; they end with the last one.
@@ -197,44 +203,54 @@ struct Transactions {
     own: CommitRecord,
     group: Arc<Group>,
     records: CommitRecords,
-    producer: Option<Arc<BaseProducer<Reports>>>,
+    producer: Option<Taken>,
     /// How far the job's topics are written.
     ends: Ends,
     /// Transactions so far.
     count: u64,
 }
 
+/// The producer that has this process's transactional id.
+struct Taken {
+    producer: Arc<BaseProducer<Reports>>,
+    /// The timeout that its transactions were to have.
+    timeout: Duration,
+    /// When one was last in need of it.
+    needed: Instant,
+}
+
 impl Transactions {
     fn run(mut self, waiting: &Receiver<Asked>) {
-        match producer(&self.config, &self.config.process) {
-            Ok(producer) => self.producer = Some(producer),
+        match self.taken(self.config.timeout) {
+            Ok(taken) => self.producer = Some(taken),
             // with the first part it tries again
             Err(error) => tracing::info!(target: "kafka", "{error}"),
         }
+        let mut left = None;
         loop {
-            let first = match waiting.recv_timeout(Duration::from_millis(500)) {
+            let first = left.take().map_or_else(|| waiting.recv_timeout(Duration::from_millis(500)), Ok);
+            let first = match first {
                 Ok(first) => first,
                 Err(RecvTimeoutError::Timeout) => {
-                    if let Some(producer) = &self.producer {
+                    if let Some(Taken { producer, .. }) = &self.producer {
                         producer.poll(Duration::ZERO); // takes in what the client has to say
                     }
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let (mut parts, end) = (vec![first], Instant::now() + LINGER);
-            while parts.len() < PARTS_MAX
-                && let Ok(next) = waiting.recv_timeout(end.saturating_duration_since(Instant::now()))
-            {
-                parts.push(next);
-            }
+            let end = Instant::now() + LINGER;
+            let next = || waiting.recv_timeout(end.saturating_duration_since(Instant::now())).ok();
+            let (parts, next) = sizes::gather(first, |asked| sizes::of(&asked.part), next);
+            left = next;
             self.settle(parts);
         }
     }
 
     /// Commits parts, as often as it takes.
     fn settle(&mut self, mut parts: Vec<Asked>) {
-        let end = Instant::now() + self.config.delivery_timeout;
+        let within = sizes::within(self.config.timeout, bytes(&parts)).saturating_sub(self.config.timeout);
+        let end = Instant::now() + self.config.delivery_timeout + within;
         let mut pause = Duration::from_millis(20);
         loop {
             let group = self.group.now();
@@ -276,22 +292,43 @@ impl Transactions {
         parts: &mut Vec<Asked>,
         group: Option<&ConsumerGroupMetadata>,
     ) -> Result<BTreeMap<u16, i64>, Trouble> {
+        let (size, now) = (bytes(parts), Instant::now());
+        let wanted = sizes::timeout(self.config.timeout, size);
+        // no transaction is open here: one that takes the id over ends nothing
+        drop(self.producer.take_if(|taken| !sizes::serves(taken.timeout, wanted, now.duration_since(taken.needed))));
         if self.producer.is_none() && !parts.is_empty() {
-            let producer = producer(&self.config, &self.config.process).map_err(Trouble::Unknown)?;
-            self.producer = Some(producer);
+            self.producer = Some(self.taken(wanted).map_err(Trouble::Unknown)?);
             self.resolve(parts).map_err(Trouble::Unknown)?;
         }
-        let Some(producer) = self.producer.as_ref().filter(|_| !parts.is_empty()) else { return Ok(BTreeMap::new()) };
+        let Some(taken) = self.producer.as_mut().filter(|_| !parts.is_empty()) else { return Ok(BTreeMap::new()) };
+        if taken.timeout == wanted {
+            taken.needed = now;
+        }
         let Some(group) = group else {
             return Err(Trouble::Unknown(Error::internal("CLUSTER_GROUP", "the group has no metadata yet")));
         };
-        let committed =
-            Transaction { producer, config: &self.config, own: &self.own }.commit(parts, group, &mut self.ends)?;
+        let end = Instant::now() + sizes::within(self.config.timeout, size);
+        let (producer, config, members) = (&*taken.producer, &self.config, &*self.group);
+        let transaction = Transaction { producer, config, members, own: &self.own, end };
+        let committed = transaction.commit(parts, group, &mut self.ends)?;
         self.count += 1;
         if self.config.doubt_every > 0 && self.count.is_multiple_of(self.config.doubt_every) {
             return Err(Trouble::Unknown(Error::external("KAFKA_UNREACHABLE", "no answer came, as a test wanted it")));
         }
         Ok(committed)
+    }
+
+    /// Takes the transactional id of this process, for transactions of this timeout if brokers allow it (`transaction.max.timeout.ms`).
+    fn taken(&self, timeout: Duration) -> Result<Taken> {
+        let (config, process) = (&self.config, &self.config.process);
+        let made = match producer(config, process, timeout) {
+            Err(error) if timeout > config.timeout => {
+                tracing::info!(target: "kafka", "a transaction cannot be given {} s: {error}", timeout.as_secs());
+                producer(config, process, config.timeout)
+            }
+            made => made,
+        };
+        Ok(Taken { producer: made?, timeout, needed: Instant::now() })
     }
 
     /// Answers parts that are committed already.
@@ -308,10 +345,10 @@ impl Transactions {
 }
 
 /// A producer that has the transactional id of a process to itself: whoever had it is fenced, and its open transaction is ended.
-pub(super) fn producer(config: &EpochsConfig, process: &str) -> Result<Arc<BaseProducer<Reports>>> {
+pub(super) fn producer(config: &EpochsConfig, process: &str, timeout: Duration) -> Result<Arc<BaseProducer<Reports>>> {
     let mut settings = config.client.client()?;
     settings.remove("group.id");
-    let (id, millis) = (config.id(process), config.timeout.as_millis().to_string());
+    let (id, millis) = (config.id(process), timeout.as_millis().to_string());
     settings.set("transactional.id", &id).set("transaction.timeout.ms", &millis);
     let usual = [
         ("partitioner", "murmur2_random"), // as Java's producer
@@ -346,7 +383,10 @@ fn answer(parts: Vec<Asked>, with: impl Fn(&EpochPart) -> Result<i64>) {
 struct Transaction<'a> {
     producer: &'a BaseProducer<Reports>,
     config: &'a EpochsConfig,
+    members: &'a Group,
     own: &'a CommitRecord,
+    /// Until when everything must be queued and settled.
+    end: Instant,
 }
 
 impl Transaction<'_> {
@@ -356,19 +396,21 @@ impl Transaction<'_> {
         group: &ConsumerGroupMetadata,
         ends: &mut Ends,
     ) -> Result<BTreeMap<u16, i64>, Trouble> {
-        let end = Instant::now() + self.config.timeout;
         self.producer.context().take_written();
         self.producer.begin_transaction().map_err(|e| self.judged(e))?;
         let mut offsets = TopicPartitionList::new();
         for Asked { part, .. } in parts {
             ends.reached(&self.config.changelog, i32::from(part.tenure.partition), part.after);
-            for record in &part.records {
-                self.send(record, end)?;
+            for some in part.records.chunks(LOOK_EVERY) {
+                self.is_still_of(&part.tenure)?;
+                some.iter().try_for_each(|record| self.send(record))?;
             }
-            for (key, value) in &part.writes {
-                self.cell(part.tenure.partition, key, value.as_deref(), end)?;
+            for some in part.writes.chunks(LOOK_EVERY) {
+                self.is_still_of(&part.tenure)?;
+                let cell = |(key, value): &CellWrite| self.cell(part.tenure.partition, key, value.as_deref());
+                some.iter().try_for_each(cell)?;
             }
-            self.cell(part.tenure.partition, EPOCH, Some(&part.epoch.0.to_be_bytes()), end)?;
+            self.cell(part.tenure.partition, EPOCH, Some(&part.epoch.0.to_be_bytes()))?;
             let mut place = offsets.add_partition(&self.config.members, i32::from(part.tenure.partition));
             place.set_metadata(self.own.at(part.epoch).metadata());
             place.set_offset(Offset::Offset(part.epoch.0 as i64)).map_err(|e| self.judged(e))?;
@@ -376,7 +418,7 @@ impl Transaction<'_> {
         // offsets go while the records are under way
         let sent = self.producer.send_offsets_to_transaction(&offsets, group, self.config.timeout);
         sent.map_err(|e| self.judged(e))?;
-        send::settle(self.producer, end).map_err(|e| self.judged(e))?;
+        send::settle(self.producer, self.end).map_err(|e| self.judged(e))?;
         let mut written = self.producer.context().take_written();
         // nothing is committed to topics that do not hold any more what was committed before
         ends.take(&written).map_err(|error| {
@@ -388,23 +430,32 @@ impl Transaction<'_> {
         Ok(cells.into_iter().map(|(partition, (_, last))| (partition as u16, last + 1)).collect())
     }
 
-    fn cell(&self, partition: u16, key: &[u8], value: Option<&[u8]>, end: Instant) -> Result<(), Trouble> {
-        let mut record = BaseRecord::<[u8], [u8]>::to(&self.config.changelog).key(key).partition(i32::from(partition));
-        record.payload = value;
-        self.queue(record, end)
+    /// What is lost is given up at once: whoever has it now reads behind nothing that is open.
+    fn is_still_of(&self, tenure: &Tenure) -> Result<(), Trouble> {
+        if self.members.is_of(tenure) {
+            return Ok(());
+        }
+        let error = lost(tenure.partition);
+        Err(if self.abort().is_ok() { Trouble::Aborted(error) } else { Trouble::Unknown(error) })
     }
 
-    fn send(&self, given: &LogRecord, end: Instant) -> Result<(), Trouble> {
+    fn cell(&self, partition: u16, key: &[u8], value: Option<&[u8]>) -> Result<(), Trouble> {
+        let mut record = BaseRecord::<[u8], [u8]>::to(&self.config.changelog).key(key).partition(i32::from(partition));
+        record.payload = value;
+        self.queue(record)
+    }
+
+    fn send(&self, given: &LogRecord) -> Result<(), Trouble> {
         let mut record = BaseRecord::<[u8], [u8]>::to(&given.topic);
         (record.key, record.payload) = (given.key.as_deref(), given.value.as_deref());
         record.partition = i32::try_from(given.partition).ok(); // [`BY_KEY`] is none
         record.timestamp = given.timestamp_ms;
         let headers = given.headers.iter().map(|(key, value)| (key.as_ref(), value.as_deref()));
-        self.queue(send::with_headers(record, headers), end)
+        self.queue(send::with_headers(record, headers))
     }
 
-    fn queue(&self, record: BaseRecord<'_, [u8], [u8]>, end: Instant) -> Result<(), Trouble> {
-        send::push(self.producer, record, end).map_err(|e| self.judged(e))
+    fn queue(&self, record: BaseRecord<'_, [u8], [u8]>) -> Result<(), Trouble> {
+        send::push(self.producer, record, self.end).map_err(|e| self.judged(e))
     }
 
     /// What an error means. A transaction that can be ended is ended at once, so that readers need not wait for its timeout.

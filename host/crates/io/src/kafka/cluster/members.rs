@@ -96,6 +96,11 @@ impl Group {
         self.lock().owned.contains_key(&partition)
     }
 
+    /// Whether a tenure lasts.
+    pub(super) fn is_of(&self, tenure: &Tenure) -> bool {
+        self.lock().is_of(tenure)
+    }
+
     /// Waits for the rebalance after `round`, at most so long.
     pub(super) fn wait_after(&self, round: u64, most: Duration) {
         let state = self.lock();

@@ -19,6 +19,7 @@ mod reader;
 mod remove;
 mod seed;
 mod sink;
+mod sizes;
 mod topics;
 mod walk;
 

@@ -1,7 +1,7 @@
 //! Ends what the last owner of a partition left open when it died.
 //!
 //! A process that was killed in a transaction holds up all who read its topics, until the brokers end the transaction: ten to twenty
-//! seconds, longer than it takes them to give its partitions to others. Who takes over the partition knows from the commit record who had it. If
+//! seconds, minutes if it is a large one ([`super::sizes`]), longer than it takes them to give its partitions to others. Who takes over the partition knows from the commit record who had it. If
 //! the group does not know that process any more, its transactional id is taken for a moment, which ends the transaction at once. A process that lives after
 //! all is fenced by that, and had lost its partitions before: it takes its id again and learns so. Source: KIP-98, KIP-447.
 
@@ -9,17 +9,21 @@ use super::commits::CommitRecords;
 use super::epochs::{EpochsConfig, producer};
 use super::group::GroupMembers;
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thalweg_core::error::Result;
 
 /// How long each question may take: longer, and the brokers end the transaction themselves.
 const WITHIN: Duration = Duration::from_secs(3);
+/// After a question that nobody answered they are asked again, if somebody still waits: large transactions have more time.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 pub(super) struct Predecessors {
     config: EpochsConfig,
     records: CommitRecords,
     /// The round of the group, who took part in it, once that was asked, and whose transactions were ended in it.
     seen: (u64, Option<Vec<String>>, BTreeSet<String>),
+    /// When a question of this round had no answer.
+    failed: Option<Instant>,
 }
 
 impl Predecessors {
@@ -27,20 +31,21 @@ impl Predecessors {
         let mut config = EpochsConfig { timeout: config.timeout.min(WITHIN), ..config.clone() };
         config.client.connect_timeout_ms = config.client.connect_timeout_ms.min(WITHIN.as_millis() as u32);
         let records = CommitRecords::so_far(&config)?;
-        Ok(Self { config, records, seen: Default::default() })
+        Ok(Self { config, records, seen: Default::default(), failed: None })
     }
 
     /// Ends what the last owner of a partition left open, as far as the commit record names it, unless it takes part in this round of the group. What
-    /// cannot be ended so ends by its timeout. Every question is asked once a round, whatever comes of it: many partitions may wait.
+    /// cannot be ended so ends by its timeout. Every question is asked once a round, or now and then while it has no answer: many partitions may wait.
     pub fn end(&mut self, partition: u16, round: u64) {
         if let Err(error) = self.try_to_end(partition, round) {
             tracing::info!(target: "kafka", "what another process left open ends by its timeout: {error}");
+            self.failed.get_or_insert_with(Instant::now);
         }
     }
 
     fn try_to_end(&mut self, partition: u16, round: u64) -> Result<()> {
-        if self.seen.0 != round {
-            self.seen = (round, None, BTreeSet::new());
+        if self.seen.0 != round || self.failed.is_some_and(|at| at.elapsed() > AGAIN_AFTER) {
+            (self.seen, self.failed) = ((round, None, BTreeSet::new()), None);
         }
         let (_, members, ended) = &mut self.seen;
         let last = self.records.last(partition)?.process;
@@ -56,7 +61,7 @@ impl Predecessors {
         };
         if is_gone(&last, &self.config.process, members) {
             ended.insert(last.clone());
-            producer(&self.config, &last)?;
+            producer(&self.config, &last, self.config.timeout)?;
             tracing::info!(process = last, "what it may have left open is ended");
         }
         Ok(())
