@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use thalweg_core::error::Result;
 use thalweg_io::kafka::cluster::Page;
+use thalweg_io::kafka::passes;
 
 /// Questions that are asked elsewhere at a time; with more the owner is named.
 pub const QUESTIONS_MAX: usize = 16;
@@ -19,6 +20,8 @@ pub const QUESTIONS_MAX: usize = 16;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 /// Bytes of an address: a name of a host and a port.
 const DOOR_BYTES_MAX: usize = 300;
+/// How long it waits after brokers that are away before it says again where it is reached.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 impl Inner {
     /// On the journal's thread: a process says where others reach it, or that they do not.
@@ -40,8 +43,12 @@ impl Inner {
         let this = Arc::clone(self);
         let say = move || {
             let (key, endpoint) = (door_key(&this.config.process), wanted.as_deref().map(str::as_bytes));
-            if let Err(error) = this.journal.wait().append(Page::Results, &key, endpoint) {
+            while let Err(error) = this.journal.wait().append(Page::Results, &key, endpoint) {
                 tracing::warn!(%error, "other processes do not hear where they reach this one");
+                if !passes(&error) || this.state().leaving {
+                    return;
+                }
+                std::thread::sleep(AGAIN_AFTER);
             }
         };
         if let Err(error) = std::thread::Builder::new().name("cluster-door".to_owned()).spawn(say) {

@@ -115,13 +115,14 @@ impl Shared {
     }
 
     /// Tells all processes how a partition ended.
-    pub fn tell(&self, partition: u16, ended: &Ended) {
+    ///
+    /// # Errors
+    /// What the journal says, which is logged. It may be told again.
+    pub fn tell(&self, partition: u16, ended: &Ended) -> Result<()> {
         let key = result_key(&self.job.id, partition);
         let told = serde_json::to_vec(ended).unwrap_or_default();
-        if let Err(error) = self.journal.append(Page::Results, &key, Some(&told)) {
-            // whoever has the partition next finds it ended, and tells it again
-            tracing::warn!(partition, %error, "the end of a partition could not be told");
-        }
+        let written = self.journal.append(Page::Results, &key, Some(&told));
+        written.inspect_err(|error| tracing::warn!(partition, %error, "the end of a partition could not be told"))
     }
 
     pub fn measures(&self, partition: u16, metrics: Arc<LiveMetrics>) {
@@ -371,7 +372,8 @@ fn hear(shared: &Weak<Shared>, running: &Partitions, ownership: Ownership) {
             for partition in gained {
                 match RunningPartition::start(Arc::clone(&shared), partition) {
                     Ok(started) => drop(lock(running).insert(partition, started)),
-                    Err(error) => shared.tell(partition, &Ended::Failed((&error).into())),
+                    // this thread waits for nobody: if it is not heard now, whoever has the partition next runs it
+                    Err(error) => drop(shared.tell(partition, &Ended::Failed((&error).into()))),
                 }
             }
         }

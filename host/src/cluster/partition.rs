@@ -125,8 +125,8 @@ impl Running<'_> {
             let begun = Instant::now();
             let error = match self.live() {
                 Ok(outcome) => match outcome {
-                    Outcome::Done => return self.shared.tell(self.partition, &Ended::Done),
-                    Outcome::Drained => return self.shared.tell(self.partition, &Ended::Drained),
+                    Outcome::Done => return self.tell(&Ended::Done),
+                    Outcome::Drained => return self.tell(&Ended::Drained),
                     Outcome::Cancelled => return,
                     Outcome::Failed(error) => error,
                 },
@@ -148,12 +148,22 @@ impl Running<'_> {
                 continue;
             }
             if tries > again(&error) {
-                return self.shared.tell(self.partition, &Ended::Failed((&error).into()));
+                return self.tell(&Ended::Failed((&error).into()));
             }
             if self.goes_on() {
                 tracing::warn!(partition = self.partition, %error, "begins again after its last committed epoch");
                 std::thread::sleep(AGAIN_AFTER);
             }
+        }
+    }
+
+    /// Tells how the partition ended, however long the brokers are away: the job waits for it. Whoever has the partition next finds it ended, and tells it again.
+    fn tell(&self, ended: &Ended) {
+        while let Err(error) = self.shared.tell(self.partition, ended) {
+            if !self.goes_on() || !passes(&error) {
+                return;
+            }
+            std::thread::sleep(AGAIN_AFTER);
         }
     }
 

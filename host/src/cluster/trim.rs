@@ -63,9 +63,12 @@ pub fn run(shared: &Weak<Shared>, trimmer: &Trimmer) {
         if Instant::now() >= check {
             check = Instant::now() + CHECK_EVERY;
             let edges: Vec<StateId> = shared.apart.plan.exchanges.iter().map(|e| e.state).collect();
-            match trimmer.check(&shared.topics, shared.partitions, &edges) {
-                Err(error) if error.code == "CLUSTER_TOPIC" => return shared.tell(0, &Ended::Failed((&error).into())),
-                _ => {} // brokers that are away come back
+            // brokers that are away come back
+            if let Err(error) = trimmer.check(&shared.topics, shared.partitions, &edges)
+                && error.code == "CLUSTER_TOPIC"
+                && shared.tell(0, &Ended::Failed((&error).into())).is_ok()
+            {
+                return;
             }
         }
         if Instant::now() >= next {

@@ -68,12 +68,25 @@ impl Broker {
 
     /// Kills the broker, and starts it again on the same data after a while.
     pub fn bounce(&self, pause: Duration) {
-        let (dir, _) = self.own.as_ref().expect("a broker of our own");
-        let pid = fs::read_to_string(dir.join("pid")).expect("the broker's process");
+        self.kill();
+        std::thread::sleep(pause);
+        self.start_again();
+    }
+
+    /// Kills the broker.
+    pub fn kill(&self) {
+        let pid = fs::read_to_string(self.dir().join("pid")).expect("the broker's process");
         let killed = Command::new("kill").args(["-9", pid.trim()]).status().expect("kill");
         assert!(killed.success());
-        std::thread::sleep(pause);
-        script("start", dir);
+    }
+
+    /// Starts it again on the same data.
+    pub fn start_again(&self) {
+        script("start", self.dir());
+    }
+
+    fn dir(&self) -> &Path {
+        &self.own.as_ref().expect("a broker of our own").0
     }
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -23,6 +23,8 @@ use thalweg_core::error::{Error, Result};
 
 /// How long an entry may take to be written.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
+/// `message.timeout.ms`: when a producer itself gives up an entry, so long before that its verdict, for which it looks once a second, comes while it is waited for.
+const GIVEN_UP_AFTER_MS: &str = "25000";
 /// How long an artifact may take to be read.
 const READ_WITHIN: Duration = Duration::from_secs(60);
 
@@ -64,7 +66,8 @@ pub struct Journal {
     orders: String,
     results: String,
     artifacts: String,
-    producer: Mutex<Arc<BaseProducer<Reports>>>,
+    /// None once one has failed, until the next entry.
+    producer: Mutex<Option<Arc<BaseProducer<Reports>>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -84,28 +87,22 @@ impl Journal {
     pub fn open(client: &KafkaClientConfig, cluster: &str, listener: impl Fn(Told) + Send + 'static) -> Result<Self> {
         let [orders, results, artifacts] = ["orders", "results", "artifacts"].map(|page| format!("{cluster}-{page}"));
         create_journal(client, &orders, &results, &artifacts)?;
-        let mut settings = client.client()?;
-        settings.remove("group.id");
-        for (name, value) in
-            [("enable.idempotence", "true"), ("linger.ms", "0"), ("message.max.bytes", RECORD_BYTES_MAX)]
-        {
-            settings.set(name, value);
-        }
-        let producer: Arc<BaseProducer<Reports>> = made(&settings, Reports::watching(&[&artifacts]))?;
+        let producer = producer(client, &artifacts)?;
         let reader = LogReader::new(client)?;
         let known = [reader.bounds(&orders, 0)?.1, reader.bounds(&results, 0)?.1];
         let pages = [(Page::Orders, reader.open(&orders, 0, 0)?), (Page::Results, reader.open(&results, 0, 0)?)];
         let stop = Arc::new(AtomicBool::new(false));
         let reading = Reading { reader, pages, known, listener: Box::new(listener), stop: Arc::clone(&stop) };
         let thread = spawn(&format!("{cluster}-journal"), move || reading.run())?;
-        let (client, producer) = (client.clone(), Mutex::new(producer));
+        let (client, producer) = (client.clone(), Mutex::new(Some(producer)));
         Ok(Self { client, orders, results, artifacts, producer, stop, thread: Some(thread) })
     }
 
-    /// Writes an entry, and waits until it is safe.
+    /// Writes an entry, and waits until it is safe. One that failed is not tried again behind the caller's back; of one that was under way just then
+    /// nobody can know whether it arrived, and the message says so.
     ///
     /// # Errors
-    /// `KAFKA_UNREACHABLE`, `KAFKA_RECORD_TOO_LARGE`.
+    /// `KAFKA_UNREACHABLE`, `KAFKA_FAILED`, `KAFKA_AUTH`, `KAFKA_TLS`, `KAFKA_RECORD_TOO_LARGE`.
     pub fn append(&self, page: Page, key: &str, value: Option<&[u8]>) -> Result<()> {
         let topic = match page {
             Page::Orders => &self.orders,
@@ -119,7 +116,16 @@ impl Journal {
     /// # Errors
     /// As for [`Journal::append`].
     pub fn put(&self, key: &str, bytes: &[u8]) -> Result<i64> {
-        self.write(&self.artifacts, key, Some(bytes))
+        let write = || self.write(&self.artifacts, key, Some(bytes));
+        // of a record that the broker had already it may not say where: the same once more stands somewhere else, and the last one of a key stays
+        let at = match write()? {
+            Some(at) => Some(at),
+            None => write()?,
+        };
+        at.ok_or_else(|| {
+            Error::external("KAFKA_FAILED", format!("no broker says where it has put {key} in {:?}", self.artifacts))
+                .help("look at the brokers' logs, then give the order again")
+        })
     }
 
     /// Takes what stands under a key away: the brokers delete it when they compact the topic, and may give it until then.
@@ -158,20 +164,58 @@ impl Journal {
         Err(gone())
     }
 
-    /// Writes a record, and waits until it is safe. Gives its offset, where offsets are watched.
-    fn write(&self, topic: &str, key: &str, value: Option<&[u8]>) -> Result<i64> {
-        let producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
-        let fail = |e: &KafkaError| {
-            let reason = producer.context().reason();
-            error::talking(e, &format!("write the topic {topic:?}"), &self.client.bootstrap, &reason)
+    /// Writes a record, and waits until it is safe. Gives its offset, where offsets are watched and the broker says it.
+    fn write(&self, topic: &str, key: &str, value: Option<&[u8]>) -> Result<Option<i64>> {
+        let mut kept = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        let producer = match kept.take() {
+            Some(producer) => producer,
+            None => producer(&self.client, &self.artifacts)?,
         };
         let mut record = BaseRecord::<str, [u8]>::to(topic).key(key).partition(0);
         record.payload = value;
-        producer.send(record).map_err(|(e, _)| fail(&e))?;
-        send::settle(&producer, Instant::now() + WRITTEN_WITHIN).map_err(|e| fail(&e))?;
-        let mut written = producer.context().take_written();
-        Ok(written.remove(topic).and_then(|partitions| Some(partitions.get(&0)?.0)).unwrap_or_default())
+        let queued = producer.send(record).map_err(|(e, _)| e);
+        let doubted = queued.is_ok();
+        match queued.and_then(|()| send::settle(&producer, Instant::now() + WRITTEN_WITHIN)) {
+            Ok(()) => {
+                let mut written = producer.context().take_written();
+                *kept = Some(producer);
+                Ok(written.remove(topic).and_then(|partitions| Some(partitions.get(&0)?.1)))
+            }
+            Err(e) => {
+                // it ends with all it has queued: nothing of it is written later, and no verdict of it is taken for that of another record; now, for who renews
+                // its token may hold it a moment longer
+                producer.purge(PurgeConfig::default().queue().inflight());
+                let reason = producer.context().reason();
+                let error = error::talking(&e, &format!("write the topic {topic:?}"), &self.client.bootstrap, &reason);
+                Err(if doubted && !e.rdkafka_error_code().is_some_and(error::is_refusal) {
+                    unknown(error)
+                } else {
+                    error
+                })
+            }
+        }
     }
+}
+
+/// What a try to write says of which nobody knows whether it was the last one that failed: a request that was under way may have arrived.
+fn unknown(error: Error) -> Error {
+    Error { message: format!("{}; it is not known whether it was written all the same", error.message), ..error }
+}
+
+/// What entries are written by.
+fn producer(client: &KafkaClientConfig, artifacts: &str) -> Result<Arc<BaseProducer<Reports>>> {
+    let mut settings = client.client()?;
+    settings.remove("group.id");
+    settings.remove("delivery.timeout.ms"); // the same as what is set here, by another name
+    for (name, value) in [
+        ("enable.idempotence", "true"),
+        ("linger.ms", "0"),
+        ("message.max.bytes", RECORD_BYTES_MAX),
+        ("message.timeout.ms", GIVEN_UP_AFTER_MS),
+    ] {
+        settings.set(name, value);
+    }
+    made(&settings, Reports::watching(&[artifacts]))
 }
 
 impl Drop for Journal {
