@@ -6,6 +6,7 @@
 //! its own there. An artifact stands under its digest and the job that put it there, so what is deleted is never what came in its place. Savepoints have
 //! components of their own, and name none of these.
 
+use super::holders::{HEARD_WITHIN, LOOK};
 use super::order::{Carried, Run, Unused, What};
 use super::{Inner, State};
 use std::collections::hash_map::RandomState;
@@ -13,13 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use thalweg_core::error::{Error, Result};
+use thalweg_core::error::Result;
 
 /// All processes hear of the end of a job. Each waits this long and up to as long again before it gives up what the job used, so that one does it.
 const FIRST_WAITS: Duration = Duration::from_secs(2);
-/// How long an order may take to come back from the journal.
-const HEARD_WITHIN: Duration = Duration::from_secs(30);
-const LOOK: Duration = Duration::from_millis(10);
 
 /// Artifacts that are in use, by what they stand under.
 #[derive(Debug, Default)]
@@ -42,11 +40,6 @@ pub fn key(digest: &str, job: &str) -> String {
 /// Whether a job put an artifact there itself.
 fn is_own(carried: &Carried, job: &str) -> bool {
     carried.key.split_once('/').is_some_and(|(_, owner)| owner == job)
-}
-
-/// Whether a job uses what another one put there.
-pub fn shares(job: &str, run: &Run) -> bool {
-    named(run).any(|carried| !is_own(carried, job))
 }
 
 /// The artifacts of a job that are looked after: those of early versions stand under their digests, for ever.
@@ -110,38 +103,6 @@ impl State {
 }
 
 impl Inner {
-    /// On the journal's thread: a job is ordered to run. Tells whether the order holds.
-    pub(super) fn uses(&self, job: &str, run: &Run) -> bool {
-        let mut state = self.state();
-        let holds = state.artifacts.used(job, run);
-        if !holds && state.submitted.contains_key(job) {
-            state.refused.insert(job.to_owned());
-        }
-        holds
-    }
-
-    /// Whether an order to run held that this process has just given. Blocks until it is read.
-    ///
-    /// # Errors
-    /// `KAFKA_UNREACHABLE` when that takes too long.
-    pub(super) fn has_held(&self, job: &str) -> Result<bool> {
-        let end = Instant::now() + HEARD_WITHIN;
-        while Instant::now() < end {
-            let mut state = self.state();
-            if state.refused.remove(job) {
-                return Ok(false);
-            }
-            if !state.submitted.contains_key(job) {
-                return Ok(true);
-            }
-            drop(state);
-            std::thread::sleep(LOOK);
-        }
-        let what = format!("the order to run {job} did not come back from the journal within {HEARD_WITHIN:?}");
-        Err(Error::external("KAFKA_UNREACHABLE", what)
-            .help("see whether the brokers answer, then submit the job again"))
-    }
-
     /// Gives up artifacts, on a thread of its own: the journal goes on. What is not given up is left to the next process that starts.
     pub(super) fn give_up_soon(self: &Arc<Self>, unused: Vec<Unused>) {
         if unused.is_empty() {
@@ -226,7 +187,6 @@ mod tests {
                 artifacts.give_up(&told[0]);
             }
             let held = artifacts.used("b", &run(std::slice::from_ref(&own)));
-            assert!(shares("b", &run(std::slice::from_ref(&own))));
             if !first {
                 artifacts.give_up(&told[0]);
             }
@@ -238,7 +198,6 @@ mod tests {
         assert!(!held && !artifacts.has(&own));
         assert!(artifacts.unused(|_| true).is_empty(), "what does not hold uses nothing");
         assert!(artifacts.used("b", &run(std::slice::from_ref(&other))), "its own is always there");
-        assert!(!shares("b", &run(&[other])));
     }
 
     #[test]

@@ -5,8 +5,9 @@
 //! run at the same time, as long as one of these does.
 
 use super::Inner;
-use super::artifacts::{key, shares};
-use super::order::{Carried, Run, Version, What};
+use super::artifacts::key;
+use super::holders::{Verdict, stale};
+use super::order::{Carried, Run, Version};
 use crate::compose::deploy::Saved;
 use crate::compose::{Composer, pinned};
 use std::collections::BTreeMap;
@@ -59,7 +60,8 @@ impl Inner {
     /// used again; should these end just now, the job has its own.
     ///
     /// # Errors
-    /// `WASM_DIGEST` for a file that changed meanwhile, `CLUSTER_JOB_TOO_LARGE`, `KAFKA_RECORD_TOO_LARGE`, `KAFKA_UNREACHABLE`.
+    /// `WASM_DIGEST` for a file that changed meanwhile, `CLUSTER_JOB_TOO_LARGE`, `KAFKA_RECORD_TOO_LARGE`, `KAFKA_UNREACHABLE`; `CLUSTER_STATE_IN_USE` and
+    /// `CLUSTER_ORDER_STALE` when another order came first.
     pub(super) fn submit(
         &self,
         job: &str,
@@ -72,15 +74,19 @@ impl Inner {
             let mut aside = Aside::new(self, job, sharing);
             let (components, deployed) = (aside.components(composer)?, aside.versions(versions)?);
             let run = Run { components, deployed, ..run.clone() };
-            let shares = shares(job, &run);
-            self.order(job, What::Run(Box::new(run)))?;
-            if shares { self.has_held(job) } else { Ok(true) }
+            let verdict = self.order_to_run(job, run)?;
+            if verdict == Verdict::Stale {
+                aside.take_back();
+            }
+            Ok(verdict)
         };
-        let ordered = order(Sharing::All).and_then(|held| if held { Ok(true) } else { order(Sharing::Own) });
+        let ordered = order(Sharing::All)
+            .and_then(|verdict| if verdict == Verdict::Lacks { order(Sharing::Own) } else { Ok(verdict) })
+            .and_then(|verdict| if verdict == Verdict::Stale { Err(stale(run)) } else { Ok(()) });
         if ordered.is_err() {
             self.state().submitted.remove(job);
         }
-        ordered.map(drop)
+        ordered
     }
 }
 
@@ -111,6 +117,15 @@ impl<'a> Aside<'a> {
         let at = self.inner.journal.wait().put(&key, bytes)?;
         self.put.insert(digest.clone(), (key.clone(), at));
         Ok(Carried { path, digest, at, key })
+    }
+
+    /// Takes away what was put there for a job that nobody takes up, so that nobody ever gives it up.
+    fn take_back(&self) {
+        for (key, _) in self.put.values() {
+            if let Err(error) = self.inner.journal.wait().take_away(key) {
+                tracing::warn!(artifact = key, %error, "an artifact of a job that did not begin stays");
+            }
+        }
     }
 
     fn found(&self, digest: &str) -> Option<(String, i64)> {

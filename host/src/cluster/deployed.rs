@@ -5,14 +5,16 @@
 //! pipeline. State belongs to the transform and stays. A canary would need two versions in one partition: those are for jobs of one process.
 
 use super::carried::{Aside, Sharing};
+use super::holders::{Verdict, stale};
 use super::known::prepared;
-use super::order::{Run, Version, What};
+use super::order::{Run, Version};
 use super::{Cluster, Inner};
 use crate::compose::deploy::Saved;
 use crate::compose::{deploy, pinned, ttl};
 use crate::jobs::deploy_config as config;
 use std::collections::BTreeMap;
 use thalweg_beam::deploy::{DeployRequest, Deployed, Deployer, RollBackRequest, StatusRequest};
+use thalweg_beam::job::not_running;
 use thalweg_beam::translate::Translation;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::{Plan, Shape, distribute};
@@ -71,12 +73,19 @@ impl Inner {
         Ok(writes)
     }
 
-    /// Has the job go on with other versions, if they can take over what it keeps: `old`, before it is divided.
+    /// Has the job go on with other versions, if they can take over what it keeps: `old`, before it is divided. `run` is what these were added to, so
+    /// of two that are given at once one does not undo the other.
     fn go_on_with(&self, id: &str, run: &Run, old: &Plan, deployed: Vec<Version>) -> Result<()> {
-        let next = Run { deployed, revision: run.revision + 1, replaces: id.to_owned(), ..run.clone() };
+        let (revision, replaces, after) = (run.revision + 1, id.to_owned(), Some(id.to_owned()));
+        let next = Run { deployed, revision, replaces, after, ..run.clone() };
         let shape = |plan: &Plan| Ok::<_, Error>(Shape::of(&distribute(plan)?));
         shape(&self.planned(id, &next)?)?.takes_over(&shape(old)?)?;
-        self.order(id, What::Run(Box::new(next)))
+        match self.order_to_run(id, next.clone())? {
+            Verdict::Holds => Ok(()),
+            Verdict::Stale => Err(stale(&next)),
+            // what it has used so far was given up
+            Verdict::Lacks => Err(not_running(id, HELP)),
+        }
     }
 }
 

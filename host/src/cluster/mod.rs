@@ -11,6 +11,7 @@ mod deal;
 mod deployed;
 mod forward;
 mod held;
+mod holders;
 mod known;
 mod leftover;
 mod node;
@@ -32,11 +33,12 @@ use crate::compose::{Composer, ttl};
 use crate::jobs::{Jobs, asked_state, is_update, state_json, state_not_open};
 use crate::query::Question;
 use artifacts::Artifacts;
+use holders::{Holders, SEE_FIRST, Verdict};
 use known::{Known, Replaced, prepared};
 use node::{Node, Stop};
 use order::{Dealings, Ended, Nothing, Order, Run, What, read_door_key, read_result_key};
 use shown::Ask;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -85,9 +87,10 @@ struct State {
     jobs: BTreeMap<String, Known>,
     /// Reporters of jobs that were submitted here and are not in the journal yet.
     submitted: BTreeMap<String, JobReporter>,
-    /// Those of them whose order did not hold.
-    refused: BTreeSet<String>,
+    /// Orders to run that were given here, by their tickets, and what became of them.
+    given: BTreeMap<u64, Option<Verdict>>,
     artifacts: Artifacts,
+    holders: Holders,
     /// Where other processes are reached, by their names.
     doors: BTreeMap<String, String>,
     /// How splits were dealt last, by the name of the state.
@@ -185,7 +188,8 @@ impl Inner {
             return Err(Error::user("CLUSTER_JOB_TOO_LARGE", format!("{what}, {ORDER_BYTES_MAX} are the most"))
                 .help("put large dependencies into the workers' image or environment instead of staging them"));
         }
-        self.journal.wait().append(Page::Orders, job, Some(&order))
+        let written = self.journal.wait().append(Page::Orders, job, Some(&order));
+        written.map_err(|error| if passes(&error) { error.help(SEE_FIRST) } else { error })
     }
 
     /// On the journal's thread.
@@ -231,33 +235,20 @@ impl Inner {
     fn obey(self: &Arc<Self>, job: String, what: What) {
         match what {
             What::Run(run) => {
-                let run = Arc::new(*run);
-                if !self.uses(&job, &run) {
-                    return;
+                let (verdict, ticket) = (self.state().judge(&job, &run), run.ticket);
+                if verdict == Verdict::Holds {
+                    self.take_up(job, Arc::new(*run));
                 }
-                if run.replaces == job {
-                    return self.again(job, run);
-                }
-                let reporter = if self.state().caught_up { self.reporter(&job, &run) } else { None };
-                let mut state = self.state();
-                let old = state.jobs.get_mut(&run.replaces).map(Known::replaced);
-                let paused = old.as_ref().is_some_and(|old| old.paused);
-                match &run.dealt {
-                    Some(dealt) => drop(state.dealt.insert(run.state.clone(), dealt.clone())),
-                    None => drop(state.dealt.remove(&run.state)),
-                }
-                state.jobs.insert(job.clone(), Known { paused, ..Known::new(run, reporter) });
-                let unused = state.unused();
-                if state.caught_up {
-                    drop(state);
-                    self.succeed(old, job);
-                    self.give_up_soon(unused);
-                }
+                // now, for what comes next from there is about the job as it is by now
+                self.state().tell(ticket, verdict);
             }
             What::Cancel(Nothing {}) => {
-                if let Some(known) = self.state().jobs.get_mut(&job) {
+                let mut state = self.state();
+                state.holders.cancel(&job);
+                if let Some(known) = state.jobs.get_mut(&job) {
                     known.cancelled = true;
                 }
+                drop(state);
                 self.conclude(&job);
             }
             What::Drain(Nothing {}) => {
@@ -279,6 +270,28 @@ impl Inner {
                     known.dealt = Some(dealt);
                 }
             }
+        }
+    }
+
+    /// A job is ordered to run, and the order holds.
+    fn take_up(self: &Arc<Self>, job: String, run: Arc<Run>) {
+        if run.replaces == job {
+            return self.again(job, run);
+        }
+        let reporter = if self.state().caught_up { self.reporter(&job, &run) } else { None };
+        let mut state = self.state();
+        let old = state.jobs.get_mut(&run.replaces).map(Known::replaced);
+        let paused = old.as_ref().is_some_and(|old| old.paused);
+        match &run.dealt {
+            Some(dealt) => drop(state.dealt.insert(run.state.clone(), dealt.clone())),
+            None => drop(state.dealt.remove(&run.state)),
+        }
+        state.jobs.insert(job.clone(), Known { paused, ..Known::new(run, reporter) });
+        let unused = state.unused();
+        if state.caught_up {
+            drop(state);
+            self.succeed(old, job);
+            self.give_up_soon(unused);
         }
     }
 
@@ -396,9 +409,12 @@ impl JobRunner for Cluster {
         let old = inner.updated_by(&job, &plan)?;
         let partitions = options::partitions(&job.options)?.unwrap_or(inner.config.partitions);
         let partitions = partitions.min(thalweg_core::id::KEY_GROUPS);
-        let (state, partitions, revision, replaces) = match old {
-            Some((id, old)) => (old.state.clone(), update::partitions(&old), old.revision + 1, id),
-            None => (inner.new_state(&job)?, partitions, 0, String::new()),
+        let (state, partitions, revision, replaces, after) = match old {
+            Some((id, old)) => (old.state.clone(), update::partitions(&old), old.revision + 1, id.clone(), id),
+            None => {
+                let (state, last) = inner.new_state(&job)?;
+                (state, partitions, last.highest, String::new(), last.job)
+            }
         };
         let sources = inner.composer.sources(&translation)?;
         let fresh = deal::anew((&plan.sources, &sources), partitions);
@@ -415,6 +431,8 @@ impl JobRunner for Cluster {
             components: Vec::new(),
             deployed: Vec::new(),
             dealt,
+            after: Some(after),
+            ticket: 0,
         };
         inner.submit(&job.id, &run, (&composer, &versions), reporter)
     }

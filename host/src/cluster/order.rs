@@ -128,6 +128,12 @@ pub struct Run {
     /// Whose the splits of its sources are; a job that goes on with a state of which that is not known finds out when it starts.
     #[prost(message, optional, tag = "10")]
     pub dealt: Option<Dealings>,
+    /// The job that had the state last as who gives the order knows it, empty if none had: the order holds if no other came between. Earlier versions do not say it.
+    #[prost(string, optional, tag = "11")]
+    pub after: Option<String>,
+    /// Who gives the order knows it by this when it is read.
+    #[prost(fixed64, tag = "12")]
+    pub ticket: u64,
 }
 
 /// A version of a function.

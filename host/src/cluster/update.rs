@@ -5,6 +5,7 @@
 //! waits there (`STATE_NEWER`). What partitions send each other goes on under the same names, so that nothing under way is lost.
 
 use super::Inner;
+use super::holders::Holder;
 use super::known::Replaced;
 use super::node::Stop;
 use super::order::Run;
@@ -46,18 +47,20 @@ impl Inner {
         Ok(Some((id, run)))
     }
 
-    /// The name of the state of a job that begins.
+    /// The name of the state of a job that begins, and who had it last. The state may be there and of an update of that one: who goes on with it has its revision.
     ///
     /// # Errors
-    /// `CLUSTER_STATE_IN_USE` when a job runs with it.
-    pub(super) fn new_state(&self, job: &PreparedJob) -> Result<String> {
+    /// `CLUSTER_STATE_IN_USE` when a job runs with it. Another one may be ordered with it just now: the journal tells which holds.
+    pub(super) fn new_state(&self, job: &PreparedJob) -> Result<(String, Holder)> {
         let state = state_name(job)?.unwrap_or_else(|| job.id.clone());
-        if self.state().jobs.values().any(|known| !known.over && known.run.state == state) {
+        let known = self.state();
+        if known.jobs.values().any(|known| !known.over && known.run.state == state) {
             let what = format!("a job of the cluster runs with the state {state:?}");
             return Err(Error::user("CLUSTER_STATE_IN_USE", what)
                 .help("cancel that job first, use another state_name, or submit this one as an update"));
         }
-        Ok(state)
+        let last = known.holders.last(&state);
+        Ok((state, last))
     }
 
     /// Starts this process's part of a job, once the one whose place it takes has come to a commit here.
