@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use thalweg_core::coder::Coder;
 use thalweg_core::state::{SideView, SideWindow};
-use thalweg_core::window::{Window, WindowFn, WindowSet};
+use thalweg_core::window::{WindowFn, WindowSet};
 
 /// A side input of a function, bound to the windows of its collection.
 #[derive(Clone, Debug)]
