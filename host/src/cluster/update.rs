@@ -34,9 +34,16 @@ impl Inner {
         let found = {
             let known = self.state();
             let mut going = known.jobs.iter().rev().filter(|(_, known)| !known.over);
-            going.find(|(_, known)| is(&known.run)).map(|(id, known)| (id.clone(), Arc::clone(&known.run)))
+            let found = going.find(|(_, known)| is(&known.run));
+            found.map(|(id, known)| (id.clone(), Arc::clone(&known.run), known.draining))
         };
-        let (id, run) = found.ok_or_else(|| nothing_to_update(job))?;
+        let (id, run, draining) = found.ok_or_else(|| nothing_to_update(job))?;
+        if draining {
+            // its partitions tell each other that time has come to its end: what takes its place would believe it
+            return Err(
+                nothing_to_update(job).help("the job drains: when it has ended, submit this one without an update")
+            );
+        }
         if let Some(wanted) = job.options.integer("partitions")?.filter(|n| *n != i64::from(run.partitions)) {
             let what = format!("the job has {} partitions, and would have {wanted}", run.partitions);
             return Err(Error::user("UPDATE_INCOMPATIBLE", what)
