@@ -3,8 +3,9 @@
 
 use super::payload::WasmCall;
 use super::payload_of;
+use crate::native::payload::Part;
 use crate::pipeline::Element;
-use crate::row::{Field, FieldType, Schema};
+use crate::row::{Field, FieldType, Schema, TypeName};
 use crate::table::TableJoin;
 use std::sync::Arc;
 use thalweg_beam::translate::TransformInfo;
@@ -167,15 +168,41 @@ pub fn fits(graph: &Graph, collection: Option<CollectionId>, coder: Option<Coder
     Err(mismatch(format!("{what} {wanted}, but {} is declared as {}", collection.name, words(&collection.coder))))
 }
 
-/// A join with a table: rows in and out are those of its payload.
+/// A join with a table: rows in and out are those of its payload, and what of a row is looked up is of the type of the
+/// table's key, or rows would find entries whose keys happen to be the same bytes.
 ///
 /// # Errors
 /// `WASM_MISMATCH`, and `TABLE_SPEC`.
 pub fn join(graph: &Graph, info: &TransformInfo) -> Result<()> {
     let payload: TableJoin = payload_of::json(&info.payload, &info.name)?;
     let (input, output) = (info.inputs.first().map(|(_, c)| *c), info.outputs.first().map(|(_, c)| *c));
+    key(&payload)?;
     fits(graph, input, Some(row_coder(&payload.input)), "the join with a table takes")?;
     fits(graph, output, Some(row_coder(&payload.output()?)), "the join with a table gives")
+}
+
+/// The key of a join: the types of its fields are compared. Their names may differ, and null finds nothing.
+fn key(join: &TableJoin) -> Result<()> {
+    let kinds = |schema: &Schema, part: &Part| -> Option<(bool, Vec<FieldType>)> {
+        let kind = |i: &usize| schema.fields.get(*i).map(|field| field.kind.clone());
+        Some(match part {
+            Part::Field(i) => (false, vec![kind(i)?]),
+            Part::Fields(fields) => (true, fields.iter().map(kind).collect::<Option<_>>()?),
+        })
+    };
+    let words = |(row, kinds): (bool, Vec<FieldType>)| {
+        let kinds = kinds.iter().map(|kind| TypeName(kind).to_string()).collect::<Vec<_>>().join(", ");
+        if row { format!("a row of ({kinds})") } else { kinds }
+    };
+    let (wanted, given) = (kinds(&join.table.schema, &join.table.pairs()?.key), kinds(&join.input, &join.key));
+    if wanted == given {
+        return Ok(());
+    }
+    let [wanted, given] =
+        [wanted, given].map(|side| side.map_or_else(|| "fields that are not there".to_owned(), words));
+    Err(mismatch(format!("{} has a key of {wanted}, but the rows are joined by {given}", join.table.source)).help(
+        "join by fields of the types of the table's key, or declare the table's columns with the types of the fields",
+    ))
 }
 
 /// The coder of rows.

@@ -1,9 +1,12 @@
 //! What is refused before anything is opened, and jobs with functions and sinks of an embedder.
 
 use super::{Composer, Connectors, Settings};
+use crate::native::payload::{CreateRows, Part};
 use crate::native::{Keyed, NativeFn, Outputs, Registry, Shape, Turn};
 use crate::pipeline::{Element, PipelineBuilder, Windows, urn};
+use crate::row::{FieldType, Schema, nullable, required};
 use crate::runtime;
+use crate::table::{Columns, Format, TableJoin, TableSource, TableSpec};
 use std::sync::{Arc, Mutex, PoisonError};
 use thalweg_beam::translate::translate;
 use thalweg_core::batch::Batch;
@@ -120,6 +123,51 @@ fn what_nobody_knows_is_refused_by_name() -> Result<()> {
     let unkeyed = Some(("NATIVE_NOT_KEYED", "Function".to_owned()));
     assert_eq!(refusal(pipeline(SUM, false, KEEP))?, unkeyed);
     assert_eq!(refusal(pipeline(SUM, true, KEEP))?, None);
+    Ok(())
+}
+
+/// Rows of a number and a text, joined with a table of texts by one of these fields, or by rows of them.
+fn joined(key: Part, columns: Columns) -> Pipeline {
+    let mut build = PipelineBuilder::new();
+    let start = build.collection("Start.out", Element::Bytes, Windows::Global, true);
+    build.transform("Start", urn::IMPULSE, Vec::new(), &[], &[("out", &start)]);
+    let input = Schema { fields: vec![required("n", FieldType::Int64), nullable("at", FieldType::String)] };
+    let rows = build.collection("Rows.out", Element::Row(input.clone()), Windows::Global, true);
+    let created = CreateRows { schema: input.clone(), rows: Vec::new() };
+    build.native("Rows", crate::native::urn::CREATE, &created, &[("in", &start)], &[("out", &rows)]);
+    let schema = Schema::of([("code", FieldType::String), ("name", FieldType::String)]);
+    let source = TableSource::File { path: "places.csv".to_owned(), format: Format::Csv };
+    let table = TableSpec { source, schema, key: columns, value: Some(Columns::One("name".to_owned())) };
+    let join = TableJoin { input: input.clone(), key, table, inner: false };
+    let after = Schema { fields: [input.fields, vec![nullable("name", FieldType::String)]].concat() };
+    let output = build.collection("Join.out", Element::Row(after), Windows::Global, true);
+    build.native("Join", crate::native::urn::TABLE_JOIN, &join, &[("in", &rows)], &[("out", &output)]);
+    build.transform("Sink", KEEP, Vec::new(), &[("in", &output)], &[]);
+    build.finish()
+}
+
+#[test]
+fn a_join_by_a_field_of_another_type_than_the_tables_key_is_refused() -> Result<()> {
+    let one = || Columns::One("code".to_owned());
+    let row = || Columns::Row(vec!["code".to_owned()]);
+    assert_eq!(refusal(joined(Part::Field(1), one()))?, None);
+    assert_eq!(refusal(joined(Part::Fields(vec![1]), row()))?, None);
+    let mismatch = Some(("WASM_MISMATCH", "Join".to_owned()));
+    for (key, columns) in [
+        (Part::Field(0), one()),
+        (Part::Fields(vec![0]), row()),
+        (Part::Fields(vec![1]), one()),
+        (Part::Field(1), row()),
+        (Part::Fields(vec![1, 1]), row()),
+        (Part::Field(7), one()),
+    ] {
+        assert_eq!(refusal(joined(key, columns))?, mismatch);
+    }
+    let error = composer(&Kept::default())?.plan(&mut translate(joined(Part::Field(0), one()))?).err();
+    assert_eq!(
+        error.map(|e| e.message).unwrap_or_default(),
+        "the table places.csv has a key of string, but the rows are joined by int64"
+    );
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use thalweg_core::error::{Error, Result};
 pub struct TableJoin {
     /// Fields of the rows that come in.
     pub input: Schema,
-    /// What of a row is looked up: of the type of the table's key.
+    /// What of a row is looked up: of the type of the table's key, or null, for which there is no entry.
     pub key: Part,
     /// The table.
     pub table: TableSpec,
@@ -75,8 +75,8 @@ impl NativeFn for Join {
     fn process(&mut self, batch: &Batch, out: &mut Outputs) -> Result<()> {
         for row in batch.rows() {
             let bytes = batch.value(row);
-            let (key, _) = self.split.pair(bytes)?;
-            let entry = self.table.get(key);
+            // null is the key of no entry
+            let entry = self.split.key(bytes)?.and_then(|key| self.table.get(key));
             if entry.is_none() && self.inner {
                 continue;
             }

@@ -61,10 +61,10 @@ fn what_is_wrong_with_a_table_is_named() -> Result<()> {
 }
 
 #[test]
-fn a_join_keeps_rows_without_an_entry_unless_it_is_an_inner_one() -> Result<()> {
+fn a_join_keeps_rows_without_a_key_or_an_entry_unless_it_is_an_inner_one() -> Result<()> {
     let file = written("code,name,height\nA,Alpha,7\n")?;
-    let input = Schema::of([("n", FieldType::Int64), ("at", FieldType::String)]);
-    for (inner, found) in [(false, 2), (true, 1)] {
+    let input = Schema { fields: vec![required("n", FieldType::Int64), nullable("at", FieldType::String)] };
+    for (inner, found) in [(false, 3), (true, 1)] {
         let join = TableJoin {
             input: input.clone(),
             key: Part::Field(1),
@@ -80,11 +80,12 @@ fn a_join_keeps_rows_without_an_entry_unless_it_is_an_inner_one() -> Result<()> 
         let mut batch = BatchBuilder::new();
         batch.push(b"", b"\x02\x00\x01\x01A", EventTime(0), &[Window::Global]);
         batch.push(b"", b"\x02\x00\x02\x01Z", EventTime(0), &[Window::Global]);
+        batch.push(b"", b"\x02\x01\x02\x03", EventTime(0), &[Window::Global]);
         let mut out = Outputs::new(&[true]);
         join.process(&batch.finish(), &mut out)?;
         let mut rows = Vec::new();
         out.drain(|_, batch| rows.extend(batch.rows().iter().map(|row| batch.value(row).to_vec())));
-        let all: [&[u8]; 2] = [b"\x03\x00\x01\x01A\x05Alpha", b"\x03\x01\x04\x02\x01Z"];
+        let all: [&[u8]; 3] = [b"\x03\x00\x01\x01A\x05Alpha", b"\x03\x01\x04\x02\x01Z", b"\x03\x01\x06\x03"];
         assert_eq!(rows, all[..found]);
     }
     Ok(())

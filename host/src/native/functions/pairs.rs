@@ -5,7 +5,7 @@
 
 use crate::native::payload::{Half, PairsToRows, Part, RowsToPairs};
 use crate::native::{NativeFn, Outputs};
-use crate::row::{FieldType, RowReader, RowWriter, take_field};
+use crate::row::{FieldType, RowReader, RowWriter, Schema, take_field};
 use thalweg_core::batch::Batch;
 use thalweg_core::coder::{read_varint, take_prefixed, write_varint};
 use thalweg_core::error::{Error, Result};
@@ -45,24 +45,48 @@ impl Split {
         let Self { payload, spans, key, value } = self;
         RowReader::new(&payload.input, row)?.locate(row, spans)?;
         for (part, out) in [(&payload.key, &mut *key), (&payload.value, &mut *value)] {
-            out.clear();
-            let field = |i: &usize| spans.get(*i).copied().flatten().and_then(|(from, to)| row.get(from..to));
-            match part {
-                Part::Field(i) => {
-                    let bytes = field(i).ok_or_else(|| Error::user("VALUE_NULL", "a value is null that may not be"))?;
-                    let kind = payload.input.fields.get(*i).map(|f| &f.kind);
-                    let prefixed = matches!(kind, Some(FieldType::String | FieldType::Bytes));
-                    out.extend_from_slice(if prefixed { take_prefixed(bytes)?.0 } else { bytes });
-                }
-                Part::Fields(fields) => {
-                    let mut writer = RowWriter::new(out, fields.len());
-                    fields.iter().for_each(|i| writer.field(field(i)));
-                    writer.finish();
-                }
+            if !write_part(&payload.input, part, row, spans, out)? {
+                return Err(Error::user("VALUE_NULL", "a value is null that may not be"));
             }
         }
         Ok((key, value))
     }
+
+    /// The key of a row, in the outer context; `None` for a plain one that is null.
+    ///
+    /// # Errors
+    /// `CODER_MALFORMED` for a row that is cut off.
+    pub fn key(&mut self, row: &[u8]) -> Result<Option<&[u8]>> {
+        let Self { payload, spans, key, .. } = self;
+        RowReader::new(&payload.input, row)?.locate(row, spans)?;
+        Ok(write_part(&payload.input, &payload.key, row, spans, key)?.then_some(key))
+    }
+}
+
+/// Makes one half of a pair of a row; `false` for a plain value that is null.
+fn write_part(
+    input: &Schema,
+    part: &Part,
+    row: &[u8],
+    spans: &[Option<(usize, usize)>],
+    out: &mut Vec<u8>,
+) -> Result<bool> {
+    out.clear();
+    let field = |i: &usize| spans.get(*i).copied().flatten().and_then(|(from, to)| row.get(from..to));
+    match part {
+        Part::Field(i) => {
+            let Some(bytes) = field(i) else { return Ok(false) };
+            let kind = input.fields.get(*i).map(|f| &f.kind);
+            let prefixed = matches!(kind, Some(FieldType::String | FieldType::Bytes));
+            out.extend_from_slice(if prefixed { take_prefixed(bytes)?.0 } else { bytes });
+        }
+        Part::Fields(fields) => {
+            let mut writer = RowWriter::new(out, fields.len());
+            fields.iter().for_each(|i| writer.field(field(i)));
+            writer.finish();
+        }
+    }
+    Ok(true)
 }
 
 impl NativeFn for Split {
@@ -162,7 +186,7 @@ impl NativeFn for Join {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::{Schema, nullable, required};
+    use crate::row::{nullable, required};
     use thalweg_core::batch::BatchBuilder;
     use thalweg_core::time::EventTime;
     use thalweg_core::window::Window;

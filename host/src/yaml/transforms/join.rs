@@ -7,6 +7,7 @@ use super::super::suggest::did_you_mean;
 use super::{pairs, rows};
 use crate::native::urn;
 use crate::pipeline::Element;
+use crate::row::{Field, Schema};
 use crate::table::TableJoin;
 use thalweg_core::error::Result;
 
@@ -30,7 +31,10 @@ pub fn join(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
     let chosen = pairs::chosen_key(&mut leaf.config, &schema)?;
     let (key, _) = table.elements()?;
     let who = format!("the key of table `{}`", name.text()?);
-    let key = pairs::part(leaf.place, &who, "key", &key, chosen, &schema, None)?;
+    // a row whose key is null has no entry, so fields that may be null are joined by, too
+    let present = schema.fields.iter().map(|field| Field { nullable: false, ..field.clone() });
+    let present = Schema { fields: present.collect() };
+    let key = pairs::part(leaf.place, &who, "key", &key, chosen, &present, None)?;
     let payload = TableJoin { input: schema, key, table, inner };
     let after = payload.output().map_err(|e| leaf.place.error(e.code, e.message).help(e.help))?;
     let output = leaf.output("output", Element::Row(after), &input);
