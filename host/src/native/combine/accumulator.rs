@@ -9,14 +9,15 @@ use thalweg_core::error::{Error, Result};
 pub struct Cell {
     /// Rows seen: all of them for a count, those without null else.
     count: i64,
-    /// Sum, least or greatest; without meaning before the first.
+    /// Sum, least or greatest; without meaning before the first. A sum of whole numbers may be beyond 64 bits while
+    /// accumulators are merged: what comes after may bring it back, and a mean is within them anyway.
     number: Number,
 }
 
 /// A value in the type that its field is calculated with.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Number {
-    Int(i64),
+    Int(i128),
     Double(f64),
 }
 
@@ -56,21 +57,31 @@ impl Plan {
         self.columns.len()
     }
 
-    /// Adds one value, `None` for null, to cell `i`.
+    /// Adds one value, `None` for null, to cell `i`. `false`, and the cell is as it was, when the sum would no longer fit into
+    /// an encoded accumulator, which has 64 bits for it: then the value is the first of another accumulator.
     ///
     /// # Errors
-    /// `COMBINE_OVERFLOW`, or `CODER_MALFORMED` when the field is not a number.
+    /// `CODER_MALFORMED` when the field is not a number.
     #[inline]
-    pub fn add(&self, i: usize, cell: &mut Cell, kind: &FieldType, field: Option<&[u8]>) -> Result<()> {
-        let Some(column) = self.columns.get(i) else { return Ok(()) };
+    pub fn add(&self, i: usize, cell: &mut Cell, kind: &FieldType, field: Option<&[u8]>) -> Result<bool> {
+        let Some(column) = self.columns.get(i) else { return Ok(true) };
         if column.function == Function::Count {
             cell.count += 1;
-            return Ok(());
+            return Ok(true);
         }
-        let Some(field) = field else { return Ok(()) };
-        let number =
-            if column.whole { Number::Int(read_i64(kind, field)?) } else { Number::Double(read_f64(kind, field)?) };
-        column.merge(cell, Cell { count: 1, number })
+        let Some(field) = field else { return Ok(true) };
+        let number = if column.whole {
+            Number::Int(read_i64(kind, field)?.into())
+        } else {
+            Number::Double(read_f64(kind, field)?)
+        };
+        let before = *cell;
+        column.merge(cell, Cell { count: 1, number });
+        let fits = cell.number.fits();
+        if !fits {
+            *cell = before;
+        }
+        Ok(fits)
     }
 
     /// Merges one encoded accumulator into the cells; returns what follows it.
@@ -87,16 +98,18 @@ impl Plan {
             if column.function != Function::Count {
                 match row.next_field()? {
                     None => continue,
-                    Some(field) if column.whole => other.number = Number::Int(read_i64(&FieldType::Int64, field)?),
+                    Some(field) if column.whole => {
+                        other.number = Number::Int(read_i64(&FieldType::Int64, field)?.into());
+                    }
                     Some(field) => other.number = Number::Double(read_f64(&FieldType::Double, field)?),
                 }
             }
-            column.merge(cell, other)?;
+            column.merge(cell, other);
         }
         Ok(row.rest())
     }
 
-    /// Appends the accumulator.
+    /// Appends the accumulator of cells that were added to.
     pub fn write(&self, cells: &[Cell], out: &mut Vec<u8>) {
         let mut row = RowWriter::new(out, self.fields);
         for (column, cell) in self.columns.iter().zip(cells) {
@@ -111,49 +124,52 @@ impl Plan {
     }
 
     /// Writes the results as fields of a row.
-    pub fn results(&self, cells: &[Cell], row: &mut RowWriter<'_>) {
+    ///
+    /// # Errors
+    /// `COMBINE_OVERFLOW` for a sum beyond 64 bits.
+    pub fn results(&self, cells: &[Cell], row: &mut RowWriter<'_>) -> Result<()> {
         for (column, cell) in self.columns.iter().zip(cells) {
             match (column.function, cell.number) {
                 (Function::Count, _) => row.int64(cell.count),
                 (Function::Mean, _) if cell.count == 0 => row.null(),
                 (Function::Mean, Number::Int(sum)) => row.double(sum as f64 / cell.count as f64),
                 (Function::Mean, Number::Double(sum)) => row.double(sum / cell.count as f64),
-                _ => write_number(row, cell),
+                (_, number) if number.fits() => write_number(row, cell),
+                _ => return Err(column.overflow()),
             }
         }
+        Ok(())
     }
 }
 
 fn write_number(row: &mut RowWriter<'_>, cell: &Cell) {
     match cell.number {
         _ if cell.count == 0 => row.null(),
-        Number::Int(n) => row.int64(n),
+        Number::Int(n) => row.int64(n as i64), // it fits
         Number::Double(x) => row.double(x),
     }
 }
 
 impl Column {
     #[inline]
-    fn merge(&self, cell: &mut Cell, other: Cell) -> Result<()> {
+    fn merge(&self, cell: &mut Cell, other: Cell) {
         if other.count == 0 {
-            return Ok(());
+            return;
         }
         let first = cell.count == 0;
         cell.count += other.count;
         if first {
             cell.number = other.number;
-            return Ok(());
+            return;
         }
         cell.number = match (self.function, cell.number, other.number) {
             (Function::Count, number, _) => number,
             (Function::Min, Number::Int(a), Number::Int(b)) => Number::Int(a.min(b)),
             (Function::Max, Number::Int(a), Number::Int(b)) => Number::Int(a.max(b)),
-            (Function::Sum | Function::Mean, Number::Int(a), Number::Int(b)) => {
-                Number::Int(a.checked_add(b).ok_or_else(|| self.overflow())?)
-            }
+            // 2^64 numbers of 64 bits would be needed to leave 128 bits
+            (Function::Sum | Function::Mean, Number::Int(a), Number::Int(b)) => Number::Int(a.saturating_add(b)),
             (function, a, b) => Number::Double(doubles(function, a.double(), b.double())),
         };
-        Ok(())
     }
 
     fn overflow(&self) -> Error {
@@ -174,6 +190,15 @@ fn doubles(function: Function, a: f64, b: f64) -> f64 {
 }
 
 impl Number {
+    /// Whether it is one of 64 bits.
+    #[inline]
+    fn fits(self) -> bool {
+        match self {
+            Self::Int(n) => i64::try_from(n).is_ok(),
+            Self::Double(_) => true,
+        }
+    }
+
     fn double(self) -> f64 {
         match self {
             Self::Int(n) => n as f64,
