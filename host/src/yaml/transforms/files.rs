@@ -41,7 +41,8 @@ pub fn write_json(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
     Ok(Outputs::default())
 }
 
-/// `type: WriteToText`: rows with exactly one field, a line each.
+/// `type: WriteToText`: rows with exactly one field, a line each. Texts stand there as they are, timestamps as RFC 3339, null as
+/// an empty line, and all others as JSON: `true` where Beam writes `True`.
 pub fn write_text(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
     let input = leaf.input()?;
     let schema = rows(leaf, &input)?.clone();

@@ -89,7 +89,7 @@ impl JsonLinesSink {
                 match &self.field {
                     None => self.json.write(batch.value(row), &mut self.buffer)?,
                     Some(field) => {
-                        self.json.write_field(batch.value(row), field, &mut self.buffer)?;
+                        self.json.write_line(batch.value(row), field, &mut self.buffer)?;
                     }
                 }
                 self.buffer.push(b'\n');

@@ -229,6 +229,16 @@ mod tests {
     }
 
     #[test]
+    fn beams_first_instant_is_read_as_it_was_written() {
+        let schema = Schema::of([("at", FieldType::MicrosInstant)]);
+        for micros in [-9_223_372_036_854_775_000, i64::MIN, i64::MAX] {
+            let (mut row, cells) = (Vec::new(), vec![Cell::Integer(micros)]);
+            write_row(&schema, &cells, &mut row).expect("a row");
+            assert_eq!(read_row(&schema, &row), Ok(cells));
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_names_the_field() {
         let one = |kind, nullable, cell| {
             let schema = Schema { fields: vec![field("x", kind, nullable)] };

@@ -54,13 +54,21 @@ impl<'a> Cursor<'a> {
     }
 
     /// Seconds and microseconds of a `micros_instant`.
-    pub(super) fn micros(&mut self) -> Result<i64> {
+    pub(super) fn seconds_and_micros(&mut self) -> Result<(i64, i64)> {
         let (count, nulls) = self.header()?;
         if count != 2 || !nulls.is_empty() {
             return Err(malformed("a time is not a row of seconds and microseconds"));
         }
-        let (seconds, micros) = (self.varint()? as i64, self.varint()? as i64);
-        Ok(seconds.saturating_mul(1_000_000).saturating_add(micros))
+        Ok((self.varint()? as i64, self.varint()? as i64))
+    }
+
+    /// A `micros_instant` in microseconds; of the seconds around the ends of time the nearest that 64 bits hold.
+    #[cfg(feature = "formats")]
+    pub(super) fn micros(&mut self) -> Result<i64> {
+        let (seconds, micros) = self.seconds_and_micros()?;
+        // the first second of Beam's time begins before what 64 bits hold, so its fraction is added before it is cut
+        let all = i128::from(seconds) * 1_000_000 + i128::from(micros);
+        Ok(all.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
     }
 
     /// Milliseconds of a `millis_instant`.
@@ -80,7 +88,7 @@ impl<'a> Cursor<'a> {
             FieldType::Float => self.array::<4>().map(drop),
             FieldType::Double | FieldType::MillisInstant => self.array::<8>().map(drop),
             FieldType::String | FieldType::Bytes => self.prefixed().map(drop),
-            FieldType::MicrosInstant => self.micros().map(drop),
+            FieldType::MicrosInstant => self.seconds_and_micros().map(drop),
             FieldType::Row(schema) => self.skip_row(schema, depth + 1),
             FieldType::Array(element) => self.each(|c| c.skip_element(element, depth + 1)),
             FieldType::Map(key, value) => self.each(|c| {

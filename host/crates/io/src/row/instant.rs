@@ -13,7 +13,14 @@ pub fn write_millis(out: &mut Vec<u8>, millis: i64) {
 
 /// Appends an instant given in microseconds since the Unix epoch.
 pub fn write_micros(out: &mut Vec<u8>, micros: i64) {
-    write(out, micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000) as u64, 6);
+    write_parts(out, 0, micros);
+}
+
+/// Appends an instant given in seconds and microseconds since the Unix epoch, which together may be beyond 64 bits: windows
+/// around the ends of time begin and end outside.
+pub(super) fn write_parts(out: &mut Vec<u8>, seconds: i64, micros: i64) {
+    let seconds = seconds.saturating_add(micros.div_euclid(1_000_000));
+    write(out, seconds, micros.rem_euclid(1_000_000) as u64, 6);
 }
 
 fn write(out: &mut Vec<u8>, seconds: i64, fraction: u64, digits: usize) {
@@ -93,5 +100,10 @@ mod tests {
         assert_eq!(millis(9_223_372_036_854_775), "294247-01-10T04:00:54.775Z");
         assert_eq!(millis(-9_223_372_036_854_775), "-290308-12-21T19:59:05.225Z");
         assert!(millis(i64::MAX).ends_with('Z') && millis(i64::MIN).ends_with('Z'));
+        for end in [i64::MIN, i64::MAX] {
+            let mut out = Vec::new();
+            write_parts(&mut out, end, end);
+            assert!(out.ends_with(b"Z"));
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! RFC 3339; maps whose keys are not strings have their keys' JSON as strings.
 
 use super::cursor::{Cursor, DEPTH_MAX, null_at};
-use super::instant::{write_micros, write_millis};
+use super::instant::{write_millis, write_parts};
 use super::malformed;
 use super::schema::{Field, FieldType, Schema};
 use serde::Serialize;
@@ -71,11 +71,23 @@ impl RowToJson {
         self.write_nested(&mut Cursor(row), out, 0)
     }
 
-    /// Appends the value of one field as text: a string as it is, anything else as JSON. `false` when it is null or unknown.
+    /// Appends the value of one field: a string or bytes as they are, anything else as JSON. `false` when it is null or unknown.
     ///
     /// # Errors
     /// As for [`RowToJson::write`].
     pub fn write_field(&self, row: &[u8], name: &str, out: &mut Vec<u8>) -> Result<bool> {
+        self.write_one(row, name, false, out)
+    }
+
+    /// As [`RowToJson::write_field`], for a line of text: an instant stands there without quotes, too.
+    ///
+    /// # Errors
+    /// As for [`RowToJson::write`].
+    pub fn write_line(&self, row: &[u8], name: &str, out: &mut Vec<u8>) -> Result<bool> {
+        self.write_one(row, name, true, out)
+    }
+
+    fn write_one(&self, row: &[u8], name: &str, line: bool, out: &mut Vec<u8>) -> Result<bool> {
         let mut cursor = Cursor(row);
         let (count, nulls) = cursor.header()?;
         for (i, field) in self.fields.iter().enumerate() {
@@ -84,6 +96,9 @@ impl RowToJson {
                 match field.value {
                     _ if null => return Ok(false),
                     Value::Plain(FieldType::String | FieldType::Bytes) => out.extend_from_slice(cursor.prefixed()?),
+                    Value::Plain(ref kind @ (FieldType::MillisInstant | FieldType::MicrosInstant)) if line => {
+                        write_instant(kind, &mut cursor, out)?;
+                    }
                     _ => field.value.write(&mut cursor, out, 0)?,
                 }
                 return Ok(true);
@@ -208,15 +223,23 @@ fn write_plain(kind: &FieldType, cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> 
             let bytes = cursor.prefixed()?;
             quoted(out, |out| base64(out, bytes));
         }
-        FieldType::MillisInstant => {
-            let at = cursor.millis()?;
-            quoted(out, |out| write_millis(out, at));
-        }
-        FieldType::MicrosInstant => {
-            let at = cursor.micros()?;
-            quoted(out, |out| write_micros(out, at));
+        FieldType::MillisInstant | FieldType::MicrosInstant => {
+            out.push(b'"');
+            write_instant(kind, cursor, out)?;
+            out.push(b'"');
         }
         FieldType::Array(_) | FieldType::Map(..) | FieldType::Row(_) => cursor.skip(kind, 0)?, // never plain
+    }
+    Ok(())
+}
+
+/// Appends an instant as RFC 3339, without quotes.
+fn write_instant(kind: &FieldType, cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<()> {
+    if *kind == FieldType::MillisInstant {
+        write_millis(out, cursor.millis()?);
+    } else {
+        let (seconds, micros) = cursor.seconds_and_micros()?;
+        write_parts(out, seconds, micros);
     }
     Ok(())
 }
@@ -280,6 +303,17 @@ mod tests {
         let millis = (1_357_034_400_000u64 ^ (1 << 63)).to_be_bytes();
         assert_eq!(of(FieldType::MillisInstant, &millis), r#""2013-01-01T10:00:00Z""#);
         assert_eq!(of(FieldType::MicrosInstant, b"\x02\x00\x01\x05"), r#""1970-01-01T00:00:01.000005Z""#);
+        // Beam's first instant and its minute's beginning, for both of which microseconds need more than 64 bits on the way
+        for (seconds, micros, text) in [
+            (-9_223_372_036_855i64, 225_000, r#""-290308-12-21T19:59:05.225Z""#),
+            (-9_223_372_036_860, 0, r#""-290308-12-21T19:59:00Z""#),
+            (9_223_372_036_860, 0, r#""294247-01-10T04:01:00Z""#),
+        ] {
+            let mut bytes = b"\x02\x00".to_vec();
+            thalweg_core::coder::write_varint(&mut bytes, seconds as u64);
+            thalweg_core::coder::write_varint(&mut bytes, micros);
+            assert_eq!(of(FieldType::MicrosInstant, &bytes), text);
+        }
         let list = FieldType::Array(element(FieldType::Int64, true));
         assert_eq!(of(list.clone(), b"\0\0\0\x02\x00\x01\x07"), "[null,7]");
         assert_eq!(of(list, b"\xff\xff\xff\xff\x01\x01\x05\x01\x01\x06\x00"), "[5,6]");
@@ -321,5 +355,18 @@ mod tests {
         assert_eq!(field(row, "n"), Ok(Some(b"5".to_vec())));
         assert_eq!(field(row, "x"), Ok(None));
         assert_eq!(field(b"\x03\x01\x02\x01\x00\x07\x05", "k"), Ok(None));
+        let schema = Schema::of([("at", FieldType::MicrosInstant), ("ms", FieldType::MillisInstant)]);
+        let (writer, row) = (RowToJson::new(&schema), b"\x02\x00\x02\x00\x01\x05\x80\0\0\0\0\0\0\x01");
+        for (name, text) in [("at", "1970-01-01T00:00:01.000005Z"), ("ms", "1970-01-01T00:00:00.001Z")] {
+            let (mut line, mut key) = (Vec::new(), Vec::new());
+            assert_eq!(writer.write_line(row, name, &mut line), Ok(true));
+            assert_eq!(writer.write_field(row, name, &mut key), Ok(true));
+            let (line, key) = (String::from_utf8_lossy(&line), String::from_utf8_lossy(&key));
+            assert_eq!(
+                (line.as_ref(), key),
+                (text, format!("{text:?}").into()),
+                "JSON as a key, none in a line of text"
+            );
+        }
     }
 }
