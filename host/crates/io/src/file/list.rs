@@ -1,8 +1,9 @@
-//! Which files a source reads: paths, and patterns with `*` in their last component.
+//! Which files a source reads: paths, and patterns with `*`, `?` and `[...]` in any of their components.
 
 use super::error::unreadable;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use thalweg_core::error::Result;
 use thalweg_core::id::SplitId;
@@ -25,11 +26,9 @@ impl FileList {
         let mut files = Vec::new();
         for path in paths {
             let path = path.as_ref();
-            let pattern = path.file_name().and_then(|n| n.to_str()).filter(|n| n.contains('*'));
-            match pattern {
-                Some(pattern) if !path.exists() => files.extend(matches(path, pattern)?),
-                _ => files.push(path.to_owned()),
-            }
+            // a file whose own name has such a character is meant as it stands
+            let pattern = path.components().any(|part| pattern(&part).is_some());
+            if pattern && !path.exists() { files.extend(matches(path)?) } else { files.push(path.to_owned()) }
         }
         if files.is_empty() {
             return Err(unreadable(Path::new(""), "no path is given"));
@@ -65,41 +64,141 @@ impl FileList {
     }
 }
 
-/// The files in the pattern's directory whose names match, in the order of names.
-fn matches(path: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
-    let directory = path.parent().filter(|p| !p.as_os_str().is_empty());
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory.unwrap_or(Path::new("."))).map_err(|e| unreadable(path, e))? {
-        let entry = entry.map_err(|e| unreadable(path, e))?;
-        let name = entry.file_name();
-        let matched = name.to_str().is_some_and(|n| is_match(pattern.as_bytes(), n.as_bytes()));
-        let hidden = name.as_encoded_bytes().starts_with(b".") && !pattern.starts_with('.');
-        if matched && !hidden && entry.path().is_file() {
-            found.push(directory.map_or_else(|| PathBuf::from(&name), |d| d.join(&name)));
+/// The text of a component that is a pattern.
+fn pattern<'a>(part: &Component<'a>) -> Option<&'a str> {
+    let Component::Normal(name) = part else { return None };
+    name.to_str().filter(|name| name.contains(['*', '?', '[']))
+}
+
+/// The files that a pattern means, in the order of their names. Hidden ones (`.name`) are matched by their dot alone.
+fn matches(path: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = vec![PathBuf::new()];
+    for part in path.components() {
+        let Some(pattern) = pattern(&part) else {
+            found.iter_mut().for_each(|before| before.push(part));
+            continue;
+        };
+        if pattern.contains("**") {
+            return Err(unreadable(path, "`**` is not read: `*`, `?` and `[...]` match within one folder"));
         }
+        let mut next = Vec::new();
+        for before in found {
+            let literal = before.join(part);
+            if literal.exists() {
+                next.push(literal);
+            } else {
+                matches_in(&before, pattern, &mut next).map_err(|e| unreadable(path, e))?;
+            }
+        }
+        found = next;
     }
+    found.retain(|file| file.is_file());
     if found.is_empty() {
-        return Err(unreadable(path, "no file matches the pattern (`*` counts in the last component only)"));
+        return Err(unreadable(path, "no file matches the pattern"));
     }
     found.sort();
     Ok(found)
 }
 
-/// Whether a name matches a pattern in which `*` stands for any run of bytes. Cost: O(pattern times name).
-fn is_match(pattern: &[u8], name: &[u8]) -> bool {
+/// What in a folder matches a pattern. What is no folder, or is gone, holds nothing.
+fn matches_in(folder: &Path, pattern: &str, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    if !here.is_dir() {
+        return Ok(());
+    }
+    let pieces = pieces(pattern);
+    for entry in fs::read_dir(here)? {
+        let name = entry?.file_name();
+        let hidden = name.as_encoded_bytes().starts_with(b".") && !pattern.starts_with('.');
+        let letters: Option<Vec<char>> = name.to_str().map(|name| name.chars().collect());
+        if !hidden && letters.is_some_and(|letters| is_match(&pieces, &letters)) {
+            found.push(folder.join(&name));
+        }
+    }
+    Ok(())
+}
+
+/// A part of a pattern.
+#[derive(PartialEq, Eq, Debug)]
+enum Piece {
+    /// `*`: any run of characters.
+    Run,
+    /// `?`: one character.
+    One,
+    /// `[a-z]`: one character of these ranges; `[!a-z]`: one of no range.
+    Set { not: bool, ranges: Vec<(char, char)> },
+    /// A character for itself.
+    Is(char),
+}
+
+impl Piece {
+    fn takes(&self, letter: char) -> bool {
+        match self {
+            Self::Run => false,
+            Self::One => true,
+            Self::Set { not, ranges } => ranges.iter().any(|(from, to)| (*from..=*to).contains(&letter)) != *not,
+            Self::Is(own) => *own == letter,
+        }
+    }
+}
+
+/// The pieces of a pattern. A `[` that nothing closes is one of its characters, and so is a `]` right behind the `[`.
+fn pieces(pattern: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut rest = pattern;
+    while let Some(letter) = rest.chars().next() {
+        rest = rest.get(letter.len_utf8()..).unwrap_or_default();
+        pieces.push(match letter {
+            '*' => Piece::Run,
+            '?' => Piece::One,
+            '[' => match set(rest) {
+                Some((set, behind)) => {
+                    rest = behind;
+                    set
+                }
+                None => Piece::Is('['),
+            },
+            other => Piece::Is(other),
+        });
+    }
+    pieces
+}
+
+/// Reads a set behind its `[`, and gives what follows its `]`.
+fn set(text: &str) -> Option<(Piece, &str)> {
+    let inside = text.strip_prefix(['!', '^']);
+    let (not, inside) = (inside.is_some(), inside.unwrap_or(text));
+    let first = inside.chars().next()?.len_utf8();
+    let end = first + inside.get(first..)?.find(']')?;
+    let letters: Vec<char> = inside.get(..end)?.chars().collect();
+    let mut ranges = Vec::new();
+    let mut left = letters.as_slice();
+    while let Some((from, behind)) = left.split_first() {
+        let (to, behind) = match behind {
+            ['-', to, behind @ ..] => (to, behind),
+            _ => (from, behind),
+        };
+        ranges.push((*from, *to));
+        left = behind;
+    }
+    Some((Piece::Set { not, ranges }, inside.get(end + 1..)?))
+}
+
+/// Whether a name matches a pattern. Cost: O(pattern times name).
+fn is_match(pattern: &[Piece], name: &[char]) -> bool {
     let (mut p, mut n) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while n < name.len() {
+    let mut run: Option<(usize, usize)> = None;
+    while let Some(letter) = name.get(n) {
         match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p + 1, n));
+            Some(Piece::Run) => {
+                run = Some((p + 1, n));
                 p += 1;
             }
-            Some(c) if name.get(n) == Some(c) => {
+            Some(piece) if piece.takes(*letter) => {
                 p += 1;
                 n += 1;
             }
-            _ => match &mut star {
+            _ => match &mut run {
                 Some((after, taken)) => {
                     *taken += 1;
                     (p, n) = (*after, *taken);
@@ -108,7 +207,7 @@ fn is_match(pattern: &[u8], name: &[u8]) -> bool {
             },
         }
     }
-    pattern.get(p..).unwrap_or_default().iter().all(|c| *c == b'*')
+    pattern.get(p..).unwrap_or_default().iter().all(|piece| *piece == Piece::Run)
 }
 
 #[cfg(test)]
@@ -116,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stars_stand_for_any_run() {
+    fn stars_question_marks_and_sets_match_as_in_a_shell() {
         for (pattern, name, yes) in [
             ("*", "", true),
             ("*.csv", "a.csv", true),
@@ -125,8 +224,19 @@ mod tests {
             ("a*b*c", "a-c", false),
             ("part-*-of-*", "part-0-of-3", true),
             ("x", "xy", false),
+            ("in-?.txt", "in-1.txt", true),
+            ("in-?.txt", "in-é.txt", true),
+            ("in-?.txt", "in-10.txt", false),
+            ("in-[13-5].txt", "in-4.txt", true),
+            ("in-[13-5].txt", "in-2.txt", false),
+            ("[!a-c]*", "dog", true),
+            ("[!a-c]*", "cat", false),
+            ("[]-]x", "]x", true),
+            ("[]-]x", "-x", true),
+            ("a[b", "a[b", true),
         ] {
-            assert_eq!(is_match(pattern.as_bytes(), name.as_bytes()), yes, "{pattern} {name}");
+            let letters: Vec<char> = name.chars().collect();
+            assert_eq!(is_match(&pieces(pattern), &letters), yes, "{pattern} {name}");
         }
     }
 
@@ -140,6 +250,29 @@ mod tests {
         let list = FileList::find(&[dir.path().join("*.txt"), dir.path().join("c.csv")]).expect("three files");
         let names: Vec<_> = list.splits().into_iter().filter_map(|s| list.path(s)?.file_name()?.to_str()).collect();
         assert_eq!(names, ["a.txt", "b.txt", "c.csv"]);
+    }
+
+    #[test]
+    fn patterns_stand_in_any_part_of_a_path() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        for name in
+            ["2024/01/a.txt", "2024/02/a.txt", "2024/02/b.csv", "2023/01/a.txt", ".old/01/a.txt", "x[1]/01/a.txt"]
+        {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs::write(path, b"").expect("a file");
+        }
+        fs::write(dir.path().join("20xx"), b"").expect("a file beside the folders");
+        let found = |pattern: &str| -> Vec<String> {
+            let list = FileList::find(&[dir.path().join(pattern)]).expect("files");
+            let paths = list.splits().into_iter().filter_map(|s| list.path(s));
+            paths.map(|p| p.strip_prefix(dir.path()).expect("below it").display().to_string()).collect()
+        };
+        assert_eq!(found("*/01/a.txt"), ["2023/01/a.txt", "2024/01/a.txt", "x[1]/01/a.txt"]);
+        assert_eq!(found("20??/0[2-9]/*"), ["2024/02/a.txt", "2024/02/b.csv"]);
+        assert_eq!(found("x[1]/*/?.txt"), ["x[1]/01/a.txt"], "a folder that is there is meant as it stands");
+        let error = FileList::find(&[dir.path().join("**/a.txt")]).expect_err("not read");
+        assert!(error.message.contains("`**` is not read"), "{}", error.message);
     }
 
     #[test]
