@@ -8,7 +8,7 @@
 //! | transform | configuration |
 //! |---|---|
 //! | `Create` | `elements`: rows of texts, numbers, true and false; plain values become rows `{element}` |
-//! | `ReadFromText` | `path`; beyond Beam `skip_header_lines`, and `row_number`, the name of a second field |
+//! | `ReadFromText` | `path`, in any part of which `*`, `?` and `[...]` match names; beyond Beam `skip_header_lines`, and `row_number`, the name of a second field |
 //! | `ReadFromKafka` | `topic`, `bootstrap_servers`, `format` RAW, STRING or JSON, `schema`, `consumer_config`, `auto_offset_reset_config`, `error_handling`; beyond Beam `stop_at: end_offsets` |
 //! | `Wasm` (ours) | `component`, `function`, `config`, `error_handling`; named outputs are read as `Name.output`; `key` or `keys`, and `value`: fields that make pairs for functions with keys; inputs with the names of side inputs; `side_inputs`: key and value of a multimap; `tables` |
 //! | `TableJoin` (ours) | `table`, `key` or `keys`, `how`: left or inner |
@@ -17,7 +17,7 @@
 //! | `MapToFields` | `fields` as far as they name fields, `append`, `drop` |
 //! | `ExtractWindowingInfo` | timestamp, window_start, window_end, window_string, window_type |
 //! | `Flatten`, `LogForTesting`, `chain`, `composite` | as in Beam |
-//! | `WriteToText`, `WriteToJson` | `path`: one file, exactly there |
+//! | `WriteToText`, `WriteToJson` | `path`: one file, exactly there; a line of WriteToText is the text, the timestamp in RFC 3339, nothing for null, and of other values their JSON (`true` where Beam writes `True`) |
 //! | `WriteToKafka` | `topic`, `bootstrap_servers`, `format` RAW, STRING or JSON, `producer_config_updates` |
 //!
 //! Beside `pipeline`, `tables` (ours) declares tables by name: `path` and `format` csv or jsonl, or `topic` and `bootstrap_servers`; `schema`,
@@ -36,6 +36,7 @@ pub(crate) mod duration;
 mod expand;
 mod node;
 mod outputs;
+mod scalar;
 mod spec;
 mod suggest;
 mod tables;

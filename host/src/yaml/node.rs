@@ -1,5 +1,6 @@
 //! YAML as a tree in which everything knows its place: file, line, column and the path of keys that leads to it.
 
+use super::scalar::settled;
 use super::suggest::{did_you_mean, nearest};
 use super::template::Filled;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -195,7 +196,7 @@ fn unknown(key: &Key) -> Error {
 /// Parses a filled text.
 ///
 /// # Errors
-/// `YAML_SYNTAX` with line and column.
+/// `YAML_SYNTAX` with line and column, `YAML_NUMBER` for a number that others read otherwise.
 pub fn parse(file: &Arc<str>, filled: &Filled) -> Result<Node> {
     let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
     let raw = serde_saphyr::from_str_with_options::<Spanned<Raw>>(&filled.text, options).map_err(|e| {
@@ -213,7 +214,7 @@ pub fn parse(file: &Arc<str>, filled: &Filled) -> Result<Node> {
             .error("YAML_SYNTAX", message)
             .help("correct the YAML at this line; indentation is by spaces, and lists begin with `- `")
     })?;
-    Ok(Placing { file, filled }.node(raw, String::new()))
+    Placing { file, filled }.node(raw, String::new())
 }
 
 fn position(at: Location) -> (usize, usize) {
@@ -232,7 +233,22 @@ impl Placing<'_> {
         Place { file: Arc::clone(self.file), line, column: self.filled.original(line, column), path }
     }
 
-    fn node(&self, raw: Spanned<Raw>, path: String) -> Node {
+    /// A scalar as it stands in the text; where it comes from an alias, there. Empty if its type is said by a tag before it.
+    fn source(&self, at: Location) -> &str {
+        let place = |n: u64| usize::try_from(n).ok();
+        let (from, len) = (at.span().byte_offset().and_then(place), at.span().byte_len().and_then(place));
+        let parts = from.zip(len).and_then(|(from, len)| {
+            let (before, rest) = self.filled.text.split_at_checked(from)?;
+            Some((before, rest.get(..len)?.trim()))
+        });
+        let (before, scalar) = parts.unwrap_or_default();
+        let word = before.trim_end().rsplit(|c: char| c.is_whitespace() || matches!(c, '[' | '{' | ',')).next();
+        let tagged = word.is_some_and(|word| word.starts_with('!'));
+        if tagged { "" } else { scalar }
+    }
+
+    fn node(&self, raw: Spanned<Raw>, path: String) -> Result<Node> {
+        let source = self.source(raw.defined);
         let value = match raw.value {
             Raw::Null => Value::Null,
             Raw::Bool(b) => Value::Bool(b),
@@ -241,17 +257,26 @@ impl Placing<'_> {
             Raw::Text(text) => Value::Text(text),
             Raw::List(list) => {
                 let nodes = list.into_iter().enumerate();
-                Value::List(nodes.map(|(i, item)| self.node(item, format!("{path}[{i}]"))).collect())
+                Value::List(nodes.map(|(i, item)| self.node(item, format!("{path}[{i}]"))).collect::<Result<_>>()?)
             }
-            Raw::Map(map) => Value::Map(map.into_iter().map(|(key, value)| self.entry(key, value, &path)).collect()),
+            Raw::Map(map) => {
+                let entries = map.into_iter().map(|(key, value)| self.entry(key, value, &path));
+                Value::Map(entries.collect::<Result<_>>()?)
+            }
         };
-        Node { value, place: self.place(raw.referenced, path) }
+        let place = self.place(raw.referenced, path);
+        let value = settled(value, source).map_err(|why| {
+            place
+                .error("YAML_NUMBER", why)
+                .help("put it in quotes if it is a text, else write the number in another way")
+        })?;
+        Ok(Node { value, place })
     }
 
-    fn entry(&self, key: Spanned<String>, value: Spanned<Raw>, path: &str) -> (Key, Node) {
+    fn entry(&self, key: Spanned<String>, value: Spanned<Raw>, path: &str) -> Result<(Key, Node)> {
         let path = if path.is_empty() { key.value.clone() } else { format!("{path}.{}", key.value) };
         let place = self.place(key.referenced, path.clone());
-        (Key { name: key.value, place }, self.node(value, path))
+        Ok((Key { name: key.value, place }, self.node(value, path)?))
     }
 }
 
@@ -302,7 +327,7 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 
     fn visit_u64<E>(self, n: u64) -> Result<Raw, E> {
-        Ok(i64::try_from(n).map_or(Raw::Float(n as f64), Raw::Int))
+        Ok(i64::try_from(n).map_or(Raw::Float(n as f64), Raw::Int)) // what is beyond 64 bits is refused by its text
     }
 
     fn visit_f64<E>(self, x: f64) -> Result<Raw, E> {
@@ -361,6 +386,26 @@ mod tests {
         assert!(error.starts_with("YAML_SYNTAX: p.yaml:3:"), "{error}");
         let error = node("a: {{ x }}\na: 2\n").err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error.contains("p.yaml:2:1") && error.contains("duplicate"), "{error}");
+    }
+
+    #[test]
+    fn what_others_read_otherwise_is_refused_or_read_as_they_do() -> Result<()> {
+        let says =
+            |value: &str| node(&format!("# {{{{ x }}}}\nä: [{{{{ x }}}}, {value}]\n")).err().map(|e| e.to_string());
+        for value in ["010", "08540", "1e3", "0o17", "9223372036854775808", "-9223372036854775809", "&a 010"] {
+            let error = says(value).unwrap_or_default();
+            assert!(error.starts_with("YAML_NUMBER: p.yaml:2:"), "{value}: {error}");
+        }
+        for value in ["'010'", "\"1e3\"", "!!str 010", "[!!str 010]", "7 # 010\n ", "2024-01-01"] {
+            assert_eq!(says(value), None, "{value}");
+        }
+        let top = node("a: {{ x }}\nb: [yes, 'yes', &o off, *o, {c: on}]\nd: |\n  no\n")?;
+        let list = top.map()?[1].1.list()?;
+        let bools: Vec<Option<bool>> = list.iter().map(|n| n.bool().ok()).collect();
+        assert_eq!(bools, [Some(true), None, Some(false), Some(false), None]);
+        assert!(list[4].map()?[0].1.bool()?);
+        assert_eq!(top.map()?[2].1.text()?, "no\n");
+        Ok(())
     }
 
     #[test]

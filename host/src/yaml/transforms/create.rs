@@ -1,7 +1,7 @@
 //! `Create`: rows written in the file itself.
 
 use super::super::expand::Leaf;
-use super::super::node::{Key, Node, Value};
+use super::super::node::{Key, Node, Place, Value};
 use super::super::outputs::Outputs;
 use crate::native::payload::CreateRows;
 use crate::native::urn;
@@ -41,26 +41,30 @@ pub fn create(leaf: &mut Leaf<'_, '_>) -> Result<Outputs> {
 /// Rows under construction: columns grow as names appear, types widen as values do.
 #[derive(Default)]
 struct Table {
-    columns: Vec<(String, Option<FieldType>)>,
+    columns: Vec<Column>,
     rows: Vec<Vec<Json>>,
+}
+
+struct Column {
+    name: String,
+    /// `None` as long as all its values are null.
+    kind: Option<FieldType>,
+    /// The first whole number that no double is equal to.
+    exact: Option<(i64, Place)>,
 }
 
 impl Table {
     fn add_row(&mut self, entries: &[(Key, Node)]) -> Result<()> {
         let mut row = vec![Json::Null; self.columns.len()];
         for (key, node) in entries {
-            let i = self.columns.iter().position(|(name, _)| *name == key.name).unwrap_or_else(|| {
-                self.columns.push((key.name.clone(), None));
+            let i = self.columns.iter().position(|column| column.name == key.name).unwrap_or_else(|| {
+                self.columns.push(Column { name: key.name.clone(), kind: None, exact: None });
                 row.push(Json::Null);
                 self.columns.len() - 1
             });
             let (kind, value) = cell(node)?;
-            if let (Some((name, column)), Some(kind)) = (self.columns.get_mut(i), kind) {
-                let wider = widen(column.as_ref(), kind);
-                *column = Some(wider.ok_or_else(|| {
-                    let error = node.place.error("SCHEMA_MISMATCH", format!("`{name}` has values of different types"));
-                    error.help("give all values of a field one type")
-                })?);
+            if let (Some(column), Some(kind)) = (self.columns.get_mut(i), kind) {
+                column.add(kind, node)?;
             }
             if let Some(place) = row.get_mut(i) {
                 *place = value;
@@ -73,12 +77,34 @@ impl Table {
     fn finish(mut self) -> CreateRows {
         let columns = self.columns.len();
         self.rows.iter_mut().for_each(|row| row.resize(columns, Json::Null));
-        let fields = self.columns.into_iter().enumerate().map(|(i, (name, kind))| Field {
-            name,
-            kind: kind.unwrap_or(FieldType::String),
+        let fields = self.columns.into_iter().enumerate().map(|(i, column)| Field {
+            name: column.name,
+            kind: column.kind.unwrap_or(FieldType::String),
             nullable: self.rows.iter().any(|row| row.get(i).is_none_or(Json::is_null)),
         });
         CreateRows { schema: Schema { fields: fields.collect() }, rows: self.rows }
+    }
+}
+
+impl Column {
+    /// Widens its type to that of another value.
+    fn add(&mut self, kind: FieldType, node: &Node) -> Result<()> {
+        let wider = widen(self.kind.as_ref(), kind).ok_or_else(|| {
+            let error = node.place.error("SCHEMA_MISMATCH", format!("`{}` has values of different types", self.name));
+            error.help("give all values of a field one type")
+        })?;
+        if let Value::Int(n) = node.value
+            && self.exact.is_none()
+            && (n as f64) as i128 != i128::from(n)
+        {
+            self.exact = Some((n, node.place.clone()));
+        }
+        if let (FieldType::Double, Some((n, place))) = (&wider, &self.exact) {
+            let message = format!("`{}` has doubles, and none of them is equal to {n}", self.name);
+            return Err(place.error("SCHEMA_MISMATCH", message).help("make all values whole numbers, or all texts"));
+        }
+        self.kind = Some(wider);
+        Ok(())
     }
 }
 
