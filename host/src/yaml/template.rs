@@ -1,7 +1,8 @@
 //! `{{ name }}` and `{{ name | default('text') }}` in a pipeline file, filled in before the YAML is parsed.
 //!
 //! In: the file's text and the values given on the command line. Out: the text with the values, and the way back from a
-//! position in it to the position in the file. Comment lines stay as they are.
+//! position in it to the position in the file. The comments at the top stay as they are. A later line that begins with `#` may be
+//! part of a text, so values are filled in there, too; what else stands in braces there is left alone.
 
 use super::node::Place;
 use super::suggest::did_you_mean;
@@ -51,12 +52,15 @@ impl Filled {
 pub fn fill(file: &Arc<str>, source: &str, values: &BTreeMap<String, String>) -> Result<Filled> {
     let mut filled = Filled { text: String::with_capacity(source.len()), edits: Vec::new() };
     let mut names = BTreeSet::new();
+    let mut top = true;
     for (i, line) in source.split_inclusive('\n').enumerate() {
-        if line.trim_start().starts_with('#') {
+        let comment = line.trim_start().starts_with('#');
+        top &= comment || line.trim().is_empty();
+        if top {
             filled.text.push_str(line);
             continue;
         }
-        fill_line(&mut Line { file, number: i + 1, values, names: &mut names }, line, &mut filled)?;
+        fill_line(&mut Line { file, number: i + 1, comment, values, names: &mut names }, line, &mut filled)?;
     }
     let known: Vec<&str> = names.iter().map(String::as_str).collect();
     match values.keys().find(|name| !names.contains(*name)) {
@@ -70,6 +74,8 @@ pub fn fill(file: &Arc<str>, source: &str, values: &BTreeMap<String, String>) ->
 struct Line<'a> {
     file: &'a Arc<str>,
     number: usize,
+    /// Whether it looks like one: then what cannot be filled in is no mistake.
+    comment: bool,
     values: &'a BTreeMap<String, String>,
     names: &'a mut BTreeSet<String>,
 }
@@ -97,15 +103,26 @@ fn fill_line(line: &mut Line<'_>, text: &str, filled: &mut Filled) -> Result<()>
         let before = before.chars().count();
         written += before;
         read += before;
-        let Some((inside, behind)) = after.strip_prefix("{{").and_then(|a| a.split_once("}}")) else {
-            let what = if after.starts_with("{{") {
-                "`{{` without `}}` on the same line"
-            } else {
-                "Jinja statements are not read"
-            };
-            return Err(line.error(read + 1, what.to_owned(), forms()));
+        let found = match after.strip_prefix("{{").and_then(|a| a.split_once("}}")) {
+            Some((inside, behind)) => value(line, read + 1, inside)?.map(|value| (value, inside, behind)),
+            None if line.comment => None,
+            None => {
+                let what = if after.starts_with("{{") {
+                    "`{{` without `}}` on the same line"
+                } else {
+                    "Jinja statements are not read"
+                };
+                return Err(line.error(read + 1, what.to_owned(), forms()));
+            }
         };
-        let value = value(line, read + 1, inside)?;
+        let Some((value, inside, behind)) = found else {
+            let (open, behind) = after.split_at(2); // of one of the three
+            filled.text.push_str(open);
+            written += 2;
+            read += 2;
+            rest = behind;
+            continue;
+        };
         let placeholder = inside.chars().count() + 4;
         let length = value.chars().count();
         filled.edits.push(Edit { line: line.number, column: written + 1, value: length, placeholder });
@@ -116,8 +133,8 @@ fn fill_line(line: &mut Line<'_>, text: &str, filled: &mut Filled) -> Result<()>
     }
 }
 
-/// The value of what stands between the braces.
-fn value(line: &mut Line<'_>, column: usize, inside: &str) -> Result<String> {
+/// The value of what stands between the braces; `None` for what is left as it is.
+fn value(line: &mut Line<'_>, column: usize, inside: &str) -> Result<Option<String>> {
     let (name, filter) = match inside.split_once('|') {
         Some((name, filter)) => (name.trim(), Some(filter.trim())),
         None => (inside.trim(), None),
@@ -126,6 +143,7 @@ fn value(line: &mut Line<'_>, column: usize, inside: &str) -> Result<String> {
     let default = filter.map(|f| default(f).ok_or(f)).transpose();
     let default = match (plain, default) {
         (true, Ok(default)) => default,
+        _ if line.comment => return Ok(None),
         _ => {
             let help =
                 "only `{{ name }}` and `{{ name | default('text') }}` are read; put the value there, or use --set";
@@ -133,15 +151,18 @@ fn value(line: &mut Line<'_>, column: usize, inside: &str) -> Result<String> {
         }
     };
     line.names.insert(name.to_owned());
-    let value = line.values.get(name).cloned().or(default);
-    let value = value.ok_or_else(|| {
-        line.error(column, format!("`{name}` has no value"), format!("give it one with `--set {name}=VALUE`"))
-    })?;
+    let Some(value) = line.values.get(name).cloned().or(default) else {
+        if line.comment {
+            return Ok(None);
+        }
+        let help = format!("give it one with `--set {name}=VALUE`");
+        return Err(line.error(column, format!("`{name}` has no value"), help));
+    };
     if value.contains(['\n', '\r']) {
         let help = "give values of one line".to_owned();
         return Err(line.error(column, format!("the value of `{name}` has a line break"), help));
     }
-    Ok(value)
+    Ok(Some(value))
 }
 
 /// The text of `default('text')`.
@@ -165,6 +186,14 @@ mod tests {
     fn values_and_defaults_are_filled_in() -> Result<()> {
         let text = "# {{ not this }}\na: \"{{ x | default('y z') }}/b\"\nc: {{x2}}\n";
         assert_eq!(filled(text, &[("x2", "7")])?.text, "# {{ not this }}\na: \"y z/b\"\nc: 7\n");
+        Ok(())
+    }
+
+    #[test]
+    fn lines_of_a_text_that_look_like_comments_are_filled_in() -> Result<()> {
+        let text = "\n# {{ x }} {{ z\n\na: |\n  # {{ x }}, {{ y }}, {{ y | default('d') }}, {{ x | upper }} {% {#\n  {{ x }}\n";
+        let expected = "\n# {{ x }} {{ z\n\na: |\n  # 7, {{ y }}, d, {{ x | upper }} {% {#\n  7\n";
+        assert_eq!(filled(text, &[("x", "7")])?.text, expected);
         Ok(())
     }
 
