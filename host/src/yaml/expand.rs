@@ -12,7 +12,7 @@ use super::suggest::did_you_mean;
 use super::transforms;
 use super::windows::windows;
 use crate::pipeline::{Collection, PipelineBuilder, Windows};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use thalweg_core::error::{Error, Result};
 
 /// How deep composites may be nested.
@@ -278,12 +278,15 @@ impl<'n> Scope<'n> {
         resolved: Vec<(String, Vec<Collection>)>,
         build: &mut PipelineBuilder,
     ) -> Result<Vec<(String, Collection)>> {
+        let mut taken: BTreeSet<String> = resolved.iter().map(|(key, _)| key.clone()).collect();
         let mut inputs = Vec::new();
         for (key, parts) in resolved {
             match parts.as_slice() {
                 [one] => inputs.push((key, one.clone())),
                 many if step.kind == "Flatten" => {
-                    inputs.extend(many.iter().enumerate().map(|(i, c)| (format!("{key}{i}"), c.clone())));
+                    // the second part of `input` must not take the name of an `input1` beside it
+                    let mut names = (0..).map(|i| format!("{key}{i}")).filter(|name| taken.insert(name.clone()));
+                    inputs.extend(many.iter().filter_map(|c| Some((names.next()?, c.clone()))));
                 }
                 many => {
                     let parts: Vec<_> =

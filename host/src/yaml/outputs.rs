@@ -1,5 +1,6 @@
 //! What transforms give, how it is named, and the rule that declared errors are read.
 
+use super::node::Node;
 use super::spec::{Body, Output, Reference, Step};
 use super::suggest::did_you_mean;
 use super::transforms;
@@ -41,31 +42,43 @@ pub fn pick(outputs: &Outputs, label: &str, output: Option<&str>) -> Result<Coll
     }
 }
 
-/// A declared error output has to be read by someone, or bad rows would vanish unseen.
+/// A declared error output has to be read by someone, or bad rows would vanish unseen. What the last transform of a chain
+/// gives goes out of the chain, so there its error output is the chain's, and has to be read where the chain stands.
 pub fn check_errors_are_read(step: &Step, body: &Body) -> Result<()> {
-    let Some(output) = transforms::error_output(&step.config)? else { return Ok(()) };
-    let (name, place) = (output.text()?, &output.place);
+    let Some(output) = unread(step, body)? else { return Ok(()) };
+    if let Output::All(last) = body.output
+        && body.steps.get(last).is_some_and(|s| std::ptr::eq(s, step))
+    {
+        return Ok(());
+    }
+    let wanted = format!("{}.{}", step.label, output.text()?);
+    Err(output
+        .place
+        .error("YAML_ERRORS_UNREAD", format!("nothing reads the error output `{wanted}`"))
+        .help(format!("give it to a transform, for example WriteToJson with `input: {wanted}`")))
+}
+
+/// The error output of a transform, or of the last one inside it, that no transform beside it reads.
+fn unread<'s>(step: &'s Step, body: &Body) -> Result<Option<&'s Node>> {
+    let own = match &step.body {
+        Some(inner) => match inner.output {
+            Output::All(last) => inner.steps.get(last).map_or(Ok(None), |last| unread(last, inner))?,
+            _ => None,
+        },
+        None => transforms::error_output(&step.config)?,
+    };
+    let Some(output) = own else { return Ok(None) };
+    let name = output.text()?;
     let full = [format!("{}.{name}", step.label), format!("{}.{name}", step.kind)];
     let references = body.steps.iter().flat_map(|s| &s.inputs).flat_map(|(_, r)| r);
     let exported = match &body.output {
         Output::Named(named) => named.iter().map(|(_, r)| r).collect(),
         _ => Vec::new(),
     };
-    let last = match body.output {
-        Output::All(last) => body.steps.get(last).is_some_and(|s| std::ptr::eq(s, step)),
+    let read = references.chain(exported).any(|r| match r {
+        Reference::Name(name, _) => full.contains(name),
+        Reference::Step(_, Some((output, _))) => output == name,
         _ => false,
-    };
-    let read = last
-        || references.chain(exported).any(|r| match r {
-            Reference::Name(name, _) => full.contains(name),
-            Reference::Step(_, Some((output, _))) => output == name,
-            _ => false,
-        });
-    if read {
-        return Ok(());
-    }
-    let [wanted, _] = full;
-    Err(place
-        .error("YAML_ERRORS_UNREAD", format!("nothing reads the error output `{wanted}`"))
-        .help(format!("give it to a transform, for example WriteToJson with `input: {wanted}`")))
+    });
+    Ok((!read).then_some(output))
 }

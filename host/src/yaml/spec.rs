@@ -41,9 +41,37 @@ pub struct Step {
     pub body: Option<Body>,
 }
 
+impl Step {
+    /// Gives it what it reads. In a chain that goes on to the first transform inside; and so it does in a composite of which no
+    /// transform says what it reads or gives: as in Beam, they are a chain then.
+    fn feed(&mut self, inputs: Vec<(String, Vec<Reference>)>) {
+        if let Some(body) = &mut self.body {
+            if !body.chain && body.steps.iter().all(Self::is_implicit) {
+                body.chain = true;
+                wire(&mut body.steps);
+                if let Output::None = body.output {
+                    body.output = Output::All(body.steps.len() - 1);
+                }
+            }
+            let outer = inputs.iter().map(|(key, _)| (key.clone(), vec![Reference::Outer(key.clone())]));
+            if let Some(first) = body.steps.first_mut().filter(|_| body.chain) {
+                first.feed(outer.collect());
+            }
+        }
+        self.inputs = inputs;
+    }
+
+    /// Whether it names neither inputs nor outputs.
+    fn is_implicit(&self) -> bool {
+        self.inputs.is_empty() && !matches!(self.body, Some(Body { output: Output::Named(_), .. }))
+    }
+}
+
 /// The inside of a composite.
 #[derive(Debug)]
 pub struct Body {
+    /// Whether it is a chain: what comes in goes to its first transform.
+    chain: bool,
     /// The transforms.
     pub steps: Vec<Step>,
     /// What it gives.
@@ -95,7 +123,7 @@ pub fn pipeline(top: &Node) -> Result<Step> {
 
 fn root(node: &Node) -> Result<Step> {
     if let Value::List(_) = node.value {
-        let body = Body { steps: steps(node)?, output: Output::None };
+        let body = Body { chain: false, steps: steps(node)?, output: Output::None };
         return Ok(composite(node, body, nothing(&node.place)));
     }
     let mut fields = Fields::of(node)?;
@@ -161,17 +189,18 @@ fn step(node: &Node) -> Result<Step> {
     let name = find("name").map(Node::text).transpose()?;
     let text = kind.text()?;
     let label = name.unwrap_or(if text == "chain" { "Chain" } else { text }).to_owned();
+    let inputs = find("input").map_or(Ok(Vec::new()), inputs)?;
     let mut step = Step {
         label,
         kind: text.to_owned(),
         place: kind.place.clone(),
-        inputs: find("input").map_or(Ok(Vec::new()), inputs)?,
+        inputs: Vec::new(),
         windowing: find("windowing").cloned(),
         config: nothing(&node.place),
         body: None,
     };
     if matches!(text, "chain" | "composite") {
-        step.body = Some(nested(node, &mut step)?);
+        step.body = Some(nested(node, text == "chain")?);
         step.kind = "composite".to_owned();
     } else {
         step.config = config(node, entries)?;
@@ -181,6 +210,9 @@ fn step(node: &Node) -> Result<Step> {
                 .error("YAML_UNSUPPORTED", "`output` and `output_schema` of a single transform are not read")
                 .help("name an output where it is used: `input: Name.output`"));
         }
+    }
+    if !inputs.is_empty() {
+        step.feed(inputs);
     }
     Ok(step)
 }
@@ -214,12 +246,11 @@ fn inputs(node: &Node) -> Result<Vec<(String, Vec<Reference>)>> {
 }
 
 /// The inside of a chain or composite.
-fn nested(node: &Node, step: &mut Step) -> Result<Body> {
+fn nested(node: &Node, chain: bool) -> Result<Body> {
     let mut fields = Fields::of(node)?;
     for key in ["type", "name", "input", "windowing", "resource_hints"] {
         fields.get(key);
     }
-    let chain = step.kind == "chain";
     let mut body = body_steps(&mut fields, chain)?;
     let output = fields.get("output");
     fields.finish()?;
@@ -241,14 +272,6 @@ fn nested(node: &Node, step: &mut Step) -> Result<Body> {
         };
         let named = named.into_iter().map(|(key, node)| Ok((key, reference(node)?))).collect::<Result<_>>()?;
         body.output = Output::Named(named);
-    } else if !chain {
-        body.output = Output::None;
-    }
-    if chain {
-        let outer = step.inputs.iter().map(|(key, _)| (key.clone(), vec![Reference::Outer(key.clone())]));
-        if let Some(first) = body.steps.first_mut().filter(|_| !step.inputs.is_empty()) {
-            first.inputs = outer.collect();
-        }
     }
     Ok(body)
 }
@@ -278,19 +301,22 @@ fn body_steps(fields: &mut Fields<'_>, chain: bool) -> Result<Body> {
     }
     let last = list.len() - 1;
     if chain {
-        for (i, step) in list.iter_mut().enumerate() {
-            if !step.inputs.is_empty() {
-                return Err(explicit(step));
-            }
-            if i > 0 {
-                step.inputs = vec![("input".to_owned(), vec![Reference::Step(i - 1, None)])];
-            }
+        if let Some(step) = list.iter().find(|step| !step.inputs.is_empty()) {
+            return Err(explicit(step));
         }
+        wire(&mut list);
         if let Some(extra) = fields.get("extra_transforms") {
             list.extend(steps(extra)?);
         }
     }
-    Ok(Body { steps: list, output: if chain { Output::All(last) } else { Output::None } })
+    Ok(Body { chain, steps: list, output: if chain { Output::All(last) } else { Output::None } })
+}
+
+/// Each transform but the first reads what the one before it gives.
+fn wire(steps: &mut [Step]) {
+    for (i, step) in steps.iter_mut().enumerate().skip(1) {
+        step.feed(vec![("input".to_owned(), vec![Reference::Step(i - 1, None)])]);
+    }
 }
 
 fn explicit(step: &Step) -> Error {

@@ -1,5 +1,7 @@
 //! Files in, protos as text out; and what is said about files that are wrong.
 
+mod wiring;
+
 use super::{Components, load};
 use crate::pipeline::show;
 use std::collections::BTreeMap;
