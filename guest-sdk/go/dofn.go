@@ -90,11 +90,11 @@ func open(function any, config []byte, ctx *Context) (err error) {
 
 // recovered makes an error of a panic.
 func recovered(err *error) {
-	switch cause := recover().(type) {
-	case nil:
-	case undecodable:
-		*err = decodeFailure(cause.cause)
-	default:
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	if *err = codingFailure(cause); *err == nil {
 		*err = host.Recovered(cause)
 	}
 }
@@ -147,16 +147,16 @@ func (r *dofn[In]) process() error {
 	return nil
 }
 
-// rows runs rows from one on, and gives the one to go on with. What cannot be decoded in the middle of a row fails that row; other panics go on.
+// rows runs rows from one on, and gives the one to go on with. What cannot be decoded or encoded in the middle of a row fails that row; other panics go on.
 // There is one recovery for many rows, as it costs more than a small row does.
 func (r *dofn[In]) rows(first int) (row int, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			wrong, is := cause.(undecodable)
-			if !is {
+			wrong := codingFailure(cause)
+			if wrong == nil {
 				panic(cause)
 			}
-			r.ctx.fail(decodeFailure(wrong.cause))
+			r.ctx.fail(wrong)
 			row++
 		}
 	}()

@@ -272,11 +272,51 @@ func (r *retyped) Process(ctx *thalweg.Context, element pair) error {
 }
 
 func TestWhatCannotBeDecodedFailsItsElementAlone(t *testing.T) {
-	result := thalwegtest.DoFn(t, &retyped{}, "").Run(batch("\x01", 1, "text", 2, "\x03", 3, "\x80", 4)...)
+	result := thalwegtest.DoFn(t, &retyped{}, "").Run(batch("\x01", 1, "text", 2, "\x03", 3, "", 4)...)
 	equal(t, thalwegtest.Values[int64](result, "out"), 1, 3)
 	var failed []string
 	for _, one := range result.Failures() {
 		failed = append(failed, fmt.Sprint(one.Place, one.Failure.Code))
 	}
-	equal(t, failed, "1DECODE", "3DECODE")
+	equal(t, failed, "3DECODE", "1DECODE") // in the order of their keys
+}
+
+// words puts bytes out as a string and keeps them, whether they are UTF-8 or not.
+type words struct {
+	Main thalweg.Output[string]
+	Last thalweg.Value[string]
+	Seen thalweg.Map[string, int64]
+}
+
+func (w *words) Process(ctx *thalweg.Context, element thalweg.KV[string, []byte]) error {
+	text := string(element.Value)
+	switch element.Key {
+	case "state":
+		w.Last.Set(text)
+	case "key":
+		w.Seen.Put(text, 1)
+	default:
+		w.Main.Emit(text)
+	}
+	w.Main.Emit("done")
+	return nil
+}
+
+func TestAStringThatIsNoUTF8FailsItsElementAlone(t *testing.T) {
+	element := func(key, value string) thalwegtest.Element[thalweg.KV[string, []byte]] {
+		return thalwegtest.At(0, thalweg.KV[string, []byte]{Key: key, Value: []byte(value)})
+	}
+	kit := thalwegtest.DoFn(t, &words{}, "")
+	for _, key := range []string{"out", "state", "key"} {
+		result := kit.Run(element(key, "good"), element(key, "b\xffd"), element(key, "güt"))
+		failures := result.Failures()
+		if len(failures) != 1 || failures[0].Place != 1 || !strings.HasPrefix(fmt.Sprint(failures[0].Failure), "ENCODE: a string of UTF-8 is wanted") {
+			t.Fatal(key, failures)
+		}
+		wanted := []string{"good", "done", "güt", "done"}
+		if key != "out" {
+			wanted = []string{"done", "done"}
+		}
+		equal(t, thalwegtest.Values[string](result, "main"), wanted...)
+	}
 }

@@ -54,3 +54,14 @@ func must[T any](value T, err error) T {
 }
 
 func decodeFailure(err error) error { return &Failure{Code: "DECODE", Message: err.Error()} }
+
+// codingFailure is what a panic of the coders says; nil for other panics. It fails the element and not the call.
+func codingFailure(cause any) error {
+	switch cause := cause.(type) {
+	case undecodable:
+		return decodeFailure(cause.cause)
+	case coder.Unfit:
+		return &Failure{Code: "ENCODE", Message: cause.Error()}
+	}
+	return nil
+}

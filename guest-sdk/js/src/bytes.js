@@ -275,7 +275,15 @@ export function asciiOf(bytes) {
   }
 }
 
-/** Two words of 32 bits, the low one first, as a number; it is inexact above 2^53. */
+// Beyond 2^53 every other number is missing, and of Beam's times the ends are odd: what they are read as means them when it is written.
+const ENDS = new Map([-9223372036854775n, 9223371950454775n, 9223372036854775n].map((end) => [Number(end), end]));
+
+/** A time in milliseconds with all its digits: Beam's first and last one and the end of the global window are what they were read as. */
+export function exactTime(time) {
+  return ENDS.get(time) ?? BigInt(time);
+}
+
+/** Two words of 32 bits, the low one first, as a number; it is inexact above 2^53: see `exactTime`. */
 export function number64(low, high) {
   return (high | 0) * TWO_32 + (low >>> 0);
 }

@@ -1,6 +1,7 @@
 // State slots as a function declares them (`static state = { seen: state.value(t.integer) }`), and what it gets for them in
 // `ctx.state`: typed handles on the cells of the element's key and window.
 
+import { exactTime } from './bytes.js';
 import { Coder } from './coder.js';
 import { combineCoders } from './combine.js';
 
@@ -191,7 +192,7 @@ const SIGN = 1n << 63n;
 /** A time as the key of an entry: its order is the order of time. */
 function instant(time) {
   const bytes = new Uint8Array(8);
-  new DataView(bytes.buffer).setBigUint64(0, BigInt.asUintN(64, BigInt(time) ^ SIGN));
+  new DataView(bytes.buffer).setBigUint64(0, BigInt.asUintN(64, exactTime(time) ^ SIGN));
   return bytes;
 }
 

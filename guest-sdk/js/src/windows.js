@@ -1,6 +1,6 @@
 // Windows of elements, and panes.
 
-import { Bytes, Cursor } from './bytes.js';
+import { Bytes, Cursor, exactTime } from './bytes.js';
 import { Malformed } from './failure.js';
 
 const SIGN = 1n << 63n;
@@ -14,9 +14,10 @@ export class IntervalWindow {
 
   /** Appends Beam's encoding. */
   put(out) {
-    const end = BigInt.asUintN(64, BigInt(this.end) ^ SIGN);
+    const exact = exactTime(this.end);
+    const end = BigInt.asUintN(64, exact ^ SIGN);
     for (let shift = 56n; shift >= 0n; shift -= 8n) out.byte(Number((end >> shift) & 255n));
-    out.varint64(BigInt(this.end) - BigInt(this.start));
+    out.varint64(exact - exactTime(this.start));
   }
 
   /** Reads Beam's encoding. */

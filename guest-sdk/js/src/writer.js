@@ -1,6 +1,6 @@
 // The writing of frames: columns that grow, and sections one after the other.
 
-import { utf8 } from './bytes.js';
+import { exactTime, utf8 } from './bytes.js';
 import { LAYOUT, section } from './frame.js';
 
 /** The high word of the smallest number of 64 bits, which in the time column of an output frame means "inherit". */
@@ -20,10 +20,15 @@ export class Column {
     this.words.push(...words);
   }
 
-  /** A number of 64 bits; undefined is "inherit". */
+  /** A time; undefined is "inherit". */
   push64(value) {
     if (value === undefined) {
       this.words.push(0, INHERIT_HIGH);
+      return;
+    }
+    if (!Number.isSafeInteger(value)) {
+      const exact = exactTime(value);
+      this.words.push(Number(BigInt.asUintN(32, exact)), Number(BigInt.asUintN(32, exact >> 32n)));
       return;
     }
     const high = Math.floor(value / 0x1_0000_0000);

@@ -3,8 +3,11 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Writer } from '../src/writer.js';
-import { DoFn, Failure, clock, component, dofn, env, state, t, to } from '../src/index.js';
+import { Cursor } from '../src/bytes.js';
+import { dictionary, find, section } from '../src/frame.js';
+import { decodeSet } from '../src/windows.js';
+import { Column, Writer } from '../src/writer.js';
+import { DoFn, Failure, IntervalWindow, clock, component, dofn, env, state, t, to } from '../src/index.js';
 import { connect } from '../src/component.js';
 import { Kit } from '../src/testing/index.js';
 
@@ -105,6 +108,31 @@ test('times and windows stay with their rows when rows leave early or fail', () 
       assert.equal(time, i % 3 ? i : -1);
     }
   }
+});
+
+test('the ends of time leave as they came', () => {
+  // none of them is a number of JavaScript: each is between two
+  const ends = [-9223372036854775n, 9223371950454775n, 9223372036854775n];
+  const same = class extends DoFn {
+    static input = t.integer;
+    static outputs = { main: t.integer };
+    process(n, ctx) {
+      ctx.emit('main', n, { time: ctx.time, windows: [new IntervalWindow(-9223372036854775, ctx.time)] });
+    }
+  };
+  for (const end of ends.slice(1)) {
+    const { frames } = new Kit(same).run([1], { time: Number(end) }).calls[0];
+    const long = (payload, at = 0) => new DataView(payload.buffer, payload.byteOffset).getBigInt64(at, true);
+    assert.equal(long(find(frames.at(-1), section.TIME)), end);
+    const [window] = decodeSet(dictionary(find(frames.at(-1), section.WINDOW_SETS), 'WINDOW_SETS').get(0));
+    assert.deepEqual(window, new IntervalWindow(Number(ends[0]), Number(end)));
+    const coded = t.window.toBytes(window);
+    assert.equal(BigInt.asIntN(64, new DataView(coded.buffer).getBigUint64(0) ^ (1n << 63n)), end);
+    assert.equal(new Cursor(coded).within(8, coded.length).varint64(), end - ends[0]);
+  }
+  const column = new Column();
+  [...ends.map(Number), -1, 2 ** 53 - 1].forEach((time) => column.push64(time));
+  assert.deepEqual([...new BigInt64Array(column.bytes.buffer)], [...ends, -1n, 2n ** 53n - 1n]);
 });
 
 test('elements of all types leave as they are', () => {

@@ -59,10 +59,14 @@ var text = &Coder{
 	JSON:  simple("string_utf8"),
 	field: "string",
 	encode: func(out []byte, at unsafe.Pointer, outer bool) []byte {
-		if outer {
-			return append(out, *(*string)(at)...)
+		value := *(*string)(at)
+		if !utf8.ValidString(value) {
+			panic(Unfit(fmt.Sprintf("a string of UTF-8 is wanted, and not %.80q", value)))
 		}
-		return appendPrefixed(out, *(*string)(at))
+		if outer {
+			return append(out, value...)
+		}
+		return appendPrefixed(out, value)
 	},
 	decode: func(in []byte, at unsafe.Pointer, outer bool) ([]byte, error) {
 		found, rest, err := prefixed(in, outer)

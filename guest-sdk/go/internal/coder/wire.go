@@ -17,6 +17,11 @@ type Malformed string
 
 func (m Malformed) Error() string { return "the encoded value is not " + string(m) }
 
+// Unfit is the panic of a value that its coder cannot encode: an encoder has no other way out.
+type Unfit string
+
+func (u Unfit) Error() string { return string(u) }
+
 // AppendVarint appends a number: seven bits a byte, the lowest first.
 func AppendVarint(out []byte, n uint64) []byte { return binary.AppendUvarint(out, n) }
 
