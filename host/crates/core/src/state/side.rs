@@ -284,6 +284,7 @@ impl SideWindow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::window::WindowFn;
 
     fn room(panes: bool) -> ViewRoom {
         let pair = Coder::Kv(Arc::new(Coder::Bytes), Arc::new(Coder::Bytes));
