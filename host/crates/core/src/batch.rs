@@ -124,11 +124,17 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Makes a batch of parts; the adapters that index foreign bytes use it.
+    /// Makes a batch of parts; the adapters that index foreign bytes use it. Batches may share their dictionaries.
     ///
     /// # Errors
     /// `BATCH_INVALID` when a row points outside its arena or dictionaries.
-    pub fn from_parts(arena: Bytes, rows: Vec<Row>, windows: Vec<WindowSet>, panes: Vec<Pane>) -> Result<Self> {
+    pub fn from_parts(
+        arena: Bytes,
+        rows: Vec<Row>,
+        windows: impl Into<Arc<Vec<WindowSet>>>,
+        panes: impl Into<Arc<Vec<Pane>>>,
+    ) -> Result<Self> {
+        let (windows, panes) = (windows.into(), panes.into());
         let size = arena.len() as u64;
         let inside = |s: Span| s.start <= s.end && u64::from(s.end) <= size;
         // checked and summed in one walk: rows of a large batch are read from far away
@@ -143,7 +149,7 @@ impl Batch {
             }
             (min_time, bytes) = (min_time.min(row.time), bytes + weight(row));
         }
-        Ok(Self::summed(arena, rows, Arc::new(windows), Arc::new(panes), (min_time, bytes)))
+        Ok(Self::summed(arena, rows, windows, panes, (min_time, bytes)))
     }
 
     fn trusted(arena: Bytes, rows: Vec<Row>, windows: Arc<Vec<WindowSet>>, panes: Arc<Vec<Pane>>) -> Self {

@@ -7,19 +7,22 @@
 //! be evicted only when that epoch is committed. So "open epoch over sealed epochs over clean cache" is one lookup.
 
 mod cells;
+mod delta;
 mod expiry;
 pub mod layout;
 mod page;
+mod recent;
 mod side;
 mod table;
 mod ttl;
 mod view;
 
 pub use cells::{Cell, CellChange, CellValue, GroupCells};
+pub use delta::{GroupDelta, StateDelta};
 pub use expiry::Expiry;
 pub use layout::{CellKey, Kind};
 pub use page::{CELL_BYTES, CellPage};
 pub use side::{SideView, SideWindow, ViewRoom, whole};
 pub use table::{CellTable, Lease, Take};
 pub use ttl::{Expired, Mark, Ttl};
-pub use view::{GroupDelta, StateDelta, StateView};
+pub use view::StateView;

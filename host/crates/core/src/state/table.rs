@@ -1,9 +1,9 @@
 //! All groups of one keyed stage on one shard, with what is in flight and what the open epoch has changed.
 
 use super::cells::GroupCells;
+use super::delta::GroupDelta;
 use super::layout::{CellKey, Kind};
 use super::ttl::Mark;
-use super::view::GroupDelta;
 use crate::id::{BundleId, Epoch, KeyGroup};
 use crate::port::store::CellWrite;
 use crate::port::worker::Group;

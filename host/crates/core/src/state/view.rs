@@ -4,8 +4,10 @@
 //! started, then the store. Nobody else writes these groups while the bundle runs, so the three never disagree.
 
 use super::cells::{CellChange, CellValue, GroupCells};
+use super::delta::{GroupDelta, StateDelta, changed, changes};
 use super::layout::{CellKey, Kind};
 use super::page::{CellPage, Stored};
+use super::recent::{MOVED_MAX, Recent};
 use crate::error::{Error, Result};
 use crate::id::{BundleId, KeyGroup, StateId};
 use crate::port::store::StateRead;
@@ -16,53 +18,6 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// About what a group takes in memory beside its cells, and a cell beside its bytes: their entries in the table of groups.
-const GROUP_MEMORY: usize = 128;
-const CELL_MEMORY: usize = 64;
-
-/// Changes of one group.
-#[derive(Clone, Default, Debug)]
-pub struct GroupDelta {
-    /// In (state, sub-key) order, one per cell.
-    pub changes: SmallVec<[CellChange; 1]>,
-    /// Cells read from the store on the way: they go into the cache.
-    pub loaded: SmallVec<[CellChange; 1]>,
-    /// States of which every cell was read.
-    pub complete: SmallVec<[StateId; 1]>,
-}
-
-impl GroupDelta {
-    /// Sets the one cell of a state, which has nothing in it.
-    pub fn note(&mut self, id: StateId) {
-        let at = self.changes.partition_point(|change| change.id < id);
-        self.changes.insert(at, CellChange { id, sub: Bytes::new(), value: Some(CellValue::default()) });
-    }
-
-    /// About how many bytes of memory the group takes with what was read and written; nothing if neither was.
-    #[must_use]
-    pub fn weight(&self) -> usize {
-        if self.is_empty() {
-            return 0;
-        }
-        let cells = self.changes.iter().chain(&self.loaded);
-        let bytes = cells.map(|c| CELL_MEMORY + c.sub.len() + c.value.as_ref().map_or(0, |v| v.as_slice().len()));
-        GROUP_MEMORY + bytes.sum::<usize>()
-    }
-
-    /// Whether there is nothing to apply.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.loaded.is_empty() && self.complete.is_empty()
-    }
-}
-
-/// Changes of a bundle, by group index. Groups beyond the end are unchanged.
-#[derive(Clone, Default, Debug)]
-pub struct StateDelta {
-    /// One per group of the bundle.
-    pub groups: Vec<GroupDelta>,
-}
 
 /// Sub-keys and values, in their order.
 type Cells = Vec<(Bytes, CellValue)>;
@@ -75,6 +30,8 @@ pub struct StateView {
     groups: Arc<[Group]>,
     base: Vec<Option<Arc<GroupCells>>>,
     delta: Vec<GroupDelta>,
+    /// Changes that are not in the delta yet, by group.
+    recent: BTreeMap<u32, Recent>,
     store: Arc<dyn StateRead>,
     index: Option<HashMap<Group, u32, foldhash::fast::FixedState>>,
     appended: u32,
@@ -96,7 +53,7 @@ impl StateView {
         store: Arc<dyn StateRead>,
     ) -> Self {
         let delta = vec![GroupDelta::default(); groups.len()];
-        Self { bundle, groups, base, delta, store, index: None, appended: 0 }
+        Self { bundle, groups, base, delta, recent: BTreeMap::new(), store, index: None, appended: 0 }
     }
 
     /// A view of nothing, for bundles without state.
@@ -146,8 +103,11 @@ impl StateView {
         let (Some(delta), Some(base)) = (self.delta.get_mut(g), self.base.get(g)) else {
             return Err(Self::foreign());
         };
-        if let Some(change) = delta.changes.iter().find(|c| c.id == id && c.sub == sub) {
+        if let Some(change) = changed(delta, id, sub) {
             return Ok(change.value.clone());
+        }
+        if let Some(value) = self.recent.get(&group).and_then(|recent| recent.get(id, sub)) {
+            return Ok(value.clone());
         }
         if let Some(cells) = base {
             if let Some(cell) = cells.get(id, sub) {
@@ -170,7 +130,7 @@ impl StateView {
         Ok(value)
     }
 
-    /// Sets or deletes one cell.
+    /// Sets or deletes one cell. Cost: O(log n), and less where cells come in the order of state and sub-key.
     ///
     /// # Errors
     /// `STATE_FOREIGN_KEY` for a group that is not the bundle's.
@@ -183,7 +143,17 @@ impl StateView {
                     change.value = value;
                 }
             }
+            // it would move many: it waits for those that come with it
+            Err(i) if delta.changes.len() - i > MOVED_MAX => {
+                self.recent.entry(group).or_default().put(id, sub, value);
+            }
             Err(i) => {
+                if let Some(recent) = self.recent.get_mut(&group)
+                    && recent.get(id, sub).is_some()
+                {
+                    recent.put(id, sub, value);
+                    return Ok(());
+                }
                 let sub = if sub.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(sub) };
                 delta.changes.insert(i, CellChange { id, sub, value });
             }
@@ -203,7 +173,7 @@ impl StateView {
         };
         let loaded = delta.loaded.iter().filter(|c| c.id == id);
         let loaded = loaded.map(|read| (read.sub.clone(), read.value.clone())).collect();
-        Ok(newest(loaded, base.as_deref(), delta, id, (&[], None)))
+        Ok(newest(loaded, base.as_deref(), (delta, self.recent.get(&group)), id, (&[], None)))
     }
 
     /// The cells of a state whose sub-keys are not before `from` and before `to`, in their order; without `to` all from there on. Nothing else of the state
@@ -233,7 +203,7 @@ impl StateView {
                 true
             })?;
         }
-        Ok(newest(stored, base.as_deref(), delta, id, (from, to)))
+        Ok(newest(stored, base.as_deref(), (delta, self.recent.get(&group)), id, (from, to)))
     }
 
     /// The cells of a state from sub-key `from` on and before `to`, about `most` bytes of them (one at least, if there is one), and where those behind
@@ -244,6 +214,7 @@ impl StateView {
     /// # Errors
     /// As for [`StateView::get`].
     pub fn page(&mut self, group: u32, id: StateId, from: &[u8], to: Option<&[u8]>, most: usize) -> Result<CellPage> {
+        self.settle(group);
         let (page, all) = self.read_page(group as usize, id, (from, to), most)?;
         if let (Some(all), Some(delta)) = (all, self.delta.get_mut(group as usize)) {
             let loaded = all.into_iter().map(|(sub, value)| CellChange { id, sub, value: Some(value) });
@@ -269,8 +240,7 @@ impl StateView {
         let known = !self.store.holds_cells() || base.is_some_and(|cells| cells.is_complete(id));
         let read = delta.complete.contains(&id);
         let changed = |sub: &[u8]| {
-            delta.changes.binary_search_by(|c| (c.id, c.sub.as_ref()).cmp(&(id, sub))).is_ok()
-                || base.is_some_and(|cells| cells.get(id, sub).is_some())
+            self::changed(delta, id, sub).is_some() || base.is_some_and(|cells| cells.get(id, sub).is_some())
         };
         let (mut page, mut from, mut all) = (CellPage::default(), Bytes::copy_from_slice(from), None);
         while to.is_none_or(|to| from.as_ref() < to) {
@@ -360,20 +330,31 @@ impl StateView {
 
     /// The changes as they are now: a mark for [`StateView::rollback`].
     #[must_use]
-    pub fn checkpoint(&self, group: u32) -> GroupDelta {
+    pub fn checkpoint(&mut self, group: u32) -> GroupDelta {
+        self.settle(group);
         self.delta.get(group as usize).cloned().unwrap_or_default()
     }
 
     /// Takes a group back to a checkpoint, when one element of a bundle failed and the others stand.
     pub fn rollback(&mut self, group: u32, to: GroupDelta) {
+        self.recent.remove(&group);
         if let Some(delta) = self.delta.get_mut(group as usize) {
             delta.changes = to.changes;
         }
     }
 
+    /// Puts the changes that wait into the group's delta.
+    fn settle(&mut self, group: u32) {
+        if let (Some(recent), Some(delta)) = (self.recent.remove(&group), self.delta.get_mut(group as usize)) {
+            recent.settle(&mut delta.changes);
+        }
+    }
+
     /// Ends the view: what the bundle changed.
     #[must_use]
-    pub fn into_delta(self) -> StateDelta {
+    pub fn into_delta(mut self) -> StateDelta {
+        let waiting: Vec<u32> = self.recent.keys().copied().collect();
+        waiting.into_iter().for_each(|group| self.settle(group));
         StateDelta { groups: self.delta }
     }
 }
@@ -382,7 +363,7 @@ impl StateView {
 fn newest(
     mut cells: BTreeMap<Bytes, Option<CellValue>>,
     base: Option<&GroupCells>,
-    delta: &GroupDelta,
+    (delta, recent): (&GroupDelta, Option<&Recent>),
     id: StateId,
     (from, to): Range<'_>,
 ) -> Cells {
@@ -390,6 +371,8 @@ fn newest(
         cells.extend(base.range(id, from, to).map(|c| (c.sub.clone(), c.value.clone())));
     }
     cells.extend(changes(delta, id, (from, to)).map(|c| (c.sub.clone(), c.value.clone())));
+    let recent = recent.into_iter().flat_map(|recent| recent.range(id, from, to));
+    cells.extend(recent.map(|(sub, value)| (sub.clone(), value.clone())));
     cells.into_iter().filter_map(|(sub, value)| Some((sub, value?))).collect()
 }
 
@@ -407,17 +390,6 @@ fn loaded(delta: &GroupDelta, id: StateId, (from, to): Range<'_>, most: usize) -
         }
     }
     stored
-}
-
-/// What the bundle changed of the cells of a range, in their order.
-fn changes<'d>(
-    delta: &'d GroupDelta,
-    id: StateId,
-    (from, to): (&[u8], Option<&'d [u8]>),
-) -> impl Iterator<Item = &'d CellChange> {
-    let first = delta.changes.partition_point(|c| (c.id, c.sub.as_ref()) < (id, from));
-    let inside = move |c: &&CellChange| c.id == id && to.is_none_or(|to| c.sub.as_ref() < to);
-    delta.changes.iter().skip(first).take_while(inside)
 }
 
 #[cfg(test)]
