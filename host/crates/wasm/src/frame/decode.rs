@@ -10,6 +10,8 @@ use thalweg_core::window::{Window, WindowSet};
 /// Most metrics that one call may report, and longest name: a guest names few, and each becomes an entry on the host.
 const METRICS_MAX: usize = 1000;
 const METRIC_NAME_MAX: usize = 256;
+/// Most windows that an element may be in: rows may share a set, and each of them is one element per window from there on.
+const WINDOWS_MAX: usize = 10_000;
 
 /// What an output frame is measured against.
 #[derive(Clone, Copy, Debug)]
@@ -176,8 +178,8 @@ impl<'a> OutputFrame<'a> {
         self.arena
     }
 
-    /// Bytes of all keys and values together. It is more than the arena's if rows share their bytes: what is made of them later does
-    /// not.
+    /// Bytes of the keys, values and own windows of all rows together. It is more than the frame has if rows share theirs: what is made of
+    /// them later does not.
     #[must_use]
     pub fn logical_bytes(&self) -> usize {
         let length = |pair: &[u8; 8]| {
@@ -186,7 +188,11 @@ impl<'a> OutputFrame<'a> {
         };
         // a frame has fewer than 2^28 entries of less than 2^32 bytes
         let sum = |column: Option<&[[u8; 8]]>| column.unwrap_or_default().iter().map(length).sum::<u64>();
-        usize::try_from(sum(self.key) + sum(self.value)).unwrap_or(usize::MAX)
+        let windows = self.window_sets.and_then(|payload| table::<8>(payload, "WINDOW_SETS").ok());
+        let sets = windows.map_or(&[][..], |(ranges, _)| ranges);
+        let named = self.windows.unwrap_or_default().iter().map(|set| sets.get(u32::from_le_bytes(*set) as usize));
+        let windows = named.flatten().map(length).sum::<u64>();
+        usize::try_from(sum(self.key) + sum(self.value) + windows).unwrap_or(usize::MAX)
     }
 
     /// Whether it changes state or timers.
@@ -222,12 +228,12 @@ impl<'a> OutputFrame<'a> {
         number(self.source, i).unwrap_or(i as u32)
     }
 
-    /// The windows that a row names in the frame's own sets.
+    /// The windows that a row names among the frame's `sets` own sets.
     ///
     /// # Errors
-    /// If there is none, or the sets are broken.
-    pub fn windows(&self, sets: &[WindowSet], i: usize) -> Result<WindowSet, FrameError> {
-        let own = number(self.windows, i).and_then(|own| sets.get(own as usize).cloned());
+    /// If there are none.
+    pub fn windows(&self, sets: usize, i: usize) -> Result<u32, FrameError> {
+        let own = number(self.windows, i).filter(|own| (*own as usize) < sets);
         own.ok_or(bad("WINDOWS", "a row has no windows"))
     }
 
@@ -270,6 +276,9 @@ impl<'a> OutputFrame<'a> {
                 let global = window.is_empty().then_some(Window::Global);
                 let window = global.or_else(|| interval(window));
                 set.push(window.ok_or(bad(NAME, "a window is neither the global nor an interval window"))?);
+                if set.len() > WINDOWS_MAX {
+                    return Err(bad(NAME, "a set has more than 10,000 windows"));
+                }
                 rest = tail;
             }
             if set.is_empty() || !rest.is_empty() { Err(bad(NAME, "a set has no window")) } else { Ok(set) }
@@ -293,7 +302,7 @@ impl<'a> OutputFrame<'a> {
     /// The rows that the guest could not process.
     ///
     /// # Errors
-    /// If an entry is not whole, names no input row, or is not UTF-8.
+    /// If an entry is not whole, names no input row or one that was named before, or is not UTF-8.
     pub fn failed(&self, shape: &Shape<'_>) -> Result<Vec<FailedRow>, FrameError> {
         const NAME: &str = "FAILED";
         let Some((entries, texts)) = self.failed.map(|payload| table::<24>(payload, NAME)).transpose()? else {
@@ -309,7 +318,12 @@ impl<'a> OutputFrame<'a> {
         if entries.len() > shape.sources.len() {
             return Err(bad(NAME, "lists more rows than there are"));
         }
-        entries.iter().map(row_of).collect()
+        let mut named = vec![false; if entries.is_empty() { 0 } else { shape.sources.len() }];
+        let mut once = |row: FailedRow| {
+            let named = named.get_mut(row.row as usize).map(|named| std::mem::replace(named, true));
+            if named == Some(false) { Ok(row) } else { Err(bad(NAME, "names a row twice")) }
+        };
+        entries.iter().map(|entry| row_of(entry).and_then(&mut once)).collect()
     }
 
     /// What the call adds to metrics.

@@ -5,10 +5,12 @@ use crate::error::{Error, Result};
 use crate::frame::{FailedRow, FrameError, MetricDelta, OutputFrame, RowSet, Rows, Shape};
 use crate::store::{Returned, cut_text};
 use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use thalweg_core::batch::{Batch, BatchBuilder, Pane, Row};
 use thalweg_core::coder::{Coder, write_varint};
 use thalweg_core::port::worker::TimerUpdate;
-use thalweg_core::window::WindowSet;
+use thalweg_core::window::{Window, WindowSet};
 
 /// Length of an element's preview in an error.
 const PREVIEW_BYTES: usize = 80;
@@ -53,6 +55,62 @@ pub struct Sources<'a, B> {
     pub element: B,
     /// The value of a row whose beginning alone stands there.
     pub whole: &'a dyn Fn(usize) -> Result<Option<Vec<u8>>>,
+}
+
+/// The dictionaries of a call's batches. Those of the input are copied once, however many frames come early.
+struct Dictionaries<'a> {
+    step: &'a Step,
+    input: &'a [WindowSet],
+    shared: Option<Arc<Vec<WindowSet>>>,
+    panes: Arc<Vec<Pane>>,
+    /// Bytes that sets of the input may still take beside own ones.
+    room: usize,
+}
+
+impl<'a> Dictionaries<'a> {
+    fn of(step: &'a Step, input: &'a [WindowSet], panes: &[Pane]) -> Self {
+        let mut panes = panes.to_vec();
+        if !panes.contains(&Pane::NO_FIRING) {
+            panes.push(Pane::NO_FIRING);
+        }
+        Self { step, input, shared: None, panes: Arc::new(panes), room: step.callee.limits().output_bytes }
+    }
+
+    fn panes(&self) -> Arc<Vec<Pane>> {
+        Arc::clone(&self.panes)
+    }
+
+    /// The sets that a frame's rows name: the input's; or the frame's own and, behind them, those of the input that its rows keep beside them.
+    fn windows(&mut self, own: Vec<WindowSet>, outputs: &mut [Vec<Row>]) -> Result<Arc<Vec<WindowSet>>> {
+        if own.is_empty() {
+            return Ok(Arc::clone(self.shared.get_or_insert_with(|| Arc::new(self.input.to_vec()))));
+        }
+        let (mut sets, mut kept) = (own, BTreeMap::new());
+        for row in outputs.iter_mut().flatten() {
+            row.windows = match (row.windows as usize).checked_sub(self.input.len()) {
+                Some(own) => own as u32,
+                None => match kept.get(&row.windows) {
+                    Some(at) => *at,
+                    None => {
+                        let set = self.input.get(row.windows as usize).cloned().unwrap_or_default();
+                        self.pay(set.len() * size_of::<Window>())?;
+                        sets.push(set);
+                        let at = sets.len() as u32 - 1;
+                        kept.insert(row.windows, at);
+                        at
+                    }
+                },
+            };
+        }
+        Ok(Arc::new(sets))
+    }
+
+    fn pay(&mut self, bytes: usize) -> Result<()> {
+        let limit_bytes = self.step.callee.limits().output_bytes as u64;
+        let too_much = || Error::OutputLimit { function: self.step.transform.clone(), limit_bytes };
+        self.room = self.room.checked_sub(bytes).ok_or_else(too_much)?;
+        Ok(())
+    }
 }
 
 impl Outcome {
@@ -110,17 +168,14 @@ impl Outcome {
         let letters = failed.iter().map(|row| (sources.whole)(row.row as usize)).collect::<Result<Vec<_>>>()?;
         let skip = RowSet::of(&failed);
         let mut made = Vec::new();
+        let mut dictionaries = Dictionaries::of(step, sources.windows, sources.panes);
         for frame in &frames {
             let parsed = OutputFrame::parse(frame).map_err(broken)?;
-            let Rows { outputs, window_sets } = parsed.rows(&shape, &skip).map_err(broken)?;
+            let Rows { mut outputs, window_sets } = parsed.rows(&shape, &skip).map_err(broken)?;
             let arena = frame.slice_ref(parsed.arena());
-            let windows: Vec<WindowSet> = sources.windows.iter().cloned().chain(window_sets).collect();
-            let mut panes = sources.panes.to_vec();
-            if pane.is_none() {
-                panes.push(Pane::NO_FIRING);
-            }
+            let windows = dictionaries.windows(window_sets, &mut outputs)?;
             for (output, rows) in outputs.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
-                let batch = Batch::from_parts(arena.clone(), rows, windows.clone(), panes.clone());
+                let batch = Batch::from_parts(arena.clone(), rows, Arc::clone(&windows), dictionaries.panes());
                 made.push((output, batch.map_err(|e| Error::Engine { why: e.message })?));
             }
         }

@@ -22,8 +22,8 @@ pub fn assign(step: &mut Step, batch: &Batch, moment: Moment, scratch: &mut Scra
         let frame = scratch.encoder.elements(&shown, range, keyed, &[], moment);
         let returned = called(step, ASSIGN, frame)?;
         whole(step, &returned, rows, |i| rows.get(i).map_or(&[][..], |row| batch.value(row)))?;
-        let sets = windows_of(step, &returned, rows.len())?;
-        let assigned = rows.iter().enumerate().map(|(i, row)| Row { windows: i as u32, ..*row });
+        let (sets, of) = windows_of(step, &returned, rows.len())?;
+        let assigned = rows.iter().zip(of).map(|(row, windows)| Row { windows, ..*row });
         out.push(0, batch.with_windows(assigned.collect(), sets));
     }
     Ok(())
@@ -37,7 +37,8 @@ pub fn map(step: &mut Step, windows: &[Window], moment: Moment, scratch: &mut Sc
     let frame = scratch.encoder.elements(&batch, 0..batch.len(), false, &[], moment);
     let returned = called(step, ASSIGN, frame)?;
     whole(step, &returned, batch.rows(), |_| &[])?;
-    windows_of(step, &returned, windows.len())
+    let (sets, of) = windows_of(step, &returned, windows.len())?;
+    Ok(of.into_iter().filter_map(|set| sets.get(set as usize).cloned()).collect())
 }
 
 /// Merges the windows of each list.
@@ -110,8 +111,8 @@ fn whole<'a>(step: &Step, returned: &[u8], rows: &[Row], element: impl Fn(usize)
     failed.first().map_or(Ok(()), |row| Err(super::collect::row_failed(step, row, element(row.row as usize))))
 }
 
-/// The window set of each of `count` rows.
-fn windows_of(step: &Step, returned: &[u8], count: usize) -> Result<Vec<WindowSet>> {
+/// The window sets that were given, and that of each of `count` rows among them.
+fn windows_of(step: &Step, returned: &[u8], count: usize) -> Result<(Vec<WindowSet>, Vec<u32>)> {
     let named = |e: FrameError| broken(step, (e.section, e.what));
     let parsed = OutputFrame::parse(returned).map_err(named)?;
     if parsed.len() != count || (0..count).any(|i| parsed.source(i) as usize != i) {
@@ -121,7 +122,8 @@ fn windows_of(step: &Step, returned: &[u8], count: usize) -> Result<Vec<WindowSe
     if own.iter().flatten().any(|window| *window == Window::Global) {
         return Err(broken(step, ("WINDOW_SETS", "a WindowFn gives the global window")));
     }
-    (0..count).map(|i| parsed.windows(&own, i).map_err(named)).collect()
+    let of = (0..count).map(|i| parsed.windows(own.len(), i).map_err(named)).collect::<Result<_>>()?;
+    Ok((own, of))
 }
 
 fn broken(step: &Step, (section, what): (&'static str, &'static str)) -> Error {

@@ -9,6 +9,8 @@ use thalweg_core::id::{StageId, StateId};
 use thalweg_core::port::store::NullStore;
 use thalweg_core::port::worker::{BundleResult, Command, Event, Worker};
 use thalweg_core::state::StateView;
+use thalweg_core::time::EventTime;
+use thalweg_core::window::Window;
 use thalweg_wasm::{Binding, Callee, Failures, Limits, Pool, StagePlan, Step, Target, Task, WasmWorker};
 
 const WRITE_STATE: &str = r#"(import "thalweg:udf/state@1.0.0" "write" (func $write (param i32 i32)))"#;
@@ -263,4 +265,68 @@ fn every_nan_that_is_computed_is_the_canonical_one() {
             (then unreachable))",
     );
     assert_eq!(code(&guest), "");
+}
+
+/// A window as it stands in a set: from the beginning of 1970 on, so many milliseconds.
+fn window(millis: u8) -> Vec<u8> {
+    let end = (u64::from(millis) ^ (1 << 63)).to_be_bytes();
+    [&9u32.to_le_bytes()[..], &end, &[millis]].concat()
+}
+
+/// A dictionary of one set.
+fn one_set(windows: &[u8]) -> Vec<u8> {
+    section(16, &[pair(1, 0), pair(0, windows.len() as u32), windows.to_vec()].concat())
+}
+
+#[test]
+fn windows_that_rows_share_are_paid_for_by_each() {
+    let rows = |count: usize, windows: usize| {
+        let columns =
+            [section(8, &pair(0, 0).repeat(count)), section(11, &vec![0; 4 * count]), section(5, &vec![0; 4 * count])];
+        let frame = frame(&[header(count as u32), columns.concat(), one_set(&window(9).repeat(windows))]);
+        code(&Guest { realloc: "(i32.const 3000000)", frame, ..Guest::default() })
+    };
+    // 13 bytes a window; a call may put out a megabyte
+    assert_eq!((rows(1000, 50), rows(1000, 500)), ("", "WASM_OUTPUT_LIMIT"));
+    assert_eq!((rows(1, 10_000), rows(1, 10_001)), ("", "WASM_FRAME"));
+}
+
+#[test]
+fn early_outputs_share_the_dictionaries_of_their_input() -> Result<(), CoreError> {
+    let frame = frame(&[header(1), section(8, &pair(0, 0)), section(11, &[0; 4])]);
+    let call = format!("{} {OK}", "(call $emit (i32.const 16384) (global.get $frame_bytes))".repeat(3));
+    let guest = Guest { imports: EMIT, call: call.leak(), frame, ..Guest::default() };
+    let events = events(&guest, Limits::default(), Failures::FailBundle)?;
+    let batches: Vec<_> =
+        events.iter().filter_map(|e| if let Event::Output { batch, .. } = e { Some(batch) } else { None }).collect();
+    assert_eq!(batches.len(), 4);
+    let first = batches[0];
+    for batch in &batches {
+        assert!(std::ptr::eq(batch.window_sets(), first.window_sets()) && std::ptr::eq(batch.panes(), first.panes()));
+    }
+    Ok(())
+}
+
+#[test]
+fn rows_keep_the_windows_of_their_input_beside_those_that_have_their_own() -> Result<(), CoreError> {
+    let windows = [1u32, u32::MAX, 0, u32::MAX].map(u32::to_le_bytes).concat();
+    let sources = [0u32, 0, 1, 1].map(u32::to_le_bytes).concat();
+    let sets = [pair(2, 0), pair(0, 13), pair(13, 26), window(1), window(2)].concat();
+    let columns = [section(8, &pair(0, 0).repeat(4)), section(11, &sources), section(5, &windows)];
+    let frame = frame(&[header(4), columns.concat(), section(16, &sets)]);
+    let events = events(&Guest { frame, ..Guest::default() }, Limits::default(), Failures::FailBundle)?;
+    let batches = events.iter().filter_map(|e| if let Event::Output { batch, .. } = e { Some(batch) } else { None });
+    let found: Vec<_> = batches.flat_map(|b| b.rows().iter().map(|row| b.windows(row).to_vec())).collect();
+    let own = |end| Window::Interval { start: EventTime(0), end: EventTime(end) };
+    assert_eq!(found, [vec![own(2)], vec![Window::Global], vec![own(1)], vec![Window::Global]]);
+    Ok(())
+}
+
+#[test]
+fn a_row_that_is_listed_as_failed_twice_is_no_two_dead_letters() {
+    let failed = |rows: [u32; 2]| {
+        let entries = rows.map(|row| [pair(row, 0), pair(0, 0), pair(0, 0)].concat()).concat();
+        code(&Guest { frame: frame(&[header(0), section(24, &[pair(2, 0), entries].concat())]), ..Guest::default() })
+    };
+    assert_eq!((failed([1, 0]), failed([1, 1])), ("WASM_ROW_FAILED", "WASM_FRAME"));
 }

@@ -217,6 +217,50 @@ fn rows_with_windows_of_their_own_need_no_source() -> Result<(), FrameError> {
     Ok(())
 }
 
+/// A dictionary of one set that has a window so often.
+fn set_of_many(window: &Window, count: usize) -> Vec<u8> {
+    let window = crate::frame::window(window);
+    let set = [&(window.len() as u32).to_le_bytes()[..], &window].concat().repeat(count);
+    [&pack(1, 0)[..], &pack(0, set.len() as u32), &set].concat()
+}
+
+#[test]
+fn an_element_is_in_so_many_windows_and_no_more() {
+    let hour = Window::Interval { start: EventTime(0), end: EventTime(3_600_000) };
+    for window in [Window::Global, hour] {
+        let frame = |count| [header(0), section(16, &set_of_many(&window, count))].concat();
+        assert_eq!(what(&frame(10_000)), ("", ""));
+        assert_eq!(what(&frame(10_001)), ("WINDOW_SETS", "a set has more than 10,000 windows"));
+    }
+}
+
+#[test]
+fn windows_that_rows_share_count_for_each_of_them() -> Result<(), FrameError> {
+    let hour = Window::Interval { start: EventTime(0), end: EventTime(3_600_000) };
+    let set = set_of_many(&hour, 100);
+    let bytes = |named: &[u32]| {
+        let windows = named.iter().flat_map(|set| set.to_le_bytes()).collect::<Vec<_>>();
+        let values = section(8, &pack(0, 0).repeat(named.len()));
+        let frame = [header(named.len() as u32), values, section(5, &windows), section(16, &set)].concat();
+        OutputFrame::parse(&frame).map(|parsed| parsed.logical_bytes())
+    };
+    let one = set.len() - 16;
+    assert_eq!((bytes(&[0])?, bytes(&[0; 7])?, bytes(&[0, NONE, 1, 0])?), (one, 7 * one, 2 * one));
+    Ok(())
+}
+
+#[test]
+fn a_row_fails_once() {
+    let failed = |rows: &[u32]| {
+        let entries = rows.iter().flat_map(|row| [pack(*row, 0), pack(0, 0), pack(0, 0)].concat());
+        let payload = [pack(rows.len() as u32, 0).to_vec(), entries.collect()].concat();
+        what(&[header(0), section(24, &payload)].concat())
+    };
+    assert_eq!(failed(&[2, 0, 1]), ("", ""));
+    assert_eq!(failed(&[2, 2]), ("FAILED", "names a row twice"));
+    assert_eq!(failed(&[0, 1, 0]), ("FAILED", "names a row twice"));
+}
+
 #[test]
 fn windows_that_are_no_intervals_are_refused() {
     let after = |span: &[u8]| {
