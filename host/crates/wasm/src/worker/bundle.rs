@@ -5,18 +5,18 @@ use super::deploy::Parts;
 use super::elements::elements;
 use super::keyed::{Rows, keyed};
 use super::large::{Cut, whole};
+use super::metrics::metric;
 use super::{ADD, Callee, FINISH_BUNDLE, Failures, MERGE, START_BUNDLE, Scratch, Step, Target, Task};
 use super::{combine, select, windows};
 use crate::error::{Error, Result};
-use crate::frame::{MetricDelta, Moment};
+use crate::frame::Moment;
 use crate::side::SideAccess;
 use crate::store::Loan;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use thalweg_core::batch::{Batch, Row};
 use thalweg_core::error::Error as CoreError;
 use thalweg_core::id::key_hash;
-use thalweg_core::metric::{MetricKey, MetricValue, Metrics};
+use thalweg_core::metric::Metrics;
 use thalweg_core::port::worker::{BundleResult, BundleStart, Event, Input, TimerUpdate};
 use thalweg_core::state::{SideView, StateView};
 use thalweg_core::window::WindowSet;
@@ -207,7 +207,7 @@ impl Run {
         (!sides.is_empty()).then(|| SideAccess { sides, views, windows: batch.window_sets().to_vec() })
     }
 
-    fn route(&mut self, step: &Step, mut outcome: Outcome) {
+    fn route(&mut self, step: &mut Step, mut outcome: Outcome) {
         let dead_letters = outcome.dead_letters();
         for (targets, batches) in step.outputs.iter().zip(outcome.outputs) {
             for batch in batches {
@@ -219,8 +219,10 @@ impl Run {
         }
         self.timers.append(&mut outcome.timers);
         for delta in outcome.metrics {
-            let (key, value) = metric(&step.transform, delta);
-            self.metrics.add(&key, &value);
+            if step.metrics.admits(&step.transform, &delta) {
+                let (key, value) = metric(&step.transform, delta);
+                self.metrics.add(&key, &value);
+            }
         }
     }
 
@@ -304,22 +306,4 @@ fn seed(transform: &str, input: Option<&Input>) -> u64 {
 
 fn unsupported(step: &Step, what: &str) -> Error {
     Error::Unsupported { function: step.transform.clone(), what: what.to_owned() }
-}
-
-/// A metric as the job knows it. The namespace of every guest's metric is `udf`.
-fn metric(transform: &str, delta: MetricDelta) -> (MetricKey, MetricValue) {
-    let (urn, kind, name, value) = match delta {
-        MetricDelta::Counter { name, value } => {
-            ("beam:metric:user:sum_int64:v1", "beam:metrics:sum_int64:v1", name, MetricValue::Sum(value))
-        }
-        MetricDelta::Distribution { name, values: [count, sum, min, max] } => (
-            "beam:metric:user:distribution_int64:v1",
-            "beam:metrics:distribution_int64:v1",
-            name,
-            MetricValue::Distribution { count, sum, min, max },
-        ),
-    };
-    let labels = [("PTRANSFORM", transform.to_owned()), ("NAMESPACE", "udf".to_owned()), ("NAME", name)];
-    let labels: BTreeMap<_, _> = labels.into_iter().map(|(label, text)| (label.to_owned(), text)).collect();
-    (MetricKey { urn: urn.to_owned(), kind: kind.to_owned(), labels }, value)
 }

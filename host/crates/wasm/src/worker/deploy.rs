@@ -214,20 +214,22 @@ impl Step {
     pub(super) fn settle(&mut self) {
         let verdict = self.next.as_ref().map_or(Verdict::Running, |next| next.trial.verdict());
         match (verdict, self.next.take()) {
-            (Verdict::Passed, Some(next)) => {
-                *self = next.step;
-                self.on_trial = false;
-            }
+            (Verdict::Passed, Some(next)) => self.become_version(next.step),
             (Verdict::Running, next) => self.next = next,
             _ => {}
         }
     }
 
+    /// Goes on as another version, whose metrics are those of the step.
+    fn become_version(&mut self, step: Self) {
+        let metrics = std::mem::take(&mut self.metrics);
+        *self = Self { metrics, on_trial: false, ..step };
+    }
+
     /// Starts one. A version whose trial was under way is gone, unless it had all keys: then it is the old one now.
     fn begin(&mut self, mut step: Self, trial: Trial) {
         if let Some(next) = self.next.take().filter(|next| next.trial.is_whole()) {
-            *self = next.step;
-            self.on_trial = false;
+            self.become_version(next.step);
         }
         step.on_trial = true;
         self.next = Some(Box::new(Next { step, trial, avoided: BTreeSet::new() }));

@@ -16,6 +16,7 @@ mod drive;
 mod elements;
 mod keyed;
 mod large;
+mod metrics;
 mod select;
 mod step;
 mod windows;

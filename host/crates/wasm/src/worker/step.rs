@@ -2,6 +2,7 @@
 
 use super::deploy::Next;
 use super::drive::FrameSize;
+use super::metrics::Names;
 use crate::describe::{Domain, Function, Kind, Lookup};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
@@ -141,7 +142,7 @@ pub struct Step {
     pub(super) sides: Arc<[Side]>,
     pub(super) tables: Arc<[Arc<dyn Table>]>,
     /// Tables that are looked up by the element's key before every call.
-    declared: Vec<u32>,
+    pub(super) declared: Vec<u32>,
     pub(super) output_keyed: Vec<bool>,
     pub(super) outputs: Vec<Vec<Target>>,
     pub(super) failures: Failures,
@@ -152,6 +153,8 @@ pub struct Step {
     pub(super) pages: bool,
     /// Coder of what a merge finds in each element: accumulators, or values.
     pub(super) element_coder: Coder,
+    /// The metrics that it has reported.
+    pub(super) metrics: Names,
     /// Another version of the function, beside this one.
     pub(super) next: Option<Box<Next>>,
     /// This is such a version: a call that fails is the old one's to do, not a row's fault.
@@ -216,6 +219,7 @@ impl Step {
             pages: task == Task::Process && grouped(&input_coder).is_some() && function.reads_pages(),
             input_coder,
             element_coder,
+            metrics: Names::default(),
             next: None,
             on_trial: false,
             callee,
