@@ -1,5 +1,6 @@
 //! Instances of one function, ready for calls. A pool belongs to one shard of one job, so an instance never serves two. It
-//! keeps an instance until that fails a call, has made its number of calls, or has grown too large. One that did not fail is closed.
+//! keeps an instance until that fails a call, has made its number of calls, or has grown too large. One that did not fail is closed. A function that
+//! gathers between START_BUNDLE and FINISH_BUNDLE keeps its instance from the one to the other, however worn that is.
 
 use crate::component::Component;
 use crate::describe::Function;
@@ -9,6 +10,7 @@ use crate::grant::Grants;
 use crate::instance::Instance;
 use crate::limits::Limits;
 use crate::store::{Loan, Returned};
+use crate::worker::FINISH_BUNDLE;
 use std::sync::Arc;
 
 /// A function of a component with its configuration, and its idle instances.
@@ -19,6 +21,8 @@ pub struct Pool {
     config: String,
     limits: Arc<Limits>,
     grants: Arc<Grants>,
+    /// Whether the function is told where bundles begin and end.
+    gathers: bool,
     idle: Option<Instance>,
     opened: u64,
 }
@@ -31,9 +35,7 @@ impl std::fmt::Debug for Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if let Some(instance) = self.idle.take() {
-            instance.close();
-        }
+        self.forget();
     }
 }
 
@@ -58,7 +60,8 @@ impl Pool {
         limits: Limits,
         grants: &Grants,
     ) -> Result<Self> {
-        let granted = grants.of(component.function(function)?)?;
+        let described = component.function(function)?;
+        let (granted, gathers) = (grants.of(described)?, described.bundles);
         Ok(Self {
             component: component.clone(),
             function: function.into(),
@@ -66,6 +69,7 @@ impl Pool {
             config: config.to_owned(),
             limits: Arc::new(limits),
             grants: Arc::new(granted),
+            gathers,
             idle: None,
             opened: 0,
         })
@@ -118,12 +122,20 @@ impl Pool {
         };
         let (result, loan) = instance.call(op, input, loan);
         let spoiled = result.as_ref().err().is_some_and(crate::Error::spoils_instance);
-        match (spoiled, instance.worn()) {
+        let gathers = self.gathers && op != FINISH_BUNDLE;
+        match (spoiled, !gathers && instance.worn()) {
             (true, _) => drop(instance), // what is left of it is not asked anything
             (false, true) => instance.close(),
             (false, false) => self.idle = Some(instance),
         }
         (result, loan)
+    }
+
+    /// Closes the idle instance: what it has gathered is not to be seen again.
+    pub(crate) fn forget(&mut self) {
+        if let Some(instance) = self.idle.take() {
+            instance.close();
+        }
     }
 
     fn open(&mut self) -> Result<Instance> {

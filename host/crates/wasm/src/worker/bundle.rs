@@ -1,25 +1,24 @@
 //! One bundle: its input goes through the steps of its stage; what comes out becomes events.
 
-use super::collect::{Outcome, Sources};
+use super::collect::Outcome;
 use super::deploy::Parts;
+use super::edges::{self, Work};
 use super::elements::elements;
 use super::keyed::{Rows, keyed};
 use super::large::{Cut, whole};
 use super::metrics::metric;
-use super::{ADD, Callee, FINISH_BUNDLE, Failures, MERGE, START_BUNDLE, Scratch, Step, Target, Task};
+use super::{ADD, FINISH_BUNDLE, Failures, MERGE, START_BUNDLE, Scratch, Step, Target, Task};
 use super::{combine, select, windows};
 use crate::error::{Error, Result};
 use crate::frame::Moment;
 use crate::side::SideAccess;
-use crate::store::Loan;
 use std::sync::Arc;
-use thalweg_core::batch::{Batch, Row};
+use thalweg_core::batch::Batch;
 use thalweg_core::error::Error as CoreError;
 use thalweg_core::id::key_hash;
 use thalweg_core::metric::Metrics;
 use thalweg_core::port::worker::{BundleResult, BundleStart, Event, Input, TimerUpdate};
 use thalweg_core::state::{SideView, StateView};
-use thalweg_core::window::WindowSet;
 
 /// Runs a bundle and appends its events.
 pub fn run(steps: &mut [Step], start: BundleStart, scratch: &mut Scratch, events: &mut Vec<Event>) {
@@ -145,26 +144,46 @@ impl Run {
         scratch: &mut Scratch,
         out: &mut Outcome,
     ) -> Result<()> {
-        if step.bundles {
-            edge_of_bundle(step, START_BUNDLE, moment, scratch, out)?;
-        }
-        match input {
+        let work = match input {
             Some(Input::Keyed { groups, batches, items }) => {
                 let batches = batches.iter().map(|batch| Cut::of(step, batch)).collect::<Result<Vec<_>>>()?;
-                let rows = Rows { groups: &groups, batches: &batches, items: &items };
-                *view = Some(keyed(step, &rows, view.take(), &self.sides, moment, scratch, out)?);
+                Work::Keyed { groups, batches, items }
             }
             Some(Input::Elements { .. }) if !step.slots.is_empty() => return Err(unsupported(step, "a keyed input")),
-            Some(Input::Elements { batches }) => {
-                batches.iter().try_for_each(|(_, batch)| self.batch(step, batch, moment, scratch, out))?;
-            }
-            None => {
-                let batches = self.inputs.get_mut(at).map(std::mem::take).unwrap_or_default();
-                batches.iter().try_for_each(|batch| self.batch(step, batch, moment, scratch, out))?;
-            }
-        }
+            Some(Input::Elements { batches }) => Work::of(step, batches.into_iter().map(|(_, batch)| batch)),
+            None => Work::of(step, self.inputs.get_mut(at).map(std::mem::take).unwrap_or_default()),
+        };
         if step.bundles {
-            edge_of_bundle(step, FINISH_BUNDLE, moment, scratch, out)?;
+            edges::gather(step, work, view, out, |step, work, view, out| {
+                edges::edge(step, START_BUNDLE, moment, scratch, out)?;
+                self.work(step, work, view, moment, scratch, out)?;
+                if out.counts() { edges::edge(step, FINISH_BUNDLE, moment, scratch, out) } else { Ok(()) }
+            })
+        } else {
+            self.work(step, &work, view, moment, scratch, out)
+        }
+    }
+
+    fn work(
+        &self,
+        step: &mut Step,
+        work: &Work,
+        view: &mut Option<StateView>,
+        moment: Moment,
+        scratch: &mut Scratch,
+        out: &mut Outcome,
+    ) -> Result<()> {
+        match work {
+            Work::Keyed { groups, batches, items } => {
+                let rows = Rows { groups, batches, items };
+                *view = Some(keyed(step, &rows, view.take(), &self.sides, moment, scratch, out)?);
+            }
+            Work::Batches(batches) => {
+                for (at, batch) in batches.iter().enumerate() {
+                    out.batch = at;
+                    self.batch(step, batch, moment, scratch, out)?;
+                }
+            }
         }
         Ok(())
     }
@@ -189,9 +208,8 @@ impl Run {
                 if step.sides.is_empty() {
                     return elements(step, batch, None, moment, scratch, out);
                 }
-                let batch = by_window(batch);
-                let sides = self.side_access(step, &batch);
-                elements(step, &batch, sides.as_ref(), moment, scratch, out)
+                let sides = self.side_access(step, batch);
+                elements(step, batch, sides.as_ref(), moment, scratch, out)
             }
             Task::Select => select::select(step, batch, moment, scratch, out),
             Task::Add => combine::add(step, batch, moment, scratch, out),
@@ -214,8 +232,8 @@ impl Run {
                 self.send(targets, &batch);
             }
         }
-        if let (Failures::DeadLetter(targets), Some(batch)) = (&step.failures, dead_letters) {
-            self.send(targets, &batch);
+        if let Failures::DeadLetter(targets) = &step.failures {
+            dead_letters.iter().for_each(|batch| self.send(targets, batch));
         }
         self.timers.append(&mut outcome.timers);
         for delta in outcome.metrics {
@@ -236,41 +254,6 @@ impl Run {
             }
         }
     }
-}
-
-/// The elements of a batch once for each of their windows: a side input is that of one window.
-fn by_window(batch: &Batch) -> Batch {
-    if batch.window_sets().iter().all(|set| set.len() == 1) {
-        return batch.clone();
-    }
-    let (mut sets, mut starts) = (Vec::new(), Vec::new());
-    for set in batch.window_sets() {
-        starts.push(sets.len() as u32..(sets.len() + set.len()) as u32);
-        sets.extend(set.iter().map(|window| WindowSet::from_iter([window.clone()])));
-    }
-    let row = |row: &Row| {
-        let windows = starts.get(row.windows as usize).cloned().unwrap_or_default();
-        let row = *row;
-        windows.map(move |windows| Row { windows, ..row })
-    };
-    let rows = batch.rows().iter().flat_map(row).collect();
-    batch.with_windows(rows, sets)
-}
-
-/// A call without rows.
-fn edge_of_bundle(step: &mut Step, op: u32, moment: Moment, scratch: &mut Scratch, out: &mut Outcome) -> Result<()> {
-    let frame = scratch.encoder.bare(moment);
-    let loan = Loan { tables: Arc::clone(&step.tables), ..Loan::default() };
-    let returned = Callee::call(&mut step.callee, op, frame, loan).0?;
-    let nothing = Sources {
-        rows: &[],
-        windows: &[],
-        panes: &[],
-        kinds: &[],
-        element: |_| (&[][..], &[][..]),
-        whole: &|_| Ok(None),
-    };
-    out.take(step, returned, &nothing).map(drop)
 }
 
 /// The hash of a bundle by what its first rows hold, the same in a retry.

@@ -25,6 +25,15 @@ pub struct Outcome {
     /// Timers set and cleared.
     pub timers: Vec<TimerUpdate>,
     letters: BatchBuilder,
+    /// Letters of rows that were put aside: they count whatever becomes of the rest.
+    poison: BatchBuilder,
+    /// Letters of another outcome.
+    gone: Vec<Batch>,
+    /// Why nothing here counts but those: the function lost what it had gathered of the bundle.
+    torn: Option<Error>,
+    /// Which of the bundle's batches is under way.
+    pub batch: usize,
+    aside: Vec<(usize, usize)>,
 }
 
 /// Frames with checked changes of state and timers, in order.
@@ -117,7 +126,42 @@ impl Outcome {
     /// Nothing yet, for so many outputs.
     pub fn new(outputs: usize) -> Self {
         let (metrics, timers) = (Vec::new(), Vec::new());
-        Self { outputs: vec![Vec::new(); outputs], metrics, timers, letters: BatchBuilder::new() }
+        let (outputs, aside, gone) = (vec![Vec::new(); outputs], Vec::new(), Vec::new());
+        let (letters, poison) = (BatchBuilder::new(), BatchBuilder::new());
+        Self { outputs, metrics, timers, letters, poison, gone, torn: None, batch: 0, aside }
+    }
+
+    /// Nothing counts from here on but the letters of rows that are put aside.
+    pub fn tear(&mut self, why: &Error) {
+        self.torn.get_or_insert_with(|| why.clone());
+    }
+
+    /// Notes that a row of the batch under way is put aside.
+    pub fn put_aside(&mut self, row: usize) {
+        self.aside.push((self.batch, row));
+    }
+
+    /// Whether what is here counts.
+    pub fn counts(&self) -> bool {
+        self.torn.is_none()
+    }
+
+    /// If nothing counts: begins anew with the letters of the rows that were put aside. Gives why, and these rows by their batch.
+    pub fn begin_again(&mut self) -> Option<(Error, Vec<(usize, usize)>)> {
+        let why = self.torn.take()?;
+        let (poison, aside) = (std::mem::take(&mut self.poison), std::mem::take(&mut self.aside));
+        *self = Self { poison, ..Self::new(self.outputs.len()) };
+        Some((why, aside))
+    }
+
+    /// Adds what another one has.
+    pub fn absorb(&mut self, mut other: Self) {
+        let letters = other.dead_letters();
+        let outputs = self.outputs.iter_mut().zip(other.outputs);
+        outputs.for_each(|(all, batches)| all.extend(batches));
+        self.metrics.extend(other.metrics);
+        self.timers.extend(other.timers);
+        self.gone.extend(letters);
     }
 
     /// Adds a batch to an output.
@@ -125,9 +169,12 @@ impl Outcome {
         self.outputs.get_mut(output).into_iter().for_each(|list| list.push(batch.clone()));
     }
 
-    /// The dead letters, if there are any.
-    pub fn dead_letters(&mut self) -> Option<Batch> {
-        if self.letters.is_empty() { None } else { Some(self.letters.finish()) }
+    /// The dead letters.
+    pub fn dead_letters(&mut self) -> Vec<Batch> {
+        let mut all = std::mem::take(&mut self.gone);
+        let written = [&mut self.poison, &mut self.letters].into_iter().filter(|letters| !letters.is_empty());
+        all.extend(written.map(BatchBuilder::finish));
+        all
     }
 
     /// Takes what a call returned; gives back its state changes, which count now.
@@ -186,7 +233,7 @@ impl Outcome {
         }
         for (row, whole) in failed.iter().zip(letters) {
             let message = format!("{}: {}", row.code, row.message);
-            self.letter(step, sources, (row.row as usize, whole), &message, "");
+            letter(&mut self.letters, step, sources, (row.row as usize, whole), (&message, ""));
         }
         self.metrics.extend(metrics);
         let last = if returned.last_changes { frames.into_iter().next_back() } else { None };
@@ -202,40 +249,40 @@ impl Outcome {
         B: Fn(usize) -> (&'a [u8], &'a [u8]),
     {
         let whole = (sources.whole)(0)?;
-        self.letter(step, sources, (0, whole), message, trace);
+        letter(&mut self.poison, step, sources, (0, whole), (message, trace));
         Ok(())
     }
+}
 
-    fn letter<'a, B>(
-        &mut self,
-        step: &Step,
-        sources: &Sources<'a, B>,
-        (row, whole): (usize, Option<Vec<u8>>),
-        message: &str,
-        trace: &str,
-    ) where
-        B: Fn(usize) -> (&'a [u8], &'a [u8]),
-    {
-        let Some(from) = sources.rows.get(row) else { return };
-        let windows = sources.windows.get(from.windows as usize).map_or(&[][..], |set| set.as_slice());
-        let pane = sources.panes.get(from.pane as usize).copied().unwrap_or(Pane::NO_FIRING);
-        let (key, value) = (sources.element)(row);
-        let value = whole.as_deref().unwrap_or(value);
-        self.letters.push_with(&[], 0, from.time, windows, pane, |out| {
-            out.extend([3, 0]); // three fields, none of them null
-            match &step.input_coder {
-                Coder::Kv(key_coder, value_coder) => {
-                    key_coder.write_nested(out, key);
-                    value_coder.write_nested(out, value);
-                }
-                coder => coder.write_nested(out, value),
+/// Writes the dead letter of a row; its value, if only the beginning of it stands among the sources; what happened and where.
+fn letter<'a, B>(
+    letters: &mut BatchBuilder,
+    step: &Step,
+    sources: &Sources<'a, B>,
+    (row, whole): (usize, Option<Vec<u8>>),
+    (message, trace): (&str, &str),
+) where
+    B: Fn(usize) -> (&'a [u8], &'a [u8]),
+{
+    let Some(from) = sources.rows.get(row) else { return };
+    let windows = sources.windows.get(from.windows as usize).map_or(&[][..], |set| set.as_slice());
+    let pane = sources.panes.get(from.pane as usize).copied().unwrap_or(Pane::NO_FIRING);
+    let (key, value) = (sources.element)(row);
+    let value = whole.as_deref().unwrap_or(value);
+    letters.push_with(&[], 0, from.time, windows, pane, |out| {
+        out.extend([3, 0]); // three fields, none of them null
+        match &step.input_coder {
+            Coder::Kv(key_coder, value_coder) => {
+                key_coder.write_nested(out, key);
+                value_coder.write_nested(out, value);
             }
-            for text in [message, trace] {
-                write_varint(out, text.len() as u64);
-                out.extend_from_slice(text.as_bytes());
-            }
-        });
-    }
+            coder => coder.write_nested(out, value),
+        }
+        for text in [message, trace] {
+            write_varint(out, text.len() as u64);
+            out.extend_from_slice(text.as_bytes());
+        }
+    });
 }
 
 /// The error of an element that the function said it cannot process.

@@ -1,5 +1,6 @@
 //! The order of calls: rows are cut into frames; where failures have a place to go, a call that fails as a whole is made
-//! again and then halved, until the row that it fails on stands alone and only that row is lost.
+//! again and then halved, until the row that it fails on stands alone and only that row is lost. What becomes of a function's memory
+//! when a call fails is for the caller to say.
 
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -7,7 +8,7 @@ use std::ops::Range;
 use thalweg_core::error::Domain;
 
 /// How often a failed call is made again before it is halved.
-const RETRIES: u32 = 1;
+pub const RETRIES: u32 = 1;
 
 /// Makes calls for a run of rows.
 pub trait Calls {
@@ -19,14 +20,20 @@ pub trait Calls {
     /// # Errors
     /// The error itself, for a row that cannot be put aside.
     fn bury(&mut self, row: usize, error: &Error) -> Result<()>;
+
+    /// Readies the function for further calls after one that failed.
+    ///
+    /// # Errors
+    /// What ends the bundle: no row is at fault.
+    fn recover(&mut self, error: &Error) -> Result<()>;
 }
 
 /// Makes the calls for some rows, in order. Without `isolate` the first failure is the end.
 pub fn drive(calls: &mut impl Calls, rows: Range<usize>, isolate: bool) -> Result<()> {
     let mut parts = vec![rows]; // still to do, the next one last
     while let Some(part) = parts.pop() {
-        let Err(error) = attempts(calls, &part, if isolate { RETRIES } else { 0 }) else { continue };
-        if !isolate || error.domain() != Domain::Guest || part.is_empty() {
+        let Some(error) = attempts(calls, &part, isolate)? else { continue };
+        if part.is_empty() {
             return Err(error);
         }
         if part.len() == 1 {
@@ -40,15 +47,20 @@ pub fn drive(calls: &mut impl Calls, rows: Range<usize>, isolate: bool) -> Resul
     Ok(())
 }
 
-fn attempts(calls: &mut impl Calls, part: &Range<usize>, retries: u32) -> Result<()> {
-    let mut result = calls.attempt(part.clone());
-    for _ in 0..retries {
-        match &result {
-            Err(error) if error.domain() == Domain::Guest && !error.repeats() => result = calls.attempt(part.clone()),
-            _ => break,
+/// Makes a call and, if it fails by the guest's fault, makes it again. Gives why it failed in the end.
+fn attempts(calls: &mut impl Calls, part: &Range<usize>, isolate: bool) -> Result<Option<Error>> {
+    let mut retries = RETRIES;
+    loop {
+        let Err(error) = calls.attempt(part.clone()) else { return Ok(None) };
+        if !isolate || error.domain() != Domain::Guest {
+            return Err(error);
         }
+        calls.recover(&error)?;
+        if retries == 0 || error.repeats() {
+            return Ok(Some(error));
+        }
+        retries -= 1;
     }
-    result
 }
 
 /// What an input frame holds.
@@ -90,6 +102,7 @@ mod tests {
     /// Fails on every call that contains row 5, and on the first call of all.
     #[derive(Default)]
     struct Poisoned {
+        recovered: usize,
         calls: Vec<Range<usize>>,
         done: Vec<usize>,
         buried: Vec<usize>,
@@ -112,6 +125,10 @@ mod tests {
             self.buried.push(row);
             Ok(())
         }
+        fn recover(&mut self, _error: &Error) -> Result<()> {
+            self.recovered += 1;
+            Ok(())
+        }
     }
 
     #[test]
@@ -126,7 +143,7 @@ mod tests {
     fn a_failure_that_passes_costs_a_retry_and_nothing_else() -> Result<()> {
         let mut calls = Poisoned::default();
         drive(&mut calls, 6..9, true)?;
-        assert_eq!((calls.calls, calls.buried), (vec![6..9, 6..9], vec![]));
+        assert_eq!((calls.calls, calls.buried, calls.recovered), (vec![6..9, 6..9], vec![], 1));
         Ok(())
     }
 

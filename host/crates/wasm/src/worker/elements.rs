@@ -2,6 +2,7 @@
 
 use super::collect::{Outcome, Sources};
 use super::drive::{Calls, drive, frames};
+use super::edges;
 use super::large::{Cut, iterable, lend};
 use super::{Callee, PROCESS, ROW_BYTES, Scratch, Step};
 use crate::error::{Error, Result};
@@ -77,7 +78,12 @@ impl Calls for ElementCalls<'_> {
         self.out.take(step, returned, &sources(batch, rows, &whole)).map(drop)
     }
 
+    fn recover(&mut self, error: &Error) -> Result<()> {
+        edges::recover(self.step, error, self.moment, self.scratch, self.out)
+    }
+
     fn bury(&mut self, row: usize, error: &Error) -> Result<()> {
+        self.out.put_aside(row);
         let step = &*self.step;
         let whole = |_| whole(step, self.cut, row);
         self.out.bury(step, &sources(&self.cut.batch, row..row + 1, &whole), &error.to_string(), error.trace())

@@ -3,6 +3,7 @@
 
 use super::collect::{Changes, Outcome, Sources};
 use super::drive::{Calls, drive, frames};
+use super::edges;
 use super::large::{Cut, Tail, iterable, lend};
 use super::{Callee, Family, PROCESS, ROW_BYTES, Scratch, Step};
 use crate::error::{Error, Result};
@@ -31,6 +32,8 @@ pub struct Rows<'a> {
 
 /// A row with its group: an element, a timer or the end of a window.
 struct Found<'a> {
+    /// Its place among the bundle's items.
+    item: usize,
     group: u32,
     value: &'a [u8],
     /// What is left out of the value.
@@ -82,28 +85,28 @@ fn lost_view() -> Error {
 /// The rows behind the items.
 fn resolve<'a>(step: &Step, input: &Rows<'a>) -> Result<Vec<Found<'a>>> {
     let missing = || Error::Engine { why: "a bundle names a row that it does not have".into() };
-    let find = |item: &'a Item| match item {
+    let find = |(at, item): (usize, &'a Item)| match item {
         Item::Row { group, batch, row } => {
             let cut = input.batches.get(*batch as usize).ok_or_else(missing)?;
             let (tail, batch) = (cut.tail(*row), &cut.batch);
             let row = batch.rows().get(*row as usize).ok_or_else(missing)?;
             let (value, pane) = (batch.value(row), batch.pane(row));
-            Ok(Some(Found { group: *group, value, tail, time: row.time, pane, kind: 0, fire: 0 }))
+            Ok(Some(Found { item: at, group: *group, value, tail, time: row.time, pane, kind: 0, fire: 0 }))
         }
         // a timer of a family that only a version had which was rolled back is nobody's
         Item::Timer { group, timer } => {
-            Ok(step.timers.get(timer.family as usize).map(|family| due(*group, timer, family)))
+            Ok(step.timers.get(timer.family as usize).map(|family| due(at, *group, timer, family)))
         }
     };
-    input.items.iter().filter_map(|item| find(item).transpose()).collect()
+    input.items.iter().enumerate().filter_map(|item| find(item).transpose()).collect()
 }
 
-fn due<'a>(group: u32, timer: &'a DueTimer, family: &Family) -> Found<'a> {
+fn due<'a>(item: usize, group: u32, timer: &'a DueTimer, family: &Family) -> Found<'a> {
     let (kind, value) = match family {
         Family::Timers { index, .. } => ((*index + 1) as u8, timer.tag.as_ref()),
         Family::Expiration => (EXPIRES, &[][..]),
     };
-    Found { group, value, tail: None, time: timer.hold, pane: timer.pane, kind, fire: timer.fire }
+    Found { item, group, value, tail: None, time: timer.hold, pane: timer.pane, kind, fire: timer.fire }
 }
 
 /// The rows of one frame with their dictionaries.
@@ -280,11 +283,16 @@ impl Calls for KeyedCalls<'_> {
         done
     }
 
+    fn recover(&mut self, error: &Error) -> Result<()> {
+        edges::recover(self.step, error, self.moment, self.scratch, self.out)
+    }
+
     fn bury(&mut self, row: usize, error: &Error) -> Result<()> {
         let rows = self.rows.get(row..row + 1).unwrap_or_default();
         if rows.iter().any(|found| found.kind != 0) {
             return Err(error.clone()); // a timer is no element that could be put aside
         }
+        rows.iter().for_each(|found| self.out.put_aside(found.item));
         let chunk = Chunk::of(self.groups, rows);
         let step = &*self.step;
         let whole = |row| chunk.whole(step, row);

@@ -13,6 +13,7 @@ mod collect;
 mod combine;
 mod deploy;
 mod drive;
+mod edges;
 mod elements;
 mod keyed;
 mod large;
@@ -37,7 +38,7 @@ use thalweg_core::time::ProcessingTime;
 // the operations of `call`, as wit/README.md lists them
 const PROCESS: u32 = 0;
 const START_BUNDLE: u32 = 1;
-const FINISH_BUNDLE: u32 = 2;
+pub(crate) const FINISH_BUNDLE: u32 = 2;
 const ADD: u32 = 16;
 const MERGE: u32 = 17;
 const EXTRACT: u32 = 18;

@@ -40,6 +40,14 @@ impl Callee {
         }
     }
 
+    /// Closes its instance, so that the next call is made in a fresh one.
+    pub(super) fn forget(&mut self) {
+        match self {
+            Self::Wasm(pool) => pool.forget(),
+            Self::Native(_) => {} // native code has one memory
+        }
+    }
+
     pub(super) fn call(&mut self, op: u32, input: &Frame, loan: Loan) -> (Result<Returned>, Loan) {
         match self {
             Self::Wasm(pool) => pool.call(op, input, loan),

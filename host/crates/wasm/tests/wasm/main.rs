@@ -1,6 +1,7 @@
 //! The host against real components: the repository's guests, hand-made hostile ones, files that are no components, the
 //! cache.
 
+mod bundles;
 mod cache;
 mod closing;
 mod components;
