@@ -6,7 +6,8 @@
 //! is read for the page; and what the call added to the bags that it walks over.
 
 use crate::frame::{self, Change, Op};
-use crate::state::{StateAccess, replay};
+use crate::replay::replay;
+use crate::state::StateAccess;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use thalweg_core::coder::Coder;
@@ -358,6 +359,23 @@ mod tests {
         let (all, pages) = walk(&mut store, u32::MAX)?;
         assert_eq!(all, texts(0..4000));
         assert!(pages > all.len() / limit, "{pages} pages of {} bytes", all.len());
+        Ok(())
+    }
+
+    #[test]
+    fn a_read_that_is_too_large_is_given_up_on_the_way() -> Result<()> {
+        let chunks: Vec<_> = (0..60).map(|i| texts(i * 1000..(i + 1) * 1000)).collect();
+        let Some(mut access) = store(&chunks, Limits::default())?.call.loan.state.take() else { panic!("its state") };
+        let slot = access.slots[1].clone();
+        let (mut some, mut all) = (Vec::new(), Vec::new());
+        access.cell(&slot, 1, &mut some, 1000).map_err(Error::State)?;
+        access.cell(&slot, 1, &mut all, usize::MAX).map_err(Error::State)?;
+        assert_eq!(all, chunks.concat());
+        assert!(
+            all.starts_with(&some) && (1001..150_000).contains(&some.len()) && all.len() > 500_000,
+            "{}",
+            some.len()
+        );
         Ok(())
     }
 

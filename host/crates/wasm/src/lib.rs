@@ -22,11 +22,13 @@ mod iterables;
 mod limits;
 mod native;
 mod pool;
+mod replay;
 mod side;
 mod state;
 mod store;
 mod ticker;
 mod wasi;
+mod watch;
 mod worker;
 mod world;
 

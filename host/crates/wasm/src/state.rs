@@ -5,7 +5,9 @@ use crate::bags::Bag;
 use crate::describe::SlotKind;
 use crate::error::Error;
 use crate::frame::{self, Change, FrameError, Op, SubOp, TimerOp, section};
-use crate::store::{Deadline, GuestStore, KEPT_BYTES};
+use crate::replay::{replay_cell, replay_entries, replay_entry};
+use crate::store::{GuestStore, KEPT_BYTES};
+use crate::watch::cost;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -48,20 +50,36 @@ impl StateAccess {
         self.groups.get(group as usize).copied()
     }
 
-    /// Appends the cell of a slot in a group of the frame.
+    /// Appends the cell of a slot in a group of the frame; of a bag no more than it takes to see that there are more than `most` bytes.
     ///
     /// # Errors
     /// Those of the store; nothing is appended for a group that is not in the frame.
-    pub fn cell(&mut self, slot: &Slot, group: u32, out: &mut Vec<u8>) -> CoreResult<()> {
+    pub fn cell(&mut self, slot: &Slot, group: u32, out: &mut Vec<u8>, most: usize) -> CoreResult<()> {
         let Some(group) = self.group(group) else { return Ok(()) };
         if slot.kind == SlotKind::Bag {
-            for (_, chunk) in self.view.list(group, slot.id)? {
-                out.extend_from_slice(chunk.as_slice());
+            let mut from = Bytes::new();
+            loop {
+                let room = most.saturating_sub(out.len()).max(BAG_READ_BYTES);
+                let page = self.view.page(group, slot.id, &from, None, room)?;
+                page.cells.iter().for_each(|(_, chunk)| out.extend_from_slice(chunk.as_slice()));
+                match page.next {
+                    Some(next) if out.len() <= most => from = next,
+                    _ => break,
+                }
             }
         } else if let Some(value) = self.view.get(group, slot.id, &[])? {
             out.extend_from_slice(value.as_slice());
         }
         Ok(())
+    }
+
+    /// How many bytes the cell of an eager slot has.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn cell_bytes(&mut self, slot: &Slot, group: u32) -> CoreResult<usize> {
+        let Some(group) = self.group(group) else { return Ok(0) };
+        Ok(self.view.get(group, slot.id, &[])?.map_or(0, |value| value.as_slice().len()))
     }
 
     /// Makes the changes of a frame; timers are handed out.
@@ -118,38 +136,15 @@ impl StateAccess {
             SubOp::Remove(subkey) => self.view.put(group, slot.id, subkey, None),
             SubOp::Clear => self.view.clear(group, slot.id),
             SubOp::RemoveRange(start, end) => {
-                for (subkey, _) in self.view.list(group, slot.id)? {
-                    if (start..end).contains(&subkey.as_ref()) {
-                        self.view.put(group, slot.id, &subkey, None)?;
-                    }
-                }
-                Ok(())
+                let range = self.view.range(group, slot.id, start, Some(end))?;
+                range.iter().try_for_each(|(subkey, _)| self.view.put(group, slot.id, subkey, None))
             }
         }
     }
 }
 
-/// Looks at the call's end while the host answers a long list: every answer goes over all that the call has written, and nobody
-/// interrupts the host.
-struct Watch {
-    deadline: Deadline,
-    late: Error,
-    replayed: usize,
-}
-
-impl Watch {
-    /// Bytes of changes between two looks: a fraction of a millisecond.
-    const EVERY: usize = 64 << 10;
-
-    fn look(&mut self, changes: &[Vec<u8>]) -> Result<(), Error> {
-        self.replayed += changes.iter().map(Vec::len).sum::<usize>();
-        if self.replayed < Self::EVERY {
-            return Ok(());
-        }
-        self.replayed = 0;
-        if self.deadline.passed().is_some() { Err(self.late.clone()) } else { Ok(()) }
-    }
-}
+/// Bytes of a bag that are read from the store at a time, at least.
+const BAG_READ_BYTES: usize = 64 << 10;
 
 /// The entries of a group as a call walks over them: read once, and changed by what the call writes on its way, so that a walk costs
 /// what its entries cost, however many pages it takes.
@@ -185,12 +180,6 @@ impl Walk {
 impl GuestStore {
     fn state_limit(&self, limit: usize) -> Error {
         Error::StateLimit { function: self.function.to_string(), limit_bytes: limit as u64 }
-    }
-
-    fn watch(&self) -> Watch {
-        let limit_ms = u64::try_from(self.limits.cpu_soft.as_millis()).unwrap_or(u64::MAX);
-        let late = Error::CpuLimit { function: self.function.to_string(), limit_ms, trace: String::new() };
-        Watch { deadline: self.call.deadline, late, replayed: 0 }
     }
 
     fn denied(&self, what: impl Into<String>) -> Error {
@@ -234,10 +223,10 @@ impl GuestStore {
         self.with_state(|access, changes| {
             let mut answer = Vec::new();
             frame::cells(slot, groups.len(), &mut answer, |i, out| {
-                watch.look(changes)?;
+                watch.look(cost(&[], changes))?;
                 let group = groups.get(i).copied().unwrap_or_default();
                 let start = out.len();
-                access.cell(&bound, group, out).map_err(Error::State)?;
+                access.cell(&bound, group, out, limit).map_err(Error::State)?;
                 replay_cell(changes, slot, group, start, out);
                 if out.len() > limit { Err(too_much.clone()) } else { Ok(()) }
             })?;
@@ -255,8 +244,8 @@ impl GuestStore {
         self.with_state(|access, changes| {
             let mut answer = Vec::new();
             frame::sub_cells(section::SUBCELLS, None, questions.len(), &mut answer, |i, out| {
-                watch.look(changes)?;
                 let (group, subkey) = questions.get(i).copied().unwrap_or_default();
+                watch.look(cost(subkey, changes))?;
                 let at = access.group(group).unwrap_or_default();
                 let stored = access.view.get(at, bound.id, subkey).map_err(Error::State)?;
                 let mut entry = stored.map(|value| value.as_slice().to_vec());
@@ -382,74 +371,6 @@ impl GuestStore {
         checked.map_err(|refusal| refusal.named(&self.function))?;
         self.call.state_bytes = self.call.state_bytes.saturating_add(stored.max(ops.len()).saturating_add(KEPT_BYTES));
         Ok(())
-    }
-}
-
-/// Makes the call's own changes on the bytes of a cell, which begin at `start`.
-fn replay_cell(changes: &[Vec<u8>], slot: u32, group: u32, start: usize, out: &mut Vec<u8>) {
-    replay(changes, |change| {
-        if let Change::Cell(s, g, op) = change
-            && (s, g) == (slot, group)
-        {
-            match op {
-                Op::Append(bytes) => out.extend_from_slice(bytes),
-                Op::Set(bytes) => {
-                    out.truncate(start);
-                    out.extend_from_slice(bytes);
-                }
-                Op::Clear => out.truncate(start),
-            }
-        }
-    });
-}
-
-/// Makes them on one entry.
-fn replay_entry(changes: &[Vec<u8>], slot: u32, group: u32, subkey: &[u8], entry: &mut Option<Vec<u8>>) {
-    replay(changes, |change| {
-        if let Change::Entry(s, g, op) = change
-            && (s, g) == (slot, group)
-        {
-            match op {
-                SubOp::Put(key, value) if key == subkey => *entry = Some(value.to_vec()),
-                SubOp::Append(key, values) if key == subkey => {
-                    entry.get_or_insert_default().extend_from_slice(values);
-                }
-                SubOp::Remove(key) if key == subkey => *entry = None,
-                SubOp::RemoveRange(from, to) if (from..to).contains(&subkey) => *entry = None,
-                SubOp::Clear => *entry = None,
-                _ => {}
-            }
-        }
-    });
-}
-
-/// Makes them on all entries of a group.
-fn replay_entries(changes: &[Vec<u8>], slot: u32, group: u32, entries: &mut BTreeMap<Bytes, Vec<u8>>) {
-    replay(changes, |change| {
-        if let Change::Entry(s, g, op) = change
-            && (s, g) == (slot, group)
-        {
-            match op {
-                SubOp::Put(key, value) => drop(entries.insert(Bytes::copy_from_slice(key), value.to_vec())),
-                SubOp::Append(key, values) => {
-                    entries.entry(Bytes::copy_from_slice(key)).or_default().extend_from_slice(values);
-                }
-                SubOp::Remove(key) => drop(entries.remove(key)),
-                SubOp::RemoveRange(from, to) => entries.retain(|key, _| !(from..to).contains(&key.as_ref())),
-                SubOp::Clear => entries.clear(),
-            }
-        }
-    });
-}
-
-/// Goes over changes that were found sound.
-pub fn replay(changes: &[Vec<u8>], mut each: impl FnMut(Change<'_>)) {
-    for ops in changes {
-        let done = frame::changes(ops, |change| {
-            each(change);
-            Ok::<_, FrameError>(())
-        });
-        debug_assert!(done.is_ok(), "checked when it was written");
     }
 }
 

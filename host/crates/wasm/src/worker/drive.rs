@@ -12,8 +12,9 @@ pub const RETRIES: u32 = 1;
 
 /// Makes calls for a run of rows.
 pub trait Calls {
-    /// Calls the function with these rows. All of the call counts, or nothing.
-    fn attempt(&mut self, rows: Range<usize>) -> Result<()>;
+    /// Calls the function with these rows, or with the first of them where they have no room in a frame. All of the call counts, or
+    /// nothing. Gives how many there were.
+    fn attempt(&mut self, rows: Range<usize>) -> Result<usize>;
 
     /// Puts a row aside that makes its call fail.
     ///
@@ -32,7 +33,13 @@ pub trait Calls {
 pub fn drive(calls: &mut impl Calls, rows: Range<usize>, isolate: bool) -> Result<()> {
     let mut parts = vec![rows]; // still to do, the next one last
     while let Some(part) = parts.pop() {
-        let Some(error) = attempts(calls, &part, isolate)? else { continue };
+        let error = match attempts(calls, &part, isolate)? {
+            Ok(taken) => {
+                rest(&mut parts, part.start + taken..part.end, taken);
+                continue;
+            }
+            Err(error) => error,
+        };
         if part.is_empty() {
             return Err(error);
         }
@@ -47,17 +54,32 @@ pub fn drive(calls: &mut impl Calls, rows: Range<usize>, isolate: bool) -> Resul
     Ok(())
 }
 
-/// Makes a call and, if it fails by the guest's fault, makes it again. Gives why it failed in the end.
-fn attempts(calls: &mut impl Calls, part: &Range<usize>, isolate: bool) -> Result<Option<Error>> {
+/// Puts what a call left among what is still to do. As it is likely to have no room again, it is cut into pieces; but in case it has, each of them
+/// is twice as large as the one before.
+fn rest(parts: &mut Vec<Range<usize>>, rows: Range<usize>, taken: usize) {
+    let (first, mut start, mut size) = (parts.len(), rows.start, taken.max(1));
+    while start < rows.end {
+        let end = start.saturating_add(size).min(rows.end);
+        parts.push(start..end);
+        (start, size) = (end, size.saturating_mul(2));
+    }
+    parts.get_mut(first..).into_iter().for_each(<[_]>::reverse);
+}
+
+/// Makes a call and, if it fails by the guest's fault, makes it again. Gives how many rows it took, or why it failed in the end.
+fn attempts(calls: &mut impl Calls, part: &Range<usize>, isolate: bool) -> Result<std::result::Result<usize, Error>> {
     let mut retries = RETRIES;
     loop {
-        let Err(error) = calls.attempt(part.clone()) else { return Ok(None) };
+        let error = match calls.attempt(part.clone()) {
+            Ok(taken) => return Ok(Ok(taken)),
+            Err(error) => error,
+        };
         if !isolate || error.domain() != Domain::Guest {
             return Err(error);
         }
         calls.recover(&error)?;
         if retries == 0 || error.repeats() {
-            return Ok(Some(error));
+            return Ok(Err(error));
         }
         retries -= 1;
     }
@@ -103,6 +125,8 @@ mod tests {
     #[derive(Default)]
     struct Poisoned {
         recovered: usize,
+        /// How many rows have room in a call, and then none fails but for row 5.
+        room: Option<usize>,
         calls: Vec<Range<usize>>,
         done: Vec<usize>,
         buried: Vec<usize>,
@@ -113,13 +137,14 @@ mod tests {
     }
 
     impl Calls for Poisoned {
-        fn attempt(&mut self, rows: Range<usize>) -> Result<()> {
+        fn attempt(&mut self, mut rows: Range<usize>) -> Result<usize> {
             self.calls.push(rows.clone());
-            if rows.contains(&5) || self.calls.len() == 1 {
+            rows.end = rows.end.min(rows.start + self.room.unwrap_or(usize::MAX - rows.start));
+            if rows.contains(&5) || (self.calls.len() == 1 && self.room.is_none()) {
                 return Err(trap());
             }
-            self.done.extend(rows);
-            Ok(())
+            self.done.extend(rows.clone());
+            Ok(rows.len())
         }
         fn bury(&mut self, row: usize, _error: &Error) -> Result<()> {
             self.buried.push(row);
@@ -134,6 +159,18 @@ mod tests {
     #[test]
     fn only_the_poison_row_is_lost_and_the_order_stays() -> Result<()> {
         let mut calls = Poisoned::default();
+        drive(&mut calls, 0..9, true)?;
+        assert_eq!((calls.done, calls.buried), (vec![0, 1, 2, 3, 4, 6, 7, 8], vec![5]));
+        Ok(())
+    }
+
+    #[test]
+    fn what_has_no_room_in_a_call_comes_in_the_next_ones() -> Result<()> {
+        let mut calls = Poisoned { room: Some(2), ..Poisoned::default() };
+        drive(&mut calls, 6..17, false)?;
+        assert_eq!(calls.done, (6..17).collect::<Vec<_>>());
+        assert_eq!(calls.calls.get(..5), Some(&[6..17, 8..10, 10..14, 12..14, 14..17][..]));
+        let mut calls = Poisoned { room: Some(2), ..Poisoned::default() };
         drive(&mut calls, 0..9, true)?;
         assert_eq!((calls.done, calls.buried), (vec![0, 1, 2, 3, 4, 6, 7, 8], vec![5]));
         Ok(())

@@ -1,5 +1,6 @@
 //! Calls of a step without state: parts of a batch, whose arena is copied as it stands.
 
+use super::beside::{Looked, fitting};
 use super::collect::{Outcome, Sources};
 use super::drive::{Calls, drive, frames};
 use super::edges;
@@ -62,12 +63,16 @@ fn whole(step: &Step, cut: &Cut, row: usize) -> Result<Option<Vec<u8>>> {
 }
 
 impl Calls for ElementCalls<'_> {
-    fn attempt(&mut self, rows: Range<usize>) -> Result<()> {
-        let Scratch { encoder, sections } = self.scratch;
-        sections.clear();
+    fn attempt(&mut self, rows: Range<usize>) -> Result<usize> {
         let batch = &self.cut.batch;
         let keys = batch.rows().get(rows.clone()).unwrap_or_default().iter().map(|row| batch.key(row));
-        self.step.look_up(keys, sections);
+        let looked = Looked::of(self.step, keys);
+        let fits = self.step.declared.is_empty();
+        let taken = if fits { rows.len() } else { fitting(self.step, rows.len(), |row| Ok(looked.bytes(row)))? };
+        let rows = rows.start..rows.start + taken;
+        let Scratch { encoder, sections } = self.scratch;
+        sections.clear();
+        looked.write(taken, sections);
         let iterables = lend(self.step, self.cut.within(&rows), sections);
         let frame = encoder.elements(batch, rows.clone(), self.step.keyed, sections, self.moment);
         let (sides, tables) = (self.sides.cloned(), Arc::clone(&self.step.tables));
@@ -75,7 +80,7 @@ impl Calls for ElementCalls<'_> {
             Callee::call(&mut self.step.callee, PROCESS, frame, Loan { state: None, sides, iterables, tables }).0?;
         let (step, start) = (&*self.step, rows.start);
         let whole = |row| whole(step, self.cut, start + row);
-        self.out.take(step, returned, &sources(batch, rows, &whole)).map(drop)
+        self.out.take(step, returned, &sources(batch, rows, &whole)).map(|_| taken)
     }
 
     fn recover(&mut self, error: &Error) -> Result<()> {

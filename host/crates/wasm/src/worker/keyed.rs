@@ -1,6 +1,7 @@
 //! Calls of a step with keys: rows and due timers by group, each group a key and one window, with the state of exactly these
 //! groups.
 
+use super::beside::{Looked, fitting};
 use super::collect::{Changes, Outcome, Sources};
 use super::drive::{Calls, drive, frames};
 use super::edges;
@@ -196,21 +197,54 @@ impl<'a> Chunk<'a> {
         }
     }
 
-    fn encode<'f>(
+    /// Appends what stands beside the rows, or says that it has more than so many bytes.
+    fn beside(
         &self,
         step: &Step,
         access: &mut StateAccess,
-        scratch: &'f mut Scratch,
-        moment: Moment,
-    ) -> Result<(&'f Frame, Option<Iterables>)> {
-        let Scratch { encoder, sections } = scratch;
+        looked: &Looked,
+        most: usize,
+        sections: &mut Vec<u8>,
+    ) -> Result<bool> {
         sections.clear();
         let slots = Arc::clone(&access.slots);
         for (index, slot) in slots.iter().enumerate().filter(|(_, slot)| slot.eager) {
-            frame::cells(index as u32, self.groups.len(), sections, |i, bytes| access.cell(slot, i as u32, bytes))
-                .map_err(Error::State)?;
+            let filled = frame::cells(index as u32, self.groups.len(), sections, |i, bytes| {
+                access.cell(slot, i as u32, bytes, usize::MAX).map_err(|e| Some(Error::State(e)))?;
+                if bytes.len() > most { Err(None) } else { Ok(()) }
+            });
+            match filled {
+                Ok(()) => {}
+                Err(None) => return Ok(false),
+                Err(Some(error)) => return Err(error),
+            }
         }
-        step.look_up((0..self.values.len()).map(|i| self.key(i)), sections);
+        if !step.declared.is_empty() {
+            let tables: usize = (0..self.values.len()).map(|row| looked.bytes(row)).sum();
+            if sections.len().saturating_add(tables) > most {
+                return Ok(false);
+            }
+            looked.write(self.values.len(), sections);
+        }
+        Ok(true)
+    }
+
+    /// How many bytes stand beside a row: the cells of a group count for its first one.
+    fn bytes_beside(&self, access: &mut StateAccess, looked: &Looked, row: usize) -> Result<usize> {
+        let mut bytes = looked.bytes(row);
+        let group = |row: usize| self.group_of.get(row).copied();
+        if row == 0 || group(row) != group(row - 1) {
+            let slots = Arc::clone(&access.slots);
+            for slot in slots.iter().filter(|slot| slot.eager) {
+                let cell = access.cell_bytes(slot, group(row).unwrap_or_default()).map_err(Error::State)?;
+                bytes = bytes.saturating_add(cell);
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn encode<'f>(&self, step: &Step, scratch: &'f mut Scratch, moment: Moment) -> (&'f Frame, Option<Iterables>) {
+        let Scratch { encoder, sections } = scratch;
         let iterables = lend(step, self.tails.iter().copied(), sections);
         let input = Keyed {
             values: &self.values,
@@ -224,7 +258,7 @@ impl<'a> Chunk<'a> {
             panes: &self.panes,
             sections,
         };
-        Ok((encoder.keyed(&input, moment), iterables))
+        (encoder.keyed(&input, moment), iterables)
     }
 
     /// What an op of a guest means for the engine.
@@ -253,20 +287,38 @@ impl<'a> Chunk<'a> {
     }
 }
 
+impl<'a> KeyedCalls<'a> {
+    /// As many of the rows as have room in a frame with what stands beside them; that is in the scratch.
+    fn chunk(&mut self, rows: &'a [Found<'a>], access: &mut StateAccess) -> Result<Chunk<'a>> {
+        let (step, sections) = (&*self.step, &mut self.scratch.sections);
+        let all = Chunk::of(self.groups, rows);
+        access.groups.clone_from(&all.bundle_group);
+        let looked = Looked::of(step, (0..rows.len()).map(|i| all.key(i)));
+        if all.beside(step, access, &looked, step.frame.bytes, sections)? {
+            return Ok(all);
+        }
+        let few = fitting(step, rows.len(), |row| all.bytes_beside(access, &looked, row))?;
+        let some = Chunk::of(self.groups, rows.get(..few).unwrap_or_default());
+        access.groups.clone_from(&some.bundle_group);
+        some.beside(step, access, &looked, usize::MAX, sections)?;
+        Ok(some)
+    }
+}
+
 impl Calls for KeyedCalls<'_> {
-    fn attempt(&mut self, rows: Range<usize>) -> Result<()> {
+    fn attempt(&mut self, rows: Range<usize>) -> Result<usize> {
         let view = self.view.take().ok_or_else(lost_view)?;
-        let chunk = Chunk::of(self.groups, self.rows.get(rows).unwrap_or_default());
         let slots = Arc::clone(&self.step.slots);
         let timers = self.step.timer_families;
-        let mut access = StateAccess { view, slots, timers, groups: chunk.bundle_group.clone() };
-        let (frame, iterables) = match chunk.encode(self.step, &mut access, self.scratch, self.moment) {
-            Ok(made) => made,
+        let mut access = StateAccess { view, slots, timers, groups: Vec::new() };
+        let chunk = match self.chunk(self.rows.get(rows).unwrap_or_default(), &mut access) {
+            Ok(chunk) => chunk,
             Err(e) => {
                 self.view = Some(access.view);
                 return Err(e);
             }
         };
+        let (frame, iterables) = chunk.encode(self.step, self.scratch, self.moment);
         let sides = (!self.step.sides.is_empty()).then(|| SideAccess {
             sides: Arc::clone(&self.step.sides),
             views: Arc::clone(self.sides),
@@ -280,7 +332,7 @@ impl Calls for KeyedCalls<'_> {
         let taken = result.and_then(|returned| self.out.take(step, returned, &chunk.sources(&whole)));
         let done = taken.and_then(|changes| chunk.apply(self.step, &mut access, &changes, self.out));
         self.view = Some(access.view);
-        done
+        done.map(|()| chunk.values.len())
     }
 
     fn recover(&mut self, error: &Error) -> Result<()> {

@@ -8,6 +8,7 @@
 //! what becomes of its outputs.
 
 mod aside;
+mod beside;
 mod bundle;
 mod collect;
 mod combine;

@@ -9,7 +9,7 @@ use crate::frame::Frame;
 use crate::limits::Limits;
 use crate::native::NativeFunction;
 use crate::pool::Pool;
-use crate::side::{Side, Table, declared};
+use crate::side::{Side, Table};
 use crate::state::Slot;
 use crate::store::{Loan, Returned};
 use std::sync::Arc;
@@ -258,15 +258,6 @@ impl Step {
     /// Whether its lookups may take their time.
     pub(super) fn waits(&self) -> bool {
         self.tables.iter().any(|table| table.waits())
-    }
-
-    /// Appends what the tables have for the keys of a frame's rows.
-    pub(super) fn look_up<'k>(&self, keys: impl ExactSizeIterator<Item = &'k [u8]> + Clone, sections: &mut Vec<u8>) {
-        for index in &self.declared {
-            if let Some(table) = self.tables.get(*index as usize) {
-                declared(*index, table.as_ref(), keys.clone(), sections);
-            }
-        }
     }
 }
 

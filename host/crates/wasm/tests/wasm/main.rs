@@ -3,6 +3,7 @@
 
 mod bundles;
 mod cache;
+mod cells;
 mod closing;
 mod components;
 mod conformance;
