@@ -88,9 +88,7 @@ impl Directory {
         fs::write(&new, manifest.encode())?;
         File::open(&new)?.sync_all()?;
         fs::rename(&new, self.0.join(NAME))?;
-        File::open(&self.0)?.sync_all()?;
-        // who may not read the directory above has to do without
-        self.0.parent().and_then(|above| File::open(above).ok()).map_or(Ok(()), |above| above.sync_all())
+        sync_names(&self.0)
     }
 
     /// Reads the manifest, and checks that all is there.
@@ -156,7 +154,13 @@ fn digest_of(mut file: File) -> io::Result<(u64, String)> {
 pub(super) fn settle(copied: &Path, dir: &Path) -> io::Result<()> {
     sync_folders(copied)?;
     move_up(copied, dir)?;
+    sync_names(dir)
+}
+
+/// Makes the names in a directory lasting, and its own.
+fn sync_names(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()?;
+    // who may not read the directory above has to do without
     dir.parent().and_then(|above| File::open(above).ok()).map_or(Ok(()), |above| above.sync_all())
 }
 
@@ -208,7 +212,7 @@ fn is_passing(name: &str) -> bool {
 }
 
 /// Has the disk know what is in a directory and those below it.
-pub(super) fn sync_folders(dir: &Path) -> io::Result<()> {
+fn sync_folders(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {

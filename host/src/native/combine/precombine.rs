@@ -4,7 +4,6 @@ use super::accumulator::{Cell, Plan};
 use crate::native::payload::CombineRows;
 use crate::native::{NativeFn, Outputs};
 use crate::row::{FieldType, RowReader, RowWriter};
-use hashbrown::hash_table::Entry;
 use hashbrown::{HashMap, HashTable};
 use thalweg_core::batch::Batch;
 use thalweg_core::error::Result;
@@ -90,7 +89,7 @@ impl Precombine {
         let found = self.table.find(mixed(hash, window), same).copied();
         let mut group = match found {
             Some(group) => group,
-            None => self.open(hash, window, time),
+            None => self.open(hash, window, time, None),
         };
         if let Some(group) = self.groups.get_mut(group as usize) {
             group.time = group.time.min(time);
@@ -98,32 +97,27 @@ impl Precombine {
         for i in 0..self.rows.aggregates.len() {
             if !self.add_to(group, i, value)? {
                 // what is full is given out beside what follows; where they are merged there is more room
-                group = self.open(hash, window, time);
+                group = self.open(hash, window, time, Some(group));
                 self.add_to(group, i, value)?;
             }
         }
         Ok(())
     }
 
-    /// Begins a group of the key just read, in place of one that there may be.
-    fn open(&mut self, hash: u64, window: u32, time: EventTime) -> u32 {
+    /// Begins a group of the key just read, in place of one that is full.
+    fn open(&mut self, hash: u64, window: u32, time: EventTime, full: Option<u32>) -> u32 {
         let Self { groups, keys, key, cells, table, .. } = self;
         let new = groups.len() as u32;
         let start = keys.len();
         keys.extend_from_slice(key);
         groups.push(Group { hash, key: (start, keys.len()), window, time });
         cells.resize(cells.len() + self.plan.len(), Cell::default());
-        let groups = &*groups;
-        let same = |g: &u32| {
-            groups.get(*g as usize).is_some_and(|g| {
-                g.hash == hash && g.window == window && keys.get(g.key.0..g.key.1) == Some(key.as_slice())
-            })
-        };
-        let hasher = |g: &u32| groups.get(*g as usize).map_or(0, |g| mixed(g.hash, g.window));
-        match table.entry(mixed(hash, window), same, hasher) {
-            Entry::Occupied(mut full) => *full.get_mut() = new,
-            Entry::Vacant(free) => {
-                free.insert(new);
+        let place = full.and_then(|full| table.find_mut(mixed(hash, window), |g| *g == full));
+        match place {
+            Some(place) => *place = new,
+            None => {
+                let hasher = |g: &u32| groups.get(*g as usize).map_or(0, |g| mixed(g.hash, g.window));
+                table.insert_unique(mixed(hash, window), new, hasher);
             }
         }
         new

@@ -45,11 +45,13 @@ pub(super) fn serve(
         }
         Type::MultimapKeysUserState(k) => {
             let place = Place::find(bundle, &k.transform_id, &k.user_state_id, &k.key, &k.window)?;
-            bundle.with_cells(|cells| multimap_keys(cells, &place, request, page_bytes))
+            let read = |list: &[_], token: &[u8]| Ok(multimap_keys(list, token, page_bytes));
+            bundle.with_cells(|cells| whole_multimap(cells, &place, request, "keys", read))
         }
         Type::MultimapEntriesUserState(k) => {
             let place = Place::find(bundle, &k.transform_id, &k.user_state_id, &k.key, &k.window)?;
-            bundle.with_cells(|cells| multimap_entries(cells, &place, request, page_bytes))
+            let read = |list: &[_], token: &[u8]| multimap_entries(list, place.value, token, page_bytes);
+            bundle.with_cells(|cells| whole_multimap(cells, &place, request, "entries", read))
         }
         Type::IterableSideInput(k) => {
             let (side, window) = side(bundle, &k.transform_id, &k.side_input_id, &k.window)?;
@@ -230,35 +232,38 @@ fn multimap(
     })
 }
 
-/// All keys of a multimap; the token is the sub-key of the key that begins the next page.
-fn multimap_keys(
+/// A request about all of a multimap: `read` makes a page of its cells, from a token on.
+fn whole_multimap(
     cells: &mut Cells,
     place: &Place<'_>,
     request: state_request::Request,
-    page_bytes: usize,
+    parts: &str,
+    read: impl FnOnce(&[(Bytes, CellValue)], &[u8]) -> Result<state_response::Response>,
 ) -> Result<state_response::Response> {
     let group = place.group(cells)?;
     match request {
-        state_request::Request::Get(get) => {
-            let list = cells.view.list(group, place.id)?;
-            let keys: BTreeSet<Bytes> = list.iter().filter_map(|(sub, _)| map_key_of(sub)).collect();
-            let mut ordered: Vec<(Vec<u8>, Bytes)> = keys.into_iter().map(|key| (map_prefix(&key), key)).collect();
-            ordered.sort();
-            let mut data = Vec::new();
-            for (sub, key) in ordered.into_iter().filter(|(sub, _)| sub.as_slice() >= get.continuation_token.as_ref()) {
-                if !data.is_empty() && data.len() + key.len() > page_bytes {
-                    return Ok(page(data, sub.into()));
-                }
-                data.extend_from_slice(&key);
-            }
-            Ok(page(data, Bytes::new()))
-        }
+        state_request::Request::Get(get) => read(&cells.view.list(group, place.id)?, &get.continuation_token),
         state_request::Request::Clear(_) => {
             cells.view.clear(group, place.id)?;
             Ok(cleared())
         }
-        state_request::Request::Append(_) => Err(unsupported("appending to the keys of a multimap")),
+        state_request::Request::Append(_) => Err(unsupported(&format!("appending to the {parts} of a multimap"))),
     }
+}
+
+/// All keys of a multimap; the token is the sub-key of the key that begins the next page.
+fn multimap_keys(list: &[(Bytes, CellValue)], token: &[u8], page_bytes: usize) -> state_response::Response {
+    let keys: BTreeSet<Bytes> = list.iter().filter_map(|(sub, _)| map_key_of(sub)).collect();
+    let mut ordered: Vec<(Vec<u8>, Bytes)> = keys.into_iter().map(|key| (map_prefix(&key), key)).collect();
+    ordered.sort();
+    let mut data = Vec::new();
+    for (sub, key) in ordered.into_iter().filter(|(sub, _)| sub.as_slice() >= token) {
+        if !data.is_empty() && data.len() + key.len() > page_bytes {
+            return page(data, sub.into());
+        }
+        data.extend_from_slice(&key);
+    }
+    page(data, Bytes::new())
 }
 
 /// All entries of a multimap: per chunk its map key, the number of its values and the values, so a map key may come more than once.
@@ -266,35 +271,24 @@ fn multimap_keys(
 ///
 /// Source: `MultimapUserState` of Java's harness, which reads pairs of a key and an iterable.
 fn multimap_entries(
-    cells: &mut Cells,
-    place: &Place<'_>,
-    request: state_request::Request,
+    list: &[(Bytes, CellValue)],
+    coder: Option<&Coder>,
+    token: &[u8],
     page_bytes: usize,
 ) -> Result<state_response::Response> {
-    let group = place.group(cells)?;
-    match request {
-        state_request::Request::Get(get) => {
-            let what = "reading all entries of a multimap whose values only the SDK can tell apart";
-            let coder = place.value.ok_or_else(|| unsupported(what))?;
-            let list = cells.view.list(group, place.id)?;
-            let mut data = Vec::new();
-            for (sub, chunk) in list.iter().filter(|(sub, _)| sub.as_ref() >= get.continuation_token.as_ref()) {
-                let values = chunk.as_slice();
-                if !data.is_empty() && data.len() + values.len() > page_bytes {
-                    return Ok(page(data, sub.clone()));
-                }
-                data.extend_from_slice(&map_key_of(sub).unwrap_or_default());
-                data.extend_from_slice(&count(values, coder)?.to_be_bytes());
-                data.extend_from_slice(values);
-            }
-            Ok(page(data, Bytes::new()))
+    let what = "reading all entries of a multimap whose values only the SDK can tell apart";
+    let coder = coder.ok_or_else(|| unsupported(what))?;
+    let mut data = Vec::new();
+    for (sub, chunk) in list.iter().filter(|(sub, _)| sub.as_ref() >= token) {
+        let values = chunk.as_slice();
+        if !data.is_empty() && data.len() + values.len() > page_bytes {
+            return Ok(page(data, sub.clone()));
         }
-        state_request::Request::Clear(_) => {
-            cells.view.clear(group, place.id)?;
-            Ok(cleared())
-        }
-        state_request::Request::Append(_) => Err(unsupported("appending to the entries of a multimap")),
+        data.extend_from_slice(&map_key_of(sub).unwrap_or_default());
+        data.extend_from_slice(&count(values, coder)?.to_be_bytes());
+        data.extend_from_slice(values);
     }
+    Ok(page(data, Bytes::new()))
 }
 
 /// How many elements stand one behind the other.

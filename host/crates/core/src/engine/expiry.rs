@@ -11,8 +11,9 @@ use super::stages::{Room, StageRoom, WorkerRoom};
 use crate::batch::{Batch, Pane, Row};
 use crate::error::Result;
 use crate::graph::{StageKind, WorkerStage};
-use crate::id::{BundleId, StageId, StateId, key_hash};
+use crate::id::{BundleId, Epoch, StageId, StateId, key_hash};
 use crate::metric::{MetricKey, MetricValue, Metrics};
+use crate::port::store::StateRead;
 use crate::port::worker::{Group, TimeDomain, TimerSet};
 use crate::short::ShortBytes;
 use crate::stage::{Bundle, SortRoom};
@@ -94,6 +95,22 @@ impl WorkerRoom {
         })
     }
 
+    /// Deletes some of the state of a key and window, and the mark that there is some.
+    pub(super) fn clear(
+        &mut self,
+        lease: Lease,
+        mut cells: impl Iterator<Item = StateId>,
+        epoch: Epoch,
+        store: &Arc<dyn StateRead>,
+    ) -> Result<()> {
+        let Some(group) = self.table.group(lease).cloned() else { return Ok(()) };
+        let base = vec![self.table.cells(lease)];
+        let mut view = StateView::new(NOBODY, Arc::from([group.clone()]), base, Arc::clone(store));
+        cells.try_for_each(|id| view.clear(0, id))?;
+        self.table.apply(lease, view.into_delta().groups.pop(), epoch);
+        self.forget_mark(&group, store.as_ref())
+    }
+
     /// Which keys of windows that have expired are free and have nothing before them.
     fn expired(&self, watermark: EventTime, most: usize) -> Vec<(EventTime, Group)> {
         let group =
@@ -132,10 +149,9 @@ impl Shard {
     /// Whether more comes in time: in a job without an end, from sources that have not ended, or from restrictions that asked for a delay.
     /// Exchanges end when the job does.
     fn goes_on(&self) -> bool {
-        let exchanged = |source| self.plan.exchanges.iter().any(|exchange| exchange.source == source);
         self.plan.endless
             || self.stages.iter().any(|room| match &room.room {
-                Room::Source(source) => source.watermark() < EventTime::MAX && !exchanged(source.source),
+                Room::Source(source) => source.watermark() < EventTime::MAX && !self.plan.is_exchange(source.source),
                 _ => room.inbox.delays().next().is_some(),
             })
     }
@@ -178,7 +194,7 @@ impl Shard {
     pub(super) fn clear_cells(
         &mut self,
         stage: StageId,
-        mut cells: impl Iterator<Item = StateId>,
+        cells: impl Iterator<Item = StateId>,
         group: &Group,
     ) -> Result<()> {
         let (epoch, store) = (self.epoch, Arc::clone(&self.store));
@@ -186,12 +202,9 @@ impl Shard {
         let Take::New(lease) = worker.table.take(&group.key, group.hash, &group.window, NOBODY, 0) else {
             return Ok(());
         };
-        let base = vec![worker.table.cells(lease)];
-        let mut view = StateView::new(NOBODY, Arc::from([group.clone()]), base, Arc::clone(&store));
-        let cleared = cells.try_for_each(|id| view.clear(0, id));
-        worker.table.release(lease, view.into_delta().groups.pop(), epoch);
-        cleared?;
-        worker.forget_mark(group, store.as_ref())
+        let cleared = worker.clear(lease, cells, epoch, &store);
+        worker.table.release(lease, None, epoch);
+        cleared
     }
 
     /// Takes the keys of expired windows into a bundle that calls the function about them.

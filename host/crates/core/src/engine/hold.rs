@@ -40,7 +40,7 @@ impl Shard {
     pub fn reads(&self, source: SourceId) -> bool {
         match self.holds {
             Hold::Nothing => true,
-            Hold::Sources => self.plan.exchanges.iter().any(|exchange| exchange.source == source),
+            Hold::Sources => self.plan.is_exchange(source),
             Hold::Everything => false,
         }
     }

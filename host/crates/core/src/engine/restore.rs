@@ -51,12 +51,19 @@ pub fn stored_splits(state: &dyn StateRead, source: StateId) -> Result<Vec<Split
 /// As for [`stored_splits`].
 pub fn ended_splits(state: &dyn StateRead, source: StateId) -> Result<Vec<(SplitId, Bytes)>> {
     let mut ended = Vec::new();
-    scan(state, &CellKey::new(JOB_GROUP, Kind::Position, source), &mut |key, value| {
-        let ((_, split), (finished, position)) = (stored_split(key)?, value.split_first()?);
-        ended.extend((*finished == 1).then(|| (split, Bytes::copy_from_slice(position))));
-        Some(())
+    positions(state, source, &mut |split, position, finished| {
+        ended.extend(finished.then(|| (split, Bytes::copy_from_slice(position))));
     })?;
     Ok(ended)
+}
+
+/// Gives the splits of a source with where they stand, and whether that is their end.
+fn positions(state: &dyn StateRead, source: StateId, each: &mut dyn FnMut(SplitId, &[u8], bool)) -> Result<()> {
+    scan(state, &CellKey::new(JOB_GROUP, Kind::Position, source), &mut |key, value| {
+        let ((_, split), (finished, position)) = (stored_split(key)?, value.split_first()?);
+        each(split, position, *finished == 1);
+        Some(())
+    })
 }
 
 /// Pending input found in the store.
@@ -135,14 +142,10 @@ impl Shard {
                 }
                 Room::Source(source) => {
                     let id = plan.sources.get(source.source.0 as usize).copied().unwrap_or(stage.state);
-                    let prefix = CellKey::new(JOB_GROUP, Kind::Position, id);
                     // an exchange that has come to the end of time goes on when the job does; earlier versions said that it ends
-                    let exchange = plan.exchanges.iter().any(|exchange| exchange.source == source.source);
-                    scan(state, &prefix, &mut |key, value| {
-                        let (_, split) = stored_split(key)?;
-                        let (finished, position) = value.split_first()?;
-                        source.restore(split, Bytes::copy_from_slice(position), *finished == 1 && !exchange);
-                        Some(())
+                    let ends = !plan.is_exchange(source.source);
+                    positions(state, id, &mut |split, position, finished| {
+                        source.restore(split, Bytes::copy_from_slice(position), finished && ends);
                     })?;
                 }
                 Room::View(view) => {

@@ -16,7 +16,7 @@ use crate::graph::{StageKind, WorkerStage};
 use crate::id::{BundleId, CacheToken, KEY_GROUPS, KeyGroup, Partition, StageId};
 use crate::port::store::StateRead;
 use crate::port::worker::{Group, StateSpec};
-use crate::state::{CellKey, Expired, Kind, Lease, Mark, StateView, Ttl};
+use crate::state::{CellKey, Expired, Kind, Lease, Mark, Ttl};
 use crate::time::ProcessingTime;
 use bytes::Bytes;
 use std::ops::Range;
@@ -252,11 +252,7 @@ impl Shard {
             if !overdue || worker.is_awaited(&group) {
                 continue;
             }
-            let base = vec![worker.table.cells(*lease)];
-            let mut view = StateView::new(BundleId(u64::MAX), Arc::from([group.clone()]), base, Arc::clone(&store));
-            spec.states.iter().try_for_each(|state| view.clear(0, state.id))?;
-            worker.table.apply(*lease, view.into_delta().groups.pop(), epoch);
-            worker.forget_mark(&group, store.as_ref())?;
+            worker.clear(*lease, spec.states.iter().map(|state| state.id), epoch, &store)?;
             dropped += 1;
         }
         self.dropped(stage, dropped);

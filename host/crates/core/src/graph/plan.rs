@@ -252,6 +252,12 @@ impl Plan {
         matches!(&self.stage(id).kind, StageKind::Worker(worker) if worker.splittable)
     }
 
+    /// Whether a source is the end of an exchange.
+    #[must_use]
+    pub fn is_exchange(&self, source: SourceId) -> bool {
+        self.exchanges.iter().any(|exchange| exchange.source == source)
+    }
+
     /// The edge of an id.
     ///
     /// # Panics

@@ -73,7 +73,7 @@ impl Shape {
                     line(SIDE, stage.state, &stage.name, format!("{:?}", view.coder));
                     line(WINDOWS, stage.state, &stage.name, format!("{:?}", view.windowing));
                 }
-                StageKind::Source(source) if !plan.exchanges.iter().any(|e| e.source == *source) => {
+                StageKind::Source(source) if !plan.is_exchange(*source) => {
                     let id = plan.sources.get(source.0 as usize).copied().unwrap_or(stage.state);
                     line(SOURCE, id, &stage.name, String::new());
                 }

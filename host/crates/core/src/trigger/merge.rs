@@ -255,13 +255,10 @@ fn asked(window: &Window, key: &[u8], hash: u64) -> (At, Bytes, u64) {
 mod tests {
     use super::*;
     use crate::batch::BatchBuilder;
-    use crate::coder::Coder;
-    use crate::graph::{GroupStage, TransformId};
-    use crate::id::StateId;
     use crate::testing::SplitMix64;
     use crate::time::ProcessingTime;
+    use crate::trigger::tests::room;
     use crate::window::Windowing;
-    use std::sync::Arc;
 
     fn session(start: i64, end: i64) -> Window {
         Window::Interval { start: EventTime(start), end: EventTime(end) }
@@ -269,17 +266,7 @@ mod tests {
 
     /// A grouping by sessions of 10, discarding.
     fn sessions(allowed_lateness: i64) -> GroupRoom {
-        let windowing = Windowing { allowed_lateness, ..Windowing::of(WindowFn::Sessions { gap: 10 }) };
-        let stage = GroupStage {
-            transform: TransformId(0),
-            key: Arc::new(Coder::Bytes),
-            value: Arc::new(Coder::Bytes),
-            windowing: Arc::new(windowing),
-            environment: None,
-            whole: false,
-            pieces: false,
-        };
-        GroupRoom::new(&stage, StateId(1))
+        room(Windowing { allowed_lateness, ..Windowing::of(WindowFn::Sessions { gap: 10 }) })
     }
 
     fn at(watermark: EventTime) -> Clocks {

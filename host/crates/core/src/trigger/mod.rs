@@ -358,9 +358,8 @@ mod tests {
     use crate::graph::TransformId;
     use crate::time::ProcessingTime;
 
-    #[test]
-    fn a_key_has_one_pane_that_is_on_time_though_its_window_takes_long_to_fire() {
-        let windowing = Windowing { allowed_lateness: 100, ..Windowing::of(WindowFn::Fixed { size: 10, offset: 0 }) };
+    /// A grouping of bytes, windowed so.
+    pub(super) fn room(windowing: Windowing) -> GroupRoom {
         let stage = GroupStage {
             transform: TransformId(0),
             key: Arc::new(Coder::Bytes),
@@ -370,7 +369,13 @@ mod tests {
             whole: false,
             pieces: false,
         };
-        let mut room = GroupRoom::new(&stage, StateId(1));
+        GroupRoom::new(&stage, StateId(1))
+    }
+
+    #[test]
+    fn a_key_has_one_pane_that_is_on_time_though_its_window_takes_long_to_fire() {
+        let windowing = Windowing { allowed_lateness: 100, ..Windowing::of(WindowFn::Fixed { size: 10, offset: 0 }) };
+        let mut room = room(windowing);
         let clocks = Clocks { watermark: EventTime(20), output: EventTime::MIN, now: ProcessingTime(0) };
         let window = [Window::Interval { start: EventTime(0), end: EventTime(10) }];
         let large = vec![0; FIRED_BATCH_BYTES];
