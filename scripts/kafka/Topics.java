@@ -1,7 +1,11 @@
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.type.TypeReference;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.BufferedOutputStream;
 import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -39,32 +43,66 @@ import org.apache.kafka.common.serialization.StringSerializer;
  *   ... delete BOOTSTRAP TOPIC...
  *   ... list BOOTSTRAP             the names of all topics, one per line
  *   ... offsets BOOTSTRAP GROUP    what a group has committed: {"topic", "partition", "offset"}
+ *   ... serve BOOTSTRAP            one request a line from the input, until it ends: ["FILE", "read", "TOPIC"]. What the verb prints goes
+ *                                  to FILE, which is made anew; then the answer is one line: ok, or error and a JSON text
  * </pre>
  */
 public class Topics {
   private static final ObjectMapper JSON = new ObjectMapper();
 
   public static void main(String[] args) {
-    Properties config = new Properties();
-    config.put("bootstrap.servers", args[1]);
-    config.put("request.timeout.ms", "15000");
-    config.put("default.api.timeout.ms", "20000");
     try {
-      switch (args[0]) {
-        case "create" -> create(config, List.of(args).subList(2, args.length));
-        case "load" -> load(config, args[2], Path.of(args[3]));
-        case "read" -> read(config, args[2], ConsumerRecord::value);
-        case "dump" -> read(config, args[2], Topics::whole);
-        case "produce" -> produce(config, args[2], Path.of(args[3]));
-        case "grow" -> grow(config, args[2].split(":"));
-        case "delete" -> delete(config, List.of(args).subList(2, args.length));
-        case "list" -> list(config);
-        case "offsets" -> offsets(config, args[2]);
-        default -> throw new IllegalArgumentException("there is no " + args[0]);
+      if (args[0].equals("serve")) {
+        serve(args[1]);
+      } else {
+        var out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
+        perform(args[1], args[0], List.of(args).subList(2, args.length), out);
       }
     } catch (Exception error) {
       System.err.println("Topics " + String.join(" ", args) + ": " + error);
       System.exit(1);
+    }
+  }
+
+  private static void serve(String bootstrap) throws IOException {
+    var answers = new PrintStream(System.out, true, StandardCharsets.UTF_8);
+    // what a library prints must not be taken for an answer
+    System.setOut(System.err);
+    var requests = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+    for (String line = requests.readLine(); line != null; line = requests.readLine()) {
+      List<String> words = JSON.readValue(line, new TypeReference<List<String>>() {});
+      String answer = "ok";
+      try (var file = new BufferedOutputStream(Files.newOutputStream(Path.of(words.get(0))));
+          var out = new PrintStream(file, false, StandardCharsets.UTF_8)) {
+        perform(bootstrap, words.get(1), words.subList(2, words.size()), out);
+      } catch (Exception error) {
+        answer = "error " + JSON.writeValueAsString(error.toString());
+      }
+      answers.println(answer);
+    }
+  }
+
+  /** Each time with clients of its own: kept ones would believe in topics and brokers that have gone since. */
+  private static void perform(String bootstrap, String verb, List<String> args, PrintStream out) throws Exception {
+    Properties config = new Properties();
+    config.put("bootstrap.servers", bootstrap);
+    config.put("request.timeout.ms", "15000");
+    config.put("default.api.timeout.ms", "20000");
+    switch (verb) {
+      case "create" -> create(config, args);
+      case "load" -> load(config, args.get(0), Path.of(args.get(1)));
+      case "read" -> read(config, args.get(0), ConsumerRecord::value, out);
+      case "dump" -> read(config, args.get(0), Topics::whole, out);
+      case "produce" -> produce(config, args.get(0), Path.of(args.get(1)));
+      case "grow" -> grow(config, args.get(0).split(":"));
+      case "delete" -> delete(config, args);
+      case "list" -> list(config, out);
+      case "offsets" -> offsets(config, args.get(0), out);
+      default -> throw new IllegalArgumentException("there is no " + verb);
+    }
+    // which also flushes; a PrintStream keeps to itself that a disk is full
+    if (out.checkError()) {
+      throw new IOException("cannot write the output");
     }
   }
 
@@ -85,9 +123,9 @@ public class Topics {
     }
   }
 
-  private static void list(Properties config) throws Exception {
+  private static void list(Properties config, PrintStream out) throws Exception {
     try (Admin admin = Admin.create(config)) {
-      admin.listTopics().names().get().stream().sorted().forEach(System.out::println);
+      admin.listTopics().names().get().stream().sorted().forEach(out::println);
     }
   }
 
@@ -128,7 +166,7 @@ public class Topics {
     }
   }
 
-  private static void offsets(Properties config, String group) throws Exception {
+  private static void offsets(Properties config, String group, PrintStream out) throws Exception {
     try (Admin admin = Admin.create(config)) {
       var found = admin.listConsumerGroupOffsets(group).partitionsToOffsetAndMetadata().get();
       for (var entry : found.entrySet()) {
@@ -136,13 +174,14 @@ public class Topics {
         line.put("topic", entry.getKey().topic());
         line.put("partition", entry.getKey().partition());
         line.put("offset", entry.getValue().offset());
-        System.out.println(JSON.writeValueAsString(line));
+        out.println(JSON.writeValueAsString(line));
       }
     }
   }
 
   private static void produce(Properties config, String topic, Path records) throws Exception {
     config.put("max.block.ms", "20000");
+    config.put("linger.ms", "0"); // one record after the other
     try (var producer = new KafkaProducer<>(config, new StringSerializer(), new StringSerializer())) {
       for (String line : Files.readAllLines(records, StandardCharsets.UTF_8)) {
         JsonNode given = JSON.readTree(line);
@@ -183,9 +222,8 @@ public class Topics {
     }
   }
 
-  private static void read(Properties config, String topic, Function<ConsumerRecord<String, String>, String> show) {
+  private static void read(Properties config, String topic, Function<ConsumerRecord<String, String>, String> show, PrintStream out) {
     config.put("isolation.level", "read_committed");
-    PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
     try (var consumer = new KafkaConsumer<>(config, new StringDeserializer(), new StringDeserializer())) {
       List<TopicPartition> partitions = consumer.partitionsFor(topic).stream()
           .map(info -> new TopicPartition(topic, info.partition())).toList();
@@ -200,6 +238,5 @@ public class Topics {
         }
       }
     }
-    out.flush();
   }
 }

@@ -1,13 +1,16 @@
 //! A real Kafka broker, and a client in Java that shares nothing with ours: it fills topics and reads what was committed.
 
-use crate::child::{Ended, Run};
+mod client;
+
+use crate::child::Run;
 use crate::lines::Lines;
 use crate::{place, watchdog};
 use anyhow::{Context as _, Result, anyhow};
+use client::Clients;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -16,9 +19,8 @@ use std::time::Duration;
 pub struct Broker {
     /// Where those find it who are tested.
     bootstrap: String,
-    /// Where the client in Java finds it.
-    plain: String,
-    classes: PathBuf,
+    /// The client in Java, by the listener without TLS.
+    clients: Arc<Clients>,
     folder: PathBuf,
 }
 
@@ -53,7 +55,7 @@ impl Broker {
         let filled = || {
             let broker = Self::own()?;
             broker.create(&["flights:3"])?;
-            broker.client("load", &["flights".as_ref(), place::january().as_path()])?;
+            broker.clients.ask("load", &["flights", &place::january().to_string_lossy()])?;
             Ok(broker)
         };
         let one = ONE.get_or_init(|| filled().map_err(|e: anyhow::Error| format!("{e:#}")));
@@ -82,14 +84,11 @@ impl Broker {
     }
 
     fn started(verb: &str) -> Result<Self> {
-        let (folder, classes) = (watchdog::folder("broker")?, watchdog::folder("classes")?);
+        let folder = watchdog::folder("broker")?;
         Run::new(place::kafka()?).arg(verb).arg(&folder).ok()?;
         watchdog::started(number(&folder, "pid")?)?;
         let bootstrap = format!("127.0.0.1:{}", number(&folder, "port")?);
-        // compiled once, as each start of the source file would compile it again
-        let source = place::file("scripts/kafka/Topics.java");
-        Run::new("javac").arg("-cp").arg(jars(None)?).arg("-d").arg(&classes).arg(source).ok()?;
-        Ok(Self { plain: bootstrap.clone(), bootstrap, classes, folder })
+        Ok(Self { clients: Arc::new(Clients::new(bootstrap.clone())), bootstrap, folder })
     }
 
     /// Kills it, as the loss of power would, and starts it again where it was.
@@ -106,6 +105,17 @@ impl Broker {
         watchdog::started(number(&self.folder, "pid")?)
     }
 
+    /// Stops its clock for so long.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn stand_still(&self, how_long: Duration) -> Result<()> {
+        let pid = number(&self.folder, "pid")?.to_string();
+        Run::new("kill").args(["-STOP", &pid]).ok()?;
+        sleep(how_long);
+        Run::new("kill").args(["-CONT", &pid]).ok().map(drop)
+    }
+
     /// Where clients find it.
     #[must_use]
     pub fn bootstrap(&self) -> &str {
@@ -117,7 +127,7 @@ impl Broker {
     /// # Errors
     /// When it cannot.
     pub fn create(&self, topics: &[&str]) -> Result<()> {
-        self.client("create", &topics.iter().map(Path::new).collect::<Vec<_>>()).map(drop)
+        self.clients.ask("create", topics).map(drop)
     }
 
     /// Everything that was committed to a topic.
@@ -125,7 +135,7 @@ impl Broker {
     /// # Errors
     /// When it cannot be read.
     pub fn read(&self, topic: &str) -> Result<Lines> {
-        Ok(Lines::of(&self.client("read", &[topic.as_ref()])?.out))
+        Ok(Lines::of(&self.clients.ask("read", &[topic])?))
     }
 
     /// Writes records, each a JSON text of `key`, `value`, `partition`, `timestamp` and `headers`, of which all but the value may be
@@ -136,7 +146,7 @@ impl Broker {
     pub fn produce(&self, topic: &str, records: &[Value]) -> Result<()> {
         let file = watchdog::folder("records")?.join("records.jsonl");
         fs::write(&file, records.iter().map(|record| format!("{record}\n")).collect::<String>())?;
-        self.client("produce", &[topic.as_ref(), file.as_path()]).map(drop)
+        self.clients.ask("produce", &[topic, &file.to_string_lossy()]).map(drop)
     }
 
     /// Everything that was committed to a topic, as records with `partition`, `timestamp`, `key`, `value` and `headers`, in the order of
@@ -145,7 +155,7 @@ impl Broker {
     /// # Errors
     /// When it cannot be read.
     pub fn dump(&self, topic: &str) -> Result<Vec<Value>> {
-        let mut found = json_lines(&self.client("dump", &[topic.as_ref()])?.out)?;
+        let mut found = json_lines(&self.clients.ask("dump", &[topic])?)?;
         found.sort_by_key(|record| format!("{} {}", record["key"], record["value"]));
         Ok(found)
     }
@@ -155,7 +165,7 @@ impl Broker {
     /// # Errors
     /// When it cannot be read.
     pub fn offsets(&self, group: &str) -> Result<Vec<Value>> {
-        json_lines(&self.client("offsets", &[group.as_ref()])?.out)
+        json_lines(&self.clients.ask("offsets", &[group])?)
     }
 
     /// Gives a topic more partitions: `topic:partitions`.
@@ -163,7 +173,7 @@ impl Broker {
     /// # Errors
     /// When it cannot.
     pub fn grow(&self, topic: &str) -> Result<()> {
-        self.client("grow", &[topic.as_ref()]).map(drop)
+        self.clients.ask("grow", &[topic]).map(drop)
     }
 
     /// Deletes topics.
@@ -171,7 +181,7 @@ impl Broker {
     /// # Errors
     /// When it cannot.
     pub fn delete(&self, topics: &[&str]) -> Result<()> {
-        self.client("delete", &topics.iter().map(Path::new).collect::<Vec<_>>()).map(drop)
+        self.clients.ask("delete", topics).map(drop)
     }
 
     /// The names of all topics.
@@ -179,7 +189,7 @@ impl Broker {
     /// # Errors
     /// When they cannot be read.
     pub fn topics(&self) -> Result<Vec<String>> {
-        Ok(self.client("list", &[])?.out.lines().map(str::to_owned).collect())
+        Ok(self.clients.ask("list", &[])?.lines().map(str::to_owned).collect())
     }
 
     /// Copies what was committed to a topic into a file.
@@ -187,17 +197,8 @@ impl Broker {
     /// # Errors
     /// When it cannot be read or written.
     pub fn copy(&self, topic: &str, file: &Path) -> Result<()> {
-        fs::write(file, self.client("read", &[topic.as_ref()])?.out)?;
+        fs::write(file, self.clients.ask("read", &[topic])?)?;
         Ok(())
-    }
-
-    fn client(&self, word: &str, args: &[&Path]) -> Result<Ended> {
-        Run::new("java")
-            .args(["-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp"])
-            .arg(jars(Some(&self.classes))?)
-            .args(["Topics", word, &self.plain])
-            .args(args)
-            .ok()
     }
 }
 
@@ -219,10 +220,4 @@ fn gone(pid: &str) -> Option<()> {
 fn number(folder: &Path, name: &str) -> Result<u32> {
     let text = fs::read_to_string(folder.join(name)).with_context(|| format!("the broker's {name}"))?;
     text.trim().parse().with_context(|| format!("the broker's {name}"))
-}
-
-/// The class path.
-fn jars(classes: Option<&Path>) -> Result<String> {
-    let jars = format!("{}/*", place::kafka_jars()?.display());
-    Ok(classes.map_or(jars.clone(), |classes| format!("{}:{jars}", classes.display())))
 }
