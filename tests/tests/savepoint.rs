@@ -149,7 +149,7 @@ fn a_job_that_is_stopped_with_its_savepoint_goes_on_as_if_it_had_not_been() -> R
     job.give(1000)?;
     // the same topics: what both have told together is told once
     let second = id(submit(&job, &up[0], &["--from-savepoint", text(&saved)?, "--option", "partitions=6"])?)?;
-    job.settle(SETTLED_WITHIN).context("on six partitions")?;
+    job.settle(SETTLED_WITHIN).with_context(|| format!("on six partitions\n{}", up[0].log()))?;
     up[0].job(&["drain", &second])?;
     ensure!(up[1].job(&["wait", &second])? == "DRAINED", "{}", up[1].log());
     job.check_minutes()?;

@@ -1,11 +1,11 @@
 //! Connections: settings, which properties a pipeline may set, and what a client tells us beside the results of its calls.
 
-use super::{error, oauth, properties, security};
+use super::native::Native;
+use super::{error, found, oauth, properties, security};
 use rdkafka::ClientContext;
-use rdkafka::client::Client;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 use rdkafka::types::RDKafkaErrorCode as Code;
@@ -243,61 +243,6 @@ impl ProducerContext for Reports {
     }
 }
 
-/// The partitions of a topic. Waits for the first answer of a broker, at most the connect timeout.
-///
-/// # Errors
-/// What the client said; [`error::talking`] makes sense of it.
-pub(super) fn partitions(
-    client: &Client<impl ClientContext>,
-    config: &KafkaClientConfig,
-    topic: &str,
-) -> KafkaResult<Vec<i32>> {
-    let young = [Code::LeaderNotAvailable, Code::UnknownTopicOrPartition, Code::UnknownTopic];
-    let mut rounds = 5; // a topic that was just created is not known at first, and then has no leader
-    loop {
-        let found = client.fetch_metadata(Some(topic), config.connect_timeout())?;
-        let topic = found.topics().iter().find(|t| t.name() == topic);
-        let trouble = topic.and_then(|t| t.error()).map(Code::from);
-        let mut ids: Vec<i32> = topic.map_or_else(Vec::new, |t| t.partitions().iter().map(|p| p.id()).collect());
-        rounds -= 1;
-        match trouble {
-            None if !ids.is_empty() => {
-                ids.sort_unstable();
-                return Ok(ids);
-            }
-            Some(code) if !young.contains(&code) => return Err(KafkaError::MetadataFetch(code)),
-            _ if rounds == 0 => return Err(KafkaError::MetadataFetch(Code::UnknownTopicOrPartition)),
-            _ => std::thread::sleep(Duration::from_millis(200)),
-        }
-    }
-}
-
-/// Asks brokers which of these topics are there, and with how many partitions: none for one that is not. It also hears why brokers do not answer;
-/// the clients of admin requests and producers tell less. `what` is what comes next. Waits at most the connect timeout.
-///
-/// # Errors
-/// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`, `KAFKA_TLS`, `KAFKA_TOKEN`, `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`.
-pub(super) fn counts(config: &KafkaClientConfig, topics: &[&str], what: &str) -> Result<Vec<usize>> {
-    let consumer: Arc<BaseConsumer<Reports>> = made(&config.client()?, Reports::default())?;
-    let count = |topic: &&str| {
-        let found = consumer.fetch_metadata(Some(topic), config.connect_timeout()).map_err(|e| {
-            listen(&consumer);
-            error::talking(&e, what, &config.bootstrap, &consumer.context().reason())
-        })?;
-        let found = found.topics().iter().find(|t| t.name() == *topic && t.error().is_none());
-        Ok(found.map_or(0, |topic| topic.partitions().len()))
-    };
-    topics.iter().map(count).collect()
-}
-
-/// Waits until a client that was just made has a broker, at most the connect timeout. Calls that want one before look for it again only half a second
-/// later; if there is none, they say why.
-pub(super) fn connect(client: &Client<impl ClientContext>, config: &KafkaClientConfig, topic: &str) {
-    if let Err(e) = client.fetch_metadata(Some(topic), config.connect_timeout()) {
-        tracing::debug!(target: "kafka", "{e}");
-    }
-}
-
 /// Makes a client, or says which property is at fault. One that logs in with a token has it from the beginning, and later ones as long as it
 /// lives: who renews them shares it for that. May then block for the answer of a token endpoint.
 ///
@@ -306,7 +251,7 @@ pub(super) fn connect(client: &Client<impl ClientContext>, config: &KafkaClientC
 pub(super) fn made<T, C>(settings: &ClientConfig, context: C) -> Result<Arc<T>>
 where
     C: ClientContext,
-    T: FromClientConfigAndContext<C> + oauth::Native + 'static,
+    T: FromClientConfigAndContext<C> + Native + 'static,
 {
     let login = oauth::Settings::of(settings)?.map(|settings| oauth::login(&settings)).transpose()?;
     if let Some(login) = &login {
@@ -317,6 +262,7 @@ where
     if let Some(login) = &login {
         login.keep(&client)?;
     }
+    found::watch(&client, settings.get("bootstrap.servers").unwrap_or_default());
     Ok(client)
 }
 

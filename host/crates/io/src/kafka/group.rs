@@ -4,7 +4,8 @@
 //! In: stored positions, after the epoch that holds them was committed. Out: offset commits, which nobody waits for; what the job itself
 //! goes on from is its own state.
 
-use super::client::{KafkaClientConfig, Reports, made, partitions};
+use super::ask::partitions;
+use super::client::{KafkaClientConfig, Reports, made};
 use super::merged;
 use super::position::{Position, partition_id};
 use super::splits::KafkaSplits;

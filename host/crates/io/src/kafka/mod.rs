@@ -4,6 +4,7 @@
 //! committed epoch. Consumers assign their partitions by hand; no group of ours is ever joined, groups only keep marks and offsets
 //! ([`GroupOffsets`]). [`embedded`] has the same topics in the job's own store, without a broker.
 
+mod ask;
 mod backlog;
 mod client;
 pub mod cluster;
@@ -13,11 +14,13 @@ mod discovery;
 mod element;
 pub mod embedded;
 mod error;
+mod found;
 mod group;
 mod jaas;
 mod mark;
 mod merged;
 mod metadata;
+mod native;
 mod oauth;
 mod outbox;
 mod placing;

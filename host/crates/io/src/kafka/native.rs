@@ -1,17 +1,21 @@
-//! Giving a token to a client of librdkafka, for which the crate rdkafka has a way only while a client is polled, and none for extensions.
+//! What the crate rdkafka has no call for: clients of librdkafka as it knows them.
 
-use super::token::Token;
+use super::oauth::Token;
 use rdkafka::ClientContext;
 use rdkafka::admin::AdminClient;
-use rdkafka::bindings::rd_kafka_oauthbearer_set_token;
+use rdkafka::bindings::{
+    rd_kafka_brokers_add, rd_kafka_metadata, rd_kafka_metadata_destroy, rd_kafka_oauthbearer_set_token,
+};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka::types::{RDKafka, RDKafkaRespErr};
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char};
+use std::ptr;
+use std::time::Duration;
 use thalweg_core::error::{Error, Result};
 
 /// A client of librdkafka, of whatever kind.
-pub(in super::super) trait Native: Send + Sync {
+pub(super) trait Native: Send + Sync {
     /// What it is to librdkafka, for as long as this lives.
     fn pointer(&self) -> *mut RDKafka;
 }
@@ -38,7 +42,10 @@ impl<C: ClientContext + 'static> Native for AdminClient<C> {
 ///
 /// # Errors
 /// `KAFKA_TOKEN` when librdkafka does not take it.
-#[expect(unsafe_code, reason = "the crate rdkafka has no call for it that a client need not be polled for; see SAFETY")]
+#[expect(
+    unsafe_code,
+    reason = "the crate rdkafka has a call for it only while a client is polled, and none for extensions; see SAFETY"
+)]
 pub(super) fn give(client: &dyn Native, token: &Token, principal: &str, extensions: &[(String, String)]) -> Result<()> {
     let refused = |why: &str| {
         Error::external("KAFKA_TOKEN", format!("a token for the Kafka brokers cannot be used: {why}"))
@@ -69,4 +76,30 @@ pub(super) fn give(client: &dyn Native, token: &Token, principal: &str, extensio
         // what it said may repeat the token
         code => Err(refused(&format!("{code:?}"))),
     }
+}
+
+/// Whether a client finds brokers that know of each other. Cost: a request about the topics that it has in use.
+#[expect(unsafe_code, reason = "the crate rdkafka asks about one topic or about all of the cluster; see SAFETY")]
+pub(super) fn finds_brokers(client: &dyn Native, within: Duration) -> bool {
+    let within_ms = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
+    let mut found = ptr::null();
+    // SAFETY: the client lives as long as `client` is borrowed, and librdkafka is called from any thread. What it answers without an error is valid until it is
+    // given back, which is done once.
+    unsafe {
+        let code = rd_kafka_metadata(client.pointer(), 0, ptr::null_mut(), &raw mut found, within_ms);
+        if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR || found.is_null() {
+            return false;
+        }
+        let brokers = (*found).broker_cnt;
+        rd_kafka_metadata_destroy(found);
+        brokers > 0
+    }
+}
+
+/// Has a client look for brokers at these servers, beside those that it knows.
+#[expect(unsafe_code, reason = "the crate rdkafka has no call for it; see SAFETY")]
+pub(super) fn begin_again(client: &dyn Native, servers: &CStr) {
+    // SAFETY: the client lives as long as `client` is borrowed, and librdkafka is called from any thread. The text ends with a zero and outlives the call,
+    // which copies it.
+    unsafe { rd_kafka_brokers_add(client.pointer(), servers.as_ptr()) };
 }

@@ -1,6 +1,7 @@
 //! A producer without transactions: what it was told to write arrives, and after a failure perhaps twice.
 
-use super::client::{Reports, made, partitions};
+use super::ask::partitions;
+use super::client::{Reports, made};
 use super::error;
 use super::outbox::OutRecord;
 use super::send;

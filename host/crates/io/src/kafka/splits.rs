@@ -1,6 +1,7 @@
 //! Which partitions a source reads, and where they begin and end when the job starts.
 
-use super::client::{KafkaClientConfig, Reports, listen, made, partitions};
+use super::ask::{answered, partitions, watermarks};
+use super::client::{KafkaClientConfig, Reports, listen, made};
 use super::error;
 use super::position::partition_id;
 use super::source::{KafkaSourceConfig, Start, clock_ms};
@@ -8,12 +9,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use thalweg_core::error::{Error, Result};
 use thalweg_core::id::SplitId;
-
-/// Between two questions to a group whose coordinator is not there yet.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// A partition of a topic, as it was when the job started.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,8 +63,7 @@ impl KafkaSplits {
             let ids = partitions(consumer.client(), &config.client, topic).map_err(fail)?;
             for partition in ids {
                 let id = number(i, topic, partition)?;
-                let (low, high) =
-                    consumer.fetch_watermarks(topic, partition, config.client.connect_timeout()).map_err(fail)?;
+                let (low, high) = watermarks(&consumer, &config.client, topic, partition).map_err(fail)?;
                 let begin = match config.start {
                     Start::Earliest => None,
                     Start::Latest | Start::Timestamp(_) => Some(high),
@@ -97,8 +94,7 @@ impl KafkaSplits {
                 if self.get(id).is_some() {
                     continue;
                 }
-                let (low, high) =
-                    consumer.fetch_watermarks(topic, partition, config.client.connect_timeout()).map_err(fail)?;
+                let (low, high) = watermarks(&consumer, &config.client, topic, partition).map_err(fail)?;
                 let topic = Arc::from(topic.as_str());
                 splits.push((id, Split { topic, partition, low, high, end: high, begin: None }));
             }
@@ -221,25 +217,22 @@ fn begun(
         }
         Ok(list)
     };
-    let mut ends = Vec::new();
-    if let Some(ms) = config.stop_ms {
-        ends.push(consumer.offsets_for_times(asked(Some(ms))?, timeout)?);
-    }
+    // an error of one partition is in its place of the answer
+    let whole = |answer: TopicPartitionList| answer.elements().iter().try_for_each(|p| p.error()).map(|()| answer);
+    let at_time = |ms| {
+        let list = asked(Some(ms))?;
+        answered(timeout, |within| consumer.offsets_for_times(list.clone(), within).and_then(whole))
+    };
+    let ends = config.stop_ms.map(at_time).transpose()?;
     let mut answers = Vec::new();
     if let Start::Timestamp(ms) = config.start {
-        answers.push(consumer.offsets_for_times(asked(Some(ms))?, timeout)?);
+        answers.push(at_time(ms)?);
     }
     if config.from_group && config.client.properties.contains_key("group.id") {
-        // the first question to a new group is often answered by "no coordinator yet"
-        let end = Instant::now() + timeout;
-        answers.push(loop {
-            match consumer.committed_offsets(asked(None)?, timeout) {
-                Err(e) if error::may_pass(&e) && Instant::now() < end => std::thread::sleep(PAUSE),
-                answer => break answer?,
-            }
-        });
+        let list = asked(None)?;
+        answers.push(answered(timeout, |within| consumer.committed_offsets(list.clone(), within).and_then(whole))?);
     }
-    for answer in ends {
+    if let Some(answer) = ends {
         for (_, split) in &mut splits {
             if let Some(Offset::Offset(at)) = answer.find_partition(&split.topic, split.partition).map(|p| p.offset()) {
                 split.end = at.clamp(split.low, split.high);

@@ -4,7 +4,8 @@
 //! tried again on the same producer. It is thrown away; a new one under the same transactional id fences the old one and ends
 //! its transaction; then the mark says how that ended.
 
-use super::client::{KafkaClientConfig, Reports, listen, made, partitions, unless_given};
+use super::ask::partitions;
+use super::client::{KafkaClientConfig, Reports, listen, made, unless_given};
 use super::error::{self, passes};
 use super::mark::Held;
 use super::outbox::OutRecord;

@@ -9,7 +9,8 @@
 //! the partition by now may have committed an epoch of the same number. A part counts only in the tenure in which it was sealed, for
 //! the partition may have been another process's meanwhile.
 
-use super::super::client::{KafkaClientConfig, Reports, connect, made, unless_given};
+use super::super::ask::connect;
+use super::super::client::{KafkaClientConfig, Reports, made, unless_given};
 use super::super::error;
 use super::super::send;
 use super::super::thread::spawn;

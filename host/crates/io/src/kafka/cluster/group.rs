@@ -3,6 +3,7 @@
 use super::super::client::{KafkaClientConfig, Reports, listen, made};
 use super::super::error;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::groups::GroupMemberInfo;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use thalweg_core::error::Result;
@@ -42,7 +43,16 @@ impl GroupMembers {
     /// # Errors
     /// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`.
     pub fn processes(&self) -> Result<Vec<String>> {
-        self.each(|name, _| name.to_owned())
+        self.each(|member| process(member.id()).to_owned())
+    }
+
+    /// The `client.id` of who takes part under the name of a process: one of its lives, or another process of that name.
+    ///
+    /// # Errors
+    /// As for [`GroupMembers::processes`].
+    pub(super) fn clients(&self, name: &str) -> Result<Vec<String>> {
+        let of_it = |member: &GroupMemberInfo| (process(member.id()) == name).then(|| member.client_id().to_owned());
+        Ok(self.each(of_it)?.into_iter().flatten().collect())
     }
 
     /// The process that owns each partition just now; none where nobody does.
@@ -50,15 +60,16 @@ impl GroupMembers {
     /// # Errors
     /// As for [`GroupMembers::processes`].
     pub fn owners(&self) -> Result<BTreeMap<u16, String>> {
-        let all = self.each(|name, owned| (name.to_owned(), owned))?;
+        let all =
+            self.each(|member| (process(member.id()).to_owned(), assigned(member.assignment().unwrap_or_default())))?;
         let by_partition = |(name, owned): (String, Vec<u32>)| {
             owned.into_iter().filter_map(move |p| Some((u16::try_from(p).ok()?, name.clone())))
         };
         Ok(all.into_iter().flat_map(by_partition).collect())
     }
 
-    /// Something of every member, by its name and partitions, in order.
-    fn each<T: Ord>(&self, of: impl Fn(&str, Vec<u32>) -> T) -> Result<Vec<T>> {
+    /// Something of every member, in order.
+    fn each<T: Ord>(&self, of: impl Fn(&GroupMemberInfo) -> T) -> Result<Vec<T>> {
         let found = self.consumer.fetch_group_list(Some(&self.group), self.client.connect_timeout()).map_err(|e| {
             listen(&self.consumer);
             let reason = self.consumer.context().reason();
@@ -66,8 +77,7 @@ impl GroupMembers {
         })?;
         let members =
             found.groups().iter().filter(|group| group.name() == self.group).flat_map(|group| group.members());
-        let mut all: Vec<T> =
-            members.map(|member| of(process(member.id()), assigned(member.assignment().unwrap_or_default()))).collect();
+        let mut all: Vec<T> = members.map(of).collect();
         all.sort();
         Ok(all)
     }

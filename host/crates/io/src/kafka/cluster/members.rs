@@ -5,17 +5,23 @@
 //! are until the next one: a process that was voted out without knowing must not use those of a generation it has not heard of
 //! (engine decision 19). The protocol is the classic one, cooperative and sticky, with static membership: a process that is restarted within the session's
 //! timeout finds its partitions where it left them. Source: KIP-429, KIP-345, KIP-447.
+//!
+//! A process may be fenced by itself: brokers that did not answer for longer than a session take it in twice when they are back, under one `group.instance.id`, and
+//! librdkafka gives up for good. It then takes part anew by another consumer, unless the group says that someone else has its place.
 
 use super::super::client::{KafkaClientConfig, made};
 use super::super::error;
 use super::super::thread::spawn;
 use super::epochs::Tenure;
+use super::group::GroupMembers;
 use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, Rebalance};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -54,6 +60,8 @@ pub enum Ownership {
 const LEFT_WITHIN: Duration = Duration::from_secs(3);
 /// How often it looks whether its thread has ended.
 const LOOK: Duration = Duration::from_millis(2);
+/// How long a process that was fenced waits before it asks by whom, and again while nobody answers.
+const ASK_AFTER: Duration = Duration::from_secs(1);
 
 /// Called on the membership's thread.
 type Listener = Arc<dyn Fn(Ownership) + Send + Sync>;
@@ -133,6 +141,8 @@ impl std::fmt::Debug for Members {
 struct Context {
     group: Arc<Group>,
     listener: Listener,
+    /// Another consumer has the place of this one: what it still says is not heard.
+    over: AtomicBool,
 }
 
 impl ClientContext for Context {
@@ -152,6 +162,9 @@ fn partitions(list: &rdkafka::TopicPartitionList) -> Vec<u16> {
 impl ConsumerContext for Context {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         let Rebalance::Revoke(list) = rebalance else { return };
+        if self.over.load(Ordering::SeqCst) {
+            return;
+        }
         let leaving = partitions(list);
         if leaving.is_empty() {
             return;
@@ -169,6 +182,9 @@ impl ConsumerContext for Context {
     }
 
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if self.over.load(Ordering::SeqCst) {
+            return;
+        }
         let gained = if let Rebalance::Assign(list) = rebalance { partitions(list) } else { Vec::new() };
         self.group.change(|state| {
             state.metadata = consumer.group_metadata().map(Arc::new);
@@ -188,36 +204,22 @@ impl Members {
     /// `KAFKA_CONFIG`, `KAFKA_PROPERTY_REFUSED`, `THREAD_START`.
     pub fn join(config: &MembersConfig, listener: impl Fn(Ownership) + Send + Sync + 'static) -> Result<Self> {
         let (group, stop) = (Arc::new(Group::default()), Arc::new(AtomicBool::new(false)));
-        let listener: Listener = Arc::new(listener);
-        let mut settings = config.client.client()?;
-        let session = config.session_timeout.as_millis().to_string();
-        // the answers to heartbeats say that parts are to be moved: however long the session, they are not to wait
-        let heartbeat = (config.session_timeout.as_millis() / 6).clamp(100, 1000).to_string();
-        for (name, value) in [
-            ("group.id", config.group.as_str()),
-            ("group.instance.id", config.process.as_str()),
-            ("session.timeout.ms", session.as_str()),
-            ("heartbeat.interval.ms", heartbeat.as_str()),
-            ("partition.assignment.strategy", "cooperative-sticky"),
-            ("enable.auto.commit", "false"),
-            ("enable.auto.offset.store", "false"),
-            ("auto.offset.reset", "latest"), // there is nothing to read; offsets are commit records
-            ("isolation.level", "read_committed"),
-            ("max.poll.interval.ms", "60000"),
-        ] {
-            settings.set(name, value);
-        }
-        let context = Context { group: Arc::clone(&group), listener: Arc::clone(&listener) };
-        let consumer: Arc<BaseConsumer<Context>> = made(&settings, context)?;
-        consumer.subscribe(&[config.topic.as_str()]).map_err(|e| error::configuration(&e))?;
         let leaving = Arc::new(AtomicBool::new(false));
-        let (stopped, left, name) = (Arc::clone(&stop), Arc::clone(&leaving), format!("{}-members", config.group));
+        let place = Place {
+            config: config.clone(),
+            group: Arc::clone(&group),
+            listener: Arc::new(listener),
+            life: RandomState::new().hash_one(&config.process),
+            stop: Arc::clone(&stop),
+            leaving: Arc::clone(&leaving),
+        };
+        let consumer = place.consumer()?;
         let run = move || {
-            if let Some(ended) = run(&consumer, &stopped, &left) {
-                listener(Ownership::Ended(ended));
+            if let Some(ended) = place.run(consumer) {
+                (place.listener)(Ownership::Ended(ended));
             }
         };
-        let thread = spawn(&name, run)?;
+        let thread = spawn(&format!("{}-members", config.group), run)?;
         Ok(Self { group, stop, leaving, thread: Some(thread) })
     }
 
@@ -241,26 +243,105 @@ impl Members {
     }
 }
 
-/// Polls until it is told to stop; why it had to, otherwise.
-fn run(consumer: &BaseConsumer<Context>, stop: &AtomicBool, leaving: &AtomicBool) -> Option<Error> {
-    let mut left = false;
-    while !stop.load(Ordering::SeqCst) {
-        if leaving.load(Ordering::SeqCst) && !left {
-            // a static member that is merely closed stays one; one that wants nothing any more leaves
-            consumer.unsubscribe();
-            left = true;
+/// The place of a process in its group, whichever consumer has it.
+struct Place {
+    config: MembersConfig,
+    group: Arc<Group>,
+    listener: Listener,
+    /// Tells this life of the process from any other of its name.
+    life: u64,
+    stop: Arc<AtomicBool>,
+    leaving: Arc<AtomicBool>,
+}
+
+impl Place {
+    /// What the brokers call the client of this life, behind what its settings say.
+    fn client_id(&self, settings: &ClientConfig) -> String {
+        format!("{}-{:016x}", settings.get("client.id").unwrap_or_default(), self.life)
+    }
+
+    /// A consumer that joins the group.
+    fn consumer(&self) -> Result<Arc<BaseConsumer<Context>>> {
+        let config = &self.config;
+        let mut settings = config.client.client()?;
+        let session = config.session_timeout.as_millis().to_string();
+        // the answers to heartbeats say that parts are to be moved: however long the session, they are not to wait
+        let heartbeat = (config.session_timeout.as_millis() / 6).clamp(100, 1000).to_string();
+        let client = self.client_id(&settings);
+        for (name, value) in [
+            ("client.id", client.as_str()),
+            ("group.id", config.group.as_str()),
+            ("group.instance.id", config.process.as_str()),
+            ("session.timeout.ms", session.as_str()),
+            ("heartbeat.interval.ms", heartbeat.as_str()),
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("auto.offset.reset", "latest"), // there is nothing to read; offsets are commit records
+            ("isolation.level", "read_committed"),
+            ("max.poll.interval.ms", "60000"),
+        ] {
+            settings.set(name, value);
         }
-        let group = &consumer.context().group;
-        if left && !group.now().left && group.now().owned.is_empty() {
-            group.change(|state| state.left = true);
+        let (group, listener) = (Arc::clone(&self.group), Arc::clone(&self.listener));
+        let consumer: Arc<BaseConsumer<Context>> =
+            made(&settings, Context { group, listener, over: AtomicBool::new(false) })?;
+        consumer.subscribe(&[config.topic.as_str()]).map_err(|e| error::configuration(&e))?;
+        Ok(consumer)
+    }
+
+    fn stops(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    /// Takes part until it is told to stop; why it had to, otherwise.
+    fn run(&self, mut consumer: Arc<BaseConsumer<Context>>) -> Option<Error> {
+        loop {
+            let error = self.poll(&consumer)?;
+            if error.code != FENCED {
+                return Some(error);
+            }
+            self.lose();
+            match self.is_taken() {
+                Ok(false) if self.leaving.load(Ordering::SeqCst) => {
+                    self.group.change(|state| state.left = true);
+                    return None;
+                }
+                Ok(false) if self.stops() => return None,
+                Ok(false) => {}
+                Ok(true) => return Some(error),
+                Err(error) => return Some(error),
+            }
+            tracing::warn!(group = self.config.group, "fenced by an earlier request of its own, and takes part anew");
+            let next = match self.consumer() {
+                Ok(next) => next,
+                Err(error) => return Some(error),
+            };
+            let fenced = std::mem::replace(&mut consumer, next);
+            fenced.context().over.store(true, Ordering::SeqCst);
+            // librdkafka may wait for its end
+            drop(spawn(&format!("{}-fenced", self.config.group), move || drop(fenced)));
         }
-        match consumer.poll(Duration::from_millis(100)) {
-            None | Some(Ok(_)) => {}
-            Some(Err(e)) => match e.rdkafka_error_code() {
+    }
+
+    /// Polls until it is told to stop; why it had to, otherwise.
+    fn poll(&self, consumer: &BaseConsumer<Context>) -> Option<Error> {
+        let (mut left, group) = (false, &self.group);
+        while !self.stops() {
+            if self.leaving.load(Ordering::SeqCst) && !left {
+                // a static member that is merely closed stays one; one that wants nothing any more leaves
+                consumer.unsubscribe();
+                left = true;
+            }
+            if left && !group.now().left && group.now().owned.is_empty() {
+                group.change(|state| state.left = true);
+            }
+            let Some(Err(e)) = consumer.poll(Duration::from_millis(100)) else { continue };
+            match e.rdkafka_error_code() {
                 Some(Code::Fatal | Code::FencedInstanceId) => {
                     let what = "another process takes part under the same process id";
                     return Some(
-                        Error::user("CLUSTER_FENCED", format!("{what}: {e}"))
+                        Error::user(FENCED, format!("{what}: {e}"))
                             .help("give every process a process id of its own, and start each one once"),
                     );
                 }
@@ -271,11 +352,38 @@ fn run(consumer: &BaseConsumer<Context>, stop: &AtomicBool, leaving: &AtomicBool
                     );
                 }
                 _ => tracing::debug!(target: "kafka", "{e}"),
-            },
+            }
+        }
+        None
+    }
+
+    /// All partitions may belong to others by now.
+    fn lose(&self) {
+        let lost: Vec<u16> = self.group.now().owned.into_keys().collect();
+        if !lost.is_empty() {
+            self.group.change(|state| state.owned.clear());
+            (self.listener)(Ownership::Lost(lost));
         }
     }
-    None
+
+    /// Whether another process has the place. Waits for brokers that do not answer, until it is to stop.
+    fn is_taken(&self) -> Result<bool> {
+        let own = self.client_id(&self.config.client.client()?);
+        while !self.stops() {
+            std::thread::sleep(ASK_AFTER);
+            let group = GroupMembers::of(&self.config.client, &self.config.group)?;
+            match group.clients(&self.config.process) {
+                Ok(clients) => return Ok(clients.iter().any(|client| *client != own)),
+                Err(error) if error::passes(&error) => tracing::debug!(target: "kafka", "{error}"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
 }
+
+/// The code of a process that another one has taken the place of.
+const FENCED: &str = "CLUSTER_FENCED";
 
 impl Drop for Members {
     fn drop(&mut self) {

@@ -2,8 +2,9 @@
 //!
 //! Partitions are assigned by hand. Nothing is fetched that is not polled for long: queues are bounded.
 
+use super::super::ask::{connect, watermarks};
 use super::super::backlog;
-use super::super::client::{KafkaClientConfig, Reports, connect, made};
+use super::super::client::{KafkaClientConfig, Reports, made};
 use super::super::error;
 use super::super::source::QUEUE_BACKOFF_MS;
 use rdkafka::config::ClientConfig;
@@ -115,7 +116,7 @@ impl LogReader {
     /// `KAFKA_UNREACHABLE`, `KAFKA_UNKNOWN_TOPIC`.
     pub(super) fn bounds(&self, topic: &str, partition: u16) -> Result<(i64, i64)> {
         self.connected.get_or_init(|| connect(self.consumer.client(), &self.client, topic));
-        let found = self.consumer.fetch_watermarks(topic, i32::from(partition), self.client.connect_timeout());
+        let found = watermarks(&self.consumer, &self.client, topic, i32::from(partition));
         found.map_err(|e| self.failed(&e, topic))
     }
 
@@ -138,7 +139,7 @@ impl LogReader {
         let (_, stable) = self.bounds(topic, partition)?;
         let consumer: Arc<BaseConsumer<Reports>> =
             made(&settings(&self.client, "read_uncommitted")?, Reports::default())?;
-        let found = consumer.fetch_watermarks(topic, i32::from(partition), self.client.connect_timeout());
+        let found = watermarks(&consumer, &self.client, topic, i32::from(partition));
         Ok(found.map_err(|e| self.failed(&e, topic))?.1 > stable)
     }
 

@@ -1,6 +1,7 @@
 //! The topics of a job: their names, and how they are made.
 
-use super::super::client::{KafkaClientConfig, Reports, counts, made, partitions};
+use super::super::ask::{counts, partitions};
+use super::super::client::{KafkaClientConfig, Reports, made};
 use super::super::error;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::KafkaError;

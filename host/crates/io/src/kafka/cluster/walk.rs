@@ -3,6 +3,7 @@
 //! In: topics of a job. Out: their records, or where they end while no transaction is open in any of them. Two looks that see the same ends have between
 //! them a moment in which nothing was written, so that what is read there belongs together.
 
+use super::super::ask::watermarks;
 use super::super::client::{KafkaClientConfig, Reports, listen, made};
 use super::super::error;
 use super::reader::{LogReader, Tail, passes};
@@ -133,7 +134,7 @@ impl Standstill {
         for topic in &self.topics {
             for partition in 0..self.partitions {
                 let (_, stable) = self.stable.bounds(topic, partition)?;
-                let found = self.written.fetch_watermarks(topic, i32::from(partition), self.client.connect_timeout());
+                let found = watermarks(&self.written, &self.client, topic, i32::from(partition));
                 let (_, written) = found.map_err(|e| {
                     listen(&self.written);
                     let reason = self.written.context().reason();

@@ -6,15 +6,13 @@
 //!
 //! - [`settings`]: which properties there are, and what Java calls them.
 //! - [`endpoint`]: asks for a token. [`token`]: what it answered.
-//! - [`shared`]: one token for all clients of the same login, for as long as they live.
-//! - [`native`]: gives it to librdkafka.
+//! - [`shared`]: one token for all clients of the same login, for as long as they live, given to librdkafka by [`super::native`].
 
 mod endpoint;
-mod native;
 mod settings;
 mod shared;
 mod token;
 
-pub(super) use native::Native;
 pub(super) use settings::{MECHANISM, Settings, is_handler, missing, of_module, translated, without};
 pub(super) use shared::login;
+pub(super) use token::Token;

@@ -3,9 +3,9 @@
 //! In: clients, as they are made. Out: each has a token, and is given the next one before that ends, whether anybody polls it or not; the
 //! endpoint is asked once for all of them. A thread per login renews, and ends with the last client.
 
+use super::super::native::{Native, give};
 use super::super::thread::spawn;
 use super::endpoint::Endpoint;
-use super::native::{Native, give};
 use super::settings::Settings;
 use super::token::Token;
 use crate::kafka::source::clock_ms;

@@ -12,7 +12,7 @@ const LONGEST_MS: i64 = 86_400_000;
 
 /// A token. It is a secret, and has no [`Debug`].
 #[derive(Clone)]
-pub(super) struct Token {
+pub(in super::super) struct Token {
     pub text: String,
     /// Whom it is for, where it says so.
     pub subject: Option<String>,
