@@ -96,6 +96,8 @@ struct State {
     /// How splits were dealt last, by the name of the state.
     dealt: BTreeMap<String, Dealings>,
     caught_up: bool,
+    /// All jobs of the journal are known to who asks this process.
+    begun: bool,
     /// The process is about to end.
     leaving: bool,
 }
@@ -133,10 +135,11 @@ impl Cluster {
         Self(Arc::new(Inner { config, composer, jobs, runtime, server, journal, state, asking, stuck }))
     }
 
-    /// Reads the journal, and takes part in what it says. `server` answers for all jobs of the cluster. Brokers that are away are waited for.
+    /// Reads the journal, and takes part in what it says. `server` answers for all jobs of the cluster. Brokers that are away are waited for. Blocks until
+    /// the journal was read: who gives orders before would do so by what this process does not know yet.
     ///
     /// # Errors
-    /// What [`Journal::open`] says, if that does not pass within [`BEGIN_WITHIN`].
+    /// What [`Journal::open`] says, if that does not pass within [`BEGIN_WITHIN`], and `KAFKA_UNREACHABLE` if the journal is not read by then.
     pub fn begin(&self, server: JobServer) -> Result<()> {
         self.0.server.set(server).unwrap_or_default();
         restore::sweep(&self.0.config.state_dir);
@@ -147,9 +150,17 @@ impl Cluster {
                     tracing::warn!(%error, "waiting for the brokers");
                     std::thread::sleep(Duration::from_secs(1));
                 }
-                opened => return opened,
+                opened => break opened?,
             }
         }
+        while !self.0.state().begun {
+            if Instant::now() > end {
+                let what = format!("the orders of the cluster could not be read within {BEGIN_WITHIN:?}");
+                return Err(Error::external("KAFKA_UNREACHABLE", what).help("look after the brokers, and try again"));
+            }
+            std::thread::sleep(holders::LOOK);
+        }
+        Ok(())
     }
 
     fn open_journal(&self) -> Result<()> {
@@ -213,6 +224,7 @@ impl Inner {
                     }
                     self.take_part(job);
                 }
+                self.state().begun = true;
             }
             Told::Entry(Entry { page: Page::Orders, value: Some(value), .. }) => {
                 if let Some(Order { job, what: Some(what) }) = Order::read(&value) {
