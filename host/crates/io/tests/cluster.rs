@@ -4,9 +4,11 @@ mod broker;
 
 use bytes::Bytes;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use thalweg_core::error::Result;
@@ -28,6 +30,8 @@ struct Process {
     members: Members,
     epochs: Epochs,
     owned: Arc<Mutex<BTreeSet<u16>>>,
+    /// It takes no part any more.
+    ended: Arc<AtomicBool>,
     /// Of each partition since it was used first: it does not hear that it has lost one.
     tenures: Mutex<BTreeMap<u16, Tenure>>,
 }
@@ -46,13 +50,17 @@ impl Process {
             process: name.to_owned(),
             session_timeout: Duration::from_secs(6),
         };
-        let theirs = Arc::clone(&owned);
+        let ended = Arc::new(AtomicBool::new(false));
+        let (theirs, over) = (Arc::clone(&owned), Arc::clone(&ended));
         let members = Members::join(&config, move |ownership| {
             let mut owned = theirs.lock().unwrap_or_else(PoisonError::into_inner);
             match ownership {
                 Ownership::Gained(gained) => owned.extend(gained),
                 Ownership::Leaving(gone) | Ownership::Lost(gone) => owned.retain(|p| !gone.contains(p)),
-                Ownership::Ended(_) => owned.clear(),
+                Ownership::Ended(_) => {
+                    owned.clear();
+                    over.store(true, Ordering::SeqCst);
+                }
             }
         })?;
         let config = EpochsConfig {
@@ -66,7 +74,7 @@ impl Process {
             doubt_every,
         };
         let epochs = Epochs::start(config, &members)?;
-        Ok(Self { topics, reader, members, epochs, owned, tenures: Mutex::default() })
+        Ok(Self { topics, reader, members, epochs, owned, ended, tenures: Mutex::default() })
     }
 
     /// Of the process `one`.
@@ -268,6 +276,44 @@ fn what_a_process_left_open_when_it_died_is_ended_by_who_takes_over() -> Result<
     two.commit(3, 2)?;
     let (writes, _) = two.changelog(3, Restored::default(), 2)?.expect("a changelog");
     assert_eq!(writes.iter().filter(|write| **write == cell(2)).count(), 1, "{writes:?}");
+    Ok(())
+}
+
+/// Another process under the name of this one, once it has partitions. It stays a member for its session when it is dropped.
+fn of_its_name(process: &Process, name: &str) -> BaseConsumer {
+    let mut settings = ClientConfig::new();
+    settings.set("bootstrap.servers", broker::bootstrap()).set("group.id", process.topics.prefix());
+    settings.set("group.instance.id", name).set("session.timeout.ms", "6000");
+    settings.set("partition.assignment.strategy", "cooperative-sticky");
+    let consumer: BaseConsumer = settings.create().expect("a consumer");
+    consumer.subscribe(&[process.topics.members().as_str()]).expect("a name");
+    until("it has the place", || {
+        drop(consumer.poll(Duration::from_millis(100)));
+        consumer.assignment().is_ok_and(|all| all.count() > 0)
+    });
+    consumer
+}
+
+#[test]
+fn a_process_takes_its_place_again_from_a_life_that_has_ended_and_leaves_it_to_one_that_lives() -> Result<()> {
+    let one = Process::join("fenced", "one", 0)?;
+    let has_all = || one.owned().len() == usize::from(PARTITIONS);
+    until("one has all", has_all);
+    assert_eq!(one.commit(1, 1).err(), None);
+    let other = of_its_name(&one, "one");
+    until("one has lost all", || one.owned().is_empty());
+    assert_eq!(one.commit(1, 2).map_err(|e| e.code), Err("CLUSTER_LOST"));
+    drop(other);
+    until("one has all again", has_all);
+    one.tenures.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    assert_eq!(one.commit(1, 2).err(), None);
+    assert!(!one.ended.load(Ordering::SeqCst));
+    let other = of_its_name(&one, "one");
+    until("one has given way", || {
+        drop(other.poll(Duration::from_millis(20)));
+        one.ended.load(Ordering::SeqCst)
+    });
+    assert!(one.owned().is_empty());
     Ok(())
 }
 

@@ -55,9 +55,11 @@ pub(super) fn watermarks(
     partition: i32,
 ) -> KafkaResult<(i64, i64)> {
     answered(config.connect_timeout(), |within| {
+        let begun = Instant::now();
         consumer.fetch_watermarks(topic, partition, within).map_err(|e| {
+            let left = within.saturating_sub(begun.elapsed()).max(PAUSE);
             // without a leader a partition is as unknown as one that is gone
-            if is_unknown(&e) && is_there(consumer, topic, partition, within) {
+            if is_unknown(&e) && is_there(consumer, topic, partition, left) {
                 KafkaError::MetadataFetch(Code::LeaderNotAvailable)
             } else {
                 e
@@ -102,7 +104,9 @@ pub(super) fn partitions(
                 return Ok(ids);
             }
             Some(code) if !young.contains(&code) => return Err(KafkaError::MetadataFetch(code)),
-            _ if rounds == 0 => return Err(KafkaError::MetadataFetch(Code::UnknownTopicOrPartition)),
+            trouble if rounds == 0 => {
+                return Err(KafkaError::MetadataFetch(trouble.unwrap_or(Code::UnknownTopicOrPartition)));
+            }
             _ => std::thread::sleep(Duration::from_millis(200)),
         }
     }

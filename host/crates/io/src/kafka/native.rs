@@ -1,17 +1,16 @@
-//! What the crate rdkafka has no call for: clients of librdkafka as it knows them.
+//! What the crate rdkafka has no call for.
+//!
+//! In: clients, as librdkafka knows them. Out: calls of librdkafka, which is the only place for `unsafe` in this crate. When and why they are made is known by
+//! [`super::oauth`] and [`super::found`].
 
 use super::oauth::Token;
 use rdkafka::ClientContext;
 use rdkafka::admin::AdminClient;
-use rdkafka::bindings::{
-    rd_kafka_brokers_add, rd_kafka_metadata, rd_kafka_metadata_destroy, rd_kafka_oauthbearer_set_token,
-};
+use rdkafka::bindings::{rd_kafka_brokers_add, rd_kafka_controllerid, rd_kafka_oauthbearer_set_token};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka::types::{RDKafka, RDKafkaRespErr};
 use std::ffi::{CStr, CString, c_char};
-use std::ptr;
-use std::time::Duration;
 use thalweg_core::error::{Error, Result};
 
 /// A client of librdkafka, of whatever kind.
@@ -78,22 +77,12 @@ pub(super) fn give(client: &dyn Native, token: &Token, principal: &str, extensio
     }
 }
 
-/// Whether a client finds brokers that know of each other. Cost: a request about the topics that it has in use.
-#[expect(unsafe_code, reason = "the crate rdkafka asks about one topic or about all of the cluster; see SAFETY")]
-pub(super) fn finds_brokers(client: &dyn Native, within: Duration) -> bool {
-    let within_ms = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
-    let mut found = ptr::null();
-    // SAFETY: the client lives as long as `client` is borrowed, and librdkafka is called from any thread. What it answers without an error is valid until it is
-    // given back, which is done once.
-    unsafe {
-        let code = rd_kafka_metadata(client.pointer(), 0, ptr::null_mut(), &raw mut found, within_ms);
-        if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR || found.is_null() {
-            return false;
-        }
-        let brokers = (*found).broker_cnt;
-        rd_kafka_metadata_destroy(found);
-        brokers > 0
-    }
+/// Whether the last answer that a client had about its brokers named any; a client without one knows none. Makes no request: an answer without brokers has no
+/// controller, and what it said of that is kept.
+#[expect(unsafe_code, reason = "the crate rdkafka has no call for it; see SAFETY")]
+pub(super) fn knows_brokers(client: &dyn Native) -> bool {
+    // SAFETY: the client lives as long as `client` is borrowed, and librdkafka is called from any thread.
+    unsafe { rd_kafka_controllerid(client.pointer(), 0) >= 0 }
 }
 
 /// Has a client look for brokers at these servers, beside those that it knows.

@@ -46,12 +46,14 @@ impl GroupMembers {
         self.each(|member| process(member.id()).to_owned())
     }
 
-    /// The `client.id` of who takes part under the name of a process: one of its lives, or another process of that name.
+    /// What those subscribed with who take part under the name of a process; empty while brokers do not tell.
     ///
     /// # Errors
     /// As for [`GroupMembers::processes`].
-    pub(super) fn clients(&self, name: &str) -> Result<Vec<String>> {
-        let of_it = |member: &GroupMemberInfo| (process(member.id()) == name).then(|| member.client_id().to_owned());
+    pub(super) fn subscriptions(&self, name: &str) -> Result<Vec<Vec<u8>>> {
+        let of_it = |member: &GroupMemberInfo| {
+            (process(member.id()) == name).then(|| member.metadata().unwrap_or_default().to_vec())
+        };
         Ok(self.each(of_it)?.into_iter().flatten().collect())
     }
 

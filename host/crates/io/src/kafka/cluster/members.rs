@@ -7,7 +7,9 @@
 //! timeout finds its partitions where it left them. Source: KIP-429, KIP-345, KIP-447.
 //!
 //! A process may be fenced by itself: brokers that did not answer for longer than a session take it in twice when they are back, under one `group.instance.id`, and
-//! librdkafka gives up for good. It then takes part anew by another consumer, unless the group says that someone else has its place.
+//! librdkafka gives up for good. It then takes part anew by another consumer, unless the group says that someone else has its place, and keeps it for
+//! longer than the session of one that has died. Of members of one name brokers keep the `client.id` of the first, but the subscription of the last, and at its
+//! end the `client.rack` (KIP-881): a number of each life stands there, for a consumer that reads nothing is near nothing.
 
 use super::super::client::{KafkaClientConfig, made};
 use super::super::error;
@@ -15,7 +17,7 @@ use super::super::thread::spawn;
 use super::epochs::Tenure;
 use super::group::GroupMembers;
 use rdkafka::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, Rebalance};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
@@ -60,8 +62,12 @@ pub enum Ownership {
 const LEFT_WITHIN: Duration = Duration::from_secs(3);
 /// How often it looks whether its thread has ended.
 const LOOK: Duration = Duration::from_millis(2);
-/// How long a process that was fenced waits before it asks by whom, and again while nobody answers.
-const ASK_AFTER: Duration = Duration::from_secs(1);
+/// How often a process that was fenced asks whether the other one is still there.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// A member that is gone is one for its session, and as much longer as brokers take to see to it.
+const GONE_WITHIN: Duration = Duration::from_secs(3);
+/// The code of a process whose place another one has taken.
+const FENCED: &str = "CLUSTER_FENCED";
 
 /// Called on the membership's thread.
 type Listener = Arc<dyn Fn(Ownership) + Send + Sync>;
@@ -209,13 +215,15 @@ impl Members {
             config: config.clone(),
             group: Arc::clone(&group),
             listener: Arc::new(listener),
-            life: RandomState::new().hash_one(&config.process),
+            life: format!("{:016x}", RandomState::new().hash_one(&config.process)),
             stop: Arc::clone(&stop),
             leaving: Arc::clone(&leaving),
         };
-        let consumer = place.consumer()?;
+        let mut consumer = place.consumer()?;
         let run = move || {
-            if let Some(ended) = place.run(consumer) {
+            // the consumer goes behind what is told: librdkafka may wait for its end
+            if let Some(ended) = place.run(&mut consumer) {
+                consumer.context().over.store(true, Ordering::SeqCst);
                 (place.listener)(Ownership::Ended(ended));
             }
         };
@@ -249,17 +257,12 @@ struct Place {
     group: Arc<Group>,
     listener: Listener,
     /// Tells this life of the process from any other of its name.
-    life: u64,
+    life: String,
     stop: Arc<AtomicBool>,
     leaving: Arc<AtomicBool>,
 }
 
 impl Place {
-    /// What the brokers call the client of this life, behind what its settings say.
-    fn client_id(&self, settings: &ClientConfig) -> String {
-        format!("{}-{:016x}", settings.get("client.id").unwrap_or_default(), self.life)
-    }
-
     /// A consumer that joins the group.
     fn consumer(&self) -> Result<Arc<BaseConsumer<Context>>> {
         let config = &self.config;
@@ -267,11 +270,10 @@ impl Place {
         let session = config.session_timeout.as_millis().to_string();
         // the answers to heartbeats say that parts are to be moved: however long the session, they are not to wait
         let heartbeat = (config.session_timeout.as_millis() / 6).clamp(100, 1000).to_string();
-        let client = self.client_id(&settings);
         for (name, value) in [
-            ("client.id", client.as_str()),
             ("group.id", config.group.as_str()),
             ("group.instance.id", config.process.as_str()),
+            ("client.rack", self.life.as_str()),
             ("session.timeout.ms", session.as_str()),
             ("heartbeat.interval.ms", heartbeat.as_str()),
             ("partition.assignment.strategy", "cooperative-sticky"),
@@ -294,41 +296,56 @@ impl Place {
         self.stop.load(Ordering::SeqCst)
     }
 
+    fn leaves(&self) -> bool {
+        self.leaving.load(Ordering::SeqCst)
+    }
+
     /// Takes part until it is told to stop; why it had to, otherwise.
-    fn run(&self, mut consumer: Arc<BaseConsumer<Context>>) -> Option<Error> {
+    fn run(&self, consumer: &mut Arc<BaseConsumer<Context>>) -> Option<Error> {
         loop {
-            let error = self.poll(&consumer)?;
+            let error = self.poll(consumer)?;
             if error.code != FENCED {
                 return Some(error);
             }
+            consumer.context().over.store(true, Ordering::SeqCst);
             self.lose();
-            match self.is_taken() {
-                Ok(false) if self.leaving.load(Ordering::SeqCst) => {
+            match self.is_taken().and_then(|taken| if taken { Err(error) } else { self.again() }) {
+                Ok(Some(next)) => {
+                    let fenced = std::mem::replace(consumer, next);
+                    // librdkafka may wait for its end
+                    drop(spawn(&format!("{}-fenced", self.config.group), move || drop(fenced)));
+                }
+                Ok(None) => {
+                    // what brokers keep of it ends with its session
                     self.group.change(|state| state.left = true);
                     return None;
                 }
-                Ok(false) if self.stops() => return None,
-                Ok(false) => {}
-                Ok(true) => return Some(error),
                 Err(error) => return Some(error),
             }
-            tracing::warn!(group = self.config.group, "fenced by an earlier request of its own, and takes part anew");
-            let next = match self.consumer() {
-                Ok(next) => next,
-                Err(error) => return Some(error),
-            };
-            let fenced = std::mem::replace(&mut consumer, next);
-            fenced.context().over.store(true, Ordering::SeqCst);
-            // librdkafka may wait for its end
-            drop(spawn(&format!("{}-fenced", self.config.group), move || drop(fenced)));
         }
+    }
+
+    /// Another consumer; none if nobody wants one any more. Waits for what does not answer, as logins.
+    fn again(&self) -> Result<Option<Arc<BaseConsumer<Context>>>> {
+        while !self.stops() && !self.leaves() {
+            match self.consumer() {
+                Ok(next) => {
+                    tracing::warn!(group = self.config.group, "fenced by a request of its own, and takes part anew");
+                    return Ok(Some(next));
+                }
+                Err(error) if error::passes(&error) => tracing::debug!(target: "kafka", "{error}"),
+                Err(error) => return Err(error),
+            }
+            std::thread::sleep(ASK_EVERY);
+        }
+        Ok(None)
     }
 
     /// Polls until it is told to stop; why it had to, otherwise.
     fn poll(&self, consumer: &BaseConsumer<Context>) -> Option<Error> {
         let (mut left, group) = (false, &self.group);
         while !self.stops() {
-            if self.leaving.load(Ordering::SeqCst) && !left {
+            if self.leaves() && !left {
                 // a static member that is merely closed stays one; one that wants nothing any more leaves
                 consumer.unsubscribe();
                 left = true;
@@ -366,24 +383,24 @@ impl Place {
         }
     }
 
-    /// Whether another process has the place. Waits for brokers that do not answer, until it is to stop.
+    /// Whether another process has the place. Waits until brokers answer, and for the end of one that may have died.
     fn is_taken(&self) -> Result<bool> {
-        let own = self.client_id(&self.config.client.client()?);
-        while !self.stops() {
-            std::thread::sleep(ASK_AFTER);
-            let group = GroupMembers::of(&self.config.client, &self.config.group)?;
-            match group.clients(&self.config.process) {
-                Ok(clients) => return Ok(clients.iter().any(|client| *client != own)),
+        let gone = Instant::now() + self.config.session_timeout + GONE_WITHIN;
+        while !self.stops() && !self.leaves() {
+            let group = GroupMembers::of(&self.config.client, &self.config.group);
+            match group.and_then(|group| group.subscriptions(&self.config.process)) {
+                Ok(all) if all.iter().all(|one| one.ends_with(self.life.as_bytes())) => return Ok(false),
+                // while parts are moved nothing is told
+                Ok(all) if Instant::now() > gone && all.iter().all(|one| !one.is_empty()) => return Ok(true),
+                Ok(_) => {}
                 Err(error) if error::passes(&error) => tracing::debug!(target: "kafka", "{error}"),
                 Err(error) => return Err(error),
             }
+            std::thread::sleep(ASK_EVERY);
         }
         Ok(false)
     }
 }
-
-/// The code of a process that another one has taken the place of.
-const FENCED: &str = "CLUSTER_FENCED";
 
 impl Drop for Members {
     fn drop(&mut self) {
