@@ -2,6 +2,7 @@
 
 use acceptance::broker::Broker;
 use acceptance::cluster::{Counting, Member};
+use acceptance::watchdog;
 use anyhow::{Context as _, Result, ensure};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -67,6 +68,31 @@ fn of_jobs_and_updates_that_are_ordered_at_once_one_holds_and_who_gave_the_other
     up[0].job(&["drain", &id])?;
     ensure!(up[1].job(&["wait", &id])? == "DRAINED", "{}", up[1].log());
     job.check_minutes()
+}
+
+#[test]
+fn of_jobs_that_begin_with_a_savepoint_under_one_name_at_once_one_holds_and_has_all_of_it_once() -> Result<()> {
+    let broker = Broker::own()?;
+    let mut up = [Member::new(&broker, "one", &[])?, Member::new(&broker, "two", &[])?];
+    up.iter_mut().try_for_each(Member::start)?;
+    let mut job = Counting::new(&broker, "seeded", 20)?;
+    let first = job.submit(&up[0])?;
+    job.give(500)?;
+    job.settle(SETTLED_WITHIN).with_context(|| up[0].log())?;
+    let saved = watchdog::folder("saved")?.join("savepoint");
+    let saved = saved.to_str().context("a path")?;
+    up[0].job(&["savepoint", &first, "--to", saved, "--stop"])?;
+    job.give(300)?;
+    for round in 0..ROUNDS {
+        let fork = job.fork(&format!("seeded-{round}"))?;
+        let named = format!("state_name=seeds-{round}");
+        let (id, said) = race(&fork, &up, &["--from-savepoint", saved, "--option", &named])?;
+        ensure!(said.len() == 1, "{said:?}");
+        println!("the other was refused: {}", said[0].lines().next().unwrap_or_default());
+        fork.settle(SETTLED_WITHIN).with_context(|| format!("round {round}\n{}", up[0].log()))?;
+        up[0].job(&["cancel", &id])?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! results; when all have ended, every process says the job is done.
 
 mod artifacts;
+mod begin;
 mod carried;
 mod deal;
 mod deployed;
@@ -41,7 +42,7 @@ use shown::Ask;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use thalweg_beam::job::artifact::embedded;
 use thalweg_beam::job::{
     Importance, JobReporter, JobRunner, JobServer, JobState, OptionDescriptor, PreparedJob, StateQuestion,
@@ -55,9 +56,6 @@ use tokio::sync::Semaphore;
 
 /// Bytes of a submitted pipeline, what its workers need included: it is one record of the journal.
 const ORDER_BYTES_MAX: usize = 48 << 20;
-
-/// How long a process that starts waits for brokers that are away.
-const BEGIN_WITHIN: Duration = Duration::from_secs(120);
 
 /// How a process takes part in a cluster.
 #[derive(Clone, Debug)]
@@ -98,6 +96,8 @@ struct State {
     caught_up: bool,
     /// All jobs of the journal are known to who asks this process.
     begun: bool,
+    /// What was told of the journal so far: while it grows, it is read.
+    told: u64,
     /// The process is about to end.
     leaving: bool,
 }
@@ -135,46 +135,6 @@ impl Cluster {
         Self(Arc::new(Inner { config, composer, jobs, runtime, server, journal, state, asking, stuck }))
     }
 
-    /// Reads the journal, and takes part in what it says. `server` answers for all jobs of the cluster. Brokers that are away are waited for. Blocks until
-    /// the journal was read: who gives orders before would do so by what this process does not know yet.
-    ///
-    /// # Errors
-    /// What [`Journal::open`] says, if that does not pass within [`BEGIN_WITHIN`], and `KAFKA_UNREACHABLE` if the journal is not read by then.
-    pub fn begin(&self, server: JobServer) -> Result<()> {
-        self.0.server.set(server).unwrap_or_default();
-        restore::sweep(&self.0.config.state_dir);
-        let end = Instant::now() + BEGIN_WITHIN;
-        loop {
-            match self.open_journal() {
-                Err(error) if passes(&error) && Instant::now() < end => {
-                    tracing::warn!(%error, "waiting for the brokers");
-                    std::thread::sleep(Duration::from_secs(1));
-                }
-                opened => break opened?,
-            }
-        }
-        while !self.0.state().begun {
-            if Instant::now() > end {
-                let what = format!("the orders of the cluster could not be read within {BEGIN_WITHIN:?}");
-                return Err(Error::external("KAFKA_UNREACHABLE", what).help("look after the brokers, and try again"));
-            }
-            std::thread::sleep(holders::LOOK);
-        }
-        Ok(())
-    }
-
-    fn open_journal(&self) -> Result<()> {
-        let inner = Arc::downgrade(&self.0);
-        let listener = move |told| {
-            if let Some(inner) = inner.upgrade() {
-                inner.hear(told);
-            }
-        };
-        let journal = Journal::open(&self.0.config.client, &self.0.config.name, listener)?;
-        self.0.journal.set(Arc::new(journal)).unwrap_or_default();
-        Ok(())
-    }
-
     /// Leaves all jobs, each after a last commit, so that others go on at once. Blocks for little more than `within` at most.
     pub fn leave(&self, within: Duration) {
         let mut state = self.0.state();
@@ -205,6 +165,7 @@ impl Inner {
 
     /// On the journal's thread.
     fn hear(self: &Arc<Self>, told: Told) {
+        self.state().told += 1;
         match told {
             Told::CaughtUp => {
                 let mut state = self.state();

@@ -57,7 +57,7 @@ impl Inner {
         Ok((self.state().dealt.get(state).map(|old| deal::kept(old, fresh)), Vec::new()))
     }
 
-    /// Writes the state of a savepoint as that of a job that has not begun. What was made for the job goes when it fails.
+    /// Writes the state of a savepoint as that of a job that has not begun. What was made for the job alone goes when it fails.
     ///
     /// # Errors
     /// `SAVEPOINT_STATE_THERE` when the job has a state already, and what savepoint, disk and brokers say.
@@ -69,12 +69,12 @@ impl Inner {
         (partitions, fresh): (u16, Dealings),
     ) -> Result<(Dealings, Vec<Saved>)> {
         let reader = LogReader::new(&self.config.client)?;
-        if topics.has_state(&reader, partitions)? {
-            return Err(state_there(&format!("there is state already in {:?}", topics.changelog())));
-        }
+        none_there(topics, &reader, partitions)?;
         let seeded = self.seed(job, savepoint, topics, (partitions, fresh), &reader);
         fault("restore_seeded");
-        if seeded.is_err() {
+        // of a state that was named another job may be about to begin with the same topics
+        let own = *topics == JobTopics::new(&self.config.name, &job.id);
+        if seeded.is_err() && own {
             let removed = Remover::new(&self.config.client).and_then(|remover| remover.remove(topics));
             removed.unwrap_or_else(|error| tracing::warn!(%error, "topics of a job that did not begin stay"));
         }
@@ -102,6 +102,8 @@ impl Inner {
         let dealt = deal::saved(fresh, cells.as_ref())?;
         let mut deal = Deal::new(&plan, &old, partitions, dealt.owners(), epoch);
         let seeder = Seeder::begin(&self.config.client, topics, partitions)?;
+        // who was writing it just now cannot any more, or had written it
+        none_there(topics, reader, partitions)?;
         let mut give = |to: u16, key: bytes::Bytes, value: bytes::Bytes| seeder.cell(to, &key, &value);
         let mut given = Ok(());
         cells.scan(&[], &[], &mut |key, value| {
@@ -130,6 +132,14 @@ impl Inner {
         };
         Ok((composer.plan(&mut translated()?)?, composer.compose_apart(&mut translated()?)?.plan))
     }
+}
+
+/// Checks that a job has no state.
+fn none_there(topics: &JobTopics, reader: &LogReader, partitions: u16) -> Result<()> {
+    if topics.has_state(reader, partitions)? {
+        return Err(state_there(&format!("there is state already in {:?}", topics.changelog())));
+    }
+    Ok(())
 }
 
 /// How directories begin in which savepoints are looked at: no state is called so.

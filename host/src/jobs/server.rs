@@ -11,6 +11,7 @@ use crate::savepoint::Places;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use thalweg_beam::deploy::{self, Deployer};
@@ -97,6 +98,7 @@ pub async fn serve(
         Error::external("LISTEN_FAILED", format!("cannot listen on {}: {e}", options.listen))
             .help("choose another port, or end the process that has it")
     };
+    let mut shutdown = pin!(shutdown);
     let mut states = options.state_dir.as_deref().map(JobStates::open).transpose()?;
     let listener = tokio::net::TcpListener::bind(options.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
@@ -122,7 +124,13 @@ pub async fn serve(
             let cluster = Cluster::new(cluster, composer, jobs, runtime);
             let server = JobServer::new(config, Arc::new(cluster.clone()))?;
             let (beginning, theirs) = (cluster.clone(), server.clone());
-            blocking(move || beginning.begin(theirs)).await?;
+            tokio::select! {
+                begun = blocking(move || beginning.begin(theirs)) => begun?,
+                () = &mut shutdown => {
+                    cluster.leave(Duration::ZERO);
+                    return Ok(());
+                }
+            }
             (server, Some(cluster))
         }
     };
