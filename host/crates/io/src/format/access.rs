@@ -35,7 +35,7 @@ impl Address {
     /// Reads the addresses of one registry, with commas between them; `user:password@` may stand before a host.
     ///
     /// # Errors
-    /// `KAFKA_REGISTRY_URL` for what is no such address, and when there is none.
+    /// `KAFKA_REGISTRY_URL` for what is no such address, and when there is none. It shows nothing of the address but its scheme.
     pub fn list(text: &str) -> Result<Vec<Self>> {
         let refused = |why: &str| {
             Err(Error::user("KAFKA_REGISTRY_URL", format!("what is given as the address of a schema registry {why}"))
@@ -48,6 +48,10 @@ impl Address {
                 return refused(&format!("begins with {scheme}://"));
             }
             let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+            if path.contains('@') {
+                // what stands before it is a password, and would be shown
+                return refused("has an @ behind its host: write / of a login as %2F, and @ of a path as %40");
+            }
             let (login, host) = host.rsplit_once('@').map_or((None, host), |(login, host)| (Some(login), host));
             if host.is_empty() {
                 return refused("names no host");
@@ -222,9 +226,17 @@ mod tests {
         assert_eq!(urls, ["https://a:8081", "http://[::1]:8082/under/here", "https://c"]);
         assert!(!format!("{all:?}").contains("p@ss"), "{all:?}");
         assert_eq!(all[0].login, Some(Secret("me:p@ss".to_owned())));
-        for text in
-            ["", " , ", "a:8081", "ftp://a", "https://", "https://me:pass@/x", "https://me:%4@a", "https://me:%+f@a"]
-        {
+        for text in [
+            "",
+            " , ",
+            "a:8081",
+            "ftp://a",
+            "https://",
+            "https://me:pass@/x",
+            "https://me:%4@a",
+            "https://me:%+f@a",
+            "https://me:ab/cd@host",
+        ] {
             let error = Address::list(text).expect_err(text);
             assert_eq!(error.code, "KAFKA_REGISTRY_URL");
             assert!(!error.message.contains("me:"), "{error}");

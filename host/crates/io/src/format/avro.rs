@@ -1,23 +1,38 @@
 //! Avro's binary encoding to and from rows.
 //!
 //! In: a datum and the schema it was written with, or a row. Out: the other one. A datum that was written with another
-//! schema is brought into the reader's by Avro's rules: fields added with a default, promoted numbers, aliases.
+//! schema is brought into the reader's by Avro's rules: fields added with a default, promoted numbers, aliases of fields.
 
+use super::avro_said::{cut, said};
 use super::avro_schema;
+use super::avro_shape::Shape;
+use super::avro_writer;
 use crate::row::{Cell, FieldType, Schema, read_row, write_row};
 use apache_avro::Schema as Avro;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
+use std::io::{self, ErrorKind, Read};
 
 /// Bytes that one string, list or map of a datum may take; a hostile length must not.
-const DATUM_BYTES_MAX: usize = 64 << 20;
+pub(super) const DATUM_BYTES_MAX: usize = 64 << 20;
 
 /// Rows of one Avro schema.
 #[derive(Debug)]
 pub(super) struct AvroRows {
     schema: Avro,
     row: Schema,
+    /// What the library does not look at.
+    shape: Shape,
+    /// Whether writers may have fields under other names.
+    renames: bool,
+}
+
+/// How data are decoded that somebody wrote.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// None for the reader's own schema.
+    schema: Option<Avro>,
 }
 
 /// A schema from its JSON.
@@ -26,7 +41,29 @@ pub(super) struct AvroRows {
 /// A sentence on what is wrong with it.
 pub(super) fn parse(text: &str) -> Result<Avro, String> {
     apache_avro::util::max_allocation_bytes(DATUM_BYTES_MAX);
-    Avro::parse_str(text).map_err(|e| format!("it is no Avro schema: {e}"))
+    Avro::parse_str(text).map_err(|e| format!("it is no Avro schema: {}", cut(&e)))
+}
+
+/// A datum that is read, and whether more was asked for than it has. The library takes the end for a null in some places.
+struct Datum<'a> {
+    rest: &'a [u8],
+    short: bool,
+}
+
+impl Read for Datum<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.rest.read(into)?;
+        self.short |= read == 0 && !into.is_empty();
+        Ok(read)
+    }
+
+    fn read_exact(&mut self, into: &mut [u8]) -> io::Result<()> {
+        if into.len() > self.rest.len() {
+            self.short = true;
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        self.rest.read_exact(into)
+    }
 }
 
 impl AvroRows {
@@ -35,7 +72,10 @@ impl AvroRows {
     pub(super) fn new(text: &str) -> Result<Self, String> {
         let schema = parse(text)?;
         let row = avro_schema::to_row(&schema)?;
-        Ok(Self { schema, row })
+        avro_writer::bounded(&schema)?;
+        let shape = Shape::new(&schema);
+        let renames = shape.renames();
+        Ok(Self { schema, row, shape, renames })
     }
 
     /// The fields of the rows.
@@ -43,24 +83,46 @@ impl AvroRows {
         &self.row
     }
 
-    /// Appends the row of a datum. `writer` is the schema it was written with, if that is another one. Cost: the types
-    /// that either schema names are looked up anew.
+    /// How data are decoded that were written with a schema.
+    ///
+    /// # Errors
+    /// A sentence on why they cannot be.
+    pub(super) fn writer(&self, text: &str) -> Result<Writer, String> {
+        let whole = parse(text);
+        if whole.as_ref().is_ok_and(|whole| *whole == self.schema) {
+            return Ok(Writer { schema: None });
+        }
+        let schema = avro_writer::plain(text)?;
+        avro_writer::bounded(&schema)?;
+        if let Ok(whole) = whole {
+            avro_writer::in_its_units(&whole, &self.schema)?;
+        }
+        Ok(Writer { schema: Some(schema) })
+    }
+
+    /// Appends the row of a datum. `writer` is who wrote it, if that is known. Cost: the types that either schema names are looked up
+    /// anew.
     ///
     /// # Errors
     /// A sentence on what is wrong with the datum.
-    pub(super) fn decode(&self, datum: &[u8], writer: Option<&Avro>, out: &mut Vec<u8>) -> Result<(), String> {
-        let said = |e: apache_avro::Error| format!("it is no such Avro datum: {e}");
-        let mut rest = datum;
-        let value = match writer.filter(|writer| **writer != self.schema) {
-            None => GenericDatumReader::builder(&self.schema).build().and_then(|r| r.read_value(&mut rest)),
-            Some(writer) => {
-                let reader = GenericDatumReader::builder(writer).reader_schema(&self.schema).build();
-                reader.and_then(|r| r.read_value(&mut rest))
+    pub(super) fn decode(&self, datum: &[u8], writer: Option<&Writer>, out: &mut Vec<u8>) -> Result<(), String> {
+        let no_datum = |why: &str| format!("it is no such Avro datum: {why}");
+        let written = writer.and_then(|writer| writer.schema.as_ref());
+        let mut datum = Datum { rest: datum, short: false };
+        let reader = GenericDatumReader::builder(written.unwrap_or(&self.schema)).build();
+        let value = reader.and_then(|reader| reader.read_value(&mut datum));
+        if datum.short {
+            return Err(no_datum("it is cut off"));
+        }
+        let mut value = value.map_err(|e| no_datum(&said(&e)))?;
+        if !datum.rest.is_empty() {
+            return Err(no_datum(&format!("{} bytes are left over", datum.rest.len())));
+        }
+        if written.is_some() {
+            if self.renames {
+                self.shape.rename(&mut value);
             }
-        };
-        let value = value.map_err(said)?;
-        if !rest.is_empty() {
-            return Err(format!("it is no such Avro datum: {} bytes are left over", rest.len()));
+            value = value.resolve(&self.schema).map_err(|e| no_datum(&said(&e)))?;
         }
         match cell(value) {
             Cell::Row(cells) => write_row(&self.row, &cells, out),
@@ -74,12 +136,14 @@ impl AvroRows {
     /// A sentence on what does not fit.
     pub(super) fn encode(&self, schema: &Schema, row: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
         let cells = read_row(schema, row).map_err(|e| e.message.clone())?;
+        let unfit = |why: &str| format!("it does not fit the Avro schema: {why}");
         // the names in the schema are resolved by the library, by name
         let value = record(schema, cells);
-        let resolved = value.resolve(&self.schema).map_err(|e| format!("it does not fit the Avro schema: {e}"))?;
+        self.shape.fits("", &value).map_err(|why| unfit(&why))?;
+        let resolved = value.resolve(&self.schema).map_err(|e| unfit(&said(&e)))?;
         let writer = GenericDatumWriter::builder(&self.schema).validate(false).build();
         let written = writer.and_then(|writer| writer.write_value_ref(out, &resolved));
-        written.map(drop).map_err(|e| format!("it does not fit the Avro schema: {e}"))
+        written.map(drop).map_err(|e| unfit(&said(&e)))
     }
 }
 
@@ -197,11 +261,8 @@ mod tests {
 
     #[test]
     fn what_was_written_with_another_schema_is_read_by_avros_rules() {
-        let writer = parse(
-            r#"{"type": "record", "name": "R", "fields": [
-            {"name": "gone", "type": "string"}, {"name": "n", "type": "int"}]}"#,
-        )
-        .expect("a schema");
+        let text = r#"{"type": "record", "name": "R", "fields": [
+            {"name": "gone", "type": "string"}, {"name": "n", "type": "int"}]}"#;
         let reader = AvroRows::new(
             r#"{"type": "record", "name": "R", "fields": [
             {"name": "n", "type": "double"}, {"name": "new", "type": "string", "default": "x"},
@@ -209,10 +270,12 @@ mod tests {
         )
         .expect("a schema");
         let mut row = Vec::new();
-        reader.decode(b"\x02g\x0e", Some(&writer), &mut row).expect("a row");
+        reader.decode(b"\x02g\x0e", Some(&reader.writer(text).expect("a writer")), &mut row).expect("a row");
         assert_eq!(shown(&reader, &row), r#"{"n":7.0,"new":"x","maybe":null}"#);
         let unfit = AvroRows::new(r#"{"type": "record", "name": "R", "fields": [{"name": "new", "type": "string"}]}"#);
-        let error = unfit.expect("a schema").decode(b"\x02g\x0e", Some(&writer), &mut row).expect_err("no default");
+        let unfit = unfit.expect("a schema");
+        let writer = unfit.writer(text).expect("a writer");
+        let error = unfit.decode(b"\x02g\x0e", Some(&writer), &mut row).expect_err("no default");
         assert!(error.contains("no such Avro datum"), "{error}");
     }
 
@@ -220,8 +283,7 @@ mod tests {
     fn damaged_data_are_errors() {
         let rows = AvroRows::new(FLIGHT).expect("a schema");
         let whole = datum();
-        // where the bytes end before the last field, which may be null, the library takes it for null
-        for cut in (0..whole.len()).filter(|cut| *cut != whole.len() - 4) {
+        for cut in 0..whole.len() {
             assert!(rows.decode(&whole[..cut], None, &mut Vec::new()).is_err(), "cut at {cut}");
         }
         let long = [whole.as_slice(), b"x"].concat();
@@ -229,6 +291,128 @@ mod tests {
         // a string of 2^60 bytes
         let huge = b"\x80\x80\x80\x80\x80\x80\x80\x80\x20";
         assert!(rows.decode(huge, None, &mut Vec::new()).is_err());
+    }
+
+    /// A schema of records with these fields.
+    fn record_of(fields: &str) -> String {
+        format!(r#"{{"type": "record", "name": "R", "fields": [{fields}]}}"#)
+    }
+
+    /// What a reader makes of a datum that was written with another schema.
+    fn read(reader: &str, writer: &str, datum: &[u8]) -> Result<String, String> {
+        let rows = AvroRows::new(&record_of(reader))?;
+        let mut row = Vec::new();
+        rows.decode(datum, Some(&rows.writer(&record_of(writer))?), &mut row)?;
+        Ok(shown(&rows, &row))
+    }
+
+    #[test]
+    fn what_is_cut_off_is_no_null() {
+        let note = r#"{"name": "id", "type": "long"}, {"name": "note", "type": ["null", "string"]}"#;
+        let rows = AvroRows::new(&record_of(note)).expect("a schema");
+        for datum in [&b"\x02"[..], b"\x02\x02", b"\x02\x02\x0a", b"\x02\x02\x0ahe"] {
+            let why = rows.decode(datum, None, &mut Vec::new()).expect_err("cut off");
+            assert!(why.contains("cut off"), "{why}");
+        }
+        let flag = r#"{"name": "flag", "type": ["null", "boolean"]}"#;
+        assert!(read(flag, flag, b"\x02").is_err_and(|why| why.contains("cut off")));
+        assert_eq!(read(note, note, b"\x02\x00"), Ok(r#"{"id":1,"note":null}"#.to_owned()));
+    }
+
+    #[test]
+    fn a_writer_cannot_decide_over_stack_and_memory() {
+        let n = r#"{"name": "n", "type": "long"}"#;
+        let in_itself = format!(r#"{n}, {{"name": "x", "type": ["null", "R"]}}"#);
+        let why = read(n, &in_itself, &b"\x02\x02".repeat(100_000)).expect_err("too deep");
+        assert!(why.contains("\"x\" is nested too deeply, or in itself"), "{why}");
+        let nothing = r#"{"name": "x", "type": {"type": "array", "items": {"type": "array", "items": "null"}}}"#;
+        let why = read(n, &format!("{n}, {nothing}"), b"\x02\x00").expect_err("too many");
+        assert!(why.contains("take no bytes"), "{why}");
+        let own = AvroRows::new(&record_of(
+            r#"{"name": "x", "type": {"type": "fixed", "name": "F", "size": 1000000000000}}"#,
+        ));
+        assert!(own.is_err_and(|why| why.contains("1000000000000 bytes")));
+    }
+
+    #[test]
+    fn a_reader_without_logical_types_reads_what_has_them_and_the_other_way_round() {
+        let logical = r#"{"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+            {"name": "day", "type": ["null", {"type": "int", "logicalType": "date"}]},
+            {"name": "id", "type": {"type": "string", "logicalType": "uuid"}}"#;
+        let plain = r#"{"name": "at", "type": "long"}, {"name": "day", "type": ["null", "int"]}, {"name": "id", "type": "string"}"#;
+        let id = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+        let datum = [b"\xd0\x0f\x02\x0e\x48", id.as_bytes()].concat();
+        assert_eq!(read(plain, logical, &datum), Ok(format!(r#"{{"at":1000,"day":7,"id":"{id}"}}"#)));
+        let times = Ok(format!(r#"{{"at":"1970-01-01T00:00:01Z","day":7,"id":"{id}"}}"#));
+        assert_eq!(read(logical, plain, &datum), times);
+        // a field more, so that it is not the reader's own schema
+        let more = format!(r#"{logical}, {{"name": "z", "type": "int"}}"#);
+        assert_eq!(read(logical, &more, &[&datum, &b"\x02"[..]].concat()), times);
+        let price =
+            r#"{"name": "price", "type": {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}}"#;
+        let bytes = r#"{"name": "price", "type": "bytes"}"#;
+        assert_eq!(read(bytes, price, b"\x04\x01\x02"), Ok(r#"{"price":"AQI="}"#.to_owned()));
+        let maybe =
+            r#"{"name": "at", "type": ["null", {"type": "long", "logicalType": "timestamp-micros"}], "default": null}"#;
+        let micros = r#"{"name": "at", "type": ["null", "long"], "default": null}"#;
+        assert_eq!(read(maybe, micros, b"\x02\x02"), Ok(r#"{"at":"1970-01-01T00:00:00.000001Z"}"#.to_owned()));
+        let why = read(maybe, logical, &datum).expect_err("a thousand times as much");
+        assert!(why.contains("\"at\" is written in milliseconds and would be read in microseconds"), "{why}");
+    }
+
+    #[test]
+    fn a_field_is_found_by_its_aliases() {
+        let inner = |name: &str, more: &str| {
+            format!(
+                r#"{{"name": "{name}", {more} "type": ["null", {{"type": "record", "name": "In", "fields": [
+                {{"name": "{name}{name}", {more} "type": "long", "default": 0}}]}}], "default": null}}"#
+            )
+        };
+        let reader = format!(
+            r#"{{"name": "n", "aliases": ["id", "number"], "type": "long", "default": 0}}, {}"#,
+            inner("b", r#""aliases": ["a", "aa"],"#)
+        );
+        let writer = format!(r#"{{"name": "number", "type": "int"}}, {}"#, inner("a", ""));
+        assert_eq!(read(&reader, &writer, b"\x0e\x02\x10"), Ok(r#"{"n":7,"b":{"bb":8}}"#.to_owned()));
+        // its own name comes first, and another field's is no alias
+        let both = r#"{"name": "id", "type": "int"}, {"name": "n", "type": "int"}"#;
+        assert_eq!(
+            read(r#"{"name": "n", "aliases": ["id"], "type": "long"}"#, both, b"\x0e\x10"),
+            Ok(r#"{"n":8}"#.to_owned())
+        );
+        let swapped = r#"{"name": "n", "type": "int"}, {"name": "m", "aliases": ["n"], "type": "int", "default": 1}"#;
+        assert_eq!(read(swapped, r#"{"name": "n", "type": "int"}"#, b"\x0e"), Ok(r#"{"n":7,"m":1}"#.to_owned()));
+    }
+
+    #[test]
+    fn symbols_that_an_enum_has_not_and_wrong_lengths_are_not_written() {
+        let size =
+            r#"{"name": "size", "type": {"type": "enum", "name": "Size", "symbols": ["S", "M"], "default": "S"}}"#;
+        let code = r#"{"name": "code", "type": ["null", {"type": "array", "items": {"type": "fixed", "name": "Code", "size": 3}}]}"#;
+        let rows = AvroRows::new(&record_of(&format!("{size}, {code}"))).expect("a schema");
+        let element = crate::row::Field { name: String::new(), kind: FieldType::String, nullable: false };
+        let row = Schema::of([("size", FieldType::String), ("code", FieldType::Array(Box::new(element)))]);
+        let written = |json: &str| {
+            let (mut bytes, mut datum) = (Vec::new(), Vec::new());
+            JsonToRow::new(&row).expect("JSON").write(json.as_bytes(), &mut bytes).expect("a row");
+            rows.encode(&row, &bytes, &mut datum).map(|()| datum)
+        };
+        assert_eq!(written(r#"{"size": "M", "code": ["abc"]}"#), Ok(b"\x02\x02\x02abc\x00".to_vec()));
+        let symbol = written(r#"{"size": "XL", "code": ["abc"]}"#).expect_err("no symbol");
+        assert!(symbol.contains("\"size\" is \"XL\", which is no symbol"), "{symbol}");
+        let length = written(r#"{"size": "M", "code": ["abc", "abcd"]}"#).expect_err("too long");
+        assert!(length.contains("\"code\" has 4 bytes instead of 3"), "{length}");
+    }
+
+    #[test]
+    fn errors_do_not_repeat_the_record() {
+        let (text, number) = (r#"{"name": "x", "type": "string"}"#, r#"{"name": "x", "type": "long"}"#);
+        let secret = [&b"\xd0\x0f"[..], &b"secret".repeat(200)[..1000]].concat();
+        let why = read(number, text, &secret).expect_err("no number");
+        assert!(why.contains("got: String") && !why.contains("secret") && why.len() < 400, "{why}");
+        let (text, maybe) = (r#"{"name": "x", "type": ["string"]}"#, r#"{"name": "x", "type": ["null", "long"]}"#);
+        let why = read(maybe, text, &[&b"\x00\x1c"[..], b"secret, got (1"].concat()).expect_err("no number");
+        assert!(why.contains("fits what is of the type String") && !why.contains("secret"), "{why}");
     }
 
     #[test]

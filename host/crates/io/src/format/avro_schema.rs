@@ -18,12 +18,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Depth of types in one another.
-const DEPTH_MAX: u32 = 32;
+pub(super) const DEPTH_MAX: u32 = 32;
 /// Fields of a row and of all rows in it: a type that is named often is there as often.
-const FIELDS_MAX: u32 = 10_000;
+pub(super) const FIELDS_MAX: u32 = 10_000;
 
 /// Types that have names, by name; a schema may name them again.
-type Names<'a> = BTreeMap<String, &'a Avro>;
+pub(super) type Names<'a> = BTreeMap<String, &'a Avro>;
 
 /// The schema of rows of an Avro record.
 ///
@@ -36,7 +36,8 @@ pub(super) fn to_row(schema: &Avro) -> Result<Schema, String> {
     row(record, &names, DEPTH_MAX, &mut { FIELDS_MAX })
 }
 
-fn gather<'a>(schema: &'a Avro, names: &mut Names<'a>) {
+/// Finds the types that have names.
+pub(super) fn gather<'a>(schema: &'a Avro, names: &mut Names<'a>) {
     match schema {
         Avro::Record(record) => {
             names.insert(record.name.to_string(), schema);
@@ -52,6 +53,14 @@ fn gather<'a>(schema: &'a Avro, names: &mut Names<'a>) {
         Avro::Map(map) => gather(&map.types, names),
         Avro::Union(union) => union.variants().iter().for_each(|variant| gather(variant, names)),
         _ => {}
+    }
+}
+
+/// The type that is meant: itself, or the one that it names. None for a name that nothing has.
+pub(super) fn known<'a>(schema: &'a Avro, names: &Names<'a>) -> Option<&'a Avro> {
+    match schema {
+        Avro::Ref { name } => names.get(&name.to_string()).copied(),
+        other => Some(other),
     }
 }
 

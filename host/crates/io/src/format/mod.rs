@@ -6,16 +6,19 @@
 
 mod access;
 mod avro;
+mod avro_said;
 mod avro_schema;
+mod avro_shape;
+mod avro_writer;
 mod proto;
 mod registry;
 pub mod testing;
 
 pub use access::{Access, Address};
-pub use registry::{Registered, SchemaRegistry};
+pub use registry::{Found, Registered, SchemaRegistry};
 
 use crate::row::{JsonToRow, RowToJson, Schema};
-use avro::AvroRows;
+use avro::{AvroRows, Writer};
 use proto::ProtoRows;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -128,8 +131,8 @@ pub struct RowDecoder {
     json: Option<JsonToRow>,
     /// Values are framed, and this knows the schemas.
     registry: Option<Arc<SchemaRegistry>>,
-    /// Parsed schemas of writers; the sentence for one that does not do.
-    writers: BTreeMap<u32, std::result::Result<apache_avro::Schema, String>>,
+    /// Writers by the number of their schema; the sentence for one that does not do.
+    writers: BTreeMap<u32, std::result::Result<Writer, String>>,
 }
 
 impl RowDecoder {
@@ -164,21 +167,23 @@ impl RowDecoder {
                 }
                 Ok(rows.decode(data, out)?)
             }
-            Rows::Avro(_) => {
+            Rows::Avro(rows) => {
                 if !self.writers.contains_key(&id) {
-                    let found = registry.schema(id).map_err(Undecodable::Job)?;
+                    // what is no schema is not kept: there may be one yet
+                    let found = match registry.schema(id).map_err(Undecodable::Job)? {
+                        Found::Schema(found) => found,
+                        Found::Unknown => {
+                            return Err(format!("the schema registry does not know its schema {id}").into());
+                        }
+                        Found::Unusable(why) => return Err(format!("its schema {id}: {why}").into()),
+                    };
                     if self.writers.len() >= WRITERS_MAX {
                         self.writers.clear();
                     }
-                    let Some(found) = found else {
-                        // not kept: it may be registered yet
-                        return Err(Undecodable::Record(format!("the schema registry does not know its schema {id}")));
-                    };
-                    self.writers.insert(id, writer(&found));
+                    self.writers.insert(id, writer(rows, &found));
                 }
                 let writer = self.writers.get(&id).ok_or_else(|| "its schema is gone".to_owned())?;
                 let writer = writer.as_ref().map_err(|why| format!("its schema {id}: {why}"))?;
-                let Rows::Avro(rows) = &self.rows else { return Ok(()) };
                 Ok(rows.decode(data, Some(writer), out)?)
             }
         }
@@ -196,9 +201,9 @@ impl RowDecoder {
     }
 }
 
-fn writer(found: &Registered) -> std::result::Result<apache_avro::Schema, String> {
+fn writer(rows: &AvroRows, found: &Registered) -> std::result::Result<Writer, String> {
     match found.kind.as_str() {
-        "AVRO" => avro::parse(&found.text),
+        "AVRO" => rows.writer(&found.text),
         other => Err(format!("it is of the kind {other}, not AVRO")),
     }
 }
@@ -359,6 +364,8 @@ mod tests {
         let why = |decoder: &mut RowDecoder, value: Option<&[u8]>| decoded(decoder, value).err().unwrap_or_default();
         assert!(why(&mut decoder, Some(&value(77, b"\x0e"))).contains("does not know its schema 77"));
         assert!(why(&mut decoder, Some(&value(json, b"\x0e"))).contains("of the kind JSON"));
+        let refers = fake.add("AVRO", "refers");
+        assert!(why(&mut decoder, Some(&value(refers, b"\x0e"))).contains("refers to other schemas"));
         assert!(why(&mut decoder, Some(b"\x0e")).contains("does not begin with the frame"));
         assert!(why(&mut decoder, Some(b"\x00\x00")).contains("does not begin with the frame"));
         assert!(why(&mut decoder, None).contains("tombstone"));

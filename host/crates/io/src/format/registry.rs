@@ -23,8 +23,11 @@ const KIND: &str = "application/vnd.schemaregistry.v1+json";
 const KEPT_MAX: usize = 256;
 /// How long a registry that does not answer is asked again before a reader gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a number that the registry does not know is taken for unknown.
-const UNKNOWN_FOR: Duration = Duration::from_secs(30);
+/// How long a number is taken for one without a schema that can be used.
+const NONE_FOR: Duration = Duration::from_secs(30);
+/// What a registry says that does not know what is asked for: no subject, no version, no schema. A status of 404 alone may be said by
+/// anybody, at any wrong address. Source: `Errors` of Confluent's Schema Registry.
+const NOT_KNOWN: [u32; 3] = [40401, 40402, 40403];
 
 /// A registered schema.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +36,17 @@ pub struct Registered {
     pub kind: String,
     /// Its text.
     pub text: String,
+}
+
+/// What a registry says of a number.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// It has this schema.
+    Schema(Arc<Registered>),
+    /// It does not know the number.
+    Unknown,
+    /// It has one that cannot be used: a sentence on why.
+    Unusable(Arc<str>),
 }
 
 /// One schema registry. Threads share it.
@@ -48,8 +62,8 @@ pub struct SchemaRegistry {
 
 #[derive(Debug, Default)]
 struct State {
-    /// None for a number that the registry does not know.
-    known: BTreeMap<u32, (Instant, Option<Arc<Registered>>)>,
+    /// What was said of a number, and when.
+    known: BTreeMap<u32, (Instant, Found)>,
     /// Numbers in the order in which they were learned.
     order: VecDeque<u32>,
     asked: BTreeSet<u32>,
@@ -66,8 +80,19 @@ struct SchemaAnswer {
 }
 
 #[derive(Deserialize)]
+struct Refusal {
+    error_code: u32,
+}
+
+#[derive(Deserialize)]
 struct IdAnswer {
     id: u32,
+}
+
+/// An address that gave no answer, and why.
+struct Silent {
+    url: String,
+    why: Failure,
 }
 
 impl SchemaRegistry {
@@ -81,11 +106,11 @@ impl SchemaRegistry {
         Ok(Self { addresses, answers: AtomicUsize::new(0), client, state: Mutex::default() })
     }
 
-    /// The schema of a number; none when the registry does not know it. Waits for the answer if it is not known yet.
+    /// The schema of a number. Waits for the answer if it is not known yet.
     ///
     /// # Errors
     /// `KAFKA_REGISTRY` when there is no answer, or one that is not understood.
-    pub fn schema(&self, id: u32) -> Result<Option<Arc<Registered>>> {
+    pub fn schema(&self, id: u32) -> Result<Found> {
         if let Some(known) = self.known(id) {
             return Ok(known);
         }
@@ -94,7 +119,7 @@ impl SchemaRegistry {
         Ok(found)
     }
 
-    /// Whether the schema of a number is at hand, so that [`SchemaRegistry::schema`] will not wait. If not it is asked for, and
+    /// Whether it is known what schema a number has, so that [`SchemaRegistry::schema`] will not wait. If not it is asked for, and
     /// will be soon. Never waits.
     ///
     /// # Errors
@@ -128,7 +153,8 @@ impl SchemaRegistry {
         }
         let what = format!("register a schema under {subject:?}");
         let path = format!("/subjects/{}/versions", encoded(subject));
-        let (status, answer) = self.ask(&path, Some(body.to_string()), &what)?;
+        let (status, answer) =
+            self.ask(&path, Some(body.to_string())).map_err(|silent| self.no_answer(&what, &silent))?;
         if status != 200 {
             return Err(self.refused(&what, status, &answer));
         }
@@ -136,20 +162,29 @@ impl SchemaRegistry {
         Ok(answer.id)
     }
 
-    fn fetch(&self, id: u32) -> Result<Option<Arc<Registered>>> {
+    fn fetch(&self, id: u32) -> Result<Found> {
         let what = format!("ask for schema {id}");
-        let (status, answer) = self.ask(&format!("/schemas/ids/{id}"), None, &what)?;
+        let (status, answer) = match self.ask(&format!("/schemas/ids/{id}"), None) {
+            Ok(answer) => answer,
+            // it will be as large the next time
+            Err(Silent { why: why @ Failure::TooLarge(_), .. }) => {
+                return Ok(Found::Unusable(format!("it is too large: {why}").into()));
+            }
+            Err(silent) => return Err(self.no_answer(&what, &silent)),
+        };
         match status {
             200 => {}
-            404 => return Ok(None),
+            404 if serde_json::from_slice(&answer).is_ok_and(|r: Refusal| NOT_KNOWN.contains(&r.error_code)) => {
+                return Ok(Found::Unknown);
+            }
             _ => return Err(self.refused(&what, status, &answer)),
         }
         let answer: SchemaAnswer = serde_json::from_slice(&answer).map_err(|e| self.failed(&what, &e.to_string()))?;
         if !answer.references.is_empty() {
-            return Err(self.failed(&what, "it refers to other schemas, which is not supported"));
+            return Ok(Found::Unusable("it refers to other schemas, which is not supported".into()));
         }
         let kind = answer.kind.unwrap_or_else(|| "AVRO".to_owned());
-        Ok(Some(Arc::new(Registered { kind, text: answer.schema })))
+        Ok(Found::Schema(Arc::new(Registered { kind, text: answer.schema })))
     }
 
     fn ask_until_answered(&self, id: u32) {
@@ -172,13 +207,17 @@ impl SchemaRegistry {
         self.lock().asked.remove(&id);
     }
 
-    fn known(&self, id: u32) -> Option<Option<Arc<Registered>>> {
+    fn known(&self, id: u32) -> Option<Found> {
+        // registries count with Java's int: a larger number is none, and one that is asked for it does not say so in its own words
+        if i32::try_from(id).is_err() {
+            return Some(Found::Unknown);
+        }
         let state = self.lock();
         let (at, found) = state.known.get(&id)?;
-        (found.is_some() || at.elapsed() < UNKNOWN_FOR).then(|| found.clone())
+        (matches!(found, Found::Schema(_)) || at.elapsed() < NONE_FOR).then(|| found.clone())
     }
 
-    fn learn(&self, id: u32, found: Option<Arc<Registered>>) {
+    fn learn(&self, id: u32, found: Found) {
         let mut state = self.lock();
         if state.known.insert(id, (Instant::now(), found)).is_none() {
             state.order.push_back(id);
@@ -194,15 +233,19 @@ impl SchemaRegistry {
     }
 
     /// Asks one address after the other until one answers; begins with the one that did so last.
-    fn ask(&self, path: &str, body: Option<String>, what: &str) -> Result<(u16, Vec<u8>)> {
+    fn ask(&self, path: &str, body: Option<String>) -> std::result::Result<(u16, Vec<u8>), Silent> {
         let (begin, count) = (self.answers.load(Ordering::Relaxed), self.addresses.len());
-        let mut last = Err(self.failed(what, "it has no address"));
+        let mut last = Err(Silent { url: String::new(), why: Failure::Unasked("it has no address".to_owned()) });
         for at in (begin..begin + count).map(|at| at % count.max(1)) {
             let Some((url, login)) = self.addresses.get(at) else { break };
             last =
-                self.ask_at(url, login.as_ref(), path, body.as_deref()).map_err(|why| self.no_answer(what, url, &why));
+                self.ask_at(url, login.as_ref(), path, body.as_deref()).map_err(|why| Silent { url: url.clone(), why });
             // what one of them cannot do at the moment another may
-            if last.as_ref().is_ok_and(|(status, _)| *status < 500) {
+            let answered = match &last {
+                Ok((status, _)) => *status < 500,
+                Err(silent) => matches!(silent.why, Failure::TooLarge(_)),
+            };
+            if answered {
                 self.answers.store(at, Ordering::Relaxed);
                 break;
             }
@@ -237,7 +280,7 @@ impl SchemaRegistry {
         urls.join(", ")
     }
 
-    fn no_answer(&self, what: &str, url: &str, why: &Failure) -> Error {
+    fn no_answer(&self, what: &str, Silent { url, why }: &Silent) -> Error {
         match why {
             Failure::Tls(why) => {
                 Error::user("KAFKA_REGISTRY_TLS", format!("cannot {what} at the schema registry {url}: {why}")).help(
@@ -261,6 +304,7 @@ impl SchemaRegistry {
             format!("the schema registry {} refused to {what}: status {status}, {said:?}", self.place()),
         );
         error.help(match status {
+            404 => "check the address and its path: a registry that does not know a schema says so with an error_code",
             401 | 403 => "give a login that may do this, as the property basic.auth.user.info",
             409 => "the schema does not fit those registered before: change it, or the subject's compatibility",
             _ => "look at the registry's logs",
@@ -283,16 +327,21 @@ mod tests {
         Registered { kind: "AVRO".to_owned(), text: text.to_owned() }
     }
 
+    fn found(text: &str) -> Result<Found> {
+        Ok(Found::Schema(Arc::new(schema(text))))
+    }
+
     #[test]
     fn a_schema_is_asked_for_once() {
         let fake = FakeRegistry::start();
         let registry = Arc::new(at(&fake.url().replace("://", "://me:secret@")));
         let id = registry.register("t/x-value", &schema("\"int\"")).expect("registered");
-        assert_eq!(registry.schema(id).expect("answered").as_deref(), Some(&schema("\"int\"")));
-        assert_eq!(registry.schema(id).expect("kept").as_deref(), Some(&schema("\"int\"")));
+        assert_eq!(registry.schema(id), found("\"int\""));
+        assert_eq!(registry.schema(id), found("\"int\""));
         assert_eq!(registry.ready(id), Ok(true));
-        assert_eq!(registry.schema(999).expect("answered"), None);
-        assert_eq!(registry.schema(999).expect("kept"), None);
+        assert_eq!(registry.schema(999), Ok(Found::Unknown));
+        assert_eq!(registry.schema(999), Ok(Found::Unknown));
+        assert_eq!(registry.schema(u32::MAX), Ok(Found::Unknown), "no registry counts so far");
         assert_eq!(
             fake.asked(),
             ["POST /subjects/t%2Fx-value/versions", &format!("GET /schemas/ids/{id}"), "GET /schemas/ids/999"]
@@ -313,10 +362,7 @@ mod tests {
             assert!(begin.elapsed() < Duration::from_secs(10), "never at hand");
             std::thread::sleep(Duration::from_millis(10));
         }
-        assert_eq!(
-            registry.schema(id).expect("at hand").as_deref(),
-            Some(&Registered { kind: "AVRO".to_owned(), text: "\"long\"".to_owned() })
-        );
+        assert_eq!(registry.schema(id), found("\"long\""));
         assert_eq!(fake.asked().len(), 1);
     }
 
@@ -329,8 +375,44 @@ mod tests {
         let registry = at(&fake.url());
         let error = registry.register("t-value", &schema("unfit")).expect_err("refused");
         assert!(error.message.contains("status 409"), "{error}");
-        let id = fake.add("AVRO", "refers");
-        assert!(registry.schema(id).expect_err("refused").message.contains("refers to other schemas"));
+    }
+
+    #[test]
+    fn a_schema_that_cannot_be_used_is_at_hand_with_the_reason() {
+        let fake = FakeRegistry::start();
+        let large = format!("\"{}\"", "x".repeat(BOUNDS.bytes_max));
+        for (text, wanted) in [("refers", "refers to other schemas"), (large.as_str(), "more than 1048576 bytes")] {
+            let registry = Arc::new(at(&fake.url()));
+            let id = fake.add("AVRO", text);
+            let begin = Instant::now();
+            while registry.ready(id) == Ok(false) {
+                assert!(begin.elapsed() < Duration::from_secs(10), "never at hand");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            assert_eq!(registry.ready(id), Ok(true));
+            let found = registry.schema(id);
+            assert!(matches!(&found, Ok(Found::Unusable(why)) if why.contains(wanted)), "{found:?}");
+        }
+        assert_eq!(fake.asked().len(), 2);
+    }
+
+    #[test]
+    fn a_number_is_unknown_only_if_a_registry_says_so() {
+        for (body, known) in [
+            ("<h1>Not Found</h1>", false),
+            (r#"{"error_code":404,"message":"HTTP 404 Not Found"}"#, false),
+            (r#"{"error_code":40403,"message":"Schema 7 not found"}"#, true),
+        ] {
+            let server = Server::start(None, move |_| (404, body.to_owned()));
+            let answer = at(&format!("{}/wrong/path", server.url())).schema(7);
+            match answer {
+                Ok(found) => assert!(known && found == Found::Unknown, "{body}: {found:?}"),
+                Err(e) => {
+                    assert!(!known && e.code == "KAFKA_REGISTRY" && e.message.contains("status 404"), "{body}: {e}");
+                    assert!(e.help.contains("check the address and its path"), "{e}");
+                }
+            }
+        }
     }
 
     #[test]
@@ -338,9 +420,9 @@ mod tests {
         let (sick, fake) = (Server::start(None, |_| (503, String::new())), FakeRegistry::start());
         let id = fake.add("AVRO", "\"int\"");
         let registry = at(&format!("http://127.0.0.1:1, {}, {}", sick.url(), fake.url()));
-        assert!(registry.schema(id).expect("answered").is_some());
+        assert_eq!(registry.schema(id), found("\"int\""));
         assert_eq!(sick.asked().len(), 1);
-        assert_eq!(registry.schema(id + 1).expect("answered"), None);
+        assert_eq!(registry.schema(id + 1), Ok(Found::Unknown));
         assert_eq!((sick.asked().len(), fake.asked().len()), (1, 2), "it begins with the one that answered");
         let both = at(&format!("http://127.0.0.1:1,{}", sick.url()));
         let error = both.schema(id).expect_err("nobody can");
@@ -362,7 +444,7 @@ mod tests {
         let properties = [("schema.registry.ssl.ca.location".to_owned(), file)].into();
         let access = Access::of(&properties).expect("properties");
         let known = SchemaRegistry::new(&addresses, &access).expect("a client");
-        assert_eq!(known.schema(7).expect("answered").as_deref(), Some(&schema("\"int\"")));
+        assert_eq!(known.schema(7), found("\"int\""));
         assert_eq!(server.asked(), ["/schemas/ids/7"]);
         let properties = [("schema.registry.ssl.ca.location".to_owned(), "/no/ca.pem".to_owned())].into();
         let missing = SchemaRegistry::new(&addresses, &Access::of(&properties).expect("properties"));
@@ -372,8 +454,8 @@ mod tests {
     #[test]
     fn only_so_many_schemas_are_kept() {
         let registry = at("http://127.0.0.1:1");
-        let known = Arc::new(schema("\"int\""));
-        (0..KEPT_MAX as u32 + 10).for_each(|id| registry.learn(id, Some(Arc::clone(&known))));
+        let known = found("\"int\"").expect("a schema");
+        (0..KEPT_MAX as u32 + 10).for_each(|id| registry.learn(id, known.clone()));
         let state = registry.lock();
         assert_eq!((state.known.len(), state.order.len()), (KEPT_MAX, KEPT_MAX));
         assert!(!state.known.contains_key(&9) && state.known.contains_key(&10));

@@ -96,7 +96,7 @@ impl Client {
         Ok(Self(builder.build(Dial::new(trust)?)))
     }
 
-    /// Asks. A status that tells of a failure is an answer.
+    /// Asks. A status that tells of a failure is an answer, without its body if that is too large: what matters is who refuses.
     ///
     /// # Errors
     /// Why there is no answer. If the connection broke, the question may have been obeyed.
@@ -104,14 +104,13 @@ impl Client {
         let talk = async {
             let answer = self.0.request(question.map(Full::new)).await.map_err(|e| failure(&e))?;
             let (head, body) = answer.into_parts();
-            let body = Limited::new(body, bounds.bytes_max).collect().await.map_err(|e| {
-                if e.is::<http_body_util::LengthLimitError>() {
-                    Failure::TooLarge(bounds.bytes_max)
-                } else {
-                    Failure::Cut(causes(e.as_ref()))
-                }
-            })?;
-            Ok(Response::from_parts(head, body.to_bytes()))
+            let body = match Limited::new(body, bounds.bytes_max).collect().await {
+                Ok(body) => body.to_bytes(),
+                Err(e) if !e.is::<http_body_util::LengthLimitError>() => return Err(Failure::Cut(causes(e.as_ref()))),
+                Err(_) if head.status.is_success() => return Err(Failure::TooLarge(bounds.bytes_max)),
+                Err(_) => Bytes::new(),
+            };
+            Ok(Response::from_parts(head, body))
         };
         tokio::time::timeout(bounds.within, talk).await.unwrap_or(Err(Failure::Slow(bounds.within)))
     }
@@ -241,7 +240,7 @@ mod tests {
             if path == "/slow" {
                 std::thread::sleep(Duration::from_millis(1500));
             }
-            (200, "x".repeat(2000))
+            (if path == "/gone" { 404 } else { 200 }, "x".repeat(2000))
         });
         let client = Client::new(&Trust::default()).expect("a client");
         let within = Duration::from_millis(300);
@@ -250,6 +249,7 @@ mod tests {
             Err(Failure::Slow(within))
         );
         assert_eq!(ask(&client, &server.url(), BOUNDS), Err(Failure::TooLarge(1000)));
+        assert_eq!(ask(&client, &format!("{}/gone", server.url()), BOUNDS), Ok("404 ".to_owned()));
         let nobody = ask(&client, "http://127.0.0.1:1/", BOUNDS);
         assert!(matches!(&nobody, Err(Failure::Unreachable(why)) if why.contains("refused")), "{nobody:?}");
         let nowhere = ask(&client, "ftp://127.0.0.1/", BOUNDS);
