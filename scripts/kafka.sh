@@ -100,7 +100,7 @@ transaction.state.log.num.partitions=4
 group.initial.rebalance.delay.ms=0
 # silent for so long it is taken for dead, and no partition has a leader: a loaded machine must not do that to the only broker; one that
 # was killed comes back only after this, as the controller waits for the broker it knew
-broker.session.timeout.ms=6000
+broker.session.timeout.ms=9000
 broker.heartbeat.interval.ms=1000
 # event times lie in the past: retention by time would delete the input
 log.retention.ms=-1
