@@ -23,6 +23,9 @@ use thalweg_io::kafka::cluster::{
 
 const PARTITIONS: u16 = 4;
 
+/// Processes there were, by job and name: two tests of one job would take each other's places.
+static JOINED: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
+
 /// A process that only takes part.
 struct Process {
     topics: JobTopics,
@@ -38,6 +41,9 @@ struct Process {
 
 impl Process {
     fn join(job: &str, name: &str, doubt_every: u64) -> Result<Self> {
+        let mut joined = JOINED.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(joined.insert((job.to_owned(), name.to_owned())), "{name} of {job} is of another test");
+        drop(joined);
         let client = KafkaClientConfig::new(broker::bootstrap());
         let topics = JobTopics::new("io", job);
         topics.create(&client, PARTITIONS, &[])?;
@@ -296,7 +302,7 @@ fn of_its_name(process: &Process, name: &str) -> BaseConsumer {
 
 #[test]
 fn a_process_takes_its_place_again_from_a_life_that_has_ended_and_leaves_it_to_one_that_lives() -> Result<()> {
-    let one = Process::join("fenced", "one", 0)?;
+    let one = Process::join("replaced", "one", 0)?;
     let has_all = || one.owned().len() == usize::from(PARTITIONS);
     until("one has all", has_all);
     assert_eq!(one.commit(1, 1).err(), None);
