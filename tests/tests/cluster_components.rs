@@ -2,7 +2,7 @@
 
 use acceptance::broker::Broker;
 use acceptance::child::{Ended, Run};
-use acceptance::cluster::Member;
+use acceptance::cluster::{Member, members};
 use acceptance::server::Server;
 use acceptance::{diagnosis, place, watchdog};
 use anyhow::{Context as _, Result, ensure};
@@ -177,8 +177,7 @@ fn until_heard(of: &str, by: &Member) -> Result<()> {
 fn what_jobs_share_is_deleted_when_the_last_of_them_ends_and_never_under_one_that_begins() -> Result<()> {
     let broker = Broker::own()?;
     broker.create(&["versions-in:4", "versions-out:1"])?;
-    let mut up = [Member::new(&broker, "one", &[])?, Member::new(&broker, "two", &[])?];
-    up.iter_mut().try_for_each(Member::start)?;
+    let mut up = members(&broker, "torture", &["one", "two"])?;
     let file = watchdog::folder("components")?.join("counts.wasm");
     fs::copy(place::component("versions")?, &file)?;
     let component = format!("component={}", file.display());

@@ -2,7 +2,7 @@
 //! loses his part for that.
 
 use acceptance::broker::Broker;
-use acceptance::cluster::{Counting, Member};
+use acceptance::cluster::{Counting, members};
 use anyhow::{Context as _, Result, ensure};
 use std::time::Duration;
 
@@ -15,8 +15,7 @@ const ROUNDS: usize = 3;
 #[test]
 fn processes_take_part_again_when_brokers_stood_still_for_longer_than_a_session() -> Result<()> {
     let broker = Broker::own()?;
-    let mut up = [Member::new(&broker, "one", &[])?, Member::new(&broker, "two", &[])?];
-    up.iter_mut().try_for_each(Member::start)?;
+    let mut up = members(&broker, "torture", &["one", "two"])?;
     let mut job = Counting::new(&broker, "frozen", 20)?;
     let id = job.submit(&up[0])?;
     job.give(500)?;

@@ -1,7 +1,7 @@
 //! Topics that are given partitions while a job in several processes reads them: every record is read once, whoever dies, from the earliest on.
 
 use acceptance::broker::Broker;
-use acceptance::cluster::{Counting, Member};
+use acceptance::cluster::{Counting, Member, members};
 use acceptance::{place, watchdog};
 use anyhow::{Context as _, Result, ensure};
 use std::fs;
@@ -22,13 +22,6 @@ fn pipeline(seconds: u32) -> Result<PathBuf> {
     let grows = format!("auto_offset_reset_config: latest\n        dynamic_read_poll_interval_seconds: {seconds}\n");
     fs::write(&file, text.replace(begins, &grows))?;
     Ok(file)
-}
-
-fn members(broker: &Broker, cluster: &str, names: &[&str]) -> Result<Vec<Member>> {
-    let mut up =
-        names.iter().map(|name| Ok(Member::new(broker, name, &[])?.of(cluster))).collect::<Result<Vec<_>>>()?;
-    up.iter_mut().try_for_each(Member::start)?;
-    Ok(up)
 }
 
 /// Waits until every partition of the job, of which there are four, runs somewhere.

@@ -1,7 +1,7 @@
 //! Orders to processes of a cluster that exclude each other: one of them holds, in all processes, and who gave the other is told.
 
 use acceptance::broker::Broker;
-use acceptance::cluster::{Counting, Member};
+use acceptance::cluster::{Counting, Member, members};
 use acceptance::watchdog;
 use anyhow::{Context as _, Result, ensure};
 use std::thread::sleep;
@@ -48,8 +48,7 @@ const NAMED: [&str; 2] = ["--option", "state_name=kept"];
 #[test]
 fn of_jobs_and_updates_that_are_ordered_at_once_one_holds_and_who_gave_the_other_is_told() -> Result<()> {
     let broker = Broker::own()?;
-    let mut up = [Member::new(&broker, "one", &[])?, Member::new(&broker, "two", &[])?];
-    up.iter_mut().try_for_each(Member::start)?;
+    let up = members(&broker, "torture", &["one", "two"])?;
     let mut job = Counting::new(&broker, "raced", 20)?;
     let (mut id, said) = race(&job, &up, &NAMED)?;
     ensure!(said.len() == 1 && said[0].contains("CLUSTER_STATE_IN_USE"), "{said:?}");
@@ -73,8 +72,7 @@ fn of_jobs_and_updates_that_are_ordered_at_once_one_holds_and_who_gave_the_other
 #[test]
 fn of_jobs_that_begin_with_a_savepoint_under_one_name_at_once_one_holds_and_has_all_of_it_once() -> Result<()> {
     let broker = Broker::own()?;
-    let mut up = [Member::new(&broker, "one", &[])?, Member::new(&broker, "two", &[])?];
-    up.iter_mut().try_for_each(Member::start)?;
+    let up = members(&broker, "torture", &["one", "two"])?;
     let mut job = Counting::new(&broker, "seeded", 20)?;
     let first = job.submit(&up[0])?;
     job.give(500)?;

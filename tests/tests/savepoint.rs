@@ -2,7 +2,7 @@
 
 use acceptance::broker::Broker;
 use acceptance::child::{Ended, Run, Signal};
-use acceptance::cluster::{Counting, Member};
+use acceptance::cluster::{Counting, Member, members};
 use acceptance::{place, watchdog};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -13,13 +13,6 @@ use std::time::{Duration, Instant};
 
 const SETTLED_WITHIN: Duration = Duration::from_secs(120);
 const PIPELINE: &str = "tests/programs/savepoint.yaml";
-
-fn members(broker: &Broker, cluster: &str, names: &[&str]) -> Result<Vec<Member>> {
-    let mut up =
-        names.iter().map(|name| Ok(Member::new(broker, name, &[])?.of(cluster))).collect::<Result<Vec<_>>>()?;
-    up.iter_mut().try_for_each(Member::start)?;
-    Ok(up)
-}
 
 /// Submits the pipeline with timers.
 fn submit(job: &Counting<'_>, to: &Member, beside: &[&str]) -> Result<Ended> {

@@ -223,7 +223,6 @@ impl Members {
         let run = move || {
             // the consumer goes behind what is told: librdkafka may wait for its end
             if let Some(ended) = place.run(&mut consumer) {
-                consumer.context().over.store(true, Ordering::SeqCst);
                 (place.listener)(Ownership::Ended(ended));
             }
         };
@@ -304,10 +303,10 @@ impl Place {
     fn run(&self, consumer: &mut Arc<BaseConsumer<Context>>) -> Option<Error> {
         loop {
             let error = self.poll(consumer)?;
+            consumer.context().over.store(true, Ordering::SeqCst);
             if error.code != FENCED {
                 return Some(error);
             }
-            consumer.context().over.store(true, Ordering::SeqCst);
             self.lose();
             match self.is_taken().and_then(|taken| if taken { Err(error) } else { self.again() }) {
                 Ok(Some(next)) => {
@@ -325,20 +324,26 @@ impl Place {
         }
     }
 
-    /// Another consumer; none if nobody wants one any more. Waits for what does not answer, as logins.
-    fn again(&self) -> Result<Option<Arc<BaseConsumer<Context>>>> {
+    /// Asks every second until there is an answer; none if nobody wants one any more. Waits for what does not answer, as brokers and logins.
+    fn answered<T>(&self, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
         while !self.stops() && !self.leaves() {
-            match self.consumer() {
-                Ok(next) => {
-                    tracing::warn!(group = self.config.group, "fenced by a request of its own, and takes part anew");
-                    return Ok(Some(next));
-                }
+            match ask() {
+                Ok(None) => {}
                 Err(error) if error::passes(&error) => tracing::debug!(target: "kafka", "{error}"),
-                Err(error) => return Err(error),
+                answer => return answer,
             }
             std::thread::sleep(ASK_EVERY);
         }
         Ok(None)
+    }
+
+    /// Another consumer; none if nobody wants one any more.
+    fn again(&self) -> Result<Option<Arc<BaseConsumer<Context>>>> {
+        let next = self.answered(|| self.consumer().map(Some))?;
+        if next.is_some() {
+            tracing::warn!(group = self.config.group, "fenced by a request of its own, and takes part anew");
+        }
+        Ok(next)
     }
 
     /// Polls until it is told to stop; why it had to, otherwise.
@@ -386,19 +391,20 @@ impl Place {
     /// Whether another process has the place. Waits until brokers answer, and for the end of one that may have died.
     fn is_taken(&self) -> Result<bool> {
         let gone = Instant::now() + self.config.session_timeout + GONE_WITHIN;
-        while !self.stops() && !self.leaves() {
-            let group = GroupMembers::of(&self.config.client, &self.config.group);
-            match group.and_then(|group| group.subscriptions(&self.config.process)) {
-                Ok(all) if all.iter().all(|one| one.ends_with(self.life.as_bytes())) => return Ok(false),
-                // while parts are moved nothing is told
-                Ok(all) if Instant::now() > gone && all.iter().all(|one| !one.is_empty()) => return Ok(true),
-                Ok(_) => {}
-                Err(error) if error::passes(&error) => tracing::debug!(target: "kafka", "{error}"),
-                Err(error) => return Err(error),
+        let mut group = None;
+        let taken = self.answered(|| {
+            let group = match &mut group {
+                Some(group) => group,
+                none => none.insert(GroupMembers::of(&self.config.client, &self.config.group)?),
+            };
+            let all = group.subscriptions(&self.config.process)?;
+            if all.iter().all(|one| one.ends_with(self.life.as_bytes())) {
+                return Ok(Some(false));
             }
-            std::thread::sleep(ASK_EVERY);
-        }
-        Ok(false)
+            // while parts are moved nothing is told
+            Ok((Instant::now() > gone && all.iter().all(|one| !one.is_empty())).then_some(true))
+        });
+        Ok(taken?.unwrap_or(false))
     }
 }
 
