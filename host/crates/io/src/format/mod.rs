@@ -18,7 +18,7 @@ pub use access::{Access, Address};
 pub use registry::{Found, Registered, SchemaRegistry};
 
 use crate::row::{JsonToRow, RowToJson, Schema};
-use avro::{AvroRows, Writer};
+use avro::AvroRows;
 use proto::ProtoRows;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -87,6 +87,15 @@ impl Format {
 }
 
 impl Rows {
+    /// What a registry calls it.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Json(_) => "JSON",
+            Self::Avro(_) => "AVRO",
+            Self::Proto(_) => "PROTOBUF",
+        }
+    }
+
     fn row(&self) -> &Schema {
         match self {
             Self::Json(row) => row,
@@ -131,8 +140,7 @@ pub struct RowDecoder {
     json: Option<JsonToRow>,
     /// Values are framed, and this knows the schemas.
     registry: Option<Arc<SchemaRegistry>>,
-    /// Writers by the number of their schema; the sentence for one that does not do.
-    writers: BTreeMap<u32, std::result::Result<Writer, String>>,
+    writers: Writers,
 }
 
 impl RowDecoder {
@@ -143,7 +151,7 @@ impl RowDecoder {
     pub fn new(format: &Format, registry: Option<Arc<SchemaRegistry>>) -> Result<Self> {
         let rows = format.rows()?;
         let json = if let Rows::Json(schema) = &rows { Some(JsonToRow::new(schema)?) } else { None };
-        Ok(Self { rows, json, registry, writers: BTreeMap::new() })
+        Ok(Self { rows, json, registry, writers: Writers::default() })
     }
 
     /// Appends the row of a value; `None` is a null value, which holds none.
@@ -159,31 +167,17 @@ impl RowDecoder {
             Rows::Json(_) => Ok(self.plain(data, out)?),
             Rows::Proto(rows) => {
                 let (place, data) = take_place(data).ok_or_else(|| "its frame is cut off".to_owned())?;
-                if place != rows.place() {
-                    return Err(Undecodable::Record(format!(
-                        "it holds another message of its schema: the one at {place:?}, not at {:?}",
-                        rows.place()
-                    )));
+                let writer = self.writers.of(&self.rows, &registry, id)?;
+                if !matches!(writer, Writer::Proto(Some(there)) if *there == place) {
+                    let other = "it holds another message than the one that is read: of its schema";
+                    return Err(Undecodable::Record(format!("{other} {id} the one at {place:?}")));
                 }
                 Ok(rows.decode(data, out)?)
             }
             Rows::Avro(rows) => {
-                if !self.writers.contains_key(&id) {
-                    // what is no schema is not kept: there may be one yet
-                    let found = match registry.schema(id).map_err(Undecodable::Job)? {
-                        Found::Schema(found) => found,
-                        Found::Unknown => {
-                            return Err(format!("the schema registry does not know its schema {id}").into());
-                        }
-                        Found::Unusable(why) => return Err(format!("its schema {id}: {why}").into()),
-                    };
-                    if self.writers.len() >= WRITERS_MAX {
-                        self.writers.clear();
-                    }
-                    self.writers.insert(id, writer(rows, &found));
-                }
-                let writer = self.writers.get(&id).ok_or_else(|| "its schema is gone".to_owned())?;
-                let writer = writer.as_ref().map_err(|why| format!("its schema {id}: {why}"))?;
+                let Writer::Avro(writer) = self.writers.of(&self.rows, &registry, id)? else {
+                    return Err(Undecodable::Record(format!("its schema {id} is not of Avro")));
+                };
                 Ok(rows.decode(data, Some(writer), out)?)
             }
         }
@@ -201,10 +195,43 @@ impl RowDecoder {
     }
 }
 
-fn writer(rows: &AvroRows, found: &Registered) -> std::result::Result<Writer, String> {
-    match found.kind.as_str() {
-        "AVRO" => rows.writer(&found.text),
-        other => Err(format!("it is of the kind {other}, not AVRO")),
+/// How values of a writer are read.
+#[derive(Debug)]
+enum Writer {
+    Avro(avro::Writer),
+    /// Where the message that is read stands in the writer's file; none where it does not.
+    Proto(Option<Vec<i64>>),
+}
+
+/// Writers by the number of their schema; the sentence for one that does not do.
+#[derive(Debug, Default)]
+struct Writers(BTreeMap<u32, std::result::Result<Writer, String>>);
+
+impl Writers {
+    /// The writer of a number. Waits for the registry if that was not asked yet.
+    fn of(&mut self, rows: &Rows, registry: &SchemaRegistry, id: u32) -> std::result::Result<&Writer, Undecodable> {
+        if !self.0.contains_key(&id) {
+            // what is no schema is not kept: there may be one yet
+            let found = match registry.schema(id).map_err(Undecodable::Job)? {
+                Found::Schema(found) => found,
+                Found::Unknown => return Err(format!("the schema registry does not know its schema {id}").into()),
+                Found::Unusable(why) => return Err(format!("its schema {id}: {why}").into()),
+            };
+            if self.0.len() >= WRITERS_MAX {
+                self.0.clear();
+            }
+            self.0.insert(id, writer(rows, &found));
+        }
+        let writer = self.0.get(&id).ok_or_else(|| "its schema is gone".to_owned())?;
+        Ok(writer.as_ref().map_err(|why| format!("its schema {id}: {why}"))?)
+    }
+}
+
+fn writer(rows: &Rows, found: &Registered) -> std::result::Result<Writer, String> {
+    match (rows, found.kind.as_str()) {
+        (Rows::Avro(rows), "AVRO") => rows.writer(&found.text).map(Writer::Avro),
+        (Rows::Proto(rows), "PROTOBUF") => rows.place_in(&found.text).map(Writer::Proto),
+        (rows, other) => Err(format!("it is of the kind {other}, not {}", rows.kind())),
     }
 }
 
@@ -270,12 +297,8 @@ impl RowEncoder {
     /// # Errors
     /// `KAFKA_REGISTRY`.
     pub fn register(&mut self, registry: &SchemaRegistry, subject: &str, format: &Format) -> Result<()> {
-        let (kind, text) = match format {
-            Format::Json(_) => return Ok(()),
-            Format::Avro { schema } => ("AVRO", schema),
-            Format::Proto { schema, .. } => ("PROTOBUF", schema),
-        };
-        let id = registry.register(subject, &Registered { kind: kind.to_owned(), text: text.clone() })?;
+        let (Format::Avro { schema: text } | Format::Proto { schema: text, .. }) = format else { return Ok(()) };
+        let id = registry.register(subject, &Registered { kind: self.rows.kind().to_owned(), text: text.clone() })?;
         self.frame = [&[0], id.to_be_bytes().as_slice()].concat();
         if let Rows::Proto(rows) = &self.rows {
             put_place(&rows.place(), &mut self.frame);
@@ -402,6 +425,36 @@ mod tests {
         assert_eq!(RowEncoder::new(&json, &row, true).err().map(|e| e.code), Some("FORMAT_UNSUPPORTED"));
         let mut decoder = RowDecoder::new(&json, Some(registry(&fake))).expect("a decoder");
         assert_eq!(decoded(&mut decoder, Some(b"\x00\x00\x00\x00\x01{\"n\":7}")), Ok(ROW.to_vec()));
+    }
+
+    #[test]
+    fn a_protobuf_message_is_told_by_its_name_in_the_file_of_its_writer() {
+        let fake = FakeRegistry::start();
+        let before = "message Z { } ";
+        let file = |package: &str, first: &str| {
+            format!(
+                r#"syntax = "proto3"; package {package}; import "far.proto"; {first}message A {{ far.Far f = 2; int64 n = 1; }}"#
+            )
+        };
+        let ours = r#"syntax = "proto3"; package p; message A { int64 n = 1; }"#;
+        let ours = Format::Proto { schema: ours.to_owned(), message: None };
+        let mut decoder = RowDecoder::new(&ours, Some(registry(&fake))).expect("a decoder");
+        let mut read = |kind: &str, text: &str, place: &[u8]| {
+            let id = fake.add(kind, text);
+            decoded(&mut decoder, Some(&[&[0], id.to_be_bytes().as_slice(), place, b"\x08\x07"].concat()))
+        };
+        // what a file imports is not asked for
+        assert_eq!(read("PROTOBUF", &file("p", ""), b"\x00"), Ok(ROW.to_vec()));
+        assert_eq!(read("PROTOBUF", &file("p", before), b"\x02\x02"), Ok(ROW.to_vec()));
+        for (kind, text, place, why) in [
+            ("PROTOBUF", file("p", before), &b"\x00"[..], "another message"),
+            ("PROTOBUF", file("q", ""), b"\x00", "another message"),
+            ("PROTOBUF", file("p", ""), b"\x04\x00\x00", "another message"),
+            ("PROTOBUF", "message".to_owned(), b"\x00", "no .proto file"),
+            ("AVRO", NUMBER.to_owned(), b"\x00", "of the kind AVRO, not PROTOBUF"),
+        ] {
+            assert!(read(kind, &text, place).is_err_and(|said| said.contains(why)), "{kind} {text}");
+        }
     }
 
     #[test]

@@ -97,6 +97,30 @@ impl ProtoRows {
         place
     }
 
+    /// Where the message of this name stands in a writer's file, as [`Self::place`] says it; none where there is none. What the file imports is not needed.
+    ///
+    /// # Errors
+    /// A sentence on what is wrong with the file.
+    pub(super) fn place_in(&self, text: &str) -> Result<Option<Vec<i64>>, String> {
+        let file = File::from_source(FILE, text).map_err(|e| format!("it is no .proto file: {e}"))?;
+        let file = file.file_descriptor_proto();
+        let package = self.message.package_name();
+        if file.package() != package {
+            return Ok(None);
+        }
+        let mut siblings = &file.message_type;
+        let mut place = Vec::new();
+        let name = self.message.full_name();
+        for part in name.strip_prefix(package).unwrap_or(name).trim_start_matches('.').split('.') {
+            let Some((at, found)) = siblings.iter().enumerate().find(|(_, m)| m.name() == part) else {
+                return Ok(None);
+            };
+            place.push(at as i64);
+            siblings = &found.nested_type;
+        }
+        Ok(Some(place))
+    }
+
     /// Appends the row of a message.
     ///
     /// # Errors
@@ -226,6 +250,9 @@ fn message(of: &MessageDescriptor, schema: &Schema, cells: Vec<Cell>) -> Result<
         let known = of.get_field_by_name(&field.name);
         let known = known.ok_or_else(|| format!("the message {} has no field {:?}", of.name(), field.name))?;
         let value = value(&known, &field.kind, cell)?;
+        if let Some(other) = known.containing_oneof().and_then(|of| of.fields().find(|f| message.has_field(f))) {
+            return Err(format!("{:?} and {:?} are of one oneof: one of them is to be null", other.name(), field.name));
+        }
         message.try_set_field(&known, value).map_err(|e| format!("field {:?} does not fit: {e}", field.name))?;
     }
     Ok(message)
@@ -263,6 +290,7 @@ fn single_value(to: &FieldDescriptor, kind: &FieldType, cell: Cell) -> Result<Va
         (Kind::Int64 | Kind::Sint64 | Kind::Sfixed64, Cell::Integer(n)) => Value::I64(n),
         (Kind::Uint32 | Kind::Fixed32, Cell::Integer(n)) => Value::U32(u32::try_from(n).map_err(|_| range())?),
         (Kind::Uint64 | Kind::Fixed64, Cell::Integer(n)) => Value::U64(u64::try_from(n).map_err(|_| range())?),
+        (Kind::Float, Cell::Float(x)) if x.is_finite() && (x as f32).is_infinite() => return Err(range()),
         (Kind::Float, Cell::Float(x)) => Value::F32(x as f32),
         (Kind::Double, Cell::Float(x)) => Value::F64(x),
         (Kind::String, Cell::Text(text)) => Value::String(text),
@@ -272,7 +300,11 @@ fn single_value(to: &FieldDescriptor, kind: &FieldType, cell: Cell) -> Result<Va
             Value::EnumNumber(number.ok_or_else(|| format!("the enum {} has no value {name:?}", known.name()))?)
         }
         (Kind::Message(time), Cell::Integer(n)) if time.full_name() == TIMESTAMP => {
-            let micros = if *kind == FieldType::MillisInstant { n.saturating_mul(1000) } else { n };
+            let micros = match kind {
+                FieldType::MillisInstant => n.checked_mul(1000).ok_or_else(range)?,
+                FieldType::MicrosInstant => n,
+                _ => return Err(unfit()),
+            };
             let mut message = DynamicMessage::new(time);
             message.set_field_by_name("seconds", Value::I64(micros.div_euclid(1_000_000)));
             message.set_field_by_name("nanos", Value::I32((micros.rem_euclid(1_000_000) * 1000) as i32));
@@ -411,5 +443,21 @@ mod tests {
         assert!(encode(Schema::of([("e", FieldType::String)]), b"\x01\x00\x01B").contains("no value \"B\""));
         let large = [&b"\x01\x00"[..], b"\x80\x80\x80\x80\x80\x01"].concat();
         assert!(encode(Schema::of([("n", FieldType::Int64)]), &large).contains("out of its range"));
+    }
+
+    #[test]
+    fn nothing_is_written_that_would_be_read_as_something_else() {
+        let file = r#"syntax = "proto3"; import "google/protobuf/timestamp.proto";
+            message M { oneof o { int32 a = 1; int32 b = 2; } float f = 3; google.protobuf.Timestamp t = 4; }"#;
+        let rows = ProtoRows::new(file, None).expect("a schema");
+        let encode = |schema: Schema, row: &[u8]| rows.encode(&schema, row, &mut Vec::new()).err().unwrap_or_default();
+        let both = Schema::of([("a", FieldType::Int32), ("b", FieldType::Int32)]);
+        assert!(encode(both, b"\x02\x00\x01\x01").contains("\"a\" and \"b\" are of one oneof"));
+        let double = |x: f64| [b"\x01\x00".as_slice(), &x.to_be_bytes()].concat();
+        let float = || Schema::of([("f", FieldType::Double)]);
+        assert!(encode(float(), &double(1e300)).contains("\"f\" is out of its range"));
+        assert_eq!(encode(float(), &double(f64::INFINITY)), "");
+        // of what unit it is nobody has said
+        assert!(encode(Schema::of([("t", FieldType::Int64)]), b"\x01\x00\x07").contains("\"t\" is a"));
     }
 }

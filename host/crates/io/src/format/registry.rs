@@ -180,10 +180,11 @@ impl SchemaRegistry {
             _ => return Err(self.refused(&what, status, &answer)),
         }
         let answer: SchemaAnswer = serde_json::from_slice(&answer).map_err(|e| self.failed(&what, &e.to_string()))?;
-        if !answer.references.is_empty() {
+        let kind = answer.kind.unwrap_or_else(|| "AVRO".to_owned());
+        // of Protobuf only the names of a file's own messages are asked
+        if kind != "PROTOBUF" && !answer.references.is_empty() {
             return Ok(Found::Unusable("it refers to other schemas, which is not supported".into()));
         }
-        let kind = answer.kind.unwrap_or_else(|| "AVRO".to_owned());
         Ok(Found::Schema(Arc::new(Registered { kind, text: answer.schema })))
     }
 

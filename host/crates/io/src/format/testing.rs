@@ -120,7 +120,8 @@ impl FakeRegistry {
             return match found {
                 None => (404, r#"{"error_code":40403,"message":"Schema not found"}"#.to_owned()),
                 Some((kind, text)) => {
-                    let refers: Vec<&str> = if text == "refers" { vec!["other"] } else { Vec::new() };
+                    let refers: Vec<&str> =
+                        if text == "refers" || text.contains("import ") { vec!["other"] } else { Vec::new() };
                     let answer = serde_json::json!({"schema": text, "schemaType": kind, "references": refers});
                     (200, answer.to_string())
                 }
