@@ -7,7 +7,8 @@
 #                                       have "secret of plain" and "secret of scram", and any unsigned token of OAuth is believed
 #   scripts/kafka.sh stop DIR           stop it; the data stays in DIR
 #
-# Without PORT a free one is chosen; a DIR that was started before keeps its port. Needs a JDK 17 and `make setup-kafka`.
+# Without PORT a free one is chosen; a DIR that was started before keeps its port. With KAFKA_ADVERTISED_PORT clients are sent to that port, where something
+# stands between them and the broker. Needs a JDK 17 and `make setup-kafka`.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 jars=$root/.cache/kafka/lib
@@ -87,7 +88,7 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller
 listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
+advertised.listeners=PLAINTEXT://127.0.0.1:${KAFKA_ADVERTISED_PORT:-$port}
 controller.listener.names=CONTROLLER
 log.dirs=$dir/data
 num.partitions=1

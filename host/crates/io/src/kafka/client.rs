@@ -1,6 +1,6 @@
 //! Connections: settings, which properties a pipeline may set, and what a client tells us beside the results of its calls.
 
-use super::native::Native;
+use super::native::{self, Native};
 use super::{error, found, oauth, properties, security};
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
@@ -11,6 +11,7 @@ use rdkafka::producer::ProducerContext;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use thalweg_core::error::Result;
@@ -95,6 +96,8 @@ pub(super) struct Reports {
     reason: Mutex<Reason>,
     /// The first record that could not be delivered.
     undelivered: Mutex<Option<KafkaError>>,
+    /// A record was given up of which no broker has said what became of it.
+    unanswered: AtomicBool,
     /// How topics begin of which it is noted what was written.
     watched: Vec<String>,
     written: Mutex<Written>,
@@ -157,6 +160,11 @@ impl Reports {
     /// The first record's failure since the last call.
     pub(super) fn take_undelivered(&self) -> Option<KafkaError> {
         self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether a record was given up before a broker said what became of it: if it was sent, it may arrive at any later time.
+    pub(super) fn has_unanswered(&self) -> bool {
+        self.unanswered.load(Ordering::SeqCst)
     }
 
     fn lock(&self) -> MutexGuard<'_, Reason> {
@@ -235,7 +243,10 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         match result {
-            Err((error, _)) => {
+            Err((error, record)) => {
+                if native::may_be_written(record) {
+                    self.unanswered.store(true, Ordering::SeqCst);
+                }
                 self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
             }
             Ok(record) => self.wrote(record.topic(), record.partition(), record.offset()),

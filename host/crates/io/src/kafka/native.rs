@@ -1,13 +1,17 @@
 //! What the crate rdkafka has no call for.
 //!
-//! In: clients, as librdkafka knows them. Out: calls of librdkafka, which is the only place for `unsafe` in this crate. When and why they are made is known by
-//! [`super::oauth`] and [`super::found`].
+//! In: clients and records, as librdkafka knows them. Out: calls of librdkafka, which is the only place for `unsafe` in this crate. When and why they are made
+//! is known by [`super::oauth`], [`super::found`] and [`super::send`].
 
 use super::oauth::Token;
 use rdkafka::ClientContext;
 use rdkafka::admin::AdminClient;
-use rdkafka::bindings::{rd_kafka_brokers_add, rd_kafka_controllerid, rd_kafka_oauthbearer_set_token};
+use rdkafka::bindings::{
+    rd_kafka_brokers_add, rd_kafka_controllerid, rd_kafka_message_status, rd_kafka_msg_status_t,
+    rd_kafka_oauthbearer_set_token,
+};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka::types::{RDKafka, RDKafkaRespErr};
 use std::ffi::{CStr, CString, c_char};
@@ -91,4 +95,12 @@ pub(super) fn begin_again(client: &dyn Native, servers: &CStr) {
     // SAFETY: the client lives as long as `client` is borrowed, and librdkafka is called from any thread. The text ends with a zero and outlives the call,
     // which copies it.
     unsafe { rd_kafka_brokers_add(client.pointer(), servers.as_ptr()) };
+}
+
+/// Whether a record that was not delivered may stand in its topic, or come there later: it was sent, and no broker has said what became of it.
+#[expect(unsafe_code, reason = "the crate rdkafka has no call for it; see SAFETY")]
+pub(super) fn may_be_written(record: &BorrowedMessage<'_>) -> bool {
+    // SAFETY: the record is one of librdkafka's, and lives as long as `record` does.
+    let status = unsafe { rd_kafka_message_status(record.ptr()) };
+    status == rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED
 }

@@ -8,6 +8,9 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use std::time::{Duration, Instant};
 
+/// How often what is under way is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// Queues a record for its own topic or else `topic`, waiting while the queue is full.
 ///
 /// # Errors
@@ -51,7 +54,7 @@ pub(super) fn push(
             Err((e, _)) if e.rdkafka_error_code() != Some(Code::QueueFull) || Instant::now() > end => return Err(e),
             Err((_, back)) => back,
         };
-        producer.poll(Duration::from_millis(5));
+        producer.poll(LOOK);
     }
 }
 
@@ -68,4 +71,32 @@ pub(super) fn settle(producer: &BaseProducer<Reports>, end: Instant) -> Result<(
         }
     }
     producer.context().take_undelivered().map_or(Ok(()), Err)
+}
+
+/// Ends a transaction without a commit, once all that was sent has an answer, for which it waits so long. False where it is left open: who takes the
+/// transactional id next ends it, or the brokers at its timeout.
+///
+/// A record that comes behind the end of its transaction begins one that nobody ends, and hides all that is written behind it from readers: librdkafka
+/// lacks KIP-890. What is left open ends under another epoch of the producer, and what is still to come of this one is refused.
+pub(super) fn abort(producer: &BaseProducer<Reports>, answered_within: Duration, timeout: Duration) -> bool {
+    let end = Instant::now() + answered_within;
+    loop {
+        producer.poll(Duration::ZERO);
+        let waits = producer.in_flight_count() > 0;
+        if producer.context().has_unanswered() || waits && Instant::now() > end {
+            return false;
+        }
+        // what is only queued is taken back by this call, which waits for the rest and goes on where it was when it is made again
+        match producer.abort_transaction(if waits { LOOK } else { timeout }) {
+            Ok(()) => {
+                producer.context().take_undelivered();
+                return true;
+            }
+            Err(KafkaError::Transaction(e)) if waits && e.is_retriable() => {}
+            Err(e) => {
+                tracing::debug!(target: "kafka", "{e}");
+                return false;
+            }
+        }
+    }
 }

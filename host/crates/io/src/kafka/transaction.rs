@@ -170,13 +170,7 @@ impl Transactions {
         if !cause.rdkafka_error_code().is_some_and(error::is_refusal) {
             return Failure::Unknown(error);
         }
-        while self.producer.in_flight_count() > 0 {
-            self.producer.purge(rdkafka::producer::PurgeConfig::default().queue());
-            self.producer.poll(Duration::from_millis(5));
-        }
-        if let Err(e) = self.producer.abort_transaction(self.target.timeout) {
-            tracing::debug!(target: "kafka", "{e}"); // the broker ends it at its timeout
-        }
+        send::abort(&self.producer, self.target.timeout, self.target.timeout);
         Failure::Refused(error)
     }
 }

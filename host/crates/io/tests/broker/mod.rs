@@ -2,6 +2,8 @@
 //! with the test process.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod relay;
+
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -17,6 +19,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
+
+use relay::Relay;
 
 static BROKER: OnceLock<Broker> = OnceLock::new();
 
@@ -42,16 +46,30 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../..")
 }
 
-fn script(verb: &str, dir: &Path) {
-    let done = Command::new(root().join("scripts/kafka.sh")).arg(verb).arg(dir).output().expect("scripts/kafka.sh");
+fn script(verb: &str, dir: &Path, advertised: Option<u16>) {
+    let mut script = Command::new(root().join("scripts/kafka.sh"));
+    script.envs(advertised.map(|port| ("KAFKA_ADVERTISED_PORT", port.to_string())));
+    let done = script.arg(verb).arg(dir).output().expect("scripts/kafka.sh");
     assert!(done.status.success(), "{verb} of the broker failed: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// A broker of this test program alone behind a relay; call it before anything else.
+pub fn relayed() -> Relay {
+    let relay = Relay::bind();
+    let broker = BROKER.get_or_init(|| Broker::start_at(Some(relay.port())));
+    relay.run(broker.port());
+    relay
 }
 
 impl Broker {
     fn start() -> Self {
+        Self::start_at(None)
+    }
+
+    fn start_at(advertised: Option<u16>) -> Self {
         assert!(root().join(".cache/kafka/lib").is_dir(), "there are no Kafka jars: run `make setup`");
         let dir = tempfile::tempdir().expect("a temporary directory").keep();
-        script("start", &dir);
+        script("start", &dir, advertised);
         // waits for the end of its input, which comes when this process ends, however it ends
         let guard = Command::new("sh")
             .args(["-c", "trap '' INT; cat > /dev/null; \"$0\" stop \"$1\"; rm -rf \"$1\""])
@@ -62,8 +80,15 @@ impl Broker {
             .stderr(Stdio::null())
             .spawn()
             .expect("a shell");
-        let port = fs::read_to_string(dir.join("port")).expect("the broker's port");
-        Self { bootstrap: format!("127.0.0.1:{}", port.trim()), own: Some((dir, guard)) }
+        let own = fs::read_to_string(dir.join("port")).expect("the broker's port");
+        let port = advertised.map_or(own.trim().to_owned(), |port| port.to_string());
+        Self { bootstrap: format!("127.0.0.1:{port}"), own: Some((dir, guard)) }
+    }
+
+    /// Where it listens itself.
+    fn port(&self) -> u16 {
+        let port = fs::read_to_string(self.dir().join("port")).expect("the broker's port");
+        port.trim().parse().expect("a port")
     }
 
     /// Kills the broker, and starts it again on the same data after a while.
@@ -82,7 +107,7 @@ impl Broker {
 
     /// Starts it again on the same data.
     pub fn start_again(&self) {
-        script("start", self.dir());
+        script("start", self.dir(), None);
     }
 
     fn dir(&self) -> &Path {

@@ -43,6 +43,8 @@ const WAITING: usize = 4096;
 const LINGER: Duration = Duration::from_millis(2);
 /// Records of a part that are queued between two looks whether the partition is still this process's.
 const LOOK_EVERY: usize = 4096;
+/// How long a transaction that is given up waits for the answers to what was sent, before its producer is given up with it.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the transactions of a process need to know.
 #[derive(Clone, Debug)]
@@ -423,7 +425,7 @@ impl Transaction<'_> {
         let mut written = self.producer.context().take_written();
         // nothing is committed to topics that do not hold any more what was committed before
         ends.take(&written).map_err(|error| {
-            self.abort().unwrap_or_else(|e| tracing::debug!(target: "kafka", "{e}"));
+            self.abort();
             Trouble::Refused(error)
         })?;
         self.producer.commit_transaction(self.config.timeout).map_err(|e| self.judged(e))?;
@@ -437,7 +439,7 @@ impl Transaction<'_> {
             return Ok(());
         }
         let error = lost(tenure.partition);
-        Err(if self.abort().is_ok() { Trouble::Aborted(error) } else { Trouble::Unknown(error) })
+        Err(if self.abort() { Trouble::Aborted(error) } else { Trouble::Unknown(error) })
     }
 
     fn cell(&self, partition: u16, key: &[u8], value: Option<&[u8]>) -> Result<(), Trouble> {
@@ -481,18 +483,14 @@ impl Transaction<'_> {
             return Trouble::Unknown(error);
         }
         match self.abort() {
-            Ok(()) if refused => Trouble::Refused(error),
-            Ok(()) => Trouble::Aborted(error),
-            Err(_) => Trouble::Unknown(error),
+            true if refused => Trouble::Refused(error),
+            true => Trouble::Aborted(error),
+            false => Trouble::Unknown(error),
         }
     }
 
-    fn abort(&self) -> Result<(), KafkaError> {
-        while self.producer.in_flight_count() > 0 {
-            self.producer.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
-            self.producer.poll(Duration::from_millis(5));
-        }
-        self.producer.context().take_undelivered();
-        self.producer.abort_transaction(self.config.timeout)
+    /// Ends the transaction without a commit; false where that is left to whoever takes the transactional id next.
+    fn abort(&self) -> bool {
+        send::abort(self.producer, ANSWERED_WITHIN, self.config.timeout)
     }
 }
