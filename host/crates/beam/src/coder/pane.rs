@@ -60,7 +60,8 @@ pub fn write(pane: &Pane, out: &mut Vec<u8>) {
     let head = u8::from(pane.first) | u8::from(pane.last) << 1 | timing << 2;
     let early = pane.timing == Timing::Early;
     let implied = if early { pane.non_speculative == -1 } else { pane.index.cast_signed() == pane.non_speculative };
-    if pane.timing == Timing::Unknown || (pane.index == 0 && implied) {
+    // an early one has no index that is not speculative, which Go takes for 0 where none follows
+    if pane.timing == Timing::Unknown || pane.index == 0 && implied && !early {
         out.push(head);
     } else if implied {
         out.push(head | 1 << 4);
@@ -90,6 +91,10 @@ mod tests {
             }
         }
         let mut bytes = Vec::new();
+        let early = Pane { timing: Timing::Early, first: true, last: false, index: 0, non_speculative: -1 };
+        write(&early, &mut bytes);
+        assert_eq!(bytes, [0x11, 0], "as PaneInfoCoder writes it: first, early, one index");
+        bytes.clear();
         write(&Pane::NO_FIRING, &mut bytes);
         assert_eq!(bytes, [NO_FIRING]);
         assert_eq!(read(&bytes)?.0, Pane::NO_FIRING);

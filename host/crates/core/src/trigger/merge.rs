@@ -202,7 +202,8 @@ impl GroupRoom {
                 treed.drop_unseen(cell, &at, &mut self.deletes);
                 treed.track(cell, &at, clocks, false);
             }
-            if !at.0.is_passed_by(clocks.watermark) {
+            // the SDK may have answered after the watermark had passed the window's end: late is what the output has passed
+            if !at.0.is_passed_by(clocks.output) {
                 self.open.insert(at);
             } else if self.treed.is_none() {
                 self.late.insert(at);
@@ -254,11 +255,11 @@ fn asked(window: &Window, key: &[u8], hash: u64) -> (At, Bytes, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::BatchBuilder;
+    use crate::batch::{BatchBuilder, Timing};
     use crate::testing::SplitMix64;
     use crate::time::ProcessingTime;
     use crate::trigger::tests::room;
-    use crate::window::Windowing;
+    use crate::window::{Trigger, Windowing};
 
     fn session(start: i64, end: i64) -> Window {
         Window::Interval { start: EventTime(start), end: EventTime(end) }
@@ -325,6 +326,37 @@ mod tests {
             for at_once in [1, 3, 40] {
                 assert_eq!(settled(&windows, at_once), wanted, "seed {seed}, {at_once} at once");
             }
+        }
+    }
+
+    #[test]
+    fn what_the_sdk_merges_after_the_watermark_came_is_late_only_if_the_output_has_passed_it() {
+        let tree = Trigger::AfterEndOfWindow { early: None, late: Some(Box::new(Trigger::Always)) };
+        for (trigger, output, wanted) in [
+            (Trigger::Default, 0, Timing::OnTime),
+            (Trigger::Default, 100, Timing::Late),
+            (tree.clone(), 0, Timing::OnTime),
+            (tree, 100, Timing::Late),
+        ] {
+            let mut room = room(Windowing {
+                allowed_lateness: 1000,
+                trigger: trigger.clone(),
+                ..Windowing::of(WindowFn::Custom { merging: true })
+            });
+            let mut batch = BatchBuilder::new();
+            for time in [0, 5] {
+                batch.push(b"k", b"v", EventTime(time), &[session(time, time + 10)]);
+            }
+            room.add(&batch.finish(), at(EventTime(0)));
+            let request = room.merge_request().expect("two windows");
+            let clocks = Clocks { output: EventTime(output), ..at(EventTime(100)) };
+            let merges = request.windows.iter().map(|all| vec![(session(0, 15), all.clone())]).collect();
+            room.merged(&request, merges, clocks);
+            let mut panes = Vec::new();
+            while let Some(batch) = room.fire(clocks) {
+                panes.extend(batch.rows().iter().map(|row| batch.pane(row).timing));
+            }
+            assert_eq!(panes, [wanted], "{trigger:?} {output}");
         }
     }
 

@@ -236,7 +236,7 @@ impl Treed {
         let memories: Vec<_> = seen.iter().map(|p| &p.memory).collect();
         let memory = if memories.is_empty() { self.tree.memory() } else { self.tree.merge(&memories, moment) };
         let same = parts.iter().find(|(window, _)| *window == at.1).map(of);
-        let same = same.unwrap_or_else(|| Panes { late: moment.ended, ..Panes::default() });
+        let same = same.unwrap_or_else(|| Panes { late: at.0.is_passed_by(clocks.output), ..Panes::default() });
         let times = parts.iter().filter_map(|(_, cell)| cell.panes_of_tree.as_ref()?.time);
         let time = match self.windowing.output_time {
             OutputTime::EndOfWindow => (!moment.ended).then_some(at.0).or(times.max().map(|_| at.0)),
