@@ -52,6 +52,7 @@ pub mod cli;
 pub mod cluster;
 pub mod compose;
 pub mod expansion;
+mod files;
 pub mod jobs;
 pub mod native;
 pub mod pipeline;

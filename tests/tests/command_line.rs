@@ -4,9 +4,12 @@ use acceptance::child::{Run, Running, Signal};
 use acceptance::flights::{Flights, repeated};
 use acceptance::python::program;
 use acceptance::server::{Server, free_port, listens};
-use acceptance::{diagnosis, place};
+use acceptance::{diagnosis, embedded, place};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -120,6 +123,63 @@ fn inspect_shows_what_a_component_has_and_needs() -> Result<()> {
     diagnosis::sole(&ended, 3, "WASM_NOT_WASM").map(drop)
 }
 
+/// A line of the shell, in which `$T` is the binary.
+fn shell(line: &str) -> Result<Run> {
+    Ok(Run::new("sh").env("T", place::binary()?).args(["-c", line]).limit(30))
+}
+
+#[test]
+fn what_cannot_be_printed_is_told_and_exit_code_1() -> Result<()> {
+    let component = place::component("flights_parse")?;
+    for command in ["--json > /dev/full", "> /dev/full"] {
+        let ended = shell(&format!("\"$T\" udf inspect {} {command}", component.display()))?.end()?;
+        diagnosis::sole_with(&ended, 1, "OUTPUT_UNWRITABLE", &["standard output"])?;
+    }
+    // that nobody wants to read all of it is no error
+    let ended = shell(&format!("\"$T\" udf inspect {} --json | head -1", component.display()))?.ok()?;
+    ensure!(ended.err.is_empty(), "{ended}");
+    Ok(())
+}
+
+#[test]
+fn a_topic_that_is_followed_is_followed_no_longer_than_somebody_reads() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let state = folder.path().join("state");
+    embedded::log(&state, &["create", "in"])?.ok()?;
+    embedded::append(&state, "in", &["one".to_owned()])?;
+    // nothing comes after the first record, so nothing is written to a pipe that is closed
+    let tail = format!("\"$T\" log tail in --from earliest --follow --state-dir {} | head -1", state.display());
+    let ended = shell(&tail)?.ok()?;
+    ensure!(ended.out == "0:0  one\n" && ended.err.is_empty(), "{ended}");
+    let tail = format!("\"$T\" log tail in --from earliest --follow --state-dir {} > /dev/full", state.display());
+    let ended = shell(&tail)?.end()?;
+    diagnosis::sole(&ended, 1, "OUTPUT_UNWRITABLE").map(drop)
+}
+
+#[test]
+fn arguments_need_not_be_text() -> Result<()> {
+    let odd = OsStr::from_bytes(b"no\xffsuch.yaml");
+    let ended = Run::thalweg()?.arg("run").arg(odd).end()?;
+    diagnosis::sole(&ended, 3, "CONFIG_UNREADABLE")?;
+    for command in [&[][..], &["--job_port=0"], &["run", "a.yaml", "--set"]] {
+        let ended = Run::thalweg()?.args(command).arg(odd).end()?;
+        ensure!(ended.code == Some(2) && !ended.err.contains("panicked"), "exit code 2 was expected\n{ended}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_no_file_is_not_waited_for() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let pipe = folder.path().join("pipe");
+    Run::new("mkfifo").arg(&pipe).ok()?;
+    for path in [Path::new("/dev/zero"), &pipe] {
+        let ended = Run::thalweg()?.args(["udf", "inspect"]).arg(path).limit(30).end()?;
+        diagnosis::sole_with(&ended, 3, "WASM_UNREADABLE", &["no regular file"])?;
+    }
+    Ok(())
+}
+
 #[test]
 fn an_interrupted_run_is_exit_code_130_and_can_go_on() -> Result<()> {
     let run = Flights::over(repeated(22)?)?.lasting().with(&["--epoch-ms", "20"]);
@@ -147,7 +207,9 @@ fn prisms_flags_stand_joined_or_apart_and_unknown_ones_are_passed_over() -> Resu
     let lines = [
         format!("--job_port={port} --log_level=warn --log_kind=json --serve_http=false"),
         format!("--job_port {port} --log_level info --log_kind text --serve_http=false"),
-        format!("--serve_http=false --idle_shutdown_timeout=5m --no_such_flag=1 --job_port {port} --log_level debug"),
+        format!(
+            "--serve_http=false --no_such_flag=secret --job_port {port} --log_level debug --other secret -X a.b=secret"
+        ),
     ];
     for line in lines {
         let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
@@ -155,6 +217,11 @@ fn prisms_flags_stand_joined_or_apart_and_unknown_ones_are_passed_over() -> Resu
         running.signal(Signal::Terminate)?;
         let ended = running.wait()?;
         ensure!(ended.code == Some(0), "exit code 0 was expected\n{ended}");
+        let log = format!("{}{}", ended.out, ended.err);
+        ensure!(
+            log.contains("--no_such_flag, --other") == line.contains("secret") && !log.contains("secret"),
+            "{ended}"
+        );
     }
     Ok(())
 }

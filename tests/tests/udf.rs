@@ -167,6 +167,41 @@ fn side_inputs_and_tables_are_given_as_files_and_windows_are_shown() -> Result<(
     Ok(())
 }
 
+/// Whether a process has a child that compiles components.
+fn compiles(parent: u32) -> Result<bool> {
+    let children = Run::new("ps").args(["-o", "args=", "--ppid", &parent.to_string()]).end()?;
+    Ok(children.out.contains(" compile-component "))
+}
+
+#[test]
+fn components_are_compiled_in_a_child_whichever_command_asks() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let component = place::component("conformance_python")?; // it takes half a minute
+    let lines = folder.path().join("lines.jsonl");
+    fs::write(&lines, "")?;
+    let test = Run::thalweg()?.args(["udf", "test"]).arg(&lines).arg("--component").arg(&component);
+    for run in [Run::thalweg()?.args(["udf", "inspect"]).arg(&component), test] {
+        let mut running = run.env("XDG_CACHE_HOME", folder.path()).start()?;
+        running.until("its compiler", |running| compiles(running.pid()))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_granted_is_read_with_the_arguments() -> Result<()> {
+    let component = place::component("conformance")?;
+    for (option, given, word) in [
+        ("--grant", "{\"clok\": true}", "clok"),
+        ("--grant", "{\"clock\": 1}", "boolean"),
+        ("--tables", "{\"t\": {\"source\": 1}}", "no such JSON"),
+    ] {
+        let run = Run::thalweg()?.args(["udf", "test", "README.md", "--function", "first_word", option, given]);
+        let ended = run.arg("--component").arg(&component).end()?;
+        ensure!(ended.code == Some(2) && ended.err.contains(option) && ended.err.contains(word), "{ended}");
+    }
+    Ok(())
+}
+
 #[test]
 fn new_projects_in_the_other_languages_build_and_test_at_once() -> Result<()> {
     let workshop = Workshop::new()?;

@@ -18,7 +18,7 @@ pub fn bench(args: &BenchArgs) -> Result<ExitCode, Failed> {
         Some(bootstrap) => on_kafka(args, bootstrap)?,
         None => on_files(args)?,
     };
-    print(&said);
+    print(&said)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -70,6 +70,7 @@ fn settings(args: &BenchArgs) -> Settings {
         state_dir: args.state_dir.clone(),
         store: args.store.options(args.state_dir.as_deref()),
         cache_dir: ComponentStore::default_cache_dir(),
+        compiler: super::compiler(),
         ..default
     }
 }

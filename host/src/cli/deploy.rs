@@ -10,7 +10,7 @@ use thalweg_core::error::{Error, Result};
 /// Deploys, rolls back, or shows what runs.
 pub fn deploy(args: &DeployArgs) -> Result<ExitCode, Failed> {
     let text = super::asked(ask(args))?;
-    print(&text);
+    print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -21,7 +21,7 @@ pub fn doctor(args: &DoctorArgs) -> Result<ExitCode, Failed> {
         lines.dedup();
         lines.iter().for_each(|line| text.push_str(line));
     }
-    print(&text);
+    print(&text)?;
     let good = if asked.is_empty() { languages.iter().any(whole) } else { asked.iter().all(whole) };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,8 +1,8 @@
 //! Errors as people see them, and the exit codes that programs see.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
-use thalweg_core::error::{Domain, Error};
+use thalweg_core::error::{Domain, Error, Result};
 
 /// The job failed.
 const JOB: u8 = 1;
@@ -44,8 +44,26 @@ impl From<Error> for Failed {
 }
 
 /// Prints to standard output. That nobody reads it any more (`| head -1`) is no error.
-pub fn print(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+///
+/// # Errors
+/// `OUTPUT_UNWRITABLE` when it cannot be written for another reason.
+pub fn print(text: &str) -> Result<()> {
+    heard(text).map(drop)
+}
+
+/// The same; gives whether somebody reads it.
+///
+/// # Errors
+/// As for [`print`].
+pub fn heard(text: &str) -> Result<bool> {
+    let mut out = std::io::stdout().lock();
+    // what stays in a buffer would be lost without a word
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(Error::external("OUTPUT_UNWRITABLE", format!("cannot write to the standard output: {e}"))
+            .help("check where the output goes: its disk may be full")),
+    }
 }
 
 /// Prints an error to standard error: the sentence with its code, the transform, what to do, the worker's own trace.

@@ -12,11 +12,11 @@ use thalweg_wasm::{Component, World};
 
 /// Shows it.
 pub fn inspect(args: &InspectArgs) -> Result<ExitCode, Failed> {
-    let component = udf::open(&args.file)?;
+    let component = udf::open(&args.file, super::compiler())?;
     if args.json {
-        print(&format!("{:#}\n", udf::report(&component)));
+        print(&format!("{:#}\n", udf::report(&component)))?;
     } else {
-        print(&described(&component));
+        print(&described(&component))?;
     }
     Ok(ExitCode::SUCCESS)
 }

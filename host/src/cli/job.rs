@@ -48,13 +48,13 @@ async fn ask(command: &JobCommand, pipeline: Option<Pipeline>) -> Result<Option<
             let ttl = (!ttl.is_empty()).then(|| (ttl::OPTION.to_owned(), ttl.join(",")));
             let options = args.options.iter().cloned().chain(ttl).chain(update).chain(savepoint).collect();
             let id = client.submit(&name, pipeline.unwrap_or_default(), &options).await?;
-            print(&format!("{id}\n"));
+            print(&format!("{id}\n"))?;
             if args.wait { follow(&mut client, &id).await.map(Some) } else { Ok(None) }
         }
         JobCommand::List(server) => {
             let jobs = JobClient::connect(&server.server).await?.jobs().await?;
             let rows: Vec<_> = jobs.into_iter().map(|job| vec![job.id, job.name, job.state.to_owned()]).collect();
-            print(&table(&rows, &[]));
+            print(&table(&rows, &[]))?;
             Ok(None)
         }
         JobCommand::Wait(args) => {
@@ -63,17 +63,17 @@ async fn ask(command: &JobCommand, pipeline: Option<Pipeline>) -> Result<Option<
         }
         JobCommand::Cancel(args) => {
             let state = JobClient::connect(&args.server.server).await?.cancel(&args.job).await?;
-            print(&format!("{state}\n"));
+            print(&format!("{state}\n"))?;
             Ok(None)
         }
         JobCommand::Pause(args) => {
             let state = JobClient::connect(&args.server.server).await?.pause(&args.job).await?;
-            print(&format!("{state}\n"));
+            print(&format!("{state}\n"))?;
             Ok(None)
         }
         JobCommand::Resume(args) => {
             let state = JobClient::connect(&args.server.server).await?.resume(&args.job).await?;
-            print(&format!("{state}\n"));
+            print(&format!("{state}\n"))?;
             Ok(None)
         }
         JobCommand::Savepoint(args) => {
@@ -81,12 +81,12 @@ async fn ask(command: &JobCommand, pipeline: Option<Pipeline>) -> Result<Option<
             let directory = std::env::current_dir().map(|here| here.display().to_string()).unwrap_or_default();
             let mut client = JobClient::connect(&args.job.server.server).await?;
             let place = client.savepoint(SavepointRequest { job_id, to, stop: args.stop, directory }).await?;
-            print(&format!("{place}\n"));
+            print(&format!("{place}\n"))?;
             if args.stop { follow(&mut client, &args.job.job).await.map(Some) } else { Ok(None) }
         }
         JobCommand::Drain(args) => {
             let state = JobClient::connect(&args.server.server).await?.drain(&args.job).await?;
-            print(&format!("{state}\n"));
+            print(&format!("{state}\n"))?;
             Ok(None)
         }
     }
@@ -94,6 +94,6 @@ async fn ask(command: &JobCommand, pipeline: Option<Pipeline>) -> Result<Option<
 
 async fn follow(client: &mut JobClient, job: &str) -> Result<&'static str> {
     let state = client.follow(job, |said| eprintln!("{said}")).await?;
-    print(&format!("{state}\n"));
+    print(&format!("{state}\n"))?;
     Ok(state)
 }

@@ -1,6 +1,7 @@
 //! `thalweg log`: topics of the embedded log, made, filled and looked at.
 
-use super::exit::{Failed, print};
+use super::exit::{Failed, heard, print};
+use super::listener::Listener;
 use super::log_args::{AppendArgs, CreateArgs, LogCommand, OutputKind, PlaceArgs, TailArgs};
 use super::table::{table, thousands};
 use crate::topics::Topics;
@@ -38,8 +39,8 @@ fn open(place: &PlaceArgs, make: bool) -> Result<Arc<dyn Log>> {
     Topics::open(&place.state_dir, make, &Options::default()).map(|topics| topics.log)
 }
 
-fn line(value: &Value) {
-    print(&format!("{value}\n"));
+fn line(value: &Value) -> Result<()> {
+    print(&format!("{value}\n"))
 }
 
 fn list(args: &PlaceArgs) -> Result<()> {
@@ -53,14 +54,14 @@ fn list(args: &PlaceArgs) -> Result<()> {
             let partitions: Vec<Value> =
                 bounds.iter().map(|b| json!({"start": b.start, "end": b.end, "bytes": b.bytes})).collect();
             line(&json!({"topic": *name, "partitions": partitions, "compact": config.compact,
-                "retention_ms": config.retention_ms, "retention_bytes": config.retention_bytes}));
+                "retention_ms": config.retention_ms, "retention_bytes": config.retention_bytes}))?;
         }
         // what was compacted away still counts between start and end
         let counted = if config.compact { format!("at most {}", thousands(records)) } else { thousands(records) };
         rows.push(vec![name.to_string(), config.partitions.to_string(), counted, thousands(bytes), keeps(&config)]);
     }
     if args.output == OutputKind::Text {
-        print(&table(&rows, &[false, true, true, true]));
+        print(&table(&rows, &[false, true, true, true]))?;
     }
     Ok(())
 }
@@ -101,10 +102,9 @@ fn create(args: &CreateArgs) -> Result<()> {
             } else {
                 format!("{} partitions", config.partitions)
             };
-            print(&format!("{} has {of} and keeps {}\n", args.topic, keeps(&config)));
+            print(&format!("{} has {of} and keeps {}\n", args.topic, keeps(&config)))
         }
     }
-    Ok(())
 }
 
 fn append(args: &AppendArgs) -> Result<()> {
@@ -132,7 +132,7 @@ fn append(args: &AppendArgs) -> Result<()> {
             total += offsets.len() as u64;
             if args.place.output == OutputKind::Json {
                 for (record, offset) in records.iter().zip(offsets) {
-                    line(&json!({"topic": args.topic, "partition": record.partition, "offset": offset}));
+                    line(&json!({"topic": args.topic, "partition": record.partition, "offset": offset}))?;
                 }
             }
             (records, bytes) = (Vec::new(), 0);
@@ -142,7 +142,7 @@ fn append(args: &AppendArgs) -> Result<()> {
         }
     }
     if args.place.output == OutputKind::Text {
-        print(&format!("{} records appended to {}\n", thousands(total), args.topic));
+        print(&format!("{} records appended to {}\n", thousands(total), args.topic))?;
     }
     Ok(())
 }
@@ -181,32 +181,37 @@ fn tail(args: &TailArgs) -> Result<()> {
         let from = args.from.unwrap_or_else(|| bounds.end.saturating_sub(args.last));
         next.push((partition, from.max(bounds.start)));
     }
+    let listener = Listener::new()?;
     loop {
         for (partition, from) in &mut next {
+            let mut read = Ok(true);
             log.read(&args.topic, *partition, *from, &mut |record| {
-                show(args, *partition, record);
+                read = show(args, *partition, record);
                 *from = record.offset + 1;
-                true
+                matches!(read, Ok(true))
             })?;
+            if !read? {
+                return Ok(());
+            }
         }
-        if !args.follow {
+        if !args.follow || !listener.stays(FOLLOW) {
             return Ok(());
         }
-        std::thread::sleep(FOLLOW);
     }
 }
 
-fn show(args: &TailArgs, partition: u32, record: &LogView<'_>) {
+/// Prints a record; gives whether somebody reads it.
+fn show(args: &TailArgs, partition: u32, record: &LogView<'_>) -> Result<bool> {
     if args.place.output == OutputKind::Json {
         let headers: Vec<Value> = record.headers.iter().map(|(name, value)| json!([name, value.map(text)])).collect();
-        line(&json!({"topic": args.topic, "partition": partition, "offset": record.offset,
+        let shown = json!({"topic": args.topic, "partition": partition, "offset": record.offset,
             "timestamp_ms": record.timestamp_ms, "key": record.key.map(text), "value": record.value.map(text),
-            "headers": headers}));
-        return;
+            "headers": headers});
+        return heard(&format!("{shown}\n"));
     }
     let key = record.key.map_or_else(String::new, |key| format!("{}  ", String::from_utf8_lossy(key)));
     let value = record.value.map_or_else(|| "(deleted)".into(), String::from_utf8_lossy);
-    print(&format!("{partition}:{}  {key}{value}\n", record.offset));
+    heard(&format!("{partition}:{}  {key}{value}\n", record.offset))
 }
 
 /// Bytes as JSON: a text, or a list of numbers where they are none.

@@ -10,6 +10,7 @@ mod doctor;
 mod exit;
 mod inspect;
 mod job;
+mod listener;
 mod log;
 mod log_args;
 mod logs;
@@ -34,6 +35,7 @@ pub use logs::{LogKind, init as init_logs};
 use args::{Arguments, Command};
 use clap::Parser as _;
 use exit::Failed;
+use std::ffi::OsString;
 use std::process::ExitCode;
 use thalweg_core::error::{Error, Result};
 use thalweg_wasm::Compiler;
@@ -51,10 +53,14 @@ fn compiler() -> Compiler {
 
 /// What a server answers, waited for on this thread.
 fn asked<T>(question: impl Future<Output = Result<T>>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
+    waiting()?.block_on(question)
+}
+
+/// What waits on this thread.
+fn waiting() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
         Error::external("THREAD_START", format!("cannot set up a connection: {e}")).help("raise the process's limits")
-    })?;
-    runtime.block_on(question)
+    })
 }
 
 /// Runs the program with the process's arguments.
@@ -64,8 +70,9 @@ pub fn main() -> ExitCode {
     if raw.next().is_some_and(|first| first == COMPILE) {
         return thalweg_wasm::compile_child(raw);
     }
-    let given: Vec<String> = std::env::args().skip(1).collect();
-    let (parsed, ignored) = match prism::parse(&given) {
+    // Prism's flags are text; a name of a file need not be
+    let given: Result<Vec<String>, _> = std::env::args_os().skip(1).map(OsString::into_string).collect();
+    let (parsed, ignored) = match given.ok().and_then(|given| prism::parse(&given)) {
         Some(prism) => (Arguments::try_parse_from(prism.arguments), prism.ignored),
         None => (Arguments::try_parse(), Vec::new()),
     };
@@ -93,7 +100,7 @@ fn command(arguments: Arguments, ignored: &[String]) -> Result<ExitCode, Failed>
             exit::print(&format!(
                 "{}\ntry next\n  thalweg run FILE --state-dir {next}{0}   # goes on from there\n",
                 args.to
-            ));
+            ))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Log { command } => log::log(&command),

@@ -26,15 +26,15 @@ pub fn plan(args: &PlanArgs) -> Result<ExitCode, Failed> {
     for line in show(&pipeline).lines() {
         text.push_str(&format!("  {line}\n"));
     }
-    print(&text);
+    print(&text)?;
     let mut translation = translate(pipeline)?;
     let plan = composer.plan(&mut translation)?;
     let rows: Vec<Vec<String>> =
         plan.stages.iter().map(|stage| row(&translation, &plan, stage, composer.components())).collect();
-    print(&format!("\nstages\n\n{}", table(&rows, &[true])));
+    print(&format!("\nstages\n\n{}", table(&rows, &[true])))?;
     let lives = ttl::lines(&plan);
     if !lives.is_empty() {
-        print(&format!("\nstate\n\n  {}\n", lives.join("\n  ")));
+        print(&format!("\nstate\n\n  {}\n", lives.join("\n  ")))?;
     }
     Ok(ExitCode::SUCCESS)
 }

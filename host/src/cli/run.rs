@@ -64,9 +64,9 @@ pub fn run(args: &RunArgs) -> Result<ExitCode, Failed> {
             if resumed && progress.read() == 0 && sinks.iter().all(|s| s.rows() == 0) {
                 print(
                     "finished already: nothing was left to do since the last commit, its results are where they were\n",
-                );
+                )?;
             }
-            print(&summary(args, progress.read(), &sinks, began.elapsed()));
+            print(&summary(args, progress.read(), &sinks, began.elapsed()))?;
             Ok(ExitCode::SUCCESS)
         }
         Outcome::Cancelled if interrupted.load(Ordering::SeqCst) => {

@@ -21,11 +21,11 @@ use thalweg_wasm::Allowed;
 /// Threads for connections; bundles run on threads of their own.
 const CONNECTION_THREADS: usize = 2;
 
-/// Serves until SIGINT or SIGTERM. `ignored` are flags of Prism's that mean nothing here.
+/// Serves until SIGINT or SIGTERM. `ignored` are names of flags of Prism's that mean nothing here.
 pub fn serve(args: &ServeArgs, ignored: &[String]) -> Result<ExitCode, Failed> {
     logs::init(&args.logs.log_level, args.logs.log_kind);
     if !ignored.is_empty() {
-        tracing::info!("passed over flags that mean nothing here: {}", ignored.join(" "));
+        tracing::info!("passed over flags that mean nothing here: {}", ignored.join(", "));
     }
     let staging = StagingDir::create(&std::env::temp_dir())?;
     let options = options(args, &staging)?;

@@ -30,7 +30,7 @@ pub fn state(command: &StateCommand) -> Result<ExitCode, Failed> {
     match who.output {
         OutputKind::Json => print(&lines(&answer)),
         OutputKind::Text => print(&text(&answer)),
-    }
+    }?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -24,13 +24,23 @@ pub fn test(args: &TestArgs) -> Result<ExitCode, Failed> {
     let function = args.function.as_deref();
     let sides = args.sides.iter().map(|(name, file)| Ok((name.clone(), read(file)?)));
     let sides = sides.collect::<Result<Vec<_>>>()?;
-    let (config, tables, grant) = (args.config.clone(), args.tables.clone(), args.grant.clone());
-    let trial = Trial { component: &component, function, config, windows, lines: &lines, sides, tables, grant };
+    let trial = Trial {
+        component: &component,
+        function,
+        config: args.config.clone(),
+        windows,
+        lines: &lines,
+        sides,
+        tables: args.tables.clone().unwrap_or_default(),
+        grant: args.grant.clone().unwrap_or_default(),
+        compiler: super::compiler(),
+    };
     let tried = udf::run(&trial)?;
     match expected {
-        None => Ok(shown(&tried)),
-        Some(expected) => Ok(compared(&tried, expected)),
+        None => shown(&tried),
+        Some(expected) => compared(&tried, expected),
     }
+    .map_err(Failed::from)
 }
 
 /// The tests of a folder, in their own language. Their exit code is ours: 0 and 1.
@@ -45,16 +55,16 @@ fn own_tests(dir: &Path) -> Result<ExitCode, Failed> {
 }
 
 /// Rows on standard output; stacks and metrics, which are no rows, on standard error. Failed rows are a failure.
-fn shown(tried: &Tried) -> ExitCode {
+fn shown(tried: &Tried) -> Result<ExitCode> {
     let mut text = String::new();
     for row in &tried.rows {
         text.push_str(&format!("{}\n", row.json));
     }
-    print(&text);
+    print(&text)?;
     tried.rows.iter().filter(|row| row.failed).for_each(explain);
     let metrics: Vec<Vec<String>> = tried.metrics.iter().map(|(n, v)| vec![n.clone(), v.clone()]).collect();
     eprint!("{}", table(&metrics, &[]));
-    if tried.rows.iter().any(|row| row.failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    Ok(if tried.rows.iter().any(|row| row.failed) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// A failed row with the guest's stack.
@@ -65,7 +75,7 @@ fn explain(row: &udf::TrialRow) {
 }
 
 /// Lines that are there and should not be, and the other way round.
-fn compared(tried: &Tried, mut missing: Vec<Value>) -> ExitCode {
+fn compared(tried: &Tried, mut missing: Vec<Value>) -> Result<ExitCode> {
     let mut beyond = Vec::new();
     for row in &tried.rows {
         match missing.iter().position(|wanted| *wanted == row.json) {
@@ -74,16 +84,16 @@ fn compared(tried: &Tried, mut missing: Vec<Value>) -> ExitCode {
         }
     }
     if missing.is_empty() && beyond.is_empty() {
-        print(&format!("ok: {} rows as expected\n", tried.rows.len()));
-        return ExitCode::SUCCESS;
+        print(&format!("ok: {} rows as expected\n", tried.rows.len()))?;
+        return Ok(ExitCode::SUCCESS);
     }
     let mut text = String::new();
     missing.iter().for_each(|row| text.push_str(&format!("- {row}\n")));
     beyond.iter().for_each(|row| text.push_str(&format!("+ {}\n", row.json)));
-    print(&text);
+    print(&text)?;
     beyond.iter().filter(|row| row.failed).for_each(|row| explain(row));
     eprintln!("not as expected: {} rows are missing (-), {} should not be there (+)", missing.len(), beyond.len());
-    ExitCode::FAILURE
+    Ok(ExitCode::FAILURE)
 }
 
 fn expected(path: &Path) -> Result<Vec<Value>> {

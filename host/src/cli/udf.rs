@@ -18,7 +18,7 @@ pub fn udf(command: &UdfCommand) -> Result<ExitCode, Failed> {
         UdfCommand::Test(args) => trial::test(args),
         UdfCommand::Componentize(files) => {
             udf::componentize_file(&files.module, &files.output)?;
-            print(&format!("{}\n", files.output.display()));
+            print(&format!("{}\n", files.output.display()))?;
             Ok(ExitCode::SUCCESS)
         }
         UdfCommand::Deploy(args) => deploy::deploy(args),
@@ -41,19 +41,19 @@ fn new(args: &NewArgs) -> Result<ExitCode, Failed> {
         "  cd {shown}\n  thalweg udf test\n  thalweg udf build\n  \
          thalweg udf test examples/lines.jsonl --function split --expect examples/lines.expected.jsonl\n"
     ));
-    print(&text);
+    print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn build(args: &BuildArgs) -> Result<ExitCode, Failed> {
     let Built { path, .. } = make(&args.dir, args.output.as_deref())?;
-    print(&format!("{}\n", path.display()));
+    print(&format!("{}\n", path.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Builds a folder's component.
 pub fn make(dir: &Path, output: Option<&Path>) -> Result<Built> {
-    udf::build(&Project::at(dir)?, output)
+    udf::build(&Project::at(dir)?, output, super::compiler())
 }
 
 /// Reads a text file that the command line names.

@@ -1,7 +1,11 @@
 //! The arguments of `thalweg udf` and `thalweg doctor`.
 
+use crate::table::TableSpec;
 use clap::{Args, Subcommand};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use thalweg_wasm::Grants;
 
 /// `thalweg udf`.
 #[derive(Debug, Subcommand)]
@@ -55,7 +59,7 @@ pub struct TestArgs {
     #[arg(long, value_name = "NAME", requires = "elements")]
     pub function: Option<String>,
     /// Configuration, as JSON
-    #[arg(long, value_name = "JSON", value_parser = json, requires = "elements")]
+    #[arg(long, value_name = "JSON", value_parser = json::<serde_json::Value>, requires = "elements")]
     pub config: Option<serde_json::Value>,
     /// Windows of the elements: fixed:SIZE, sliding:SIZE:PERIOD, sessions:GAP, with SIZE as 90s, 5m or 1h
     #[arg(long, value_name = "WINDOWS", requires = "elements")]
@@ -64,11 +68,11 @@ pub struct TestArgs {
     #[arg(long = "side", value_name = "NAME=FILE", value_parser = named, requires = "elements")]
     pub sides: Vec<(String, PathBuf)>,
     /// The tables that the function looks up, as JSON: {"NAME": {"source": {"file": {"path": .., "format": "csv"}}, "schema": .., "key": ..}}
-    #[arg(long, value_name = "JSON", value_parser = json, requires = "elements")]
-    pub tables: Option<serde_json::Value>,
+    #[arg(long, value_name = "JSON", value_parser = json::<BTreeMap<String, TableSpec>>, requires = "elements")]
+    pub tables: Option<BTreeMap<String, TableSpec>>,
     /// What of the machine the function may see, as JSON: {"clock": true, "env": {"REGION": "eu"}}
-    #[arg(long, value_name = "JSON", value_parser = json, requires = "elements")]
-    pub grant: Option<serde_json::Value>,
+    #[arg(long, value_name = "JSON", value_parser = json::<Grants>, requires = "elements")]
+    pub grant: Option<Grants>,
     /// What must come out, as this command prints it, in any order; the exit code is 1 if it does not
     #[arg(long, value_name = "FILE", requires = "elements")]
     pub expect: Option<PathBuf>,
@@ -113,7 +117,7 @@ pub struct DeployArgs {
     #[arg(long, value_name = "NAME")]
     pub function: Option<String>,
     /// Configuration, as JSON [default: as now]
-    #[arg(long, value_name = "JSON", value_parser = json)]
+    #[arg(long, value_name = "JSON", value_parser = json::<serde_json::Value>)]
     pub config: Option<serde_json::Value>,
     /// Give it this share of the keys alone, as 0.1 or 10%; deploy it again without this to give it all
     #[arg(long, value_name = "SHARE", value_parser = share)]
@@ -139,8 +143,8 @@ pub struct DoctorArgs {
     pub languages: Vec<String>,
 }
 
-fn json(text: &str) -> Result<serde_json::Value, String> {
-    serde_json::from_str(text).map_err(|e| format!("it is no JSON: {e}"))
+fn json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|e| format!("it is no such JSON: {e}"))
 }
 
 /// `NAME=FILE`.

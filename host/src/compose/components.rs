@@ -1,6 +1,7 @@
 //! Components of this process: loaded once per file and digest, compiled once per machine, under the process's limits.
 
 use super::payload::WasmCall;
+use crate::files;
 use crate::yaml::Components;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -145,7 +146,7 @@ impl ComponentStore {
     /// The component of a file. A file that was changed since is loaded anew.
     ///
     /// # Errors
-    /// `WASM_*`: the file is not there, is no component of ours, or does not compile.
+    /// `WASM_*`: the file is not there, is no regular file or no component of ours, or does not compile.
     pub fn open(&self, path: &Path) -> Result<Component> {
         let adopted = self.adopted.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
         if let Some(component) = adopted.map(|(component, _)| component).or_else(|| self.brought.get(path).cloned()) {
@@ -153,7 +154,9 @@ impl ComponentStore {
         }
         let name = path.display().to_string();
         let unreadable = |e: std::io::Error| thalweg_wasm::Error::Unreadable { path: name.clone(), why: e.to_string() };
-        let bytes = std::fs::read(path).map_err(unreadable)?;
+        // a byte more than is taken: enough for the refusal
+        let most = EngineLimits::default().component_bytes.saturating_add(1);
+        let bytes = files::beginning(path, most).map_err(unreadable)?;
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = loaded.get(path).filter(|c| *c.digest() == Digest::of(&bytes)) {
             return Ok(known.clone());
@@ -197,5 +200,19 @@ pub fn pinned(digest: &Digest) -> String {
 impl Components for ComponentStore {
     fn describe(&self, component: &Path) -> Result<Arc<Description>> {
         Ok(Arc::new(self.open(component)?.description().clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_is_no_component_and_is_not_waited_for() {
+        let store = ComponentStore::new(None, Limits::default());
+        for path in ["/dev/zero", "/dev", "/no/such/file"] {
+            let refused = store.open(Path::new(path)).err();
+            assert!(refused.is_some_and(|e| e.code == "WASM_UNREADABLE" && e.message.contains(path)), "{path}");
+        }
     }
 }

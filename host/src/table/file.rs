@@ -1,15 +1,20 @@
 //! Rows of a file, all at once: CSV with a header, or a JSON object a line.
 
 use super::{Filling, Format};
+use crate::files;
 use crate::row::{Field, FieldType, RowWriter, Schema};
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader, Read};
+use std::path::Path;
 use thalweg_core::error::{Error, Result};
 use thalweg_io::row::JsonToRow;
 
+/// Longest row of a file, as it stands there: it is held in memory before anything of it counts to the table.
+const ROW_BYTES_MAX: usize = 16 << 20;
+
 /// Fills a table from a file.
 pub fn fill(path: &str, format: Format, schema: &Schema, table: &mut Filling) -> Result<()> {
-    let file = File::open(path).map_err(|e| unreadable(path, &e))?;
+    let file = files::open(Path::new(path)).map_err(|e| unreadable(path, &e))?;
     match format {
         Format::Csv => csv(path, file, schema, table),
         Format::Jsonl => jsonl(path, file, schema, table),
@@ -26,9 +31,36 @@ fn bad_row(path: &str, line: u64, why: &str) -> Error {
         .help("correct the line, or the `schema` of the table")
 }
 
+fn too_long(path: &str, line: u64) -> Error {
+    bad_row(path, line, &format!("it is longer than {ROW_BYTES_MAX} bytes"))
+}
+
+/// A file that ends with an error when one row of it is too long.
+struct Bounded {
+    file: File,
+    /// What the row may still have.
+    left: usize,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(into)?;
+        self.left = self.left.checked_sub(read).ok_or(io::ErrorKind::FileTooLarge)?;
+        Ok(read)
+    }
+}
+
+/// What went wrong with a file of CSV.
+fn unread(path: &str, why: &csv::Error, line: u64) -> Error {
+    match why.kind() {
+        csv::ErrorKind::Io(e) if e.kind() == io::ErrorKind::FileTooLarge => too_long(path, line),
+        _ => unreadable(path, why),
+    }
+}
+
 fn csv(path: &str, file: File, schema: &Schema, table: &mut Filling) -> Result<()> {
-    let mut reader = csv::ReaderBuilder::new().from_reader(file);
-    let header = reader.headers().map_err(|e| unreadable(path, &e))?.clone();
+    let mut reader = csv::ReaderBuilder::new().from_reader(Bounded { file, left: ROW_BYTES_MAX });
+    let header = reader.headers().map_err(|e| unread(path, &e, 1))?.clone();
     let place = |field: &Field| {
         let found = header.iter().position(|name| name.trim() == field.name);
         found.ok_or_else(|| {
@@ -41,7 +73,12 @@ fn csv(path: &str, file: File, schema: &Schema, table: &mut Filling) -> Result<(
     let places = schema.fields.iter().map(place).collect::<Result<Vec<_>>>()?;
     let (mut record, mut row) = (csv::StringRecord::new(), Vec::new());
     let mut line = 1;
-    while reader.read_record(&mut record).map_err(|e| unreadable(path, &e))? {
+    loop {
+        reader.get_mut().left = ROW_BYTES_MAX;
+        let begins = reader.position().line();
+        if !reader.read_record(&mut record).map_err(|e| unread(path, &e, begins))? {
+            return Ok(());
+        }
         line = record.position().map_or(line + 1, csv::Position::line);
         row.clear();
         let mut writer = RowWriter::new(&mut row, schema.fields.len());
@@ -52,7 +89,6 @@ fn csv(path: &str, file: File, schema: &Schema, table: &mut Filling) -> Result<(
         writer.finish();
         table.add(&row)?;
     }
-    Ok(())
 }
 
 /// Writes the field that a text of a CSV file means.
@@ -79,14 +115,23 @@ fn cell(field: &Field, text: &str, writer: &mut RowWriter<'_>) -> std::result::R
 
 fn jsonl(path: &str, file: File, schema: &Schema, table: &mut Filling) -> Result<()> {
     let json = JsonToRow::new(schema)?;
-    let mut row = Vec::new();
-    for (i, line) in BufReader::new(file).split(b'\n').enumerate() {
-        let line = line.map_err(|e| unreadable(path, &e))?;
-        if line.iter().all(u8::is_ascii_whitespace) {
+    let mut reader = BufReader::new(file);
+    let (mut line, mut row) = (Vec::new(), Vec::new());
+    for number in 1_u64.. {
+        line.clear();
+        let mut one = reader.by_ref().take(ROW_BYTES_MAX as u64 + 1);
+        if one.read_until(b'\n', &mut line).map_err(|e| unreadable(path, &e))? == 0 {
+            break;
+        }
+        if line.len() > ROW_BYTES_MAX {
+            return Err(too_long(path, number));
+        }
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        if text.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
         row.clear();
-        json.write(&line, &mut row).map_err(|why| bad_row(path, i as u64 + 1, &why))?;
+        json.write(text, &mut row).map_err(|why| bad_row(path, number, &why))?;
         table.add(&row)?;
     }
     Ok(())

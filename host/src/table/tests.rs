@@ -61,6 +61,33 @@ fn what_is_wrong_with_a_table_is_named() -> Result<()> {
 }
 
 #[test]
+fn a_row_without_end_and_what_is_no_file_are_refused() -> Result<()> {
+    let wrong = |e: std::io::Error| Error::internal("TEST", e.to_string());
+    for format in [Format::Csv, Format::Jsonl] {
+        let error = Tables::default().get(&spec(std::path::Path::new("/dev/zero"), format)).err();
+        assert!(error.is_some_and(|e| e.code == "TABLE_UNREADABLE" && e.message.contains("no regular file")));
+        // a hole in a file costs nothing: the second line of this one has 32 MiB
+        let mut file = written("code,name,height\n\"")?;
+        if format == Format::Jsonl {
+            file = written("\n")?;
+        }
+        file.as_file().set_len(32 << 20).map_err(wrong)?;
+        let error = Tables::default().get(&spec(file.path(), format)).err();
+        let error = error.ok_or_else(|| Error::internal("TEST", "it was read"))?;
+        assert_eq!(error.code, "TABLE_ROW");
+        assert!(
+            error.message.contains("line 2") && error.message.contains("longer than 16777216"),
+            "{}",
+            error.message
+        );
+    }
+    // many rows are no long one
+    let many = written(&format!("code,name,height\n{}", format!("A,{},7\n", "x".repeat(1 << 20)).repeat(20)))?;
+    assert_eq!(Tables::default().get(&spec(many.path(), Format::Csv))?.len(), 1);
+    Ok(())
+}
+
+#[test]
 fn a_join_keeps_rows_without_a_key_or_an_entry_unless_it_is_an_inner_one() -> Result<()> {
     let file = written("code,name,height\nA,Alpha,7\n")?;
     let input = Schema { fields: vec![required("n", FieldType::Int64), nullable("at", FieldType::String)] };

@@ -4,7 +4,7 @@ use super::language::Project;
 use crate::compose::ComponentStore;
 use std::path::{Path, PathBuf};
 use thalweg_core::error::{Error, Result};
-use thalweg_wasm::{Component, Limits, World, componentize, componentize_in};
+use thalweg_wasm::{Compiler, Component, Limits, World, componentize, componentize_in};
 
 /// A component that was built.
 #[derive(Clone, Debug)]
@@ -19,18 +19,19 @@ pub struct Built {
     pub functions: Vec<String>,
 }
 
-/// Compiles a project and writes its component to `output`, or as `NAME.wasm` into the project.
+/// Compiles a project and writes its component to `output`, or as `NAME.wasm` into the project. What the component is to the host, `compiler`
+/// finds out.
 ///
 /// # Errors
 /// `UDF_BUILD` for the compiler, `WASM_*` for what it made, `UDF_OUTPUT` when it cannot be written.
-pub fn build(project: &Project, output: Option<&Path>) -> Result<Built> {
+pub fn build(project: &Project, output: Option<&Path>, compiler: Compiler) -> Result<Built> {
     project.put_sdk()?;
     let compiled = project.language.toolchain().compile(&project.dir)?;
     let path = output.map_or_else(|| project.dir.join(format!("{}.wasm", compiled.name)), Path::to_path_buf);
     let is_component = compiled.bytes.get(6) == Some(&1);
     let whole = if is_component { compiled.bytes.clone() } else { componentize(&compiled.bytes)? };
     let name = path.display().to_string();
-    let described = store().from_bytes(&name, &whole)?;
+    let described = store(compiler).from_bytes(&name, &whole)?;
     let world = World::covering(described.description());
     let bytes = if !is_component && described.imports().iter().any(|import| world.lacks(import)) {
         componentize_in(&compiled.bytes, world)?
@@ -53,16 +54,17 @@ pub fn componentize_file(module: &Path, output: &Path) -> Result<()> {
     write(output, &componentize(&bytes)?)
 }
 
-/// A component in a file.
+/// A component in a file, compiled by `compiler`.
 ///
 /// # Errors
 /// `WASM_*`: it cannot be read, is no component of ours, or does not compile.
-pub fn open(file: &Path) -> Result<Component> {
-    store().open(file)
+pub fn open(file: &Path, compiler: Compiler) -> Result<Component> {
+    store(compiler).open(file)
 }
 
-fn store() -> ComponentStore {
-    ComponentStore::new(ComponentStore::default_cache_dir().as_deref(), Limits::default())
+fn store(compiler: Compiler) -> ComponentStore {
+    let cache_dir = ComponentStore::default_cache_dir();
+    ComponentStore::new(cache_dir.as_deref(), Limits::default()).compiled_by(compiler)
 }
 
 fn write(path: &Path, component: &[u8]) -> Result<()> {

@@ -1,5 +1,9 @@
 //! Tools of others: whether they are there, in which version, what installs them, and running them.
 
+use std::collections::hash_map::RandomState;
+use std::fs::DirBuilder;
+use std::hash::BuildHasher as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use thalweg_core::error::{Error, Result};
@@ -97,7 +101,8 @@ pub fn fetched_dir() -> Result<PathBuf> {
     dir.ok_or_else(|| failed("there is no directory for tools that are fetched", "set HOME or XDG_CACHE_HOME"))
 }
 
-/// A folder for what a compiler makes, gone with this.
+/// A folder for what a compiler makes, gone with this. Nobody else may enter it or guess its name, and one that a killed process left is in
+/// nobody's way.
 pub struct Scratch(PathBuf);
 
 impl Scratch {
@@ -106,10 +111,10 @@ impl Scratch {
     /// # Errors
     /// `UDF_BUILD` when it cannot be made.
     pub fn new() -> Result<Self> {
-        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("thalweg-udf-{}-{number}", std::process::id()));
-        std::fs::create_dir(&dir).map_err(|e| {
+        // a hash under keys that the system's randomness gave this process
+        let random = || RandomState::new().hash_one(std::process::id());
+        let dir = std::env::temp_dir().join(format!("thalweg-udf-{:016x}{:016x}", random(), random()));
+        DirBuilder::new().mode(0o700).create(&dir).map_err(|e| {
             failed(format!("cannot make {}: {e}", dir.display()), "check the directory for temporary files")
         })?;
         Ok(Self(dir))
@@ -139,6 +144,23 @@ mod tests {
         assert_eq!(version("v20.20.2\n"), Some(((20, 20), "20.20.2")));
         assert_eq!(version("Python 3.11.4rc1"), Some(((3, 11), "3.11.4rc1")));
         assert_eq!(version("no number"), None);
+    }
+
+    #[test]
+    fn what_a_killed_process_of_the_same_id_left_is_in_nobodys_way() -> anyhow::Result<()> {
+        let left = std::env::temp_dir();
+        let left: Vec<PathBuf> = (0..9).map(|n| left.join(format!("thalweg-udf-{}-{n}", std::process::id()))).collect();
+        left.iter().try_for_each(std::fs::create_dir)?;
+        let made = (Scratch::new(), Scratch::new());
+        left.iter().try_for_each(std::fs::remove_dir)?;
+        let (one, two) = (made.0?, made.1?);
+        assert_ne!(one.0, two.0);
+        let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&one.0)?);
+        assert_eq!(mode & 0o777, 0o700);
+        let path = one.0.clone();
+        drop(one);
+        assert!(!path.exists());
+        Ok(())
     }
 
     #[test]

@@ -8,12 +8,14 @@
 
 use super::elements;
 use super::script::{MAIN, script, side_tag, wrong};
-use crate::compose::{Composer, Connectors, Settings};
+use crate::compose::{ComponentStore, Composer, Connectors, Settings};
 use crate::native::Registry;
 use crate::pipeline::{Collection, Element, PipelineBuilder, Windows, urn};
 use crate::runtime;
+use crate::table::TableSpec;
 use prost::Message as _;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use thalweg_beam::translate::translate;
@@ -28,6 +30,7 @@ use thalweg_core::port::sink::{Prepared, Sink};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::Window;
 use thalweg_wasm::describe::{Coder, Function, Kind as FunctionKind, SideInput};
+use thalweg_wasm::{Compiler, Grants};
 
 /// The tag of failed rows: no function gives it to an output of its own.
 const FAILED: &str = "\0failed";
@@ -50,10 +53,26 @@ pub struct Trial<'a> {
     pub lines: &'a str,
     /// What side inputs have: name and lines.
     pub sides: Vec<(String, String)>,
-    /// Tables by the names in the function's description, in the form of a pipeline's payload.
-    pub tables: Option<Value>,
-    /// What of the machine the function may see, in that form too.
-    pub grant: Option<Value>,
+    /// Tables by the names in the function's description.
+    pub tables: BTreeMap<String, TableSpec>,
+    /// What of the machine the function may see.
+    pub grant: Grants,
+    /// What compiles the component.
+    pub compiler: Compiler,
+}
+
+impl Trial<'_> {
+    /// The call of the function; `errors` is the output for failed elements.
+    fn call(&self, function: &Function, errors: Option<&str>) -> Value {
+        json!({
+            "component": self.component,
+            "function": function.name,
+            "config": self.config,
+            "errors": errors,
+            "tables": self.tables,
+            "grant": self.grant,
+        })
+    }
 }
 
 /// What came out.
@@ -81,8 +100,12 @@ pub struct TrialRow {
 /// # Errors
 /// `UDF_TEST` for lines that do not fit the function, `WASM_*` for the component, else what the job failed with.
 pub fn run(trial: &Trial<'_>) -> Result<Tried> {
-    let settings =
-        Settings { shards: 1, cache_dir: crate::compose::ComponentStore::default_cache_dir(), ..Settings::default() };
+    let settings = Settings {
+        shards: 1,
+        cache_dir: ComponentStore::default_cache_dir(),
+        compiler: trial.compiler.clone(),
+        ..Settings::default()
+    };
     let rows = Rows::default();
     let keep = rows.clone();
     let mut connectors = Connectors::default();
@@ -178,14 +201,7 @@ fn pipeline(trial: &Trial<'_>, function: &Function) -> Result<thalweg_proto::pip
         let failed = build.collection("udf.failed", Element::Bytes, input.windows, true);
         outputs.push((FAILED.to_owned(), failed, json!({ "failed": function.input })));
     }
-    let call = json!({
-        "component": trial.component,
-        "function": function.name,
-        "config": trial.config,
-        "errors": dofn.then_some(FAILED),
-        "tables": trial.tables.clone().unwrap_or_else(|| json!({})),
-        "grant": trial.grant.clone().unwrap_or_else(|| json!({})),
-    });
+    let call = trial.call(function, dofn.then_some(FAILED));
     let tagged: Vec<(&str, &Collection)> = outputs.iter().map(|(tag, c, _)| (tag.as_str(), c)).collect();
     let read: Vec<(&str, &Collection)> =
         [("input", &input)].into_iter().chain(inputs.iter().map(|(name, _, c)| (*name, c))).collect();
@@ -203,8 +219,8 @@ fn assigned(
     trial: &Trial<'_>,
     function: &Function,
 ) -> thalweg_proto::pipeline::Pipeline {
-    let call = json!({ "component": trial.component, "function": function.name, "config": trial.config });
-    let windows = build.component_windows(call.to_string().into_bytes(), function.merges);
+    let call = trial.call(function, None).to_string();
+    let windows = build.component_windows(call.into_bytes(), function.merges);
     let output = build.collection("udf.windows", input.element.clone(), windows, true);
     build.window_into(NAME, input, &output);
     let shape = match function.input.components.as_slice() {
@@ -336,4 +352,38 @@ fn metrics(all: &Metrics) -> Vec<(String, String)> {
         Some((key.labels.get("NAME")?.clone(), text))
     });
     shown.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_function_is_given_what_it_is_granted_and_its_tables() -> anyhow::Result<()> {
+        let grant = r#"{"clock":true,"env":{"REGION":"eu"}}"#;
+        let table = r#"{"source":{"file":{"path":"t.csv","format":"csv"}},"schema":[],"key":"k"}"#;
+        let trial = Trial {
+            component: Path::new("c.wasm"),
+            function: None,
+            config: None,
+            windows: Windows::Global,
+            lines: "",
+            sides: Vec::new(),
+            tables: BTreeMap::from([("t".to_owned(), serde_json::from_str(table)?)]),
+            grant: serde_json::from_str(grant)?,
+            compiler: Compiler::Here,
+        };
+        for kind in ["dofn", "windowfn", "keyselector", "combinefn"] {
+            let text = json!({ "urn": "beam:coder:string_utf8:v1" });
+            let outputs = json!([{ "name": "main", "coder": text }]);
+            let function = json!({ "name": "f", "kind": kind, "input": text, "outputs": outputs });
+            let made = pipeline(&trial, &serde_json::from_value(function)?)?.encode_to_vec();
+            let made = String::from_utf8_lossy(&made);
+            assert!(
+                made.contains(&format!("\"grant\":{grant}")) && made.contains("\"path\":\"t.csv\""),
+                "{kind}: {made}"
+            );
+        }
+        Ok(())
+    }
 }

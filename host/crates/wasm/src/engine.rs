@@ -109,7 +109,8 @@ fn pool(limits: &EngineLimits) -> PoolingAllocationConfig {
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
         .max_memories_per_component(4)
         .max_tables_per_component(16)
-        .total_core_instances(limits.instances.saturating_mul(8))
+        // a bound of what is counted, no room that is reserved: components of any language get their instances
+        .total_core_instances(limits.instances.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
         .max_core_instance_size(1 << 20)
         .total_memories(limits.instances.saturating_mul(2))
         .total_tables(limits.instances.saturating_mul(4))

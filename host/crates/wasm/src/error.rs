@@ -351,7 +351,9 @@ impl Error {
             Self::Frame { .. } => "build the component again with a released SDK",
             Self::Refused { .. } => "the message is the function's own; see its documentation",
             Self::RowFailed { .. } => "mend the input or the function, or give the transform an error_handling output",
-            Self::Instances { .. } => "run fewer shards, or raise instances",
+            Self::Instances { .. } => {
+                "run fewer shards, or the jobs in more processes: each shard has an instance of each transform"
+            }
             Self::Cache { .. } => "give a directory that belongs to this user alone (mode 0700)",
             Self::State(_) | Self::Engine { .. } => "",
         }

@@ -171,8 +171,8 @@ impl Limits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineLimits {
-    /// Instances alive at once, all jobs and shards together. Each reserves 4 GiB of address space (not memory), which lets
-    /// the compiler leave out bounds checks. Default 256.
+    /// Instances alive at once, all jobs and shards together. Each reserves 8 GiB of address space (not memory) for two memories, which lets
+    /// the compiler leave out bounds checks; fewer fit of components that have more than 2 memories or 4 tables. Default 256.
     pub instances: u32,
     /// The most that [`Limits::memory_bytes`] of any component may ask for, in bytes. Default 1 GiB.
     pub memory_bytes: usize,

@@ -106,6 +106,10 @@ pub struct GuestStore {
     pub memory_bytes: usize,
     /// Whether memory was refused in this call.
     pub memory_refused: bool,
+    /// What the last growth added to it: given back if it fails after all.
+    memory_added: usize,
+    /// Elements of all tables now.
+    table_elements: usize,
     /// The engine's bound of the stack, for the error.
     pub stack_bytes: usize,
     log_tokens: f64,
@@ -125,6 +129,8 @@ impl GuestStore {
             world: World::default(),
             memory_bytes: 0,
             memory_refused: false,
+            memory_added: 0,
+            table_elements: 0,
             stack_bytes,
             log_tokens,
             log_filled: clock::monotonic(),
@@ -349,16 +355,50 @@ impl tables::Host for GuestStore {
 
 impl ResourceLimiter for GuestStore {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let all = self.memory_bytes.saturating_add(desired.saturating_sub(current));
+        let added = desired.saturating_sub(current);
+        let all = self.memory_bytes.saturating_add(added);
         if all > self.limits.memory_bytes {
             self.memory_refused = true;
             return Ok(false);
         }
-        self.memory_bytes = all;
+        (self.memory_bytes, self.memory_added) = (all, added);
         Ok(true)
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= self.limits.table_elements)
+    // the growth that was just allowed: memories here have pages of 64 KiB, and all that they ask for is asked above
+    fn memory_grow_failed(&mut self, _why: wasmtime::Error) -> wasmtime::Result<()> {
+        self.memory_bytes = self.memory_bytes.saturating_sub(std::mem::take(&mut self.memory_added));
+        Ok(())
+    }
+
+    // A growth that a table's own maximum forbids is refused here and not counted. `table_grow_failed` would not do: it is also called
+    // for a growth that nobody was asked for, so that a guest could have elements given back which it has.
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let all = self.table_elements.saturating_add(desired.saturating_sub(current));
+        if all > self.limits.table_elements || maximum.is_some_and(|most| desired > most) {
+            return Ok(false);
+        }
+        self.table_elements = all;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_tables_of_an_instance_share_its_elements_as_its_memories_do() -> wasmtime::Result<()> {
+        let limits = Limits::default().table_elements(100).memory_bytes(100);
+        let mut store = GuestStore::new("f".into(), "T".into(), Arc::new(limits), 0);
+        assert!(store.table_growing(0, 60, None)? && !store.table_growing(0, 60, None)?);
+        assert!(store.table_growing(0, 30, Some(30))? && store.table_growing(60, 70, None)?);
+        assert!(!store.table_growing(0, 1, None)?);
+        assert!(store.memory_growing(0, 60, None)? && !store.memory_growing(0, 60, None)?);
+        assert!(store.memory_growing(0, 40, None)?);
+        store.memory_grow_failed(wasmtime::Error::msg("no"))?;
+        store.memory_grow_failed(wasmtime::Error::msg("given back once"))?;
+        assert_eq!(store.memory_bytes, 60);
+        Ok(())
     }
 }

@@ -35,11 +35,12 @@ impl FileList {
         }
         let mut bytes = 0;
         for path in &files {
-            let file = File::open(path).map_err(|e| unreadable(path, e))?;
-            let found = file.metadata().map_err(|e| unreadable(path, e))?;
+            // before it is opened: opening a pipe waits for who writes it
+            let found = fs::metadata(path).map_err(|e| unreadable(path, e))?;
             if !found.is_file() {
                 return Err(unreadable(path, "it is not a regular file"));
             }
+            drop(File::open(path).map_err(|e| unreadable(path, e))?);
             bytes += found.len();
         }
         Ok(Self { files: files.into(), bytes })

@@ -257,6 +257,26 @@ fn a_table_does_not_grow_over_its_limit() {
 }
 
 #[test]
+fn table_elements_that_were_not_given_are_not_counted_and_those_given_are() {
+    let mut call = String::new();
+    // the table's own maximum forbids the first, no table has room for the second, and 100,000 are all there are
+    for (more, given) in [(99_000, false), (-1, false), (60_000, true), (-1, false), (60_000, false), (30_000, true)] {
+        let wrong = if given { "i64.eq" } else { "i64.ne" };
+        let grow = format!("(table.grow $t (ref.null func) (i64.const {more}))");
+        call.push_str(&format!("(if ({wrong} {grow} (i64.const -1)) (then unreachable))"));
+    }
+    assert_eq!(code(&Guest { extra: "(table $t i64 1 95000 funcref)", ..does(&call) }), "");
+}
+
+#[test]
+fn memory_that_was_not_given_is_not_counted() -> Result<(), CoreError> {
+    // 24,576 pages are within the limit; of one memory the engine gives 16,384
+    let call = "(if (i32.ne (memory.grow (i32.const 20000)) (i32.const -1)) (then unreachable))
+        (if (i32.eq (memory.grow (i32.const 10000)) (i32.const -1)) (then unreachable))";
+    run(&does(call), Limits::default().memory_bytes(3 << 29)).map(drop)
+}
+
+#[test]
 fn every_nan_that_is_computed_is_the_canonical_one() {
     // with a payload before the addition and, without the rule, after it
     let guest = does(

@@ -3,14 +3,14 @@
 
 use crate::lines::logged;
 use crate::stage::{Ran, Stage};
-use crate::support::component;
+use crate::support::{component, guest, in_the_languages_of_today, root};
 use std::time::Duration;
 use thalweg_core::batch::BatchBuilder;
 use thalweg_core::error::Error as CoreError;
 use thalweg_core::port::worker::Input;
 use thalweg_core::time::EventTime;
 use thalweg_core::window::Window;
-use thalweg_wasm::{Binding, Failures, Limits, Target};
+use thalweg_wasm::{Binding, Cache, Component, Engine, EngineLimits, Error, Failures, Limits, Pool, Target};
 
 type Fallible = Result<(), Box<dyn std::error::Error>>;
 
@@ -110,4 +110,23 @@ fn what_does_not_end_or_takes_too_much_is_an_error_of_the_guest() {
         let codes = ["WASM_MEMORY_LIMIT", "WASM_ROW_FAILED", "WASM_TRAP"];
         assert!(codes.contains(&error.code), "{guest}: {error:?}");
     }
+}
+
+#[test]
+fn as_many_instances_as_an_engine_may_have_fit_in_any_language() -> Result<(), Error> {
+    const INSTANCES: u32 = 6;
+    let cache = Cache::open(&root().join("target/guests/compiled"))?;
+    in_the_languages_of_today("conformance", |name| {
+        let engine = Engine::new(EngineLimits::default().instances(INSTANCES))?;
+        let component = Component::load(&engine, &guest(name), Some(&cache))?;
+        let open = |_| {
+            let mut pool = Pool::new(&component, "first_word", "T", "", Limits::default())?;
+            pool.warm().map(|()| pool)
+        };
+        let open_ones = (0..INSTANCES).map(open).collect::<Result<Vec<_>, _>>()?;
+        let refused = open(INSTANCES).err();
+        assert!(matches!(refused, Some(Error::Instances { .. })), "{refused:?}");
+        drop(open_ones);
+        open(0).map(drop)
+    })
 }
