@@ -1,13 +1,17 @@
 //! `thalweg udf deploy` into a job of a server: counts go on, what does not fit is refused, what traps is rolled back, and a server that was killed
-//! goes on with the version that was deployed.
+//! goes on with the version that was deployed. In a cluster, what cannot run is refused before anybody runs it.
 
+use acceptance::broker::Broker;
 use acceptance::child::{Ended, Run, Running};
+use acceptance::cluster::Member;
 use acceptance::python::program;
 use acceptance::server::Server;
 use acceptance::{diagnosis, place, watchdog};
 use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A job on a server.
 struct Job {
@@ -104,4 +108,51 @@ fn versions_are_deployed_into_a_running_job_and_outlive_its_server() -> Result<(
     let status = status.args(["--server", &job.server.endpoint()]).ok()?;
     ensure!(status.out.contains("WASM_TRAP") || status.out.contains("failed with"), "{status}");
     job.kill()
+}
+
+const COUNTED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Gives elements until one was counted by a version.
+fn counted_by(version: &str, broker: &Broker, member: &Member) -> Result<()> {
+    let by = || -> Result<usize> {
+        let rows = broker.dump("versions-out")?;
+        Ok(rows.iter().filter(|row| row["value"].as_str().is_some_and(|text| text.contains(version))).count())
+    };
+    let (begun, before) = (Instant::now(), by()?);
+    while by()? == before {
+        ensure!(begun.elapsed() < COUNTED_WITHIN, "no count by {version}\n{}", member.log());
+        let row = json!({"who": "a", "what": ""}).to_string();
+        broker.produce("versions-in", &[json!({"key": "a", "value": row})])?;
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    Ok(())
+}
+
+#[test]
+fn in_a_cluster_what_cannot_run_is_refused_and_the_job_goes_on() -> Result<()> {
+    let broker = Broker::own()?;
+    broker.create(&["versions-in:1", "versions-out:1"])?;
+    let mut member = Member::new(&broker, "one", &[])?;
+    member.start()?;
+    let path = place::component("versions")?.display().to_string();
+    let (component, bootstrap) = (format!("component={path}"), format!("bootstrap={}", broker.bootstrap()));
+    let id = member.job(&["submit", "tests/programs/versions.yaml", "--set", &bootstrap, "--set", &component])?;
+    counted_by("one", &broker, &member)?;
+    let ask = |more: &[&str]| {
+        let run = Run::thalweg()?.args(["udf", "deploy", "--job", &id, "--transform", "Count"]);
+        run.args(["--server", &member.endpoint()]).args(more).end()
+    };
+
+    // a configuration that the function does not take
+    let refused = ask(&[&path, "--config", "\"bad\""])?;
+    diagnosis::sole_with(&refused, 3, "DEPLOY_REFUSED", &["WASM_REFUSED"])?;
+    counted_by("one", &broker, &member)?;
+
+    // a version that keeps more is not gone back from
+    let ended = ask(&[&path, "--function", "more"])?;
+    ensure!(ended.code == Some(0), "{ended}");
+    counted_by("more", &broker, &member)?;
+    let refused = ask(&["--roll-back"])?;
+    diagnosis::sole_with(&refused, 3, "DEPLOY_REFUSED", &["DEPLOY_INCOMPATIBLE", "the version before", "last"])?;
+    counted_by("more", &broker, &member)
 }

@@ -10,7 +10,7 @@ use super::known::prepared;
 use super::order::{Run, Version};
 use super::{Cluster, Inner};
 use crate::compose::deploy::Saved;
-use crate::compose::{deploy, pinned, ttl};
+use crate::compose::{deploy, pinned};
 use crate::jobs::deploy_config as config;
 use std::collections::BTreeMap;
 use thalweg_beam::deploy::{DeployRequest, Deployed, Deployer, RollBackRequest, StatusRequest};
@@ -102,6 +102,18 @@ fn forget_oldest(deployed: &mut Vec<Version>) {
     }
 }
 
+/// Why a version stays that keeps what the one before does not know, in the words of who wanted to go back.
+fn keeps_more(error: Error, transform: &str) -> Error {
+    if error.code != "UPDATE_INCOMPATIBLE" {
+        return error;
+    }
+    let lost = error.message.split_once(": ").map_or(error.message.as_str(), |(_, lost)| lost);
+    let message = format!("the version before cannot take over what the running one keeps: {lost}");
+    Error::user("DEPLOY_INCOMPATIBLE", message)
+        .help("deploy a version that has this state or these timers and else does what the one before did")
+        .in_transform(transform)
+}
+
 impl Deployer for Cluster {
     fn deploy(&self, request: DeployRequest) -> Result<u64> {
         let (inner, id) = (&self.0, request.job_id.as_str());
@@ -115,7 +127,9 @@ impl Deployer for Cluster {
         let component = composer.components().from_bytes(&request.name, &request.component)?;
         let components = composer.components();
         let place = deploy::check(&translation, components, &request.transform, &component, &request.function)?;
-        config(&request.config)?;
+        let opened_with = if request.config.is_empty() { place.config.clone() } else { request.config };
+        // behind the order every process gives up what runs: what can be refused is refused before it
+        deploy::opens(&translation, components, &place, &component, config(&opened_with)?.as_ref())?;
         let digest = pinned(&Digest::of(&request.component));
         let aside = (deploy::path_of(&digest), digest);
         let carried = Aside::new(inner, id, Sharing::Own).put(aside, &request.component)?;
@@ -123,7 +137,7 @@ impl Deployer for Cluster {
             transform: place.transform,
             component: Some(carried),
             function: place.function,
-            config: if request.config.is_empty() { place.config } else { request.config },
+            config: opened_with,
         };
         let mut deployed = run.deployed.clone();
         deployed.push(version);
@@ -133,16 +147,17 @@ impl Deployer for Cluster {
     }
 
     fn roll_back(&self, request: RollBackRequest) -> Result<u64> {
-        let run = self.0.going(&request.job_id, HELP)?;
+        let (inner, id) = (&self.0, request.job_id.as_str());
+        let run = inner.going(id, HELP)?;
+        let transform = deploy::whole_name(&inner.translated(id, &run)?, &request.transform)?;
         let mut deployed = run.deployed.clone();
-        let last = deployed.iter().rposition(|version| ttl::is_in(&version.transform, &request.transform));
-        let Some(last) = last else {
-            let message = format!("{:?} has no version that was deployed", request.transform);
+        let Some(last) = deployed.iter().rposition(|version| version.transform == transform) else {
+            let message = format!("{transform:?} has no version that was deployed");
             return Err(Error::user("DEPLOY_UNKNOWN", message).help("deploy the version that is wanted"));
         };
         deployed.remove(last);
-        let old = self.0.planned(&request.job_id, &run)?;
-        self.0.go_on_with(&request.job_id, &run, &old, deployed).map(|()| 0)
+        let old = inner.planned(id, &run)?;
+        inner.go_on_with(id, &run, &old, deployed).map(|()| 0).map_err(|error| keeps_more(error, &transform))
     }
 
     fn status(&self, request: StatusRequest) -> Result<Vec<Deployed>> {

@@ -12,7 +12,7 @@ use thalweg::compose::{Composer, Connectors, Deployments, Settings};
 use thalweg::native::Registry;
 use thalweg::pipeline::{Element, PipelineBuilder, Windows, urn};
 use thalweg::runtime::{self, RunningJob, SourceSpec};
-use thalweg_beam::translate::translate;
+use thalweg_beam::translate::{Translation, translate};
 use thalweg_core::batch::{Batch, BatchBuilder};
 use thalweg_core::engine::Outcome;
 use thalweg_core::error::Result as CoreResult;
@@ -48,6 +48,19 @@ fn build() -> Result<Vec<u8>> {
     ensure!(built.is_ok_and(|status| status.success()), "cargo could not build guest-examples");
     let module = fs::read(target.join("wasm32-unknown-unknown/release/versions.wasm"))?;
     Ok(thalweg_wasm::componentize(&module)?)
+}
+
+/// The pipeline around a function of a component.
+pub fn pipeline(component: &Path, function: &str) -> Result<Translation> {
+    let mut build = PipelineBuilder::new();
+    let texts = Element::kv(Element::String, Element::String);
+    let input = build.collection("Feed.out", texts, Windows::Global, false);
+    build.transform("Feed", SOURCE, Vec::new(), &[], &[("out", &input)]);
+    let output = build.collection("Count.counts", Element::String, Windows::Global, false);
+    let call = serde_json::json!({ "component": component.display().to_string(), "function": function });
+    build.native("Count", urn::WASM, &call, &[("in", &input)], &[("counts", &output)]);
+    build.transform("Keep", SINK, Vec::new(), &[("in", &output)], &[]);
+    Ok(translate(build.finish())?)
 }
 
 /// Keys, one element each, in the order of the channel.
@@ -99,6 +112,12 @@ pub struct Job {
 impl Job {
     /// Starts it with a version.
     pub fn start(function: &str, shards: u16, state_dir: Option<&Path>) -> Result<Self> {
+        let state_dir = state_dir.map(Path::to_path_buf);
+        Self::run(function, Settings { shards, epoch_ms: 20, state_dir, ..Settings::default() }, None)
+    }
+
+    /// The same, run as a test wants it; a bundle may be tried so often, or as usual.
+    pub fn run(function: &str, settings: Settings, attempts: Option<u32>) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let component = dir.path().join("versions.wasm");
         fs::write(&component, self::component()?)?;
@@ -112,20 +131,12 @@ impl Job {
         });
         let keeps = kept.clone();
         connectors.register_sink(SINK, move |_| Ok(Box::new(keeps.clone())));
-        let state_dir = state_dir.map(Path::to_path_buf);
-        let settings = Settings { shards, epoch_ms: 20, state_dir, ..Settings::default() };
         let composer = Composer::new(settings, Registry::standard())?.with_connectors(connectors);
-        let mut build = PipelineBuilder::new();
-        let texts = Element::kv(Element::String, Element::String);
-        let input = build.collection("Feed.out", texts, Windows::Global, false);
-        build.transform("Feed", SOURCE, Vec::new(), &[], &[("out", &input)]);
-        let output = build.collection("Count.counts", Element::String, Windows::Global, false);
-        let call = serde_json::json!({ "component": component.display().to_string(), "function": function });
-        build.native("Count", urn::WASM, &call, &[("in", &input)], &[("counts", &output)]);
-        build.transform("Keep", SINK, Vec::new(), &[("in", &output)], &[]);
-        let composed = composer.compose(&mut translate(build.finish())?, "counts")?;
+        let composed = composer.compose(&mut pipeline(&component, function)?, "counts")?;
         let deployments = composed.deployments.clone();
-        let running = runtime::start(composer.job("counts", composed))?;
+        let mut job = composer.job("counts", composed);
+        job.config.attempts_max = attempts.unwrap_or(job.config.attempts_max);
+        let running = runtime::start(job)?;
         Ok(Self { feed, kept, running, deployments, _dir: dir })
     }
 

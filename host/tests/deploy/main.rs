@@ -2,6 +2,7 @@
 //! what fails is rolled back, and what was deployed is there when the job is started again.
 
 mod job;
+mod trial;
 
 use anyhow::{Context as _, Result, ensure};
 use job::{Job, Outputs};

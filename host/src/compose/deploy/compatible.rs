@@ -5,7 +5,7 @@
 use crate::pipeline::Element;
 use std::fmt::Debug;
 use thalweg_core::error::{Error, Result};
-use thalweg_wasm::describe::{Coder, Function, Slot, Timer};
+use thalweg_wasm::describe::{Coder, Function, Kind, Slot, Timer};
 
 /// What a new version has besides what the old one has.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -24,7 +24,8 @@ impl Beyond {
 }
 
 /// Compares what is there with what is to come: kind, coders, outputs, side inputs and tables are equal, every slot and timer family
-/// is there again. New slots and families are what is given back.
+/// is there again. New slots and families are what is given back. Windows that merge are refused: what merges those that are there would stay
+/// with the old version.
 ///
 /// # Errors
 /// `DEPLOY_INCOMPATIBLE` with the first difference.
@@ -41,6 +42,13 @@ pub fn compatible(old: &Function, new: &Function) -> Result<Beyond> {
         (a, b) => equal("its accumulator", a, b)?,
     }
     equal("whether its windows merge", &old.merges, &new.merges)?;
+    if old.kind == Kind::WindowFn && old.merges {
+        let message = format!(
+            "`{}` runs and merges windows, as `{}` would: windows that one of them assigned would be merged by the other",
+            old.name, new.name
+        );
+        return Err(refused(message));
+    }
     equal("whether it looks at elements", &old.element, &new.element)?;
     equal("whether it hears of the end of windows", &old.on_window_expiration, &new.on_window_expiration)?;
     equal("its side inputs", &old.side_inputs, &new.side_inputs)?;
@@ -128,6 +136,22 @@ mod tests {
 
     fn f_text() -> Value {
         json!({"urn": "beam:coder:string_utf8:v1"})
+    }
+
+    #[test]
+    fn windows_that_merge_stay_with_the_version_that_runs() {
+        let window_fn = |name: &str, merges: bool| {
+            function(|f| {
+                f["name"] = json!(name);
+                f["kind"] = json!("windowfn");
+                f["merges"] = json!(merges);
+                (f["slots"], f["timers"]) = (json!([]), json!([]));
+            })
+        };
+        let refused = compatible(&window_fn("sessions", true), &window_fn("longer", true)).unwrap_err();
+        assert_eq!(refused.code, "DEPLOY_INCOMPATIBLE");
+        assert!(refused.message.contains("`sessions`") && refused.message.contains("`longer`"), "{refused}");
+        assert!(compatible(&window_fn("days", false), &window_fn("weeks", false)).is_ok());
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod terms;
 
 pub use compatible::{Beyond, compatible};
 pub(super) use pipeline::restore;
-pub use pipeline::{Place, check, replace, running};
+pub use pipeline::{Place, check, opens, replace, running, whole_name};
 pub use saved::{Saved, path_of, put, saved, writes};
 
 use super::components::{ComponentStore, pinned};
@@ -24,7 +24,7 @@ use super::local::{LocalWorkers, Wasm};
 use crate::runtime::{Change, Changes};
 use pipeline::named;
 use record::Record;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use terms::check_terms;
@@ -161,11 +161,17 @@ impl Deployments {
         let told = {
             let mut all = self.running();
             let (transform, running) = named(&deploy.transform, all.iter_mut())?;
-            let (wasm, beyond) = running.version(&component, deploy)?;
             let trial = Trial::new(deploy.terms);
+            let kept = running.keep();
+            // opened now: a bad configuration shows here, and a shard loses no time
+            let opened = running.version(&component, deploy).and_then(|(wasm, beyond)| {
+                let ready = self.opened(&wasm)?;
+                Ok((wasm, beyond, ready))
+            });
+            let (wasm, beyond, ready) = opened.inspect_err(|_| kept.iter().for_each(Trial::release))?;
             let writes = if deploy.terms.share >= 1.0 { running.store(&wasm, &bytes) } else { Vec::new() };
             let before = running.next.as_ref().map(|next| next.trial.clone());
-            let told = self.change(&wasm, &beyond, &trial, before, writes)?;
+            let told = self.change((&wasm, ready), &beyond, &trial, before, writes);
             running.families.extend(beyond.timers.into_iter().map(|timer| timer.name));
             running.settle();
             running.next = Some(Next { wasm, trial: trial.clone(), bytes });
@@ -190,6 +196,10 @@ impl Deployments {
                 return Err(Error::user("DEPLOY_UNKNOWN", message).help("deploy the version that is wanted"));
             };
             trial.end(Verdict::RolledBack);
+            if trial.verdict() != Verdict::RolledBack {
+                return Err(Error::user("DEPLOY_UNKNOWN", format!("the version of {transform:?} passed just now"))
+                    .help("deploy the version that is wanted"));
+            }
             let writes = running.forget();
             let (sender, told) = crossbeam_channel::bounded(1);
             let lasts = move |epoch| sender.send(epoch).unwrap_or_default();
@@ -199,24 +209,24 @@ impl Deployments {
         wait(&told)
     }
 
+    /// The steps of a version for every shard, each with an instance that is open.
+    fn opened(&self, wasm: &[Wasm]) -> Result<BTreeMap<ShardId, Vec<Vec<Step>>>> {
+        let shards: BTreeSet<ShardId> = {
+            let inboxes = self.0.local.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
+            inboxes.keys().map(|(shard, _)| *shard).collect()
+        };
+        shards.into_iter().map(|shard| Ok((shard, opened(&self.0.local, wasm)?))).collect()
+    }
+
     /// Has the version taken up by every shard at the end of the epoch.
     fn change(
         &self,
-        wasm: &[Wasm],
+        (wasm, ready): (&[Wasm], BTreeMap<ShardId, Vec<Vec<Step>>>),
         beyond: &Beyond,
         trial: &Trial,
         before: Option<Trial>,
         writes: Vec<CellWrite>,
-    ) -> Result<crossbeam_channel::Receiver<Epoch>> {
-        // opened now: a bad configuration shows here, and a shard loses no time
-        let shards: Vec<ShardId> = {
-            let inboxes = self.0.local.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
-            inboxes.keys().map(|(shard, _)| *shard).collect()
-        };
-        let mut ready = BTreeMap::new();
-        for shard in shards {
-            ready.insert(shard, opened(&self.0.local, wasm)?);
-        }
+    ) -> crossbeam_channel::Receiver<Epoch> {
         let (ready, local) = (Mutex::new(ready), Arc::clone(&self.0.local));
         let (wasm, trial, events) = (wasm.to_vec(), trial.clone(), grown(wasm, beyond));
         let apply = move |shard: ShardId| {
@@ -240,7 +250,7 @@ impl Deployments {
             sender.send(epoch).unwrap_or_default();
         };
         self.0.changes.make(Change::new(writes, apply, lasts));
-        Ok(told)
+        told
     }
 
     /// Looks after a version until it has its verdict: that it was rolled back has to be stored.
@@ -275,6 +285,12 @@ impl Running {
             Some(next) if next.trial.terms().share >= 1.0 && next.trial.verdict() != Verdict::RolledBack => &next.wasm,
             _ => &self.wasm,
         }
+    }
+
+    /// Keeps the version that has all keys from being rolled back: it is the one that another takes the place of. Gives its trial, if it has one.
+    fn keep(&self) -> Option<Trial> {
+        let trial = &self.next.as_ref()?.trial;
+        (trial.terms().share >= 1.0 && trial.keep()).then(|| trial.clone())
     }
 
     /// What is deployed for all keys is the old version of the next deployment; anything else on trial is gone.

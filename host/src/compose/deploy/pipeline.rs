@@ -12,7 +12,7 @@ use std::sync::Arc;
 use thalweg_beam::translate::{Role, Translation};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::port::store::StateRead;
-use thalweg_wasm::Component;
+use thalweg_wasm::{Component, Pool};
 
 /// The calls of a pipeline's components, by their transforms.
 fn calls(translation: &Translation) -> Result<BTreeMap<String, WasmCall>> {
@@ -57,6 +57,34 @@ pub fn check(
     compatible(components.load(call)?.function(&call.function)?, component.function(function)?)?;
     let config = call.config.as_ref().map(ToString::to_string).unwrap_or_default();
     Ok(Place { transform: transform.clone(), function: function.to_owned(), config })
+}
+
+/// Opens the function as it would run in the place, with what that has and is granted: so a configuration that it does not take is refused before
+/// anybody runs it.
+///
+/// # Errors
+/// What the function says to its configuration, or a limit it reached.
+pub fn opens(
+    translation: &Translation,
+    components: &ComponentStore,
+    place: &Place,
+    component: &Component,
+    config: Option<&serde_json::Value>,
+) -> Result<()> {
+    let Some(call) = calls(translation)?.remove(&place.transform) else { return Ok(()) };
+    let (name, config) = (&place.transform, config.map(ToString::to_string).unwrap_or_default());
+    let limits = call.limits.of(components.limits())?;
+    let pool = Pool::granted(component, &place.function, name, &config, limits, &call.grant);
+    pool.and_then(|mut pool| pool.warm()).map_err(|e| Error::from(e).in_transform(name))
+}
+
+/// The whole name of a transform of a component, by that or by the name of a step that has one such transform below it.
+///
+/// # Errors
+/// `DEPLOY_UNKNOWN`.
+pub fn whole_name(translation: &Translation, transform: &str) -> Result<String> {
+    let calls = calls(translation)?;
+    named(transform, calls.iter()).map(|(whole, _)| whole.clone())
 }
 
 /// Puts another version in place of a transform's function.

@@ -18,7 +18,7 @@ use thalweg_core::error::Error as CoreError;
 use thalweg_core::id::key_hash;
 use thalweg_core::metric::Metrics;
 use thalweg_core::port::worker::{BundleResult, BundleStart, Event, Input, TimerUpdate};
-use thalweg_core::state::{SideView, StateView};
+use thalweg_core::state::{GroupDelta, SideView, StateView};
 
 /// Runs a bundle and appends its events.
 pub fn run(steps: &mut [Step], start: BundleStart, scratch: &mut Scratch, events: &mut Vec<Event>) {
@@ -30,7 +30,6 @@ pub fn run(steps: &mut [Step], start: BundleStart, scratch: &mut Scratch, events
         metrics: Metrics::default(),
         sides: start.sides.iter().cloned().collect(),
         hash: 0,
-        trial_failed: false,
     };
     match run.steps(steps, start, scratch) {
         Ok(view) => {
@@ -52,10 +51,8 @@ struct Run {
     timers: Vec<TimerUpdate>,
     metrics: Metrics,
     sides: Arc<[Arc<SideView>]>,
-    /// What decides which version runs a bundle without keys, while there are two: the same in a retry.
+    /// What decides which version runs a bundle without keys, while there are two.
     hash: u64,
-    /// A version on trial failed: the bundle is tried again, whatever it failed with.
-    trial_failed: bool,
 }
 
 impl Run {
@@ -76,16 +73,14 @@ impl Run {
             let moment = Moment { now, seed: seed(&step.transform, input.as_ref()) };
             let mut outcome = Outcome::new(step.output_keyed.len());
             let ran = self.versions(i, step, input.take(), &mut view, moment, scratch, &mut outcome);
-            ran.map_err(|error| {
-                let error = CoreError::from(error).in_transform(&step.transform);
-                Box::new(CoreError { permanent: error.permanent && !self.trial_failed, ..error })
-            })?;
+            ran.map_err(|error| Box::new(CoreError::from(error).in_transform(&step.transform)))?;
             self.route(step, outcome);
         }
         view.ok_or_else(|| Box::new(CoreError::internal("WASM_ENGINE", "a bundle lost its state")))
     }
 
-    /// Runs what waits for a step through it, each of its versions with its part.
+    /// Runs what waits for a step through it, each of its versions with its part. What the new one fails on the old one does at
+    /// once, and no attempt is lost by it: in a retry other rows may stand beside these, which the new one might fail on again.
     #[expect(clippy::too_many_arguments, reason = "the bundle, the step and where its results go")]
     fn versions(
         &mut self,
@@ -100,34 +95,30 @@ impl Run {
         let Some(mut next) = step.next.take() else {
             return self.step(at, step, input, view, moment, scratch, out);
         };
+        let parts = match &input {
+            Some(input) => next.parts(input.clone(), self.hash),
+            None => Parts { old: None, new: None },
+        };
         let first = input.is_some();
-        let (old, new) = match input {
-            Some(input) => {
-                let Parts { old, new } = next.parts(input, self.hash);
-                (old, new)
-            }
-            None => (None, None),
-        };
-        let runs_new = if first { new.is_some() } else { next.takes(self.hash) };
-        let runs_old = if first { old.is_some() } else { !runs_new };
-        let groups = match &new {
-            Some(Input::Keyed { groups, .. }) => Some(Arc::clone(groups)),
-            _ => None,
-        };
-        let mut ran = Ok(());
+        let runs_new = if first { parts.new.is_some() } else { next.takes(self.hash) };
+        let mut runs_old = if first { parts.old.is_some() } else { !runs_new };
+        let mut rest = parts.old;
         if runs_new {
-            ran = self.step(at, &mut next.step, new, view, moment, scratch, out);
-            match &ran {
-                Ok(()) => next.ran(),
+            let kept = Kept::of(self.inputs.get(at), input.as_ref(), view.as_mut());
+            let mut made = Outcome::new(step.output_keyed.len());
+            match self.step(at, &mut next.step, parts.new, view, moment, scratch, &mut made) {
+                Ok(()) => {
+                    next.ran();
+                    out.absorb(made);
+                }
                 Err(error) => {
-                    self.trial_failed = true;
-                    next.failed(groups.as_deref(), self.hash, error);
+                    next.failed(input.as_ref(), &error);
+                    kept.back(self.inputs.get_mut(at), view);
+                    (rest, runs_old) = (input, true);
                 }
             }
         }
-        if runs_old && ran.is_ok() {
-            ran = self.step(at, step, old, view, moment, scratch, out);
-        }
+        let ran = if runs_old { self.step(at, step, rest, view, moment, scratch, out) } else { Ok(()) };
         step.next = Some(next);
         ran
     }
@@ -176,7 +167,7 @@ impl Run {
         match work {
             Work::Keyed { groups, batches, items } => {
                 let rows = Rows { groups, batches, items };
-                *view = Some(keyed(step, &rows, view.take(), &self.sides, moment, scratch, out)?);
+                keyed(step, &rows, view, &self.sides, moment, scratch, out)?;
             }
             Work::Batches(batches) => {
                 for (at, batch) in batches.iter().enumerate() {
@@ -256,7 +247,36 @@ impl Run {
     }
 }
 
-/// The hash of a bundle by what its first rows hold, the same in a retry.
+/// What a version on trial may use up, as it was before.
+struct Kept {
+    /// Batches that waited for the step.
+    inputs: Vec<Batch>,
+    /// The state of the bundle's keys.
+    marks: Vec<GroupDelta>,
+}
+
+impl Kept {
+    fn of(inputs: Option<&Vec<Batch>>, input: Option<&Input>, view: Option<&mut StateView>) -> Self {
+        let marks = match (input, view) {
+            (Some(Input::Keyed { groups, .. }), Some(view)) => {
+                (0..groups.len()).map(|group| view.checkpoint(group as u32)).collect()
+            }
+            _ => Vec::new(),
+        };
+        Self { inputs: inputs.cloned().unwrap_or_default(), marks }
+    }
+
+    fn back(self, inputs: Option<&mut Vec<Batch>>, view: &mut Option<StateView>) {
+        if let Some(inputs) = inputs {
+            *inputs = self.inputs;
+        }
+        if let Some(view) = view {
+            self.marks.into_iter().enumerate().for_each(|(group, mark)| view.rollback(group as u32, mark));
+        }
+    }
+}
+
+/// The hash of a bundle by what its first rows hold.
 fn bundle_hash(input: Option<&Input>) -> u64 {
     let mut bytes = seed("", input).to_le_bytes().to_vec();
     if let Some(Input::Elements { batches }) = input {

@@ -3,8 +3,8 @@
 //!
 //! In: a [`Step`] of the new version, through an [`Inbox`] that whoever deploys shares with the worker. The worker looks into
 //! it before every bundle. Both versions have the same stage, states and outputs; a version on trial runs the part of a
-//! bundle that its [`Trial`] takes. What it fails on is retried by the old version and stays there, so a job never fails by a
-//! trial. It does not know epochs: the order is put into the inbox when one has ended.
+//! bundle that its [`Trial`] takes. What it fails on the old version does at once, in the same attempt, and keeps the keys, so a job
+//! never fails by a trial. It does not know epochs: the order is put into the inbox when one has ended.
 
 use super::Step;
 use crate::error::Error;
@@ -12,9 +12,9 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thalweg_core::id::StageId;
-use thalweg_core::port::worker::{Group, Input, Item};
+use thalweg_core::port::worker::{Input, Item};
 
-/// Keys and bundles of a shard that a version may fail on before it is rolled back, whatever its rate.
+/// Keys of a shard that a version may fail on before it is rolled back, whatever its rate.
 const AVOIDED_MAX: usize = 10_000;
 /// Bundles that a rate is taken of at least: one failure among few is no rate.
 const BUNDLES_MIN: u64 = 100;
@@ -42,6 +42,12 @@ pub enum Verdict {
     RolledBack,
 }
 
+/// What [`Watched`] has for the verdicts, in their order, and for a version that is kept.
+const RUNNING: u8 = 0;
+const PASSED: u8 = 1;
+const ROLLED_BACK: u8 = 2;
+const KEPT: u8 = 3;
+
 /// How a version does, on all shards. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Trial(Arc<Watched>);
@@ -59,7 +65,7 @@ impl Trial {
     /// A trial that nothing has run in.
     #[must_use]
     pub fn new(terms: Terms) -> Self {
-        let (bundles, failed, verdict) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU8::new(0));
+        let (bundles, failed, verdict) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU8::new(RUNNING));
         Self(Arc::new(Watched { terms, bundles, failed, verdict, why: Mutex::default() }))
     }
 
@@ -79,9 +85,9 @@ impl Trial {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self.0.verdict.load(Ordering::SeqCst) {
-            0 => Verdict::Running,
-            1 => Verdict::Passed,
-            _ => Verdict::RolledBack,
+            PASSED => Verdict::Passed,
+            ROLLED_BACK => Verdict::RolledBack,
+            _ => Verdict::Running,
         }
     }
 
@@ -97,15 +103,34 @@ impl Trial {
         self.0.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Ends it.
+    /// Ends it. The first verdict stands, and one that is [kept](Self::keep) can only pass.
     pub fn end(&self, verdict: Verdict) {
-        let number = match verdict {
-            Verdict::Running => return,
-            Verdict::Passed => 1,
-            Verdict::RolledBack => 2,
-        };
-        // the first verdict stands
-        let _ = self.0.verdict.compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst);
+        match verdict {
+            Verdict::Running => {}
+            Verdict::Passed => {
+                self.becomes(RUNNING, PASSED);
+                self.becomes(KEPT, PASSED);
+            }
+            Verdict::RolledBack => self.becomes(RUNNING, ROLLED_BACK),
+        }
+    }
+
+    /// Has it not be rolled back any more, whatever it fails on, unless it was: then this is false. The next version is about to stand beside it,
+    /// and shards begin with that one after the other, so for all of them it has to be the same one that is replaced. Until then it is watched as
+    /// before: the old one does what it fails on.
+    #[must_use]
+    pub fn keep(&self) -> bool {
+        self.becomes(RUNNING, KEPT);
+        self.verdict() != Verdict::RolledBack
+    }
+
+    /// It is not kept any more: no version came to stand beside it.
+    pub fn release(&self) {
+        self.becomes(KEPT, RUNNING);
+    }
+
+    fn becomes(&self, from: u8, to: u8) {
+        let _ = self.0.verdict.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
     }
 
     /// Whether it gets a key, or a bundle, by its hash. Partitions are cut by the low bits of a hash, shares by the high ones.
@@ -139,7 +164,7 @@ impl Trial {
 pub(super) struct Next {
     pub step: Step,
     trial: Trial,
-    /// Hashes of keys and bundles that it failed on.
+    /// Hashes of keys that it failed on.
     avoided: BTreeSet<u64>,
 }
 
@@ -182,14 +207,11 @@ impl Next {
         self.trial.ran();
     }
 
-    /// It failed on these keys, or on a bundle without: the old version gets them from now on.
-    pub fn failed(&mut self, groups: Option<&[Group]>, hash: u64, error: &Error) {
-        match groups {
-            Some(groups) => {
-                let mine: Vec<u64> = groups.iter().map(|g| g.hash).filter(|hash| self.trial.takes(*hash)).collect();
-                self.avoided.extend(mine);
-            }
-            None => drop(self.avoided.insert(hash)),
+    /// It failed on a bundle of this input: the old version gets its keys from now on. A bundle without keys comes only once.
+    pub fn failed(&mut self, input: Option<&Input>, error: &Error) {
+        if let Some(Input::Keyed { groups, .. }) = input {
+            let mine: Vec<u64> = groups.iter().map(|g| g.hash).filter(|hash| self.trial.takes(*hash)).collect();
+            self.avoided.extend(mine);
         }
         self.trial.failed(error);
         if self.avoided.len() > AVOIDED_MAX {
@@ -302,6 +324,21 @@ mod tests {
         assert_eq!(trial.verdict(), Verdict::Running, "a canary stays one");
         trial.end(Verdict::RolledBack);
         assert!(!trial.takes(0));
+    }
+
+    #[test]
+    fn a_version_that_is_kept_is_watched_but_not_rolled_back() {
+        let trial = Trial::new(Terms { share: 1.0, failures_max: 0.0, bundles: 1 });
+        assert!(trial.keep());
+        trial.failed(&trap());
+        assert_eq!((trial.verdict(), trial.takes(u64::MAX)), (Verdict::Running, true));
+        trial.release();
+        trial.failed(&trap());
+        assert_eq!((trial.verdict(), trial.keep()), (Verdict::RolledBack, false));
+        let trial = Trial::new(Terms { share: 1.0, failures_max: 0.0, bundles: 1 });
+        assert!(trial.keep());
+        trial.ran();
+        assert_eq!((trial.verdict(), trial.keep()), (Verdict::Passed, true));
     }
 
     #[test]

@@ -57,16 +57,16 @@ struct KeyedCalls<'a> {
     out: &'a mut Outcome,
 }
 
-/// Runs the rows of a keyed bundle through a step; gives the state view back.
+/// Runs the rows of a keyed bundle through a step. The state view stays with the caller, whatever the step fails with.
 pub fn keyed(
     step: &mut Step,
     input: &Rows<'_>,
-    view: Option<StateView>,
+    view: &mut Option<StateView>,
     sides: &Arc<[Arc<SideView>]>,
     moment: Moment,
     scratch: &mut Scratch,
     out: &mut Outcome,
-) -> Result<StateView> {
+) -> Result<()> {
     let isolate = step.isolates();
     let rows = resolve(step, input)?;
     let size = |found: &Found<'_>| {
@@ -74,9 +74,11 @@ pub fn keyed(
         key + found.value.len() + ROW_BYTES
     };
     let ranges = frames(step.frame, rows.iter().map(size));
-    let mut calls = KeyedCalls { step, groups: input.groups, rows: &rows, sides, view, moment, scratch, out };
-    ranges.into_iter().try_for_each(|rows| drive(&mut calls, rows, isolate))?;
-    calls.view.ok_or_else(lost_view)
+    let groups = input.groups;
+    let mut calls = KeyedCalls { step, groups, rows: &rows, sides, view: view.take(), moment, scratch, out };
+    let ran = ranges.into_iter().try_for_each(|rows| drive(&mut calls, rows, isolate));
+    *view = calls.view.take();
+    ran.and_then(|()| if view.is_some() { Ok(()) } else { Err(lost_view()) })
 }
 
 fn lost_view() -> Error {
