@@ -11,7 +11,7 @@ use thalweg_core::port::worker::TimeDomain;
 use thalweg_core::state::layout::{KeyReader, Kind};
 use thalweg_core::testing::{Driver, Piece, ScriptedSplit, SplitMix64, Topology, User, Work};
 use thalweg_core::time::EventTime;
-use thalweg_core::window::{Accumulation, Window, WindowFn, Windowing};
+use thalweg_core::window::{Accumulation, Speaks, Trigger, Window, WindowFn, Windowing};
 use topologies::{batch, by_letter, choose, config, keyed_lines, out, take, tens, text, texts, written};
 
 fn elements(rows: &[(&str, i64)]) -> ScriptEvent {
@@ -401,12 +401,11 @@ fn stable_input_is_not_given_before_it_is_committed() -> Result<()> {
 }
 
 /// Models and main elements of one script; each main element tells which models its window has.
-fn modelled(accumulation: Accumulation, events: Vec<ScriptEvent>) -> Result<Driver> {
-    let late = Windowing { allowed_lateness: 100, accumulation, ..tens() };
+fn modelled(late: &Windowing, events: Vec<ScriptEvent>) -> Result<Driver> {
     let mut t = Topology::new();
     let lines = t.plain("lines", &Windowing::global());
     t.script("script", events, lines);
-    let (mains, models) = (t.plain("mains", &tens()), t.plain("models", &late));
+    let (mains, models) = (t.plain("mains", &tens()), t.plain("models", late));
     let of = |name: &str, letter: u8| {
         User::new(name, move |work: &mut Work| {
             for e in work.elements().into_iter().filter(|e| e.value[0] == letter) {
@@ -443,9 +442,32 @@ fn a_side_input_that_speaks_again_is_replaced_and_one_not_ready_is_waited_for() 
             elements(&[("m2", 4)]),
             elements(&[("x2", 5), ("x3", 15)]), // the second one's window has none, which is known at its end
         ];
-        let mut driver = modelled(accumulation, events)?;
+        let late = Windowing { allowed_lateness: 100, accumulation, ..tens() };
+        let mut driver = modelled(&late, events)?;
         assert_eq!(driver.run_to_end(), Outcome::Done);
         assert_eq!(texts(&driver), ["x0 by m1", "x1 by m1", second, "x3 by "]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_side_input_that_spoke_early_keeps_what_it_said_when_its_window_ends() -> Result<()> {
+    let early = Trigger::AfterEndOfWindow { early: Some(Box::new(Trigger::Always)), late: None };
+    for accumulation in [Accumulation::Discarding, Accumulation::Accumulating] {
+        for closing in [Speaks::IfNonempty, Speaks::Always] {
+            let windowing = Windowing { allowed_lateness: 5, accumulation, closing, ..tens() };
+            let events = vec![
+                elements(&[("m1", 2)]),
+                elements(&[("x0", 1)]),
+                watermark(10), // the window ends with nothing new
+                elements(&[("x1", 3)]),
+                watermark(14),
+                elements(&[("x2", 4)]),
+            ];
+            let mut driver = modelled(&windowing.with_trigger(early.clone()), events)?;
+            assert_eq!(driver.run_to_end(), Outcome::Done);
+            assert_eq!(texts(&driver), ["x0 by m1", "x1 by m1", "x2 by m1"], "{accumulation:?} {closing:?}");
+        }
     }
     Ok(())
 }

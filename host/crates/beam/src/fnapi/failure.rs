@@ -75,10 +75,12 @@ pub(super) fn udf_failed<'a>(text: &str, transforms: impl Iterator<Item = &'a st
     if message.len() < words.len() {
         message.push('…');
     }
+    let names: Vec<&str> = transforms.collect();
+    let transform = said::transform(text, names.iter().copied()).unwrap_or_else(|| said::any_of(&names));
     Error::new("UDF_FAILED", Domain::Guest, message)
         .help("the worker's own stack trace is in the job's messages")
         .trace(text)
-        .in_transform(&said::transform(text, transforms).unwrap_or_default())
+        .in_transform(&transform)
 }
 
 #[cfg(test)]
@@ -87,6 +89,14 @@ mod tests {
     use thalweg_core::batch::BatchBuilder;
     use thalweg_core::time::EventTime;
     use thalweg_core::window::Window;
+
+    #[test]
+    fn where_the_text_tells_no_transform_none_is_picked_out() {
+        let of = |names: &[&str]| udf_failed("IllegalStateException: no", names.iter().copied()).transform;
+        assert_eq!(of(&["Parse"]), "Parse");
+        assert_eq!(of(&["Read", "Parse"]), "one of Read, Parse");
+        assert_eq!(of(&["a", "b", "c", "d", "e", "f", "g"]), "one of a, b, c, d, e, f and 1 more");
+    }
 
     #[test]
     fn a_python_traceback_gives_its_last_line_and_its_step() {
@@ -116,7 +126,7 @@ mod tests {
                     Caused by: java.lang.IllegalStateException: no such flight\n\tat user.Fn.process(Fn.java:9)\n\t... 12 more\n";
         let error = udf_failed(text, ["Parse", "Parse/Flights"].into_iter());
         assert_eq!(error.message, "java.lang.IllegalStateException: no such flight");
-        assert_eq!(error.transform, "");
+        assert_eq!(error.transform, "one of Parse, Parse/Flights");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! In: the `error` of an instruction's response. Out: one line, and a name if there is one. Knows how Python, Java and Go write; of a text
 //! in no such form it takes the last line. Nothing is lost by a wrong choice: the whole text is kept with the error.
 
+/// Transforms that are named where any of them may have failed.
+const NAMES_MAX: usize = 6;
 /// What a Python traceback begins with.
 const TRACEBACK: &str = "Traceback (most recent call last):";
 /// The same of a group of exceptions; all its lines stand behind a bar.
@@ -27,8 +29,28 @@ pub(super) fn transform<'a>(text: &str, names: impl Iterator<Item = &'a str>) ->
     if text.starts_with(GO) {
         return go_transform(text, names);
     }
-    let mentioned = |name: &&str| !name.is_empty() && text.contains(name);
-    python_step(text).or_else(|| names.filter(mentioned).max_by_key(|name| name.len()).map(str::to_owned))
+    python_step(text)
+        .or_else(|| names.filter(|name| mentions(text, name)).max_by_key(|name| name.len()).map(str::to_owned))
+}
+
+/// Whether a name stands in a text by itself: `Map` is no part of `java.util.HashMap`.
+fn mentions(text: &str, name: &str) -> bool {
+    let edge = |c: Option<char>| c.is_none_or(|c| c.is_whitespace() || "'\"`[](){}<>:;,".contains(c));
+    let alone = |at: usize| {
+        let (before, after) = (text.get(..at), text.get(at + name.len()..));
+        edge(before.and_then(|before| before.chars().next_back())) && edge(after.and_then(|after| after.chars().next()))
+    };
+    !name.is_empty() && text.match_indices(name).any(|(at, _)| alone(at))
+}
+
+/// What stands for the transform where the text does not tell it.
+pub(super) fn any_of(names: &[&str]) -> String {
+    let told = names.get(..NAMES_MAX).unwrap_or(names).join(", ");
+    match (names.len(), names.len().saturating_sub(NAMES_MAX)) {
+        (0 | 1, _) => told,
+        (_, 0) => format!("one of {told}"),
+        (_, more) => format!("one of {told} and {more} more"),
+    }
 }
 
 /// Lines with a word: one of brackets alone, as gRPC ends its errors with, says nothing.
@@ -129,6 +151,14 @@ mod tests {
         let told = "ValidationError: 1 validation error for M a not an integer [type=int_parsing] \
                     For further information visit errors";
         assert_eq!(both(text, &[]), (told.to_owned(), "Parse".to_owned()));
+    }
+
+    #[test]
+    fn a_name_is_mentioned_where_it_stands_by_itself() {
+        let names = ["Map", "Parse", "Parse/Flights"];
+        assert_eq!(both("error at java.util.HashMap.get, Parser", &names).1, "");
+        assert_eq!(both("error in 'Parse/Flights'", &names).1, "Parse/Flights");
+        assert_eq!(both("Parse: no", &names).1, "Parse");
     }
 
     #[test]

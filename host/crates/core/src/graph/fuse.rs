@@ -9,7 +9,7 @@ use super::{CollectionId, Graph, Op, SideAccess, TransformId, UserOp};
 use crate::coder::Coder;
 use crate::error::{Error, Result};
 use crate::id::{EdgeId, StageId, StateId};
-use crate::window::{Trigger, WindowFn};
+use crate::window::{Speaks, Trigger, WindowFn, Windowing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -281,11 +281,14 @@ impl<'g> Fuser<'g> {
         let view = self.push_stage(&name, kind);
         self.view_of.insert((collection, multimap), view);
         if panes {
+            // one that tells nothing but that time has passed would take what was told before away
+            let told = Speaks::IfNonempty;
+            let windowing = Windowing { on_time: told, closing: told, ..Windowing::clone(&c.windowing) };
             let kind = StageKind::Group(GroupStage {
                 transform: TransformId(u32::MAX),
                 key: Arc::new(Coder::Bytes),
                 value: Arc::clone(&c.coder),
-                windowing: Arc::clone(&c.windowing),
+                windowing: Arc::new(windowing),
                 environment: c.window_environment,
                 whole: true,
                 pieces: false,
