@@ -26,6 +26,8 @@ use thalweg_wasm::describe::Coder;
 
 /// Coders in coders, beyond which nobody looks.
 const DEPTH_MAX: usize = 20;
+/// Coders in one coder at most: few that share their parts may stand for very many.
+const PARTS_MAX: usize = 4096;
 /// Time is stored with its sign turned, so that bytes order as times do.
 const SIGN: u64 = 1 << 63;
 
@@ -46,13 +48,18 @@ impl Noted {
     /// A coder of a pipeline.
     #[must_use]
     pub fn of_pipeline(components: &pb::Components, id: &str) -> Self {
-        Self::at_depth(components, id, 0)
+        Self::at_depth(components, id, 0, &mut { PARTS_MAX })
     }
 
-    fn at_depth(components: &pb::Components, id: &str, depth: usize) -> Self {
+    fn at_depth(components: &pb::Components, id: &str, depth: usize, left: &mut usize) -> Self {
         let Some(coder) = components.coders.get(id).filter(|_| depth < DEPTH_MAX) else { return Self::default() };
         let spec = coder.spec.clone().unwrap_or_default();
-        let of = coder.component_coder_ids.iter().map(|id| Self::at_depth(components, id, depth + 1)).collect();
+        let mut parts = coder.component_coder_ids.as_slice();
+        match left.checked_sub(parts.len()) {
+            Some(rest) => *left = rest,
+            None => parts = &[],
+        }
+        let of = parts.iter().map(|id| Self::at_depth(components, id, depth + 1, left)).collect();
         let schema = if spec.urn == urn::ROW { hex(&spec.payload) } else { String::new() };
         Self { urn: spec.urn, of, schema }
     }
@@ -309,6 +316,18 @@ mod tests {
 
     fn coder(urn: &str, of: &[Noted]) -> Noted {
         Noted { urn: format!("beam:coder:{urn}:v1"), of: of.to_vec(), schema: String::new() }
+    }
+
+    #[test]
+    fn coders_that_share_their_parts_without_end_are_noted_in_part() {
+        let of = |i: usize| pb::Coder { component_coder_ids: vec![format!("c{}", i + 1); 4], ..Default::default() };
+        let coders = (0..DEPTH_MAX).map(|i| (format!("c{i}"), of(i))).collect();
+        let components = pb::Components { coders, ..Default::default() };
+        fn parts(coder: &Noted) -> usize {
+            coder.of.iter().map(|inner| 1 + parts(inner)).sum()
+        }
+        let noted = parts(&Noted::of_pipeline(&components, "c0"));
+        assert!((1..=PARTS_MAX).contains(&noted), "{noted}");
     }
 
     #[test]

@@ -3,15 +3,24 @@
 
 mod fnapi_support;
 
-use fnapi_support::{Scene, batch};
+use bytes::Bytes;
+use fnapi_support::{Scene, batch, coder};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use thalweg_beam::fnapi::FnApiConfig;
+use thalweg_beam::fnapi::{FnApiConfig, FnApiWorker};
 use thalweg_core::id::BundleId;
 use thalweg_core::port::worker::{Command, Event, Input, Worker};
 use thalweg_proto::fn_execution::{state_key, state_request};
 
 fn elements(n: u64) -> Input {
     Input::Elements { batches: vec![(0, batch(n))] }
+}
+
+fn wire(n: u64) -> Bytes {
+    let (mut out, batch) = (Vec::new(), batch(n));
+    coder().encode(&batch, batch.rows(), &mut out);
+    out.into()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,10 +99,64 @@ async fn an_abandoned_bundle_gets_no_state_and_says_nothing() -> anyhow::Result<
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_new_worker_was_given_before_the_shard_heard_of_the_loss_is_abandoned() -> anyhow::Result<()> {
+    let mut scene = Scene::set(FnApiConfig::default()).await?;
+    drop(scene.up().await);
+    let mut sdk = scene.sdk().await;
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while !scene.harness.is_up() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await?;
+    scene.start(7, elements(1), Vec::new());
+    let (id, _) = sdk.bundle().await;
+    assert!(matches!(scene.event().await, Event::Lost { .. }));
+    let key = state_key::Type::IterableSideInput(Default::default());
+    let reply = sdk.state(&id, key, state_request::Request::Get(Default::default())).await;
+    assert!(reply.error.starts_with("STATE_BUNDLE_OVER"), "{}", reply.error);
+    scene.harness.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_in_a_workers_conversation_is_its_end() -> anyhow::Result<()> {
+    for stream in ["data", "control"] {
+        let mut scene = Scene::set(FnApiConfig::default()).await?;
+        let sdk = scene.up().await;
+        // whoever tells the shard something panics, once
+        let armed = Arc::new(AtomicBool::new(false));
+        let fires = Arc::clone(&armed);
+        let waker = move || assert!(!fires.swap(false, Ordering::SeqCst), "as the test wants");
+        scene.worker = FnApiWorker::new(&scene.harness, Arc::new(waker));
+        assert!(matches!(scene.event().await, Event::Credit { .. }));
+        let mut sdk = sdk;
+        scene.start(1, elements(1), Vec::new());
+        let (id, _) = sdk.bundle().await;
+        armed.store(true, Ordering::SeqCst);
+        match stream {
+            "data" => sdk.send(&id, "sink-a", Some(wire(1))).await,
+            _ => sdk.fail(&id, "no").await,
+        }
+        let error = loop {
+            match scene.event().await {
+                Event::Lost { error } => break error,
+                Event::Output { .. } | Event::Failed { .. } => {}
+                other => unreachable!("{other:?}"),
+            }
+        };
+        assert!(!armed.load(Ordering::SeqCst));
+        assert_eq!(error.code, "WORKER_LOST");
+        assert!(error.message.contains(&format!("its {stream} stream has panicked")), "{error}");
+        scene.harness.stop().await;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pool_that_is_not_there_fails_the_job_with_what_to_do() -> anyhow::Result<()> {
     use std::collections::BTreeMap;
-    use std::sync::Arc;
-    use thalweg_beam::fnapi::{Environment, FnApiServer, FnApiWorker, HarnessSpec, Provision};
+    use thalweg_beam::fnapi::{Environment, FnApiServer, HarnessSpec, Provision};
     let config = FnApiConfig { pool_timeout: Duration::from_millis(300), ..FnApiConfig::default() };
     let server = FnApiServer::start(&tokio::runtime::Handle::current(), config, Arc::new(|_| {}))?;
     let harness = server.harness(HarnessSpec {

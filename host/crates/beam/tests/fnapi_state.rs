@@ -321,3 +321,63 @@ async fn side_inputs_are_read_in_pages_that_cut_no_element() -> anyhow::Result<(
     assert!(read.len() > 1 && read[0].starts_with(b"\x01a\0\0\0\x01\x01a"));
     Ok(())
 }
+
+/// A scene whose shard may hold 64 KiB of state and timers, with a bundle under way.
+async fn narrow() -> anyhow::Result<(Scene, FakeSdk, String)> {
+    let mut scene = Scene::set(FnApiConfig { state_bytes_max: 64 << 10, ..FnApiConfig::default() }).await?;
+    let mut sdk = scene.up().await;
+    scene.start(5, keyed(), Vec::new());
+    let (id, _) = sdk.bundle().await;
+    Ok((scene, sdk, id))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bundle_that_writes_too_much_state_is_refused_and_fails_by_name() -> anyhow::Result<()> {
+    for obeys in [true, false] {
+        let (mut scene, mut sdk, id) = narrow().await?;
+        // what is written again is there once
+        for _ in 0..100 {
+            assert_eq!(sdk.state(&id, bag("k0"), append(&[7; 10_000])).await.error, "");
+            assert_eq!(sdk.state(&id, bag("k0"), clear()).await.error, "");
+        }
+        for _ in 0..4 {
+            assert_eq!(sdk.state(&id, multimap("k2", "x"), append(&[7; 10_000])).await.error, "");
+        }
+        let refused = sdk.state(&id, bag("k2"), append(&[7; 20_000])).await;
+        assert!(refused.error.starts_with("BUNDLE_STATE_TOO_LARGE"), "{}", refused.error);
+        assert!(sdk.state(&id, bag("k0"), append(b"a")).await.error.starts_with("BUNDLE_STATE_TOO_LARGE"));
+        if obeys {
+            sdk.fail(&id, "RuntimeError: something with state").await;
+        } else {
+            sdk.close(&id).await;
+            sdk.done(&id, ProcessBundleResponse::default()).await;
+        }
+        let Event::Failed { error, .. } = scene.event().await else { unreachable!("failed") };
+        assert_eq!(error.code, "BUNDLE_STATE_TOO_LARGE");
+        // what it held is free again
+        scene.start(6, keyed(), Vec::new());
+        let (id, _) = sdk.bundle().await;
+        assert_eq!(sdk.state(&id, bag("k0"), append(&[7; 60_000])).await.error, "");
+        scene.harness.stop().await;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bundle_that_sets_too_many_timers_fails_by_name() -> anyhow::Result<()> {
+    let (mut scene, sdk, id) = narrow().await?;
+    let mut bytes = Vec::new();
+    for i in 0..2000u32 {
+        let timer = WireTimer {
+            key: Bytes::from_static(b"k0"),
+            tag: Bytes::copy_from_slice(&i.to_be_bytes()),
+            windows: [WINDOW].into_iter().collect(),
+            set: Some(TimerSet { fire: 9, hold: EventTime(9), pane: Pane::NO_FIRING }),
+        };
+        timer_coder().encode(&timer, &mut bytes);
+    }
+    sdk.send_timers(&id, bytes.into()).await;
+    let Event::Failed { error, .. } = scene.event().await else { unreachable!("failed") };
+    assert_eq!(error.code, "BUNDLE_STATE_TOO_LARGE");
+    Ok(())
+}

@@ -5,6 +5,7 @@ use thalweg_beam::translate::{EnvironmentKind, Role, translate};
 use thalweg_beam::urn::{coder, transform as urn, window_fn};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::graph::{Op, fuse};
+use thalweg_core::time::EventTime;
 use thalweg_core::window::WindowFn;
 use thalweg_proto::pipeline::{
     Coder, Components, Environment, FunctionSpec, PCollection, PTransform, Pipeline, SessionWindowsPayload,
@@ -109,6 +110,51 @@ fn a_composite_inside_itself_is_refused() -> Result<()> {
         found.subtransforms.push("Loop".to_owned());
     }
     assert_eq!(refusal(own)?.code, "PIPELINE_INVALID");
+    Ok(())
+}
+
+/// A minute is far more than these take, and nothing to what they took when each way to a part was gone.
+fn soon<T>(work: impl FnOnce() -> T) -> T {
+    let begun = std::time::Instant::now();
+    let done = work();
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60));
+    done
+}
+
+#[test]
+fn a_composite_with_two_parents_is_refused_before_it_is_gone_through_twice() -> Result<()> {
+    let composite = |i: u32| {
+        let mut made = transform(&format!("x{i}"), "any", b"", &[], &[]);
+        made.subtransforms = vec![format!("x{}", i + 1); 2];
+        made
+    };
+    let mut doubling = pipeline((0..200).map(composite).chain([transform("x200", "", b"", &[], &[])]).collect());
+    doubling.root_transform_ids = vec!["x0".to_owned()];
+    let error = soon(|| refusal(doubling))?;
+    assert_eq!(error.code, "PIPELINE_INVALID");
+    assert!(error.message.contains("two parents"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn coders_whose_parts_are_shared_end_soon() -> Result<()> {
+    let doubling = |levels: u32, last: &str| {
+        let mut made = pipeline(vec![transform("In", "thalweg:source:x:v1", b"", &[], &["a"])]);
+        let coders = &mut made.components.get_or_insert_default().coders;
+        for i in 0..levels {
+            let component_coder_ids = vec![format!("c{}", i + 1); 2];
+            coders.insert(format!("c{i}"), Coder { spec: spec(coder::KV, b""), component_coder_ids });
+        }
+        coders.insert(format!("c{levels}"), Coder { spec: spec(last, b""), component_coder_ids: Vec::new() });
+        for collection in made.components.get_or_insert_default().pcollections.values_mut() {
+            "c0".clone_into(&mut collection.coder_id);
+        }
+        made
+    };
+    assert!(soon(|| translate(doubling(10, coder::BYTES))).is_ok());
+    let error = soon(|| refusal(doubling(40, coder::GLOBAL_WINDOW)))?;
+    assert_eq!(error.code, "PIPELINE_CODER");
+    assert!(error.message.contains("parts"), "{error}");
     Ok(())
 }
 
@@ -236,6 +282,41 @@ fn window_sizes_are_whole_milliseconds() -> Result<()> {
     assert_eq!(fixed(1, 500_000_000)?, Some(WindowFn::Fixed { size: 1500, offset: 0 }));
     for (seconds, nanos) in [(0, 1), (0, 0), (-5, 0), (i64::MAX, 0)] {
         assert_eq!(fixed(seconds, nanos).err().map(|e| e.code), Some("PIPELINE_WINDOWING"));
+    }
+    Ok(())
+}
+
+#[test]
+fn windows_without_bound_are_refused() -> Result<()> {
+    use prost::Message;
+    use prost_types::{Duration, Timestamp};
+    use thalweg_proto::pipeline::SlidingWindowsPayload;
+    let sliding = |size: i64, period: i64, offset: i64| {
+        let span = |ms: i64| Duration { seconds: ms.div_euclid(1000), nanos: ms.rem_euclid(1000) as i32 * 1_000_000 };
+        let Duration { seconds, nanos } = span(offset);
+        let offset = Some(Timestamp { seconds, nanos });
+        let payload = SlidingWindowsPayload { size: Some(span(size)), offset, period: Some(span(period)) };
+        let payload = payload.encode_to_vec().into();
+        thalweg_beam::translate::window_fn(&FunctionSpec { urn: window_fn::SLIDING.to_owned(), payload })
+    };
+    let (year, end) = (31_536_000_000, EventTime::MAX.0);
+    for (size, period, offset) in
+        [(100_000, 1, 0), (86_400_000, 1000, 500), (1, 1000, 0), (99_999_001, 1000, end), (7, 2, -end)]
+    {
+        assert_eq!(sliding(size, period, offset)?, Some(WindowFn::Sliding { size, period, offset }));
+    }
+    for (size, period, offset) in [
+        (year, 1, 0),
+        (100_001, 1, 0),
+        (100_000_001, 1000, 0),
+        (i64::MAX, i64::MAX, 0),
+        (2 * end + 1, end, 0),
+        (2, 1, i64::MIN),
+        (2, 1, i64::MAX),
+        (2, 1, end + 1),
+    ] {
+        let error = sliding(size, period, offset).err();
+        assert_eq!(error.map(|e| e.code), Some("PIPELINE_WINDOWING"), "{size} {period} {offset}");
     }
     Ok(())
 }

@@ -28,13 +28,29 @@ pub enum Window {
     },
 }
 
+/// Windows that an element may be in at most: 30 days every minute are 43,200, a day every second 86,400. Each of them is an entry in
+/// memory, and for every key of a grouping one in its state.
+pub const WINDOWS_PER_ELEMENT_MAX: i64 = 100_000;
+
+/// The longest window, in milliseconds: as long as all of Beam's time.
+pub const WINDOW_LENGTH_MAX: i64 = EventTime::MAX.0 - EventTime::MIN.0;
+
 impl Window {
+    /// The window `[start, end)`, if time may have one: it ends after time begins, and no later than the longest window of the last timestamp. Standard
+    /// functions do not stop at the ends of time, so windows of the first and last timestamps reach beyond them.
+    #[must_use]
+    pub fn interval(start: i64, end: i64) -> Option<Self> {
+        let (first, last) = (EventTime::MIN.0 - WINDOW_LENGTH_MAX, EventTime::MAX.0 + WINDOW_LENGTH_MAX);
+        let fits = first <= start && start <= end && EventTime::MIN.0 < end && end <= last;
+        fits.then_some(Self::Interval { start: EventTime(start), end: EventTime(end) })
+    }
+
     /// The last timestamp inside the window.
     #[must_use]
     pub fn max_timestamp(&self) -> EventTime {
         match self {
             Self::Global => EventTime::GLOBAL_WINDOW_MAX,
-            Self::Interval { end, .. } => EventTime(end.0 - 1),
+            Self::Interval { end, .. } => EventTime(end.0.saturating_sub(1)),
             Self::Custom { max, .. } => *max,
         }
     }
@@ -43,7 +59,8 @@ impl Window {
 /// The windows of one element; nearly always one.
 pub type WindowSet = SmallVec<[Window; 1]>;
 
-/// How elements get their windows.
+/// How elements get their windows. Lengths are at most [`WINDOW_LENGTH_MAX`] and shifts inside Beam's time; an element is in
+/// [`WINDOWS_PER_ELEMENT_MAX`] windows at most. Whoever makes one of a foreign description sees to that.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum WindowFn {
     /// One window for everything.
@@ -122,7 +139,16 @@ impl WindowFn {
         if self.merges() {
             return None;
         }
-        self.assign(main.max_timestamp()).into_iter().next_back()
+        let time = main.max_timestamp();
+        match *self {
+            // windows that all cover the time, of which there may be very many, are not made for one of them
+            Self::Sliding { size, period, offset } => {
+                let since = (time.0 - offset).rem_euclid(period);
+                let older = (since < size).then(|| (size - since - 1) / period)?;
+                Some(interval(time.0 - since - older * period, size))
+            }
+            _ => self.assign(time).into_iter().next_back(),
+        }
     }
 
     /// Whether windows of one key merge.
@@ -342,6 +368,48 @@ mod tests {
     fn sliding_windows_cover_the_instant() {
         let f = WindowFn::Sliding { size: 10, period: 5, offset: 0 };
         assert_eq!(f.assign(EventTime(12)).to_vec(), vec![w(10, 20), w(5, 15)]);
+    }
+
+    #[test]
+    fn the_window_of_a_side_input_is_the_earliest_of_those_that_cover_the_end() {
+        for (size, period, offset) in [(10, 5, 0), (7, 5, 1), (2, 5, 0), (5, 5, -3), (1, 1, 9), (100, 7, 13)] {
+            let function = WindowFn::Sliding { size, period, offset };
+            for end in -60..60 {
+                let all = function.assign(EventTime(end - 1));
+                assert_eq!(function.side_of(&w(end - 3, end)).as_ref(), all.last(), "{function:?} at {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_widest_windows_are_found_without_making_them_all() {
+        let most = WindowFn::Sliding { size: WINDOW_LENGTH_MAX, period: 1, offset: EventTime::MIN.0 };
+        let side = most.side_of(&Window::Global).expect("one");
+        let start = EventTime::GLOBAL_WINDOW_MAX.0 - WINDOW_LENGTH_MAX + 1;
+        assert_eq!(side, w(start, start + WINDOW_LENGTH_MAX));
+        let latest = w(0, EventTime::MAX.0 + WINDOW_LENGTH_MAX);
+        assert!(most.side_of(&latest).is_some(), "the latest end a window may have");
+    }
+
+    #[test]
+    fn windows_reach_beyond_time_only_as_far_as_functions_put_them() {
+        let (min, max) = (EventTime::MIN.0, EventTime::MAX.0);
+        let day = WindowFn::Fixed { size: 86_400_000, offset: 0 };
+        for time in [EventTime::MIN, EventTime::GLOBAL_WINDOW_MAX, EventTime::MAX] {
+            for function in [&day, &WindowFn::Sessions { gap: WINDOW_LENGTH_MAX }] {
+                let Some(Window::Interval { start, end }) = function.assign(time).first().cloned() else {
+                    panic!("one")
+                };
+                assert_eq!(Window::interval(start.0, end.0), Some(w(start.0, end.0)), "{function:?} at {time:?}");
+            }
+        }
+        for (start, end) in
+            [(i64::MIN, 0), (0, i64::MAX), (i64::MIN, i64::MIN), (i64::MAX, i64::MIN), (2, 1), (min - 1, min)]
+        {
+            assert_eq!(Window::interval(start, end), None, "{start} {end}");
+        }
+        assert_eq!(Window::interval(max, max + 1), Some(w(max, max + 1)));
+        assert_eq!(w(i64::MIN, i64::MIN).max_timestamp(), EventTime(i64::MIN));
     }
 
     #[test]

@@ -37,6 +37,9 @@ const OPTIONAL: [&str; 6] = [urn::STRING_UTF8, urn::BOOL, urn::VARINT, urn::ROW,
 /// How deep coders may be nested; deeper ones are taken for a cycle.
 const DEPTH_MAX: u32 = 64;
 
+/// How many parts a coder may have, counted as often as it comes by them: whoever reads an element does.
+const PARTS_MAX: u32 = 1 << 16;
+
 /// A coder as both sides of a stage edge see it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wire {
@@ -44,6 +47,8 @@ pub struct Wire {
     pub id: String,
     /// The same for the engine.
     pub coder: Arc<Coder>,
+    /// Parts it has, with itself.
+    parts: u32,
 }
 
 /// Wire coders, each made once.
@@ -103,7 +108,7 @@ impl CoderTable {
     /// The wire form of a coder. Coders that do not exist yet are added to `coders`.
     ///
     /// # Errors
-    /// `PIPELINE_CODER` for a coder that is missing, has the wrong number of components or contains itself.
+    /// `PIPELINE_CODER` for a coder that is missing, has the wrong number of components or too many, or contains itself.
     pub fn wire(&mut self, coders: &mut Coders, id: &str) -> Result<Wire> {
         self.wire_at(coders, id, DEPTH_MAX)
     }
@@ -140,7 +145,7 @@ impl CoderTable {
         coder: &pipeline::Coder,
         depth: u32,
     ) -> Result<Option<Wire>> {
-        let as_it_is = |coder: Coder| Ok(Some(Wire { id: id.to_owned(), coder: Arc::new(coder) }));
+        let as_it_is = |coder: Coder| Ok(Some(Wire { id: id.to_owned(), coder: Arc::new(coder), parts: 1 }));
         match urn {
             urn::BYTES => return as_it_is(Coder::Bytes),
             urn::STRING_UTF8 => return as_it_is(Coder::StringUtf8),
@@ -153,7 +158,7 @@ impl CoderTable {
             urn::ROW => {
                 let payload = coder.spec.as_ref().map(|s| s.payload.clone()).unwrap_or_default();
                 let fields = Schema::decode(payload).ok().and_then(|s| schema::fields(&s));
-                return Ok(fields.map(|f| Wire { id: id.to_owned(), coder: Arc::new(Coder::Row(f.into())) }));
+                return Ok(fields.map(|f| Wire { id: id.to_owned(), coder: Arc::new(Coder::Row(f.into())), parts: 1 }));
             }
             urn::KV | urn::ITERABLE | urn::NULLABLE | urn::SHARDED_KEY => {}
             // timers and windowed values as elements: their bytes are the SDK's business
@@ -173,6 +178,11 @@ impl CoderTable {
                 return Err(refuse("PIPELINE_CODER", format!("the coder {id:?} ({urn}) has {n} components")));
             }
         };
+        let count = parts.iter().fold(1u32, |count, part| count.saturating_add(part.parts));
+        if count > PARTS_MAX {
+            let message = format!("the coder {id:?} ({urn}) has more than {PARTS_MAX} parts, counted with theirs");
+            return Err(refuse("PIPELINE_CODER", message));
+        }
         let wire_ids: Vec<_> = parts.into_iter().map(|p| p.id).collect();
         let id = if wire_ids == coder.component_coder_ids {
             id.to_owned()
@@ -180,7 +190,7 @@ impl CoderTable {
             let rewritten = pipeline::Coder { spec: coder.spec.clone(), component_coder_ids: wire_ids };
             add(coders, rewritten, &format!("{id}_wire"))
         };
-        Ok(Some(Wire { id, coder: Arc::new(engine) }))
+        Ok(Some(Wire { id, coder: Arc::new(engine), parts: count }))
     }
 
     /// The wire form of a timer coder: its key and a custom window are rewritten. Returns id, key coder and window
@@ -228,5 +238,5 @@ fn custom_window(coders: &mut Coders, id: &str, inner: &str) -> String {
 
 fn prefixed(coders: &mut Coders, id: &str) -> Wire {
     let id = add(coders, proto(urn::LENGTH_PREFIX, &[id]), &format!("{id}_prefixed"));
-    Wire { id, coder: Arc::new(Coder::LengthPrefix) }
+    Wire { id, coder: Arc::new(Coder::LengthPrefix), parts: 1 }
 }

@@ -8,7 +8,6 @@ use super::instant;
 use bytes::Bytes;
 use thalweg_core::coder::{read_varint, take, take_prefixed, write_varint};
 use thalweg_core::error::{Domain, Error, Result};
-use thalweg_core::time::EventTime;
 use thalweg_core::window::{Window, WindowSet};
 
 /// How the windows of a collection are encoded.
@@ -31,15 +30,16 @@ impl WindowCoder {
     /// copied, because the window outlives the message.
     ///
     /// # Errors
-    /// `CODER_MALFORMED` when it is cut off.
+    /// `CODER_MALFORMED` when it is cut off, or no window of Beam's time.
     pub fn read<'a>(&self, bytes: &'a [u8]) -> Result<(Window, &'a [u8])> {
         match self {
             Self::Global => Ok((Window::Global, bytes)),
             Self::Interval => {
                 let (end, rest) = instant::read_millis(bytes)?;
                 let (length, rest) = read_varint(rest)?;
-                let start = end.wrapping_sub(length.cast_signed());
-                Ok((Window::Interval { start: EventTime(start), end: EventTime(end) }, rest))
+                let start = i64::try_from(length).ok().and_then(|length| end.checked_sub(length));
+                let window = start.and_then(|start| Window::interval(start, end));
+                Ok((window.ok_or_else(|| malformed(&format!("a window of {length} ms that ends at {end} ms")))?, rest))
             }
             Self::Custom => {
                 let (max, rest) = instant::read(bytes)?;
@@ -101,5 +101,45 @@ impl WindowCoder {
         for window in windows {
             self.write(window, out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use thalweg_core::time::EventTime;
+    use thalweg_core::window::{WINDOW_LENGTH_MAX, WindowFn};
+
+    fn wire(end: i64, length: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        instant::write_millis(end, &mut bytes);
+        write_varint(&mut bytes, length);
+        bytes
+    }
+
+    #[test]
+    fn a_window_outside_of_time_is_malformed() {
+        let (min, max) = (EventTime::MIN.0, EventTime::MAX.0);
+        let ends =
+            [(i64::MIN, 1), (i64::MIN, 0), (i64::MAX, 1), (0, u64::MAX), (0, 1 << 63), (min, 10), (max, 1 << 60)];
+        for (end, length) in ends {
+            let read = WindowCoder::Interval.read(&wire(end, length)).err();
+            assert_eq!(read.map(|e| e.code), Some("CODER_MALFORMED"), "{end} {length}");
+        }
+    }
+
+    #[test]
+    fn windows_of_the_first_and_last_timestamps_are_read_as_they_were_written() -> Result<()> {
+        let hour = WindowFn::Fixed { size: 3_600_000, offset: 0 };
+        let sliding = WindowFn::Sliding { size: 90_000, period: 60_000, offset: 7 };
+        let sessions = WindowFn::Sessions { gap: WINDOW_LENGTH_MAX };
+        for time in [EventTime::MIN, EventTime(0), EventTime::GLOBAL_WINDOW_MAX, EventTime::MAX] {
+            for window in [&hour, &sliding, &sessions].into_iter().flat_map(|function| function.assign(time)) {
+                let mut bytes = Vec::new();
+                WindowCoder::Interval.write(&window, &mut bytes);
+                assert_eq!(WindowCoder::Interval.read(&bytes)?, (window, &[][..]));
+            }
+        }
+        Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! outputs, then `Done` or `Failed`, once. A bundle is done when the worker has answered *and* has closed every output
 //! and timer stream; the two travel on different streams and either may come first.
 
+use super::held::Held;
 use super::link::Link;
 use super::metrics::Told;
 use super::pages::{self, Pages};
@@ -45,6 +46,10 @@ pub(super) struct Cells {
     pub appended: u32,
     /// Ends of the bundle's custom windows, which a state key does not tell.
     custom: HashMap<Bytes, EventTime>,
+    /// What the view weighed when it was looked at last.
+    weight: usize,
+    /// Why the worker gets no more: there is no room for what it has written. The bundle fails by it, whatever the worker says.
+    refused: Option<Error>,
 }
 
 #[derive(Default)]
@@ -81,6 +86,7 @@ pub(super) struct Bundle {
     /// The engine's clock when it began, which may be a script's.
     now: ProcessingTime,
     link: Arc<Link>,
+    held: Held,
     talk: Mutex<Talk>,
     cells: Mutex<Option<Cells>>,
     /// Requests for state and pages that were served.
@@ -120,7 +126,7 @@ impl Bundle {
                 }
             }
         }
-        let cells = Some(Cells { view, appended: 0, custom });
+        let cells = Some(Cells { view, appended: 0, custom, weight: 0, refused: None });
         let paged = pages::kept(&input, pages);
         let new = Self::new(bundle, instruction, stage, link);
         let this = Self { sides, truncates: truncate, now, cells: Mutex::new(cells), paged, ..new };
@@ -143,6 +149,7 @@ impl Bundle {
             sides: Vec::new(),
             told: Told::default(),
             now: ProcessingTime(i64::MAX),
+            held: Held::new(link.held()),
             link,
             talk,
             cells: Mutex::new(None),
@@ -209,6 +216,11 @@ impl Bundle {
                 talk.kept.push(data.data.clone());
             }
         }
+        if self.keeps()
+            && let Err(error) = self.held.change(0, data.data.len())
+        {
+            return self.fail(error).await;
+        }
         if !data.data.is_empty() && !self.keeps() {
             let decoded = self.stage.outputs.get(output).map(|wire| wire.coder.decode(data.data));
             match decoded {
@@ -243,6 +255,7 @@ impl Bundle {
         {
             let mut cells = lock(&self.cells);
             let Some(cells) = cells.as_mut() else { return Ok(()) };
+            let mut weight = 0;
             let by_the_clock = wire.domain == TimeDomain::Processing;
             let wall = clock::wall();
             for mut timer in decoded {
@@ -253,9 +266,11 @@ impl Bundle {
                     let group = cells.view.group_of(&timer.key, window).ok_or_else(foreign_timer)?;
                     // the tag outlives the message, which may be large
                     let tag = if timer.tag.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(&timer.tag) };
+                    weight += size_of::<TimerUpdate>() + tag.len();
                     updates.push(TimerUpdate { group, family: family as u32, tag, set: timer.set });
                 }
             }
+            self.held.change(0, weight)?;
         }
         lock(&self.talk).timers.append(&mut updates);
         Ok(())
@@ -319,7 +334,15 @@ impl Bundle {
             }
             (talk.answer.take().unwrap_or_default(), std::mem::take(&mut talk.timers))
         };
-        let state = lock(&self.cells).take().map(|cells| cells.view.into_delta()).unwrap_or_default();
+        let cells = lock(&self.cells).take();
+        self.held.release(); // what it leaves is the engine's
+        let state = match cells {
+            Some(Cells { refused: Some(error), .. }) => {
+                self.link.send(Event::Failed { bundle: self.id, error }).await;
+                return Next::Over;
+            }
+            cells => cells.map(|cells| cells.view.into_delta()).unwrap_or_default(),
+        };
         let Answer { mut residuals, finalize, metrics } = answer;
         if self.truncates {
             let kept = std::mem::take(&mut lock(&self.talk).kept);
@@ -351,25 +374,33 @@ impl Bundle {
 
     /// Tells the shard that the worker's code failed, in the worker's words.
     pub async fn fail_in_worker(&self, text: &str) -> Next {
-        self.fail(failure::udf_failed(text, self.stage.names())).await
+        let refused = lock(&self.cells).as_mut().and_then(|cells| cells.refused.take());
+        self.fail(refused.unwrap_or_else(|| failure::udf_failed(text, self.stage.names()))).await
     }
 
     /// Ends it without a word: its state is void, later messages about it are dropped. Tells whether it was over already.
     pub fn end(&self) -> bool {
         let was = std::mem::replace(&mut lock(&self.talk).over, true);
         lock(&self.cells).take();
+        self.held.release();
         was
     }
 
     /// Runs `serve` on the bundle's state, which nobody else uses meanwhile.
     ///
     /// # Errors
-    /// `STATE_BUNDLE_OVER` when it is over, and whatever `serve` gives.
+    /// `STATE_BUNDLE_OVER` when it is over, `BUNDLE_STATE_TOO_LARGE` when it has written more than there is room for, and whatever `serve` gives.
     pub fn with_cells<T>(&self, serve: impl FnOnce(&mut Cells) -> Result<T>) -> Result<T> {
-        match lock(&self.cells).as_mut() {
-            Some(cells) => serve(cells),
-            None => Err(bundle_over()),
+        let mut cells = lock(&self.cells);
+        let cells = cells.as_mut().ok_or_else(bundle_over)?;
+        if let Some(refused) = &cells.refused {
+            return Err(refused.clone());
         }
+        let served = serve(cells)?;
+        let weight = cells.view.weight();
+        let held = self.held.change(std::mem::replace(&mut cells.weight, weight), weight);
+        held.inspect_err(|error| cells.refused = Some(error.clone()))?;
+        Ok(served)
     }
 }
 

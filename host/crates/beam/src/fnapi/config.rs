@@ -31,6 +31,9 @@ pub struct FnApiConfig {
     /// Bytes of outputs that may wait for one shard before the worker's stream is no longer read; a single larger output
     /// still passes. Default: 64 MiB.
     pub event_bytes_max: usize,
+    /// Bytes of state and timers that the bundles of one shard may have written before they are over; they are in memory until then. A cell that is written
+    /// again counts once. Default: 1 GiB: several times what a bundle of the usual size writes, and what a machine can spare.
+    pub state_bytes_max: usize,
     /// How long a worker may take from the order to start until it is connected. Default: 120 s: importing a large model
     /// library takes a minute on a busy machine.
     pub start_timeout: Duration,
@@ -66,6 +69,7 @@ impl Default for FnApiConfig {
             bundles_in_flight: 8,
             events_max: 256,
             event_bytes_max: 64 << 20,
+            state_bytes_max: 1 << 30,
             start_timeout: Duration::from_secs(120),
             pool_timeout: Duration::from_secs(10),
             restarts_max: 3,

@@ -69,7 +69,8 @@ impl Feed {
         let mut input = None;
         while let Some((to, batch)) = batches.get(self.next) {
             let to = *to as usize;
-            if input.is_some_and(|input| input != to) || buffer.len() >= self.chunk_bytes {
+            let another = input.is_some_and(|input| input != to) && !buffer.is_empty();
+            if another || buffer.len() >= self.chunk_bytes {
                 break;
             }
             input = Some(to);
@@ -223,5 +224,66 @@ impl<S: Stream<Item = Feed>> Stream for Messages<S> {
                 None => return Poll::Ready(None),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coder::{WindowCoder, WireCoder};
+    use crate::descriptor::InputWire;
+    use thalweg_core::batch::BatchBuilder;
+    use thalweg_core::coder::Coder;
+    use thalweg_core::time::EventTime;
+    use thalweg_core::window::Window;
+
+    fn stage() -> Arc<StageWire> {
+        let coder = WireCoder { element: Arc::new(Coder::Bytes), window: WindowCoder::Global };
+        let input = |source: &str| InputWire {
+            paged: false,
+            source: source.to_owned(),
+            coder: coder.clone(),
+            consumers: Vec::new(),
+        };
+        Arc::new(StageWire {
+            descriptor: Default::default(),
+            inputs: vec![input("a"), input("b")],
+            outputs: Vec::new(),
+            timers: Vec::new(),
+            states: Vec::new(),
+            sides: Vec::new(),
+            key: Arc::new(Coder::Bytes),
+            window: WindowCoder::Global,
+            lone_keys: false,
+            truncate: None,
+        })
+    }
+
+    #[test]
+    fn an_empty_batch_hides_nothing_that_follows_it() {
+        let batch = |values: &[&[u8]]| {
+            let mut builder = BatchBuilder::new();
+            values.iter().for_each(|value| builder.push(b"", value, EventTime(0), &[Window::Global]));
+            builder.finish()
+        };
+        let batches = vec![
+            (0, batch(&[])),
+            (1, batch(&[b"x", b"y"])),
+            (0, batch(&[])),
+            (0, batch(&[b"z"])),
+            (1, batch(&[])),
+            (1, batch(&[b"w"])),
+            (0, batch(&[])),
+        ];
+        let coder = WireCoder { element: Arc::new(Coder::Bytes), window: WindowCoder::Global };
+        let mut sent = Vec::new();
+        for message in Feed::new(1, stage(), Input::Elements { batches }, 1 << 20) {
+            for data in message.data.into_iter().filter(|data| !data.is_last) {
+                let batch = coder.decode(data.data).expect("elements");
+                sent.extend(batch.rows().iter().map(|row| (data.transform_id.clone(), batch.value(row).to_vec())));
+            }
+        }
+        let sent: Vec<_> = sent.iter().map(|(to, value)| (to.as_str(), value.as_slice())).collect();
+        assert_eq!(sent, [("b", &b"x"[..]), ("b", b"y"), ("a", b"z"), ("b", b"w")]);
     }
 }

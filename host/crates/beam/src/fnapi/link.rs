@@ -3,6 +3,8 @@
 //! In: events from any task, which waits while the shard is behind (that is the back-pressure on the worker: its
 //! stream is not read meanwhile). Out: the same events, without blocking, and one wake-up per silence.
 
+use super::config::FnApiConfig;
+use super::held::Holding;
 use super::lock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -43,6 +45,8 @@ pub(super) struct Link {
     waker: Waker,
     news: Mutex<News>,
     has_news: AtomicBool,
+    /// What the shard's bundles hold before they are over.
+    held: Arc<Holding>,
 }
 
 /// The receiving half, on the shard's thread.
@@ -51,10 +55,10 @@ pub(super) struct Inbox {
     events: mpsc::Receiver<Delivery>,
 }
 
-/// Makes both halves: at most `events_max` events and `bytes_max` bytes of outputs wait between them.
-pub(super) fn link(events_max: usize, bytes_max: usize, waker: Waker) -> (Arc<Link>, Inbox) {
-    let (sender, events) = mpsc::channel(events_max.max(1));
-    let budget_max = u32::try_from(bytes_max / PERMIT_BYTES).unwrap_or(u32::MAX).clamp(1, 1 << 28);
+/// Makes both halves: as many events and bytes of outputs wait between them as the limits allow.
+pub(super) fn link(config: &FnApiConfig, waker: Waker) -> (Arc<Link>, Inbox) {
+    let (sender, events) = mpsc::channel(config.events_max.max(1));
+    let budget_max = u32::try_from(config.event_bytes_max / PERMIT_BYTES).unwrap_or(u32::MAX).clamp(1, 1 << 28);
     let link = Arc::new(Link {
         events: sender,
         budget: Arc::new(Semaphore::new(budget_max as usize)),
@@ -63,6 +67,7 @@ pub(super) fn link(events_max: usize, bytes_max: usize, waker: Waker) -> (Arc<Li
         waker,
         news: Mutex::default(),
         has_news: AtomicBool::new(false),
+        held: Holding::new(config.state_bytes_max),
     });
     (Arc::clone(&link), Inbox { link, events })
 }
@@ -90,6 +95,11 @@ impl Link {
         change(&mut lock(&self.news));
         self.has_news.store(true, Ordering::Release);
         self.ring();
+    }
+
+    /// What the shard's bundles hold before they are over.
+    pub fn held(&self) -> &Arc<Holding> {
+        &self.held
     }
 
     /// Whether the shard's worker has been dropped.
@@ -148,7 +158,8 @@ mod tests {
         let waker: Waker = Arc::new(move || {
             count.fetch_add(1, Ordering::Relaxed);
         });
-        let (link, mut inbox) = link(8, 4096, waker);
+        let (link, mut inbox) =
+            link(&FnApiConfig { events_max: 8, event_bytes_max: 4096, ..FnApiConfig::default() }, waker);
         link.send(output(3000)).await;
         let second = tokio::spawn({
             let link = Arc::clone(&link);

@@ -18,12 +18,14 @@
 //! view. No lock is taken per element.
 
 mod bundle;
+mod chunks;
 mod clock;
 mod config;
 mod environment;
 mod failure;
 mod feed;
 mod harness;
+mod held;
 mod link;
 mod metrics;
 mod ordered;

@@ -5,7 +5,8 @@
 //! stay in the order of their arrival. Source: `StateKey.OrderedListUserState`.
 
 use super::bundle::{Bundle, Cells};
-use super::state::{appended, chunks, cleared};
+use super::chunks::Chunks;
+use super::state::{appended, cleared};
 use thalweg_core::coder::{read_varint, take_prefixed};
 use thalweg_core::error::Result;
 use thalweg_core::id::StateId;
@@ -33,8 +34,11 @@ pub(super) fn serve(
     };
     Ok(match request {
         state_request::Request::Get(get) => {
-            let some = of_range(cells)?;
-            chunks(some.iter().map(|(sub, value)| (sub, value)), &get.continuation_token, page_bytes)
+            let range = match &bounds {
+                Some((from, to)) => (&from[..], Some(&to[..])),
+                None => (&[][..], None),
+            };
+            Chunks { of: (group, id), range, page_bytes }.read(&mut cells.view, &get.continuation_token)?
         }
         state_request::Request::Append(append) => {
             let mut rest = append.data.as_ref();

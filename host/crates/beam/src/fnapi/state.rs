@@ -7,16 +7,16 @@
 //! Source: `BeamFnState`; the Python SDK names keys in nested encoding and windows in their bare encoding.
 
 use super::bundle::{Bundle, Cells};
+use super::chunks::Chunks;
 use super::ordered;
 use crate::coder::WindowCoder;
 use crate::descriptor::SideWire;
 use bytes::Bytes;
-use std::collections::BTreeSet;
 use thalweg_core::coder::Coder;
 use thalweg_core::error::{Domain, Error, Result};
 use thalweg_core::id::StateId;
 use thalweg_core::state::layout::behind;
-use thalweg_core::state::{CellValue, SideWindow};
+use thalweg_core::state::{CellValue, SideWindow, StateView};
 use thalweg_core::time::EventTime;
 use thalweg_core::window::Window;
 use thalweg_proto::fn_execution::{
@@ -45,13 +45,13 @@ pub(super) fn serve(
         }
         Type::MultimapKeysUserState(k) => {
             let place = Place::find(bundle, &k.transform_id, &k.user_state_id, &k.key, &k.window)?;
-            let read = |list: &[_], token: &[u8]| Ok(multimap_keys(list, token, page_bytes));
-            bundle.with_cells(|cells| whole_multimap(cells, &place, request, "keys", read))
+            let read = |view: &mut _, all: Chunks<'_>, token: &[u8]| multimap_keys(view, all, token);
+            bundle.with_cells(|cells| whole_multimap(cells, &place, (request, page_bytes), "keys", read))
         }
         Type::MultimapEntriesUserState(k) => {
             let place = Place::find(bundle, &k.transform_id, &k.user_state_id, &k.key, &k.window)?;
-            let read = |list: &[_], token: &[u8]| multimap_entries(list, place.value, token, page_bytes);
-            bundle.with_cells(|cells| whole_multimap(cells, &place, request, "entries", read))
+            let read = |view: &mut _, all: Chunks<'_>, token: &[u8]| multimap_entries(view, all, place.value, token);
+            bundle.with_cells(|cells| whole_multimap(cells, &place, (request, page_bytes), "entries", read))
         }
         Type::IterableSideInput(k) => {
             let (side, window) = side(bundle, &k.transform_id, &k.side_input_id, &k.window)?;
@@ -130,7 +130,7 @@ fn window_of(coder: WindowCoder, bytes: &Bytes) -> Result<Window> {
     }
 }
 
-fn page(data: impl Into<Bytes>, continuation_token: Bytes) -> state_response::Response {
+pub(super) fn page(data: impl Into<Bytes>, continuation_token: Bytes) -> state_response::Response {
     state_response::Response::Get(StateGetResponse { continuation_token, data: data.into() })
 }
 
@@ -142,27 +142,6 @@ pub(super) fn cleared() -> state_response::Response {
     state_response::Response::Clear(StateClearResponse {})
 }
 
-/// Joins whole chunks into a page; the token is the sub-key of the chunk that begins the next one.
-pub(super) fn chunks<'a>(
-    cells: impl Iterator<Item = (&'a Bytes, &'a CellValue)>,
-    token: &[u8],
-    page_bytes: usize,
-) -> state_response::Response {
-    let mut cells = cells.skip_while(|(sub, _)| sub.as_ref() < token).peekable();
-    let Some((_, first)) = cells.next() else { return page(Bytes::new(), Bytes::new()) };
-    if cells.peek().is_none() {
-        return page(first.to_bytes(), Bytes::new()); // nearly always: one chunk, shared
-    }
-    let mut data = first.as_slice().to_vec();
-    for (sub, value) in cells {
-        if data.len() + value.as_slice().len() > page_bytes {
-            return page(data, sub.clone());
-        }
-        data.extend_from_slice(value.as_slice());
-    }
-    page(data, Bytes::new())
-}
-
 fn bag(
     cells: &mut Cells,
     place: &Place<'_>,
@@ -171,10 +150,8 @@ fn bag(
 ) -> Result<state_response::Response> {
     let group = place.group(cells)?;
     Ok(match request {
-        state_request::Request::Get(get) => {
-            let list = cells.view.list(group, place.id)?;
-            chunks(list.iter().map(|(sub, value)| (sub, value)), &get.continuation_token, page_bytes)
-        }
+        state_request::Request::Get(get) => Chunks { of: (group, place.id), range: (b"", None), page_bytes }
+            .read(&mut cells.view, &get.continuation_token)?,
         state_request::Request::Append(append) => {
             cells.view.append(group, place.id, CellValue::copy(&append.data))?;
             appended()
@@ -213,8 +190,8 @@ fn multimap(
     let mut sub = map_prefix(map_key);
     Ok(match request {
         state_request::Request::Get(get) => {
-            let of_key = cells.view.range(group, place.id, &sub, behind(&sub).as_deref())?;
-            chunks(of_key.iter().map(|(sub, value)| (sub, value)), &get.continuation_token, page_bytes)
+            Chunks { of: (group, place.id), range: (&sub, behind(&sub).as_deref()), page_bytes }
+                .read(&mut cells.view, &get.continuation_token)?
         }
         state_request::Request::Append(append) => {
             sub.extend_from_slice(&bundle.id.0.to_be_bytes());
@@ -236,13 +213,16 @@ fn multimap(
 fn whole_multimap(
     cells: &mut Cells,
     place: &Place<'_>,
-    request: state_request::Request,
+    (request, page_bytes): (state_request::Request, usize),
     parts: &str,
-    read: impl FnOnce(&[(Bytes, CellValue)], &[u8]) -> Result<state_response::Response>,
+    read: impl FnOnce(&mut StateView, Chunks<'_>, &[u8]) -> Result<state_response::Response>,
 ) -> Result<state_response::Response> {
     let group = place.group(cells)?;
     match request {
-        state_request::Request::Get(get) => read(&cells.view.list(group, place.id)?, &get.continuation_token),
+        state_request::Request::Get(get) => {
+            let all = Chunks { of: (group, place.id), range: (b"", None), page_bytes };
+            read(&mut cells.view, all, &get.continuation_token)
+        }
         state_request::Request::Clear(_) => {
             cells.view.clear(group, place.id)?;
             Ok(cleared())
@@ -251,19 +231,21 @@ fn whole_multimap(
     }
 }
 
-/// All keys of a multimap; the token is the sub-key of the key that begins the next page.
-fn multimap_keys(list: &[(Bytes, CellValue)], token: &[u8], page_bytes: usize) -> state_response::Response {
-    let keys: BTreeSet<Bytes> = list.iter().filter_map(|(sub, _)| map_key_of(sub)).collect();
-    let mut ordered: Vec<(Vec<u8>, Bytes)> = keys.into_iter().map(|key| (map_prefix(&key), key)).collect();
-    ordered.sort();
-    let mut data = Vec::new();
-    for (sub, key) in ordered.into_iter().filter(|(sub, _)| sub.as_slice() >= token) {
-        if !data.is_empty() && data.len() + key.len() > page_bytes {
-            return page(data, sub.into());
+/// All keys of a multimap; the token is the sub-key of the key that begins the next page. Sub-keys are in the order of their keys, so the chunks of
+/// one stand together.
+fn multimap_keys(view: &mut StateView, all: Chunks<'_>, token: &[u8]) -> Result<state_response::Response> {
+    let (mut data, mut last, mut next) = (Vec::new(), None, Bytes::new());
+    all.walk(view, token, |sub, _| {
+        let Some(key) = map_key_of(&sub).filter(|key| last.as_ref() != Some(key)) else { return Ok(true) };
+        if !data.is_empty() && data.len() + key.len() > all.page_bytes {
+            next = map_prefix(&key).into();
+            return Ok(false);
         }
         data.extend_from_slice(&key);
-    }
-    page(data, Bytes::new())
+        last = Some(key);
+        Ok(true)
+    })?;
+    Ok(page(data, next))
 }
 
 /// All entries of a multimap: per chunk its map key, the number of its values and the values, so a map key may come more than once.
@@ -271,24 +253,26 @@ fn multimap_keys(list: &[(Bytes, CellValue)], token: &[u8], page_bytes: usize) -
 ///
 /// Source: `MultimapUserState` of Java's harness, which reads pairs of a key and an iterable.
 fn multimap_entries(
-    list: &[(Bytes, CellValue)],
+    view: &mut StateView,
+    all: Chunks<'_>,
     coder: Option<&Coder>,
     token: &[u8],
-    page_bytes: usize,
 ) -> Result<state_response::Response> {
     let what = "reading all entries of a multimap whose values only the SDK can tell apart";
     let coder = coder.ok_or_else(|| unsupported(what))?;
-    let mut data = Vec::new();
-    for (sub, chunk) in list.iter().filter(|(sub, _)| sub.as_ref() >= token) {
+    let (mut data, mut next) = (Vec::new(), Bytes::new());
+    all.walk(view, token, |sub, chunk| {
         let values = chunk.as_slice();
-        if !data.is_empty() && data.len() + values.len() > page_bytes {
-            return Ok(page(data, sub.clone()));
+        if !data.is_empty() && data.len() + values.len() > all.page_bytes {
+            next = sub;
+            return Ok(false);
         }
-        data.extend_from_slice(&map_key_of(sub).unwrap_or_default());
+        data.extend_from_slice(&map_key_of(&sub).unwrap_or_default());
         data.extend_from_slice(&count(values, coder)?.to_be_bytes());
         data.extend_from_slice(values);
-    }
-    Ok(page(data, Bytes::new()))
+        Ok(true)
+    })?;
+    Ok(page(data, next))
 }
 
 /// How many elements stand one behind the other.

@@ -95,7 +95,7 @@ impl FnApiWorker {
     #[must_use]
     pub fn new(harness: &Harness, waker: Waker) -> Self {
         let config = harness.shared().server().config();
-        let (link, inbox) = link(config.events_max, config.event_bytes_max, waker);
+        let (link, inbox) = link(config, waker);
         let number = harness.shared().worker_number();
         harness.shared().attach(&link);
         Self {
@@ -180,7 +180,10 @@ impl FnApiWorker {
     fn hear(&mut self, news: News, out: &mut Vec<Event>) {
         let lost = news.failed.as_ref().or(news.lost.as_ref());
         if let Some(error) = lost {
-            self.given.clear();
+            // a worker that came in the place of the lost one may have been given some, whose results nobody takes
+            for (_, given) in self.given.drain() {
+                given.session.abandon(&given.bundle);
+            }
             self.waiting.clear();
             out.push(Event::Lost { error: error.clone() });
         }

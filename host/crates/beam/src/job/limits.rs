@@ -9,8 +9,10 @@ use std::time::Duration;
 pub struct JobLimits {
     /// Jobs remembered, of any state. Finished ones are forgotten first, oldest first.
     pub jobs_max: usize,
-    /// Encoded bytes of the pipelines of all remembered jobs; finished jobs are forgotten to stay below.
+    /// Encoded bytes of the pipelines, options and lists of staged artifacts of all remembered jobs; finished jobs are forgotten to stay below.
     pub pipelines_bytes_max: usize,
+    /// Encoded bytes of one job's options.
+    pub options_bytes_max: usize,
     /// How long a prepared job waits for its `Run`; staging prolongs it.
     pub prepared_for: Duration,
     /// Messages kept from the beginning of a job: what it said while starting.
@@ -34,6 +36,7 @@ impl Default for JobLimits {
         Self {
             jobs_max: 200,
             pipelines_bytes_max: 1 << 30,
+            options_bytes_max: 4 << 20, // a program's whole command line has some KiB; workers are handed them, too
             prepared_for: Duration::from_secs(15 * 60),
             messages_first: 200,
             messages_last: 800,

@@ -73,13 +73,13 @@ impl OptionDescriptor {
                 "sdk_worker_parallelism",
                 OptionKind::Integer,
                 "1",
-                "SDK worker processes per environment and shard; 0 lets the runner decide.",
+                "SDK worker processes per environment, which the shards share: a job has at least as many shards. 0 means one per core.",
             ),
             option(
                 "parallelism",
                 OptionKind::Integer,
                 "-1",
-                "Shards that run the job in this process; -1 means one per core.",
+                "Shards that run the job in this process; -1 means as many as the server is told (--shards).",
             ),
         ]
     }

@@ -7,6 +7,7 @@ use super::state::JobState;
 use super::status::{refuse, status};
 use super::stream::{Closing, Events, messages, states};
 use super::table::JobTable;
+use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
 use thalweg_core::error::{Error, Result};
@@ -150,7 +151,14 @@ impl Service {
             Error::user("JOB_WITHOUT_PIPELINE", "the request to prepare a job holds no pipeline")
                 .help("this is a fault of the client: `Prepare` needs the field `pipeline`")
         })?;
-        let options = JobOptions::new(request.pipeline_options.unwrap_or_default());
+        let options = request.pipeline_options.unwrap_or_default();
+        let (bytes, max) = (options.encoded_len(), self.table.limits().options_bytes_max);
+        if bytes > max {
+            let message = format!("the options of the job have {bytes} bytes, where {max} are allowed");
+            let help = "give large values in a file that the program's workers read, or in the pipeline itself";
+            return Err(Error::user("OPTIONS_TOO_LARGE", message).help(help));
+        }
+        let options = JobOptions::new(options);
         let understood = self.runner.options();
         options.check(&understood)?;
         let warning = options.unknown(&understood);

@@ -27,7 +27,7 @@ struct Changing {
     ids: u64,
     /// Jobs inserted so far.
     inserted: u64,
-    /// Encoded bytes of the remembered pipelines.
+    /// Encoded bytes of what is remembered of all jobs.
     bytes: usize,
     jobs: BTreeMap<u64, Entry>,
 }
@@ -35,12 +35,19 @@ struct Changing {
 #[derive(Debug)]
 struct Entry {
     record: Arc<JobRecord>,
+    /// Of its pipeline and its options.
     bytes: usize,
+    /// Of what was staged for it.
+    staged: usize,
 }
 
 impl JobTable {
     pub(super) fn new(limits: JobLimits, store: Arc<ArtifactStore>) -> Self {
         Self { limits, store, random: RandomState::new(), changing: Mutex::default() }
+    }
+
+    pub(super) fn limits(&self) -> &JobLimits {
+        &self.limits
     }
 
     fn changing(&self) -> MutexGuard<'_, Changing> {
@@ -76,28 +83,59 @@ impl JobTable {
     /// # Errors
     /// `JOBS_TOO_MANY` if all remembered jobs still run and there is no room for another.
     pub(super) fn insert(&self, job: PreparedJob) -> Result<Arc<JobRecord>> {
-        let bytes = job.pipeline.encoded_len();
+        // options are kept as they were sent and as they were read
+        let bytes = job.pipeline.encoded_len() + 2 * job.options.wire().encoded_len();
         let mut changing = self.changing();
         self.forget_expired(&mut changing);
         self.release_ended(&changing);
-        while changing.jobs.len() + 1 > self.limits.jobs_max || changing.bytes + bytes > self.limits.pipelines_bytes_max
-        {
+        while changing.jobs.len() + 1 > self.limits.jobs_max {
             if !self.forget_oldest_finished(&mut changing) {
                 return Err(self.full(&changing, bytes));
             }
         }
+        self.make_room(&mut changing, bytes)?;
         changing.inserted += 1;
         let place = changing.inserted;
         let token = format!("{:016x}{:016x}", self.secret(!place), self.secret(place | 1 << 63));
         let record = Arc::new(JobRecord::new(job, token, &self.limits));
         changing.bytes += bytes;
-        changing.jobs.insert(place, Entry { record: record.clone(), bytes });
+        changing.jobs.insert(place, Entry { record: record.clone(), bytes, staged: 0 });
         Ok(record)
+    }
+
+    /// Forgets finished jobs until there is room for so many bytes.
+    fn make_room(&self, changing: &mut Changing, bytes: usize) -> Result<()> {
+        while changing.bytes.saturating_add(bytes) > self.limits.pipelines_bytes_max {
+            if !self.forget_oldest_finished(changing) {
+                return Err(self.full(changing, bytes));
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what is staged for a job, in place of what was counted before.
+    ///
+    /// # Errors
+    /// `JOBS_TOO_MANY` if there is no room for it.
+    pub(super) fn count_staged(&self, record: &Arc<JobRecord>, bytes: usize) -> Result<()> {
+        let mut changing = self.changing();
+        let Some(place) = changing.jobs.iter().find(|(_, e)| Arc::ptr_eq(&e.record, record)).map(|(place, _)| *place)
+        else {
+            return Ok(()); // it was forgotten meanwhile
+        };
+        let before = changing.jobs.get_mut(&place).map(|entry| std::mem::take(&mut entry.staged)).unwrap_or_default();
+        changing.bytes -= before;
+        self.make_room(&mut changing, bytes)?;
+        if let Some(entry) = changing.jobs.get_mut(&place) {
+            entry.staged = bytes;
+            changing.bytes += bytes;
+        }
+        Ok(())
     }
 
     fn full(&self, changing: &Changing, bytes: usize) -> Error {
         let message = format!(
-            "there is no room for another job: {} jobs with {} bytes of pipelines are unfinished, the new one has {bytes} bytes",
+            "there is no room for another job: {} jobs with {} bytes of pipelines and options are unfinished, the new one has {bytes} bytes",
             changing.jobs.len(),
             changing.bytes
         );
@@ -135,7 +173,7 @@ impl JobTable {
 
     fn forget(&self, changing: &mut Changing, place: u64) {
         if let Some(entry) = changing.jobs.remove(&place) {
-            changing.bytes -= entry.bytes;
+            changing.bytes -= entry.bytes + entry.staged;
             entry.record.enter(JobState::Cancelled);
             self.store.release(&entry.record.take_digests());
         }

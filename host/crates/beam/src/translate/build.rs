@@ -1,13 +1,14 @@
 //! The walk over a pipeline's transforms: expands composites and hands each transform to the code that knows its URN.
 
 use super::flatten::same;
+use super::spelling::Spelling;
 use super::windowing::{Extent, windowing};
 use super::{CollectionInfo, EnvironmentInfo, NativeSpec, Options, Role, StateInfo, TransformInfo, Translation};
 use crate::coder::WireCoder;
 use crate::coder::table::{CoderTable, add, proto};
 use crate::error::{Result, invalid, refuse};
 use crate::urn::{capability, coder, transform as urn};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use thalweg_core::graph::{CollectionId, EnvironmentId, Graph, Op, TransformId, UserOp};
 use thalweg_core::window::{Speaks, WindowFn, Windowing};
@@ -36,6 +37,9 @@ pub(super) struct Builder {
     collection_ids: BTreeMap<String, CollectionId>,
     pub(super) environment_ids: BTreeMap<String, EnvironmentId>,
     windowings: BTreeMap<(String, Extent), Arc<Windowing>>,
+    /// Transforms of the pipeline that were visited.
+    visited: BTreeSet<String>,
+    pub(super) spelling: Spelling,
 }
 
 /// A transform about to enter the graph.
@@ -54,7 +58,7 @@ impl Builder {
     pub(super) fn new(mut pipeline: Pipeline, options: Options) -> Result<Self> {
         let components = pipeline.components.take().unwrap_or_default();
         let used = components.transforms.values().map(|t| t.environment_id.as_str());
-        let used: std::collections::BTreeSet<_> = used.filter(|e| !e.is_empty()).collect();
+        let used: BTreeSet<_> = used.filter(|e| !e.is_empty()).collect();
         let capable = components.environments.iter().filter(|(id, _)| used.contains(id.as_str()));
         let capable = capable.map(|(_, e)| super::environment::declaring(e)).collect::<Result<Vec<_>>>()?;
         let coders = CoderTable::new(capable.iter().flatten());
@@ -72,6 +76,8 @@ impl Builder {
             collection_ids: BTreeMap::new(),
             environment_ids: BTreeMap::new(),
             windowings: BTreeMap::new(),
+            visited: BTreeSet::new(),
+            spelling: Spelling::default(),
         })
     }
 
@@ -100,7 +106,7 @@ impl Builder {
 
     /// State is stored under the names of transforms, and workers call them by name.
     fn check_names(&self) -> Result<()> {
-        let mut names = std::collections::BTreeSet::new();
+        let mut names = BTreeSet::new();
         match self.graph.transforms.iter().find(|t| !names.insert(t.name.as_str())) {
             Some(twice) => Err(refuse("PIPELINE_INVALID", format!("two transforms are named {:?}", twice.name))
                 .help("give each transform of the pipeline a label of its own")),
@@ -110,7 +116,11 @@ impl Builder {
 
     /// Translates a transform and everything inside it.
     fn visit(&mut self, id: &str, depth: u32) -> Result<()> {
-        let depth = depth.checked_sub(1).ok_or_else(|| invalid(format!("the transform {id:?} contains itself")))?;
+        let depth = depth.checked_sub(1).ok_or_else(|| invalid(format!("the transform {id:?} is nested too deep")))?;
+        // a few transforms, each twice in the next, would be very many
+        if !self.visited.insert(id.to_owned()) {
+            return Err(invalid(format!("the transform {id:?} has two parents or contains itself")));
+        }
         let transform = self.components.transforms.get(id);
         let transform = transform.ok_or_else(|| invalid(format!("there is no transform {id:?}")))?.clone();
         let name = transform.unique_name.clone();

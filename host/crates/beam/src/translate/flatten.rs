@@ -27,15 +27,19 @@ pub(super) struct Recoder<'t> {
 /// How deep coders may be nested; deeper ones are taken for different.
 const DEPTH_MAX: u32 = 64;
 
+/// How many pairs of coders are compared for two; larger ones are taken for different.
+const PAIRS_MAX: usize = 1 << 16;
+
 /// Whether two coders make the same bytes in the engine, where a length prefix around an element, key or value is gone.
 pub(super) fn same(coders: &Coders, a: &str, b: &str) -> bool {
     let (a, b) = (stripped(coders, a), stripped(coders, b));
+    let mut pairs = Pairs { coders, equal: BTreeSet::new() };
     match (kv(coders, a), kv(coders, b)) {
         (Some((ka, va)), Some((kb, vb))) => {
-            equal(coders, stripped(coders, ka), stripped(coders, kb), DEPTH_MAX)
-                && equal(coders, stripped(coders, va), stripped(coders, vb), DEPTH_MAX)
+            pairs.equal(stripped(coders, ka), stripped(coders, kb), DEPTH_MAX)
+                && pairs.equal(stripped(coders, va), stripped(coders, vb), DEPTH_MAX)
         }
-        (None, None) => equal(coders, a, b, DEPTH_MAX),
+        (None, None) => pairs.equal(a, b, DEPTH_MAX),
         _ => false,
     }
 }
@@ -57,14 +61,29 @@ fn kv<'c>(coders: &'c Coders, id: &str) -> Option<(&'c str, &'c str)> {
     }
 }
 
-fn equal(coders: &Coders, a: &str, b: &str, depth: u32) -> bool {
-    if a == b {
-        return true;
+/// A comparison of two coders.
+struct Pairs<'c> {
+    coders: &'c Coders,
+    /// Found equal. Coders whose components are shared would else be compared once for each way to them.
+    equal: BTreeSet<(&'c str, &'c str)>,
+}
+
+impl<'c> Pairs<'c> {
+    fn equal(&mut self, a: &'c str, b: &'c str, depth: u32) -> bool {
+        if a == b || self.equal.contains(&(a, b)) {
+            return true;
+        }
+        let (coders, depth) = (self.coders, depth.checked_sub(1));
+        let (Some(x), Some(y), Some(depth)) = (coders.get(a), coders.get(b), depth) else { return false };
+        let equal = x.spec == y.spec
+            && x.component_coder_ids.len() == y.component_coder_ids.len()
+            && x.component_coder_ids.iter().zip(&y.component_coder_ids).all(|(a, b)| self.equal(a, b, depth))
+            && self.equal.len() < PAIRS_MAX;
+        if equal {
+            self.equal.insert((a, b));
+        }
+        equal
     }
-    let (Some(x), Some(y), Some(depth)) = (coders.get(a), coders.get(b), depth.checked_sub(1)) else { return false };
-    x.spec == y.spec
-        && x.component_coder_ids.len() == y.component_coder_ids.len()
-        && x.component_coder_ids.iter().zip(&y.component_coder_ids).all(|(a, b)| equal(coders, a, b, depth))
 }
 
 impl Builder {
@@ -186,5 +205,30 @@ impl Builder {
             Role::Sdk(environment) => Some(environment),
             _ => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coder::table::proto;
+
+    #[test]
+    fn coders_whose_components_are_shared_are_compared_once() {
+        let mut coders = Coders::new();
+        for of in ["a", "b"] {
+            for i in 0..60 {
+                let next = format!("{of}{}", i + 1);
+                coders.insert(format!("{of}{i}"), proto(coder::KV, &[&next, &next]));
+            }
+            coders.insert(format!("{of}60"), proto(coder::BYTES, &[]));
+        }
+        assert!(same(&coders, "a0", "b0"));
+        assert!(!same(&coders, "a0", "b1"));
+        coders.insert("b60".to_owned(), proto(coder::DOUBLE, &[]));
+        assert!(!same(&coders, "a0", "b0"));
+        coders.insert("a60".to_owned(), proto(coder::KV, &["a0", "a0"]));
+        coders.insert("b60".to_owned(), proto(coder::KV, &["b0", "b0"]));
+        assert!(!same(&coders, "a0", "b0"), "what contains itself is nested too deep");
     }
 }

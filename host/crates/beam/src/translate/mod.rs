@@ -16,6 +16,7 @@ mod inherit;
 mod native;
 mod pardo;
 mod side;
+mod spelling;
 mod test_stream;
 mod windowing;
 

@@ -6,12 +6,9 @@ use super::{StateInfo, StateKind};
 use crate::error::{Result, invalid, payload, refuse};
 use crate::urn::{capability, transform as urn, user_state};
 use thalweg_core::graph::UserOp;
-use thalweg_core::id::{StateId, key_hash};
+use thalweg_core::id::StateId;
 use thalweg_core::port::worker::{StateSpec, TimeDomain};
 use thalweg_proto::pipeline::{self, PTransform, ParDoPayload, state_spec::Spec, time_domain};
-
-/// Coders in coders, beyond which nobody looks.
-const CODER_DEPTH_MAX: usize = 20;
 
 impl Builder {
     pub(super) fn par_do(&mut self, id: &str, transform: &PTransform) -> Result<()> {
@@ -85,7 +82,7 @@ impl Builder {
     }
 
     /// The coders of a state, as their SDK calls them.
-    fn kept(&self, spec: &pipeline::StateSpec) -> String {
+    fn kept(&mut self, spec: &pipeline::StateSpec) -> String {
         let coders = match &spec.spec {
             Some(Spec::ReadModifyWriteSpec(s)) => vec![&s.coder_id],
             Some(Spec::BagSpec(s)) => vec![&s.element_coder_id],
@@ -96,18 +93,8 @@ impl Builder {
             Some(Spec::OrderedListSpec(s)) => vec![&s.element_coder_id],
             None => Vec::new(),
         };
-        coders.into_iter().map(|id| self.spelled(id, 0)).collect::<Vec<_>>().join(", ")
-    }
-
-    /// A coder by its URN, with its components, and for one of the SDK's own with a hash of what it is made of.
-    fn spelled(&self, id: &str, depth: usize) -> String {
-        let Some(coder) = self.components.coders.get(id).filter(|_| depth < CODER_DEPTH_MAX) else {
-            return "?".to_owned();
-        };
-        let spec = coder.spec.clone().unwrap_or_default();
-        let of: Vec<String> = coder.component_coder_ids.iter().map(|id| self.spelled(id, depth + 1)).collect();
-        let made = if spec.payload.is_empty() { String::new() } else { format!("#{:016x}", key_hash(&spec.payload)) };
-        format!("{}{made}({})", spec.urn, of.join(", "))
+        let coders = coders.into_iter().map(|id| self.spelling.of(&self.components.coders, id));
+        coders.collect::<Vec<_>>().join(", ")
     }
 
     /// Whether an environment is of the Java SDK, which up to 2.65 at least asks for maps and sets without their key.

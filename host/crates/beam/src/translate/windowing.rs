@@ -4,8 +4,10 @@ use crate::error::{Result, payload, refuse};
 use crate::urn::{coder, window_fn as urn};
 use bytes::Bytes;
 use prost_types::{Duration, Timestamp};
+use thalweg_core::time::EventTime;
 use thalweg_core::window::{
-    Accumulation, AfterFinish, OutputTime, Speaks, TimestampTransform, Trigger, WindowFn, Windowing,
+    Accumulation, AfterFinish, OutputTime, Speaks, TimestampTransform, Trigger, WINDOW_LENGTH_MAX,
+    WINDOWS_PER_ELEMENT_MAX, WindowFn, Windowing,
 };
 use thalweg_proto::pipeline::{
     self, Coder, FixedWindowsPayload, FunctionSpec, SessionWindowsPayload, SlidingWindowsPayload, WindowingStrategy,
@@ -102,7 +104,8 @@ pub fn global_strategy(window_coder_id: &str) -> WindowingStrategy {
 /// A standard window function; `None` for one of an SDK.
 ///
 /// # Errors
-/// `PIPELINE_WINDOWING` for sizes that are not at least one millisecond, or not of whole milliseconds.
+/// `PIPELINE_WINDOWING` for sizes that are not at least one millisecond, or not of whole milliseconds, or longer than time; for an offset
+/// outside of it; for sliding windows of which an element would be in too many.
 pub fn window_fn(spec: &FunctionSpec) -> Result<Option<WindowFn>> {
     let bytes = &spec.payload;
     Ok(Some(match spec.urn.as_str() {
@@ -113,7 +116,7 @@ pub fn window_fn(spec: &FunctionSpec) -> Result<Option<WindowFn>> {
         }
         urn::SLIDING => {
             let p: SlidingWindowsPayload = payload(bytes, "sliding windows")?;
-            WindowFn::Sliding { size: size(p.size)?, period: size(p.period)?, offset: offset(p.offset)? }
+            sliding(size(p.size)?, size(p.period)?, offset(p.offset)?)?
         }
         urn::SESSION => {
             let p: SessionWindowsPayload = payload(bytes, "session windows")?;
@@ -123,19 +126,38 @@ pub fn window_fn(spec: &FunctionSpec) -> Result<Option<WindowFn>> {
     }))
 }
 
+fn sliding(size: i64, period: i64, offset: i64) -> Result<WindowFn> {
+    let windows = size.saturating_add(period - 1) / period;
+    if windows > WINDOWS_PER_ELEMENT_MAX {
+        let message = format!(
+            "windows of {size} ms every {period} ms put each element into {windows} windows, where {WINDOWS_PER_ELEMENT_MAX} are allowed"
+        );
+        return Err(refuse("PIPELINE_WINDOWING", message).help("make the windows shorter, or begin one less often"));
+    }
+    Ok(WindowFn::Sliding { size, period, offset })
+}
+
 fn size(of: Option<Duration>) -> Result<i64> {
     let of = of.unwrap_or_default();
     let size = millis(of.seconds, of.nanos)?;
-    if size < 1 {
+    if !(1..=WINDOW_LENGTH_MAX).contains(&size) {
         return Err(refuse("PIPELINE_WINDOWING", format!("a window has a size or period of {size} ms"))
-            .help("give windows a size of at least one millisecond"));
+            .help(format!("give windows a size of at least one millisecond and at most {WINDOW_LENGTH_MAX}")));
     }
     Ok(size)
 }
 
 fn offset(of: Option<Timestamp>) -> Result<i64> {
     let of = of.unwrap_or_default();
-    millis(of.seconds, of.nanos)
+    let offset = millis(of.seconds, of.nanos)?;
+    if EventTime(offset).clamped().0 != offset {
+        return Err(refuse(
+            "PIPELINE_WINDOWING",
+            format!("windows have an offset of {offset} ms, outside of Beam's time"),
+        )
+        .help("give windows an offset smaller than their period"));
+    }
+    Ok(offset)
 }
 
 fn millis(seconds: i64, nanos: i32) -> Result<i64> {

@@ -245,6 +245,34 @@ async fn a_job_is_not_forgotten_while_one_large_file_of_it_arrives() -> anyhow::
 }
 
 #[tokio::test]
+async fn what_a_client_resolves_its_artifacts_to_counts_with_the_pipelines() -> anyhow::Result<()> {
+    let limits = JobLimits { pipelines_bytes_max: 10_000, ..Default::default() };
+    let stage = Stage::with_limits(done, limits).await?;
+    for (version, room) in [(2000, true), (20_000, false), (2000, true)] {
+        let prepared = stage.prepare("job", pipeline(vec![vec![file("requirements", "")]])).await?;
+        let (answers, stream) = mpsc::channel(4);
+        let hello = ArtifactResponseWrapper { staging_token: prepared.staging_session_token, ..Default::default() };
+        answers.send(hello).await?;
+        let stream = ReceiverStream::new(stream);
+        let mut questions = stage.staging.clone().reverse_artifact_retrieval_service(stream).await?.into_inner();
+        assert!(questions.message().await?.is_some(), "what it has");
+        let payload = PyPiPayload { artifact_id: "numpy".to_owned(), version: "2".repeat(version) };
+        let replacements = vec![artifact(PYPI, payload.encode_to_vec())];
+        let resolved = ResolveArtifactsResponse { replacements };
+        answers.send(answer(Some(Answer::ResolveArtifactResponse(resolved)), false)).await?;
+        match questions.message().await {
+            Ok(None) => assert!(room),
+            Err(refusal) => assert!(!room && refusal.message().starts_with("JOBS_TOO_MANY"), "{refusal}"),
+            Ok(Some(more)) => unreachable!("{more:?}"),
+        }
+        // the job ends, and what is counted for it makes room
+        stage.run(&prepared.preparation_id).await?;
+        states(stage.state_stream(&prepared.preparation_id).await?).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_unknown_token_is_refused() -> anyhow::Result<()> {
     let stage = Stage::new(done).await?;
     let refusal = offer(&stage, "guessed", &Files::new()).await.expect_err("refused");

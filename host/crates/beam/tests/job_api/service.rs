@@ -292,3 +292,25 @@ async fn stopping_the_server_ends_open_streams() -> anyhow::Result<()> {
     assert_eq!(states(stream).await.expect_err("cut").code(), Code::Unavailable);
     Ok(())
 }
+
+/// A request with options of about so many bytes.
+fn with_options(bytes: usize) -> PrepareJobRequest {
+    let text = Value { kind: Some(Kind::StringValue("a".repeat(bytes))) };
+    let options = Struct { fields: [("note".to_owned(), text)].into() };
+    PrepareJobRequest { pipeline: Some(Pipeline::default()), pipeline_options: Some(options), ..Default::default() }
+}
+
+#[tokio::test]
+async fn options_count_as_the_pipeline_does_and_are_bounded() -> anyhow::Result<()> {
+    let limits = JobLimits { options_bytes_max: 10_000, pipelines_bytes_max: 50_000, ..Default::default() };
+    let stage = Stage::with_limits(done, limits).await?;
+    let refusal = stage.jobs.clone().prepare(with_options(20_000)).await.expect_err("too large");
+    assert_eq!(refusal.code(), Code::InvalidArgument);
+    assert!(refusal.message().starts_with("OPTIONS_TOO_LARGE"), "{}", refusal.message());
+    for _ in 0..2 {
+        stage.jobs.clone().prepare(with_options(9000)).await?;
+    }
+    let refusal = stage.jobs.clone().prepare(with_options(9000)).await.expect_err("kept twice, the third has no room");
+    assert!(refusal.code() == Code::ResourceExhausted && refusal.message().starts_with("JOBS_TOO_MANY"));
+    stage.stop().await
+}

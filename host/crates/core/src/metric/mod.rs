@@ -102,7 +102,7 @@ impl MetricValue {
                 Self::Distribution { count, sum, min, max },
                 Self::Distribution { count: c, sum: s, min: lo, max: hi },
             ) => {
-                *count += c;
+                *count = count.saturating_add(*c);
                 *sum = sum.wrapping_add(*s);
                 *min = (*min).min(*lo);
                 *max = (*max).max(*hi);
@@ -111,7 +111,7 @@ impl MetricValue {
                 Self::DistributionDouble { count, sum, min, max },
                 Self::DistributionDouble { count: c, sum: s, min: lo, max: hi },
             ) => {
-                *count += c;
+                *count = count.saturating_add(*c);
                 *sum += s;
                 *min = min.min(*lo);
                 *max = max.max(*hi);
@@ -206,6 +206,15 @@ mod tests {
         assert_eq!(sum(&[top(&[9, 7, 1]), top(&[8]), top(&[10, 2, 1])]), top(&[10, 9, 8]));
         let low = |values: &[f64]| MetricValue::ExtremesDouble { top: false, values: values.to_vec() };
         assert_eq!(sum(&[low(&[0.5, 2.0]), low(&[-1.0, 3.0])]), low(&[-1.0, 0.5]));
+    }
+
+    #[test]
+    fn counts_of_distributions_end_at_the_greatest_number() {
+        let of = |count| MetricValue::Distribution { count, sum: i64::MAX, min: 1, max: 1 };
+        assert_eq!(sum(&[of(i64::MAX), of(1)]), MetricValue::Distribution { count: i64::MAX, sum: -2, min: 1, max: 1 });
+        let of = |count| MetricValue::DistributionDouble { count, sum: 1.0, min: 1.0, max: 1.0 };
+        let all = MetricValue::DistributionDouble { count: i64::MAX, sum: 2.0, min: 1.0, max: 1.0 };
+        assert_eq!(sum(&[of(i64::MAX), of(1)]), all);
     }
 
     #[test]

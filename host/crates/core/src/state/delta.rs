@@ -9,6 +9,11 @@ use smallvec::SmallVec;
 const GROUP_MEMORY: usize = 128;
 const CELL_MEMORY: usize = 64;
 
+/// About how many bytes of memory a changed cell takes.
+pub(super) fn cell_weight(sub: &[u8], value: Option<&CellValue>) -> usize {
+    CELL_MEMORY + sub.len() + value.map_or(0, |value| value.as_slice().len())
+}
+
 /// Changes of one group.
 #[derive(Clone, Default, Debug)]
 pub struct GroupDelta {
@@ -34,8 +39,7 @@ impl GroupDelta {
             return 0;
         }
         let cells = self.changes.iter().chain(&self.loaded);
-        let bytes = cells.map(|c| CELL_MEMORY + c.sub.len() + c.value.as_ref().map_or(0, |v| v.as_slice().len()));
-        GROUP_MEMORY + bytes.sum::<usize>()
+        GROUP_MEMORY + cells.map(|c| cell_weight(&c.sub, c.value.as_ref())).sum::<usize>()
     }
 
     /// Whether there is nothing to apply.

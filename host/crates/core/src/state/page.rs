@@ -51,18 +51,22 @@ impl CellPage {
     }
 
     /// Adds cells until it has about `most` bytes. The sources are in the order of their sub-keys; of a cell that several have, the last one's
-    /// word counts. Cost: the cells it takes, and those that are passed over because they are deleted.
+    /// word counts; the two of `delta` have none in common. Cost: the cells it takes, and those that are passed over because they are deleted.
     pub(super) fn fill<'c>(
         &mut self,
         stored: Vec<(Bytes, CellValue)>,
         base: impl Iterator<Item = &'c Cell>,
-        delta: impl Iterator<Item = &'c CellChange>,
+        (delta, waiting): (
+            impl Iterator<Item = &'c CellChange>,
+            impl Iterator<Item = (&'c Bytes, &'c Option<CellValue>)>,
+        ),
         most: usize,
     ) {
         let stored = stored.into_iter().map(|(sub, value)| (sub, Some(value)));
         let base = base.map(|cell| (cell.sub.clone(), cell.value.clone()));
         let delta = delta.map(|change| (change.sub.clone(), change.value.clone()));
-        for (sub, value) in Newest::new(Newest::new(stored, base), delta) {
+        let waiting = waiting.map(|(sub, value)| (sub.clone(), value.clone()));
+        for (sub, value) in Newest::new(Newest::new(stored, base), Newest::new(delta, waiting)) {
             let Some(value) = value else { continue };
             let bytes = self.bytes.saturating_add(weight(&sub, value.as_slice().len()));
             if bytes > most && !self.cells.is_empty() {

@@ -21,12 +21,12 @@ impl Recent {
         self.0.get(&id)?.get(sub)
     }
 
-    /// Sets or deletes a cell.
-    pub(super) fn put(&mut self, id: StateId, sub: &[u8], value: Option<CellValue>) {
+    /// Sets or deletes a cell; gives what was made of it before.
+    pub(super) fn put(&mut self, id: StateId, sub: &[u8], value: Option<CellValue>) -> Option<Option<CellValue>> {
         let cells = self.0.entry(id).or_default();
         match cells.get_mut(sub) {
-            Some(known) => *known = value,
-            None => drop(cells.insert(Bytes::copy_from_slice(sub), value)),
+            Some(known) => Some(std::mem::replace(known, value)),
+            None => cells.insert(Bytes::copy_from_slice(sub), value),
         }
     }
 

@@ -4,7 +4,7 @@
 //! started, then the store. Nobody else writes these groups while the bundle runs, so the three never disagree.
 
 use super::cells::{CellChange, CellValue, GroupCells};
-use super::delta::{GroupDelta, StateDelta, changed, changes};
+use super::delta::{GroupDelta, StateDelta, cell_weight, changed, changes};
 use super::layout::{CellKey, Kind};
 use super::page::{CellPage, Stored};
 use super::recent::{MOVED_MAX, Recent};
@@ -35,6 +35,8 @@ pub struct StateView {
     store: Arc<dyn StateRead>,
     index: Option<HashMap<Group, u32, foldhash::fast::FixedState>>,
     appended: u32,
+    /// See [`StateView::weight`].
+    weight: usize,
 }
 
 impl std::fmt::Debug for StateView {
@@ -53,7 +55,7 @@ impl StateView {
         store: Arc<dyn StateRead>,
     ) -> Self {
         let delta = vec![GroupDelta::default(); groups.len()];
-        Self { bundle, groups, base, delta, recent: BTreeMap::new(), store, index: None, appended: 0 }
+        Self { bundle, groups, base, delta, recent: BTreeMap::new(), store, index: None, appended: 0, weight: 0 }
     }
 
     /// A view of nothing, for bundles without state.
@@ -137,28 +139,30 @@ impl StateView {
     pub fn put(&mut self, group: u32, id: StateId, sub: &[u8], value: Option<CellValue>) -> Result<()> {
         let delta = self.delta.get_mut(group as usize).ok_or_else(Self::foreign)?;
         let at = delta.changes.binary_search_by(|c| (c.id, c.sub.as_ref()).cmp(&(id, sub)));
-        match at {
-            Ok(i) => {
-                if let Some(change) = delta.changes.get_mut(i) {
-                    change.value = value;
-                }
-            }
+        let new = cell_weight(sub, value.as_ref());
+        let old = match at {
+            Ok(i) => delta.changes.get_mut(i).map(|change| std::mem::replace(&mut change.value, value)),
             // it would move many: it waits for those that come with it
-            Err(i) if delta.changes.len() - i > MOVED_MAX => {
-                self.recent.entry(group).or_default().put(id, sub, value);
-            }
-            Err(i) => {
-                if let Some(recent) = self.recent.get_mut(&group)
-                    && recent.get(id, sub).is_some()
-                {
-                    recent.put(id, sub, value);
-                    return Ok(());
+            Err(i) if delta.changes.len() - i > MOVED_MAX => self.recent.entry(group).or_default().put(id, sub, value),
+            Err(i) => match self.recent.get_mut(&group).filter(|recent| recent.get(id, sub).is_some()) {
+                Some(recent) => recent.put(id, sub, value),
+                None => {
+                    let sub = if sub.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(sub) };
+                    delta.changes.insert(i, CellChange { id, sub, value });
+                    None
                 }
-                let sub = if sub.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(sub) };
-                delta.changes.insert(i, CellChange { id, sub, value });
-            }
-        }
+            },
+        };
+        let old = old.map_or(0, |old| cell_weight(sub, old.as_ref()));
+        self.weight = (self.weight + new).saturating_sub(old);
         Ok(())
+    }
+
+    /// About how many bytes of memory take the changes that the bundle has made so far; a cell that was changed again counts once. Cost: none, it is
+    /// counted as they are made.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.weight
     }
 
     /// All cells of a state in sub-key order. The first call per state that is not in memory scans the store.
@@ -214,7 +218,6 @@ impl StateView {
     /// # Errors
     /// As for [`StateView::get`].
     pub fn page(&mut self, group: u32, id: StateId, from: &[u8], to: Option<&[u8]>, most: usize) -> Result<CellPage> {
-        self.settle(group);
         let (page, all) = self.read_page(group as usize, id, (from, to), most)?;
         if let (Some(all), Some(delta)) = (all, self.delta.get_mut(group as usize)) {
             let loaded = all.into_iter().map(|(sub, value)| CellChange { id, sub, value: Some(value) });
@@ -236,11 +239,13 @@ impl StateView {
         let (Some(delta), Some(base), Some(owner)) = (self.delta.get(g), self.base.get(g), self.groups.get(g)) else {
             return Err(Self::foreign());
         };
-        let base = base.as_deref();
+        let (base, recent) = (base.as_deref(), self.recent.get(&(g as u32)));
         let known = !self.store.holds_cells() || base.is_some_and(|cells| cells.is_complete(id));
         let read = delta.complete.contains(&id);
         let changed = |sub: &[u8]| {
-            self::changed(delta, id, sub).is_some() || base.is_some_and(|cells| cells.get(id, sub).is_some())
+            self::changed(delta, id, sub).is_some()
+                || recent.is_some_and(|recent| recent.get(id, sub).is_some())
+                || base.is_some_and(|cells| cells.get(id, sub).is_some())
         };
         let (mut page, mut from, mut all) = (CellPage::default(), Bytes::copy_from_slice(from), None);
         while to.is_none_or(|to| from.as_ref() < to) {
@@ -254,7 +259,8 @@ impl StateView {
             }
             let to = behind.as_deref().or(to);
             let of_base = base.into_iter().flat_map(|cells| cells.range(id, &from, to));
-            page.fill(cells, of_base, changes(delta, id, (&from, to)), most);
+            let waiting = recent.into_iter().flat_map(|recent| recent.range(id, &from, to));
+            page.fill(cells, of_base, (changes(delta, id, (&from, to)), waiting), most);
             let Some(behind) = behind.filter(|_| page.next.is_none()) else { break };
             // what the store has there and nobody changed is there; else the next cell is one of those behind it
             if !page.cells.is_empty() && !changed(&behind) {
@@ -337,8 +343,12 @@ impl StateView {
 
     /// Takes a group back to a checkpoint, when one element of a bundle failed and the others stand.
     pub fn rollback(&mut self, group: u32, to: GroupDelta) {
-        self.recent.remove(&group);
+        self.settle(group);
         if let Some(delta) = self.delta.get_mut(group as usize) {
+            let weight = |changes: &[CellChange]| -> usize {
+                changes.iter().map(|c| cell_weight(&c.sub, c.value.as_ref())).sum()
+            };
+            self.weight = (self.weight + weight(&to.changes)).saturating_sub(weight(&delta.changes));
             delta.changes = to.changes;
         }
     }
@@ -435,6 +445,33 @@ mod tests {
         let all = text(view.list(0, STATE)?);
         assert_eq!(all, ["a1=store", "b1=store", "b3=bundle", "c0=bundle", "c1=store"]);
         assert_eq!(text(view.range(0, STATE, b"", None)?), all);
+        Ok(())
+    }
+
+    #[test]
+    fn what_a_bundle_changed_weighs_what_its_delta_does() -> Result<()> {
+        let mut random = 3u64;
+        let mut dice = |n: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) % n
+        };
+        let mut view = view(GroupCells::default(), &FakeStore::new());
+        assert_eq!(view.weight(), 0);
+        for _ in 0..5000 {
+            let value = (dice(4) > 0).then(|| CellValue::copy(&vec![7; dice(100) as usize]));
+            view.put(0, StateId(dice(3)), &(dice(1500) as u16).to_be_bytes(), value)?;
+        }
+        let mark = view.checkpoint(0);
+        let before = view.weight();
+        (0..1500u16).rev().try_for_each(|i| view.put(0, STATE, &i.to_be_bytes(), Some(CellValue::copy(&[1; 50]))))?;
+        assert!(view.weight() > before + 1500 * 50);
+        view.clear(0, STATE)?;
+        view.rollback(0, mark);
+        assert_eq!(view.weight(), before);
+        let counted = view.weight();
+        let delta = view.into_delta();
+        let cells = delta.groups[0].changes.iter();
+        assert_eq!(counted, cells.map(|c| cell_weight(&c.sub, c.value.as_ref())).sum::<usize>());
         Ok(())
     }
 

@@ -1,8 +1,6 @@
 //! The control service: instructions out, responses in.
 
-use super::super::failure::broken;
-use super::{Outgoing, Services};
-use thalweg_core::error::Error;
+use super::{Listener, Outgoing, Services};
 use thalweg_proto::fn_execution::beam_fn_control_server::BeamFnControl;
 use thalweg_proto::fn_execution::{
     GetProcessBundleDescriptorRequest, InstructionRequest, InstructionResponse, ProcessBundleDescriptor,
@@ -22,14 +20,14 @@ impl BeamFnControl for Services {
         let instructions = session.open_control()?;
         let mut responses = request.into_inner();
         tokio::spawn(async move {
-            let why = loop {
+            let listener = Listener::new(session, "control");
+            loop {
                 match responses.message().await {
-                    Ok(Some(response)) => session.answer(response).await,
-                    Ok(None) => break "it closed its control stream",
-                    Err(status) => return session.close(broken(session.worker(), "control", &status)),
+                    Ok(Some(response)) => listener.session.answer(response).await,
+                    Ok(None) => return listener.closed(),
+                    Err(status) => return listener.broken(&status),
                 }
-            };
-            session.close(Error::external("WORKER_LOST", format!("worker {} is gone: {why}", session.worker())));
+            }
         });
         Ok(Response::new(Box::pin(instructions.map(Ok))))
     }

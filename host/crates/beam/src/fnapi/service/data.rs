@@ -3,9 +3,7 @@
 //! One unnamed stream per harness carries all its bundles. A named one, which some SDKs open beside it, is listened to
 //! and never written.
 
-use super::super::failure::broken;
-use super::{Outgoing, Services};
-use thalweg_core::error::Error;
+use super::{Listener, Outgoing, Services};
 use thalweg_proto::fn_execution::Elements;
 use thalweg_proto::fn_execution::beam_fn_data_server::BeamFnData;
 use tokio_stream::StreamExt;
@@ -22,16 +20,18 @@ impl BeamFnData for Services {
             if named { Box::pin(tokio_stream::pending()) } else { Box::pin(session.open_data()?.map(Ok)) };
         let mut elements = request.into_inner();
         tokio::spawn(async move {
-            let why = loop {
+            let mut listener = Listener::new(session, "data");
+            loop {
                 match elements.message().await {
-                    Ok(Some(elements)) => session.receive(elements).await,
-                    Ok(None) if named => return,
-                    Ok(None) => break "it closed its data stream",
-                    Err(status) => return session.close(broken(session.worker(), "data", &status)),
+                    Ok(Some(elements)) => listener.session.receive(elements).await,
+                    Ok(None) if named => {
+                        listener.spare = true;
+                        return;
+                    }
+                    Ok(None) => return listener.closed(),
+                    Err(status) => return listener.broken(&status),
                 }
-            };
-            // whatever waits for data would wait for ever
-            session.close(Error::external("WORKER_LOST", format!("worker {} is gone: {why}", session.worker())));
+            }
         });
         Ok(Response::new(feeds))
     }

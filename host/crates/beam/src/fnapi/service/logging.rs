@@ -64,7 +64,7 @@ impl LogRecord {
             Enum::Error => Severity::Error,
             Enum::Critical => Severity::Critical,
         };
-        let at = entry.timestamp.map_or(0, |t| t.seconds.saturating_mul(1000) + i64::from(t.nanos) / 1_000_000);
+        let at = entry.timestamp.map_or(0, |t| millis(t.seconds, t.nanos));
         Self {
             worker: worker.to_owned(),
             severity,
@@ -77,6 +77,11 @@ impl LogRecord {
             thread: entry.thread,
         }
     }
+}
+
+/// Milliseconds, whatever a worker takes for a time.
+fn millis(seconds: i64, nanos: i32) -> i64 {
+    seconds.saturating_mul(1000).saturating_add(i64::from(nanos) / 1_000_000)
 }
 
 #[tonic::async_trait]
@@ -98,5 +103,19 @@ impl BeamFnLogging for Services {
             Err(status) => Some(Err(status)),
         });
         Ok(Response::new(Box::pin(quiet)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_no_time_there_is_has_the_last_or_first_one() {
+        let at = |seconds, nanos| {
+            let timestamp = Some(prost_types::Timestamp { seconds, nanos });
+            LogRecord::from_entry("w", LogEntry { timestamp, ..LogEntry::default() }).at
+        };
+        assert_eq!((at(7, 5_000_000), at(i64::MAX, i32::MAX), at(i64::MIN, i32::MIN)), (7005, i64::MAX, i64::MIN));
     }
 }

@@ -11,11 +11,13 @@ mod status;
 
 pub use logging::{LogRecord, LogSink, Severity};
 
+use super::failure::broken;
 use super::lock;
 use super::session::Session;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, Weak};
+use thalweg_core::error::Error;
 use thalweg_proto::fn_execution::{
     beam_fn_control_server::BeamFnControlServer, beam_fn_data_server::BeamFnDataServer,
     beam_fn_logging_server::BeamFnLoggingServer, beam_fn_state_server::BeamFnStateServer,
@@ -57,6 +59,43 @@ impl Registry {
     /// All sessions.
     fn all(&self) -> Vec<Arc<Session>> {
         lock(&self.sessions).values().filter_map(Weak::upgrade).collect()
+    }
+}
+
+/// Reads a stream of a session for as long as it lives. Whatever waits for what the stream would say would wait for ever, so the session ends with its
+/// listener, also where that panics.
+struct Listener {
+    session: Arc<Session>,
+    stream: &'static str,
+    /// Whether the session can go on without it.
+    spare: bool,
+}
+
+impl Listener {
+    fn new(session: Arc<Session>, stream: &'static str) -> Self {
+        Self { session, stream, spare: false }
+    }
+
+    /// The worker has closed the stream.
+    fn closed(self) {
+        let why = format!("worker {} is gone: it closed its {} stream", self.session.worker(), self.stream);
+        self.session.close(Error::external("WORKER_LOST", why));
+    }
+
+    /// The stream broke.
+    fn broken(self, status: &Status) {
+        self.session.close(broken(self.session.worker(), self.stream, status));
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if !self.spare {
+            // after `closed` or `broken` this says nothing: the first reason stands
+            let (worker, stream) = (self.session.worker(), self.stream);
+            let why = format!("worker {worker} is given up: what read its {stream} stream has panicked");
+            self.session.close(Error::external("WORKER_LOST", why).help("the server's log has the panic: report it"));
+        }
     }
 }
 

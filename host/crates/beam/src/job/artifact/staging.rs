@@ -74,9 +74,12 @@ async fn stage(
     let record = table.by_token(&hello.staging_token)?;
     let (fetched, digests) = (BTreeMap::new(), Vec::new());
     let mut session = Session { store, answers, questions, record: &record, fetched, digests };
-    let mut staged = Vec::new();
+    let (mut staged, mut bytes) = (Vec::new(), 0);
     for list in lists(&record.job().pipeline) {
         let files = session.stage_list(&list).await?;
+        // a client may resolve one artifact to very many
+        bytes += list.iter().chain(&files).map(Message::encoded_len).sum::<usize>();
+        table.count_staged(&record, bytes)?;
         staged.push((list, files));
     }
     tracing::debug!(job = record.id(), files = session.digests.len(), "staged");
