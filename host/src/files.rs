@@ -1,9 +1,12 @@
 //! Files that pipelines and clients name, opened with care: whoever names a device or a pipe keeps no thread waiting, and what is read whole
-//! is bounded.
+//! is bounded. And directories of this process alone.
 
-use std::fs::{File, metadata};
+use std::collections::hash_map::RandomState;
+use std::fs::{DirBuilder, File, metadata};
+use std::hash::BuildHasher as _;
 use std::io::{Error, Read as _, Result};
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 
 /// Opens a regular file for reading. Anything else is refused before it is opened, for opening a pipe waits for who writes it.
 ///
@@ -27,6 +30,18 @@ pub fn beginning(path: &Path, bytes_max: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(known);
     file.take(bytes_max as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Makes a directory whose name begins so. Nobody else may enter it or guess its name.
+///
+/// # Errors
+/// What the system says.
+pub fn own_dir(parent: &Path, prefix: &str) -> Result<PathBuf> {
+    // a hash under keys that the system's randomness gave this process
+    let random = || RandomState::new().hash_one(std::process::id());
+    let path = parent.join(format!("{prefix}{:016x}{:016x}", random(), random()));
+    DirBuilder::new().mode(0o700).create(&path)?;
+    Ok(path)
 }
 
 #[cfg(test)]

@@ -3,11 +3,10 @@
 //! In: the system's directory for temporary files. Out: a directory of this process, removed with it. A process that was
 //! killed cannot do that; the next one to start here does it in its place. What lives in the directory is not known here.
 
-use std::collections::hash_map::RandomState;
-use std::fs::{self, DirBuilder, File};
-use std::hash::BuildHasher;
+use crate::files;
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thalweg_core::error::{Error, Result};
@@ -38,8 +37,7 @@ impl StagingDir {
                 .help("staged artifacts need a directory for temporary files: set TMPDIR to one with room")
         };
         loop {
-            let path = parent.join(format!("{PREFIX}{:016x}{:016x}", random(), random()));
-            DirBuilder::new().mode(0o700).create(&path).map_err(failed)?;
+            let path = files::own_dir(parent, PREFIX).map_err(failed)?;
             let lock = File::create(path.join(LOCK)).map_err(failed)?;
             // another process may have swept it away between the two
             if lock.try_lock().is_ok() && is_at(&lock, &path.join(LOCK)) {
@@ -61,11 +59,6 @@ impl Drop for StagingDir {
         // what cannot be removed now is removed by the next process
         let _ = fs::remove_dir_all(&self.path);
     }
-}
-
-/// A number that others cannot guess: a hash under keys that the system's randomness gave this process.
-fn random() -> u64 {
-    RandomState::new().hash_one(std::process::id())
 }
 
 /// Removes the directories of this user whose process is gone.

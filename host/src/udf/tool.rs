@@ -1,9 +1,6 @@
 //! Tools of others: whether they are there, in which version, what installs them, and running them.
 
-use std::collections::hash_map::RandomState;
-use std::fs::DirBuilder;
-use std::hash::BuildHasher as _;
-use std::os::unix::fs::DirBuilderExt as _;
+use crate::files;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use thalweg_core::error::{Error, Result};
@@ -111,13 +108,12 @@ impl Scratch {
     /// # Errors
     /// `UDF_BUILD` when it cannot be made.
     pub fn new() -> Result<Self> {
-        // a hash under keys that the system's randomness gave this process
-        let random = || RandomState::new().hash_one(std::process::id());
-        let dir = std::env::temp_dir().join(format!("thalweg-udf-{:016x}{:016x}", random(), random()));
-        DirBuilder::new().mode(0o700).create(&dir).map_err(|e| {
-            failed(format!("cannot make {}: {e}", dir.display()), "check the directory for temporary files")
-        })?;
-        Ok(Self(dir))
+        let parent = std::env::temp_dir();
+        let made = files::own_dir(&parent, "thalweg-udf-").map_err(|e| {
+            let what = format!("cannot make a directory in {}: {e}", parent.display());
+            failed(what, "check the directory for temporary files")
+        });
+        made.map(Self)
     }
 
     /// The path of a file in it.

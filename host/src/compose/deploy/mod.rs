@@ -282,7 +282,7 @@ impl Running {
     /// The version that counts: the new one, once it has all keys.
     fn now(&self) -> &[Wasm] {
         match &self.next {
-            Some(next) if next.trial.terms().share >= 1.0 && next.trial.verdict() != Verdict::RolledBack => &next.wasm,
+            Some(next) if next.trial.is_whole() => &next.wasm,
             _ => &self.wasm,
         }
     }
@@ -296,7 +296,7 @@ impl Running {
     /// What is deployed for all keys is the old version of the next deployment; anything else on trial is gone.
     fn settle(&mut self) {
         let Some(next) = self.next.take() else { return };
-        if next.trial.terms().share >= 1.0 && next.trial.verdict() != Verdict::RolledBack {
+        if next.trial.is_whole() {
             (self.wasm, self.bytes) = (next.wasm, Some(next.bytes));
         }
     }

@@ -110,6 +110,19 @@ mod tests {
         }
     }
 
+    /// All pages as a worker reads them, each with the token of the next.
+    fn pages(of: Chunks<'_>, view: &mut StateView) -> Result<Vec<(Bytes, Bytes)>> {
+        let (mut read, mut token) = (Vec::new(), Bytes::new());
+        loop {
+            let (data, next) = parts(of.read(view, &token)?);
+            read.push((data, next.clone()));
+            if next.is_empty() {
+                return Ok(read);
+            }
+            token = next;
+        }
+    }
+
     /// What the pages are by all cells: as many as fit, one at least.
     fn expected(cells: &[(Bytes, CellValue)], page_bytes: usize) -> Vec<(Bytes, Bytes)> {
         let (mut pages, mut data) = (Vec::new(), Vec::new());
@@ -132,15 +145,7 @@ mod tests {
                     (0..30).try_for_each(|i| view.append(0, STATE, CellValue::copy(&[i; 9])))?;
                 }
                 let cells = view.list(0, STATE)?;
-                let (mut read, mut token) = (Vec::new(), Bytes::new());
-                loop {
-                    let (data, next) = parts(bag(page_bytes).read(&mut view, &token)?);
-                    read.push((data, next.clone()));
-                    if next.is_empty() {
-                        break;
-                    }
-                    token = next;
-                }
+                let read = pages(bag(page_bytes), &mut view)?;
                 assert_eq!(read, expected(&cells, page_bytes), "{chunks} chunks in pages of {page_bytes} bytes");
             }
         }
@@ -150,33 +155,17 @@ mod tests {
     #[test]
     fn a_large_bag_is_read_at_the_cost_of_its_size() -> Result<()> {
         let (mut view, read) = stored((0..20_000).map(|_| 100))?;
-        let (mut pages, mut bytes, mut token) = (0, 0, Bytes::new());
+        let bytes = |pages: &[(Bytes, Bytes)]| pages.iter().map(|(data, _)| data.len()).sum::<usize>();
         let begun = std::time::Instant::now();
-        loop {
-            let (data, next) = parts(bag(10_000).read(&mut view, &token)?);
-            (pages, bytes) = (pages + 1, bytes + data.len());
-            if next.is_empty() {
-                break;
-            }
-            token = next;
-        }
-        println!("{pages} pages: {} cells read in {:?}", read.load(Relaxed), begun.elapsed());
-        assert_eq!((pages, bytes), (200, 2_000_000));
+        let all = pages(bag(10_000), &mut view)?;
+        println!("{} pages: {} cells read in {:?}", all.len(), read.load(Relaxed), begun.elapsed());
+        assert_eq!((all.len(), bytes(&all)), (200, 2_000_000));
         assert!(read.load(Relaxed) < 3 * 20_000, "{}", read.load(Relaxed));
         // a bag that is all in memory: no page makes a copy of it
         (0..20_000u32).try_for_each(|_| view.append(0, StateId(5), CellValue::copy(&[1; 100])))?;
-        let mut walked = 0;
         let of = Chunks { of: (0, StateId(5)), ..bag(10_000) };
         let begun = std::time::Instant::now();
-        let mut token = Bytes::new();
-        loop {
-            let (data, next) = parts(of.read(&mut view, &token)?);
-            walked += data.len();
-            if next.is_empty() {
-                break;
-            }
-            token = next;
-        }
+        let walked = bytes(&pages(of, &mut view)?);
         println!("{walked} bytes of memory in {:?}", begun.elapsed());
         assert_eq!(walked, 2_000_000);
         Ok(())

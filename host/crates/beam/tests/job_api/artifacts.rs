@@ -14,7 +14,7 @@ use thalweg_proto::pipeline::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status};
+use tonic::{Code, Status, Streaming};
 
 const FILE: &str = "beam:artifact:type:file:v1";
 const EMBEDDED: &str = "beam:artifact:type:embedded:v1";
@@ -51,14 +51,22 @@ fn pipeline(lists: Vec<Vec<ArtifactInformation>>) -> Pipeline {
 /// The files a client can deliver, by path.
 type Files = BTreeMap<&'static str, Vec<u8>>;
 
-/// Answers the questions of a staging session as SDKs do; the paths it was asked for.
-async fn offer(stage: &Stage, token: &str, files: &Files) -> Result<Vec<String>, Status> {
+/// Begins to stage for a job: where a client's answers go, and the server's questions.
+async fn begin(
+    stage: &Stage,
+    token: &str,
+) -> Result<(mpsc::Sender<ArtifactResponseWrapper>, Streaming<ArtifactRequestWrapper>), Status> {
     let (answers, stream) = mpsc::channel(4);
     let hello = ArtifactResponseWrapper { staging_token: token.to_owned(), ..Default::default() };
-    let send = |answer| async { answers.send(answer).await.map_err(|_| Status::aborted("the server hung up")) };
-    send(hello).await?;
+    answers.send(hello).await.map_err(|_| Status::aborted("the server hung up"))?;
     let stream = ReceiverStream::new(stream);
-    let mut questions = stage.staging.clone().reverse_artifact_retrieval_service(stream).await?.into_inner();
+    Ok((answers, stage.staging.clone().reverse_artifact_retrieval_service(stream).await?.into_inner()))
+}
+
+/// Answers the questions of a staging session as SDKs do; the paths it was asked for.
+async fn offer(stage: &Stage, token: &str, files: &Files) -> Result<Vec<String>, Status> {
+    let (answers, mut questions) = begin(stage, token).await?;
+    let send = |answer| async { answers.send(answer).await.map_err(|_| Status::aborted("the server hung up")) };
     let mut asked = Vec::new();
     while let Some(question) = questions.message().await? {
         match question.request {
@@ -220,11 +228,7 @@ async fn a_job_is_not_forgotten_while_one_large_file_of_it_arrives() -> anyhow::
     let limits = JobLimits { prepared_for: Duration::from_millis(1500), ..Default::default() };
     let stage = Stage::with_limits(done, limits).await?;
     let prepared = stage.prepare("job", pipeline(vec![vec![file("large", "")]])).await?;
-    let (answers, stream) = mpsc::channel(4);
-    let hello = ArtifactResponseWrapper { staging_token: prepared.staging_session_token, ..Default::default() };
-    answers.send(hello).await?;
-    let stream = ReceiverStream::new(stream);
-    let mut questions = stage.staging.clone().reverse_artifact_retrieval_service(stream).await?.into_inner();
+    let (answers, mut questions) = begin(&stage, &prepared.staging_session_token).await?;
     assert!(questions.message().await?.is_some(), "what it has");
     let resolved = ResolveArtifactsResponse { replacements: vec![file("large", "")] };
     answers.send(answer(Some(Answer::ResolveArtifactResponse(resolved)), false)).await?;
@@ -250,11 +254,7 @@ async fn what_a_client_resolves_its_artifacts_to_counts_with_the_pipelines() -> 
     let stage = Stage::with_limits(done, limits).await?;
     for (version, room) in [(2000, true), (20_000, false), (2000, true)] {
         let prepared = stage.prepare("job", pipeline(vec![vec![file("requirements", "")]])).await?;
-        let (answers, stream) = mpsc::channel(4);
-        let hello = ArtifactResponseWrapper { staging_token: prepared.staging_session_token, ..Default::default() };
-        answers.send(hello).await?;
-        let stream = ReceiverStream::new(stream);
-        let mut questions = stage.staging.clone().reverse_artifact_retrieval_service(stream).await?.into_inner();
+        let (answers, mut questions) = begin(&stage, &prepared.staging_session_token).await?;
         assert!(questions.message().await?.is_some(), "what it has");
         let payload = PyPiPayload { artifact_id: "numpy".to_owned(), version: "2".repeat(version) };
         let replacements = vec![artifact(PYPI, payload.encode_to_vec())];

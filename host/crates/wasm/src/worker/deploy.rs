@@ -138,7 +138,9 @@ impl Trial {
         self.verdict() == Verdict::Running && (hash as f64) < self.0.terms.share * (u64::MAX as f64) || self.is_whole()
     }
 
-    fn is_whole(&self) -> bool {
+    /// Whether it has all keys, and was not rolled back.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
         self.0.terms.share >= 1.0 && self.verdict() != Verdict::RolledBack
     }
 
