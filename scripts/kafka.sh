@@ -8,7 +8,7 @@
 #   scripts/kafka.sh stop DIR           stop it; the data stays in DIR
 #
 # Without PORT a free one is chosen; a DIR that was started before keeps its port. With KAFKA_ADVERTISED_PORT clients are sent to that port, where something
-# stands between them and the broker. Needs a JDK 17 and `make setup-kafka`.
+# stands between them and the broker; KAFKA_PROPERTIES are more lines of its configuration. Needs a JDK 17 and `make setup-kafka`.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 jars=$root/.cache/kafka/lib
@@ -105,6 +105,7 @@ broker.session.timeout.ms=9000
 broker.heartbeat.interval.ms=1000
 # event times lie in the past: retention by time would delete the input
 log.retention.ms=-1
+${KAFKA_PROPERTIES:-}
 P
   if [ -n "${3:-}" ] || [ -f "$dir/secure_ports" ]; then
     secure_properties "$dir" "$port" "$controller"

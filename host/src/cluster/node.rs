@@ -346,6 +346,8 @@ fn join(config: &ClusterConfig, shared: &Arc<Shared>, running: &Partitions) -> R
         group: topics.prefix().to_owned(),
         members: topics.members(),
         changelog: topics.changelog(),
+        exchanges: shared.apart.plan.exchanges.iter().map(|edge| topics.exchange(edge.state)).collect(),
+        partitions: shared.partitions,
         process: config.process.clone(),
         timeout: TRANSACTION_TIMEOUT,
         delivery_timeout: DELIVERY_TIMEOUT,

@@ -233,7 +233,10 @@ fn what_the_job_did_not_write_or_a_later_version_wrote_is_refused_by_name() -> R
     ];
     for ((key, value, code), partition) in found.into_iter().zip([0, 1, 2, 3, 3]) {
         let have = if partition == 3 { one.end(3)? } else { Restored::default() };
+        let end = || broker::end_of(&one.topics.changelog(), i32::from(partition));
+        let before = end();
         one.commit(partition, have.epoch.0 + 1)?;
+        until("its marker is there", || end() > before);
         broker::produce_to(&one.topics.changelog(), partition, key, value);
         let refused = one.changelog(partition, have, have.epoch.0 + 1).expect_err("it is not of this job");
         assert_eq!(refused.code, code, "{refused}");

@@ -15,7 +15,7 @@ const SLOW: Duration = Duration::from_millis(600);
 
 #[test]
 fn a_transaction_that_is_given_up_waits_for_the_answers_to_what_it_has_sent() -> Result<()> {
-    let relay = broker::relayed();
+    let (_, relay) = broker::relayed("");
     let one = Process::join("answers", "one", 0)?;
     until("one has all", || one.owned().len() == usize::from(PARTITIONS));
     for partition in 0..PARTITIONS {

@@ -68,7 +68,8 @@ pub(super) fn watermarks(
     })
 }
 
-fn is_unknown(e: &KafkaError) -> bool {
+/// Whether a topic or a partition is not there.
+pub(super) fn is_unknown(e: &KafkaError) -> bool {
     matches!(e.rdkafka_error_code(), Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition))
 }
 

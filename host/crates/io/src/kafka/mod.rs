@@ -16,6 +16,7 @@ pub mod embedded;
 mod error;
 mod found;
 mod group;
+mod hanging;
 mod jaas;
 mod mark;
 mod merged;

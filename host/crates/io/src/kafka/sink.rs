@@ -15,6 +15,7 @@ use super::transaction::{Failure, Target, Transactions};
 use crate::format::SchemaRegistry;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thalweg_core::batch::Batch;
@@ -106,6 +107,8 @@ struct Once {
     transactions: Option<Transactions>,
     stored: Stored,
     held: Epoch,
+    /// A transaction may have been cut short: what it wrote must not become visible with the next one.
+    cut_short: bool,
 }
 
 impl std::fmt::Debug for KafkaSink {
@@ -158,7 +161,7 @@ fn connect(target: &Target) -> Result<(Transactions, Option<Held>)> {
         let tried = Transactions::new(target).and_then(|transactions| {
             transactions.check()?;
             transactions.begin()?;
-            let found = transactions.held()?;
+            let found = transactions.held(&BTreeSet::from([target.topic.as_str()]))?;
             Ok((transactions, found))
         });
         match tried {
@@ -249,12 +252,13 @@ impl KafkaSink {
             return Ok(None);
         }
         let (transactions, found) = connect(&self.target)?;
+        let cut_short = stored.is_some();
         let stored = stored.unwrap_or_else(|| Stored {
             incarnation: Incarnation::draw(),
             predecessor: found.map_or(Incarnation(0), |held| held.incarnation),
         });
         let held = stored.epoch(found).map_err(|()| error::fenced(&self.target.id))?;
-        self.open = Some(Open::Once(Once { transactions: Some(transactions), stored, held }));
+        self.open = Some(Open::Once(Once { transactions: Some(transactions), stored, held, cut_short }));
         Ok(Some((found, stored)))
     }
 }
@@ -279,20 +283,24 @@ impl Once {
     /// One try. After a failure it begins with a new producer, which learns how the last try ended.
     fn deliver(&mut self, target: &Target, records: &[OutRecord<'_>], epoch: Epoch) -> Result<(), Failure> {
         let mark = Held { incarnation: self.stored.incarnation, epoch };
+        let topics = || records.iter().map(|record| record.topic.unwrap_or(&target.topic)).collect::<BTreeSet<_>>();
         let transactions = match self.transactions.take() {
             Some(transactions) => transactions,
             None => {
                 let new = Transactions::new(target).map_err(Failure::Refused)?;
                 new.begin().map_err(Failure::of)?;
-                let found = new.held().map_err(Failure::of)?;
+                let found = new.held(&topics()).map_err(Failure::of)?;
                 let held = self.stored.epoch(found).map_err(|()| Failure::Refused(error::fenced(&target.id)))?;
-                self.held = held.max(self.held);
+                (self.held, self.cut_short) = (held.max(self.held), true);
                 new
             }
         };
         if self.held < mark.epoch {
+            if self.cut_short {
+                transactions.end_hanging(&topics(), None).map_err(Failure::of)?;
+            }
             transactions.commit(records, mark)?;
-            self.held = mark.epoch;
+            (self.held, self.cut_short) = (mark.epoch, false);
         }
         self.transactions = Some(transactions);
         Ok(())

@@ -7,17 +7,20 @@
 use super::ask::partitions;
 use super::client::{KafkaClientConfig, Reports, listen, made, unless_given};
 use super::error::{self, passes};
-use super::mark::Held;
+use super::hanging::{self, Pending, SETTLES_WITHIN};
+use super::mark::{Held, Incarnation};
 use super::outbox::OutRecord;
 use super::send;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thalweg_core::error::{Error, Result};
+use thalweg_core::id::Epoch;
 
 /// Where a sink's records and its mark go.
 #[derive(Clone, Debug)]
@@ -42,6 +45,22 @@ impl Target {
         unless_given(&mut settings, &usual);
         settings.remove("group.id");
         Ok(settings)
+    }
+
+    /// A reader of marks.
+    fn marks(&self, isolation: &str) -> Result<Arc<BaseConsumer<Reports>>> {
+        let mut settings = self.client.client()?;
+        settings.set("group.id", &self.id).set("enable.auto.commit", "false").set("isolation.level", isolation);
+        made(&settings, Reports::default())
+    }
+
+    /// The place of a mark.
+    fn place(&self, mark: Held) -> KafkaResult<TopicPartitionList> {
+        let mut offsets = TopicPartitionList::new();
+        let mut place = offsets.add_partition(&self.topic, 0);
+        place.set_metadata(mark.metadata());
+        place.set_offset(Offset::Offset(mark.epoch.0 as i64))?;
+        Ok(offsets)
     }
 
     pub(super) fn failed(&self, e: &KafkaError, reports: &Reports) -> Error {
@@ -81,11 +100,8 @@ impl Transactions {
         let millis = target.timeout.as_millis().to_string();
         settings.set("transactional.id", &target.id).set("transaction.timeout.ms", &millis);
         let producer = made(&settings, Reports::default())?;
-        let mut settings = target.client.client()?;
-        settings.set("group.id", &target.id).set("enable.auto.commit", "false");
-        settings.set("isolation.level", "read_committed"); // marks are read only once they are stable
-        let marks = made(&settings, Reports::default())?;
-        Ok(Self { producer, marks, target: target.clone() })
+        // marks are read only once they are stable
+        Ok(Self { producer, marks: target.marks("read_committed")?, target: target.clone() })
     }
 
     /// Checks that the topic is there.
@@ -110,18 +126,35 @@ impl Transactions {
         self.target.failed(e, self.producer.context())
     }
 
-    /// What Kafka holds. Waits for transactions that are just being committed.
+    /// What Kafka holds. Waits for transactions that are just being committed, and ends one that hangs, which may have written to these topics.
     ///
     /// # Errors
     /// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`.
-    pub(super) fn held(&self) -> Result<Option<Held>> {
+    pub(super) fn held(&self, topics: &BTreeSet<&str>) -> Result<Option<Held>> {
+        let timeout = self.target.timeout;
+        match self.read(&self.marks, timeout.min(SETTLES_WITHIN)) {
+            Err(e) if passes(&e) => {}
+            found => return found,
+        }
+        // this producer has begun nothing yet, and all that was begun before it is over: what is pending still, while brokers answer, hangs
+        let so_far = self.read(&*self.target.marks("read_uncommitted")?, timeout)?;
+        if let Ok(found) = self.read(&self.marks, timeout.min(SETTLES_WITHIN)) {
+            return Ok(found);
+        }
+        let pending = so_far.unwrap_or(Held { incarnation: Incarnation(0), epoch: Epoch(0) });
+        self.end_hanging(topics, Some(pending))?;
+        self.read(&self.marks, timeout)
+    }
+
+    /// The mark as a reader sees it.
+    fn read(&self, marks: &BaseConsumer<Reports>, within: Duration) -> Result<Option<Held>> {
         let fail = |e: KafkaError| {
-            listen(&self.marks);
-            self.target.failed(&e, self.marks.context())
+            listen(marks);
+            self.target.failed(&e, marks.context())
         };
         let mut wanted = TopicPartitionList::new();
         wanted.add_partition(&self.target.topic, 0);
-        let found = self.marks.committed_offsets(wanted, self.target.timeout).map_err(fail)?;
+        let found = marks.committed_offsets(wanted, within).map_err(fail)?;
         for mark in found.elements() {
             mark.error().map_err(fail)?;
             if matches!(mark.offset(), Offset::Offset(_)) {
@@ -129,6 +162,19 @@ impl Transactions {
             }
         }
         Ok(None)
+    }
+
+    /// Ends what hangs in these topics of transactions of this id, and a pending mark. Before another transaction is committed there, for that
+    /// would commit it, too.
+    ///
+    /// # Errors
+    /// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`; this producer is then of no more use.
+    pub(super) fn end_hanging(&self, topics: &BTreeSet<&str>, pending: Option<Held>) -> Result<()> {
+        let places = hanging::open(&self.target.client, topics)?;
+        let pending = pending.map(|mark| Pending::of(&self.marks, self.target.place(mark)?)).transpose();
+        let ended =
+            pending.and_then(|pending| hanging::end(&self.producer, &places, pending.as_ref(), self.target.timeout));
+        ended.map_err(|e| self.failed(&e))
     }
 
     /// Sends the records and the mark in one transaction.
@@ -142,10 +188,7 @@ impl Transactions {
         for record in records {
             self.send(record, end)?;
         }
-        let mut offsets = TopicPartitionList::new();
-        let mut place = offsets.add_partition(&self.target.topic, 0);
-        place.set_metadata(mark.metadata());
-        place.set_offset(Offset::Offset(mark.epoch.0 as i64)).map_err(unknown)?;
+        let offsets = self.target.place(mark).map_err(unknown)?;
         // an idle consumer's metadata are empty and the broker does not check them: what fences here is the transactional
         // id, and before it the lock on the job's state
         let Some(group) = self.marks.group_metadata() else {

@@ -22,54 +22,66 @@ use std::time::{Duration, Instant};
 
 use relay::Relay;
 
+/// Of a broker that is alone: when it comes back after it was killed it takes itself for alive for so long, and for gone then. What it ends in between, as transactions
+/// of two seconds, it ends without markers.
+pub const FORGETFUL: &str =
+    "broker.session.timeout.ms=4000\ntransaction.abort.timed.out.transaction.cleanup.interval.ms=500";
+
 static BROKER: OnceLock<Broker> = OnceLock::new();
+
+/// What [`script`] hears beside its arguments.
+type Settings = Vec<(&'static str, String)>;
 
 /// A broker.
 pub struct Broker {
     bootstrap: String,
+    settings: Settings,
     /// Where our own one keeps its data, and who stops it.
     own: Option<(PathBuf, Child)>,
 }
 
 /// `bootstrap.servers` of the broker; started at the first call.
 pub fn bootstrap() -> String {
-    let given = || std::env::var("THALWEG_TEST_BROKER").ok().map(|bootstrap| Broker { bootstrap, own: None });
-    BROKER.get_or_init(|| given().unwrap_or_else(Broker::start)).bootstrap.clone()
+    let given = || {
+        std::env::var("THALWEG_TEST_BROKER").ok().map(|bootstrap| Broker {
+            bootstrap,
+            settings: Settings::new(),
+            own: None,
+        })
+    };
+    BROKER.get_or_init(|| given().unwrap_or_else(|| Broker::start(Settings::new()))).bootstrap.clone()
 }
 
 /// A broker of this test program alone, which it may kill; call it before anything else.
 pub fn own() -> &'static Broker {
-    BROKER.get_or_init(Broker::start)
+    BROKER.get_or_init(|| Broker::start(Settings::new()))
 }
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../..")
 }
 
-fn script(verb: &str, dir: &Path, advertised: Option<u16>) {
+fn script(verb: &str, dir: &Path, settings: &Settings) {
     let mut script = Command::new(root().join("scripts/kafka.sh"));
-    script.envs(advertised.map(|port| ("KAFKA_ADVERTISED_PORT", port.to_string())));
-    let done = script.arg(verb).arg(dir).output().expect("scripts/kafka.sh");
+    let done = script.envs(settings.iter().cloned()).arg(verb).arg(dir).output().expect("scripts/kafka.sh");
     assert!(done.status.success(), "{verb} of the broker failed: {}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// A broker of this test program alone behind a relay; call it before anything else.
-pub fn relayed() -> Relay {
+/// A broker of this test program alone behind a relay, with these lines in its configuration; call it before anything else.
+pub fn relayed(properties: &str) -> (&'static Broker, Relay) {
     let relay = Relay::bind();
-    let broker = BROKER.get_or_init(|| Broker::start_at(Some(relay.port())));
+    let settings =
+        vec![("KAFKA_ADVERTISED_PORT", relay.port().to_string()), ("KAFKA_PROPERTIES", properties.to_owned())];
+    let broker = BROKER.get_or_init(|| Broker { bootstrap: relay.address(), ..Broker::start(settings) });
     relay.run(broker.port());
-    relay
+    (broker, relay)
 }
 
 impl Broker {
-    fn start() -> Self {
-        Self::start_at(None)
-    }
-
-    fn start_at(advertised: Option<u16>) -> Self {
+    fn start(settings: Settings) -> Self {
         assert!(root().join(".cache/kafka/lib").is_dir(), "there are no Kafka jars: run `make setup`");
         let dir = tempfile::tempdir().expect("a temporary directory").keep();
-        script("start", &dir, advertised);
+        script("start", &dir, &settings);
         // waits for the end of its input, which comes when this process ends, however it ends
         let guard = Command::new("sh")
             .args(["-c", "trap '' INT; cat > /dev/null; \"$0\" stop \"$1\"; rm -rf \"$1\""])
@@ -81,8 +93,7 @@ impl Broker {
             .spawn()
             .expect("a shell");
         let own = fs::read_to_string(dir.join("port")).expect("the broker's port");
-        let port = advertised.map_or(own.trim().to_owned(), |port| port.to_string());
-        Self { bootstrap: format!("127.0.0.1:{port}"), own: Some((dir, guard)) }
+        Self { bootstrap: format!("127.0.0.1:{}", own.trim()), settings, own: Some((dir, guard)) }
     }
 
     /// Where it listens itself.
@@ -98,16 +109,23 @@ impl Broker {
         self.start_again();
     }
 
-    /// Kills the broker.
+    /// Kills the broker, and waits until it is dead.
     pub fn kill(&self) {
         let pid = fs::read_to_string(self.dir().join("pid")).expect("the broker's process");
         let killed = Command::new("kill").args(["-9", pid.trim()]).status().expect("kill");
         assert!(killed.success());
+        let lives = || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+            stat.is_ok_and(|stat| !stat.contains(") Z ") && !stat.contains(") X "))
+        };
+        while lives() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Starts it again on the same data.
     pub fn start_again(&self) {
-        script("start", self.dir(), None);
+        script("start", self.dir(), &self.settings);
     }
 
     fn dir(&self) -> &Path {

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write, copy};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Broker;
 
 /// API keys of requests. Source: the protocol guide of Kafka.
 pub const PRODUCE: i16 = 0;
@@ -32,6 +35,11 @@ impl Relay {
         Self { listener: TcpListener::bind("127.0.0.1:0").expect("a port"), state: Arc::default() }
     }
 
+    /// `bootstrap.servers` of who is to be relayed.
+    pub(super) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port())
+    }
+
     pub(super) fn port(&self) -> u16 {
         self.listener.local_addr().expect("its port").port()
     }
@@ -41,10 +49,14 @@ impl Relay {
         let (listener, state) = (self.listener.try_clone().expect("a listener"), Arc::clone(&self.state));
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let broker = TcpStream::connect(("127.0.0.1", broker)).expect("the broker");
+                // one that is away has clients hung up on
+                let Ok(broker) = TcpStream::connect(("127.0.0.1", broker)) else { continue };
                 let (mut answers, mut to) =
                     (broker.try_clone().expect("a socket"), client.try_clone().expect("a socket"));
-                thread::spawn(move || copy(&mut answers, &mut to));
+                thread::spawn(move || {
+                    copy(&mut answers, &mut to).unwrap_or_default();
+                    to.shutdown(Shutdown::Both).unwrap_or_default();
+                });
                 let state = Arc::clone(&state);
                 thread::spawn(move || requests(client, broker, &state));
             }
@@ -66,6 +78,20 @@ impl Relay {
         for (_, request, mut broker) in now {
             broker.write_all(&request).unwrap_or_default(); // who sent it may be gone
         }
+    }
+
+    /// Kills a broker while a request of this kind waits, which is lost, and starts it again; then none waits any more.
+    pub fn kill_at(&self, kind: i16, broker: &Broker) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while self.waiting(kind) == 0 {
+            assert!(Instant::now() < end, "no request of kind {kind} came");
+            thread::sleep(Duration::from_millis(2));
+        }
+        broker.kill();
+        let mut state = self.lock();
+        (state.held, state.waiting) = Default::default();
+        drop(state);
+        broker.start_again();
     }
 
     /// How many of a kind wait.

@@ -37,6 +37,11 @@ pub struct Process {
 
 impl Process {
     pub fn join(job: &str, name: &str, doubt_every: u64) -> Result<Self> {
+        Self::join_with(job, name, doubt_every, Duration::from_secs(10))
+    }
+
+    /// With a `transaction.timeout.ms`.
+    pub fn join_with(job: &str, name: &str, doubt_every: u64, timeout: Duration) -> Result<Self> {
         let mut joined = JOINED.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(joined.insert((job.to_owned(), name.to_owned())), "{name} of {job} is of another test");
         drop(joined);
@@ -70,8 +75,10 @@ impl Process {
             group: topics.prefix().to_owned(),
             members: topics.members(),
             changelog: topics.changelog(),
+            exchanges: Vec::new(),
+            partitions: PARTITIONS,
             process: name.to_owned(),
-            timeout: Duration::from_secs(10),
+            timeout,
             delivery_timeout: Duration::from_secs(60),
             doubt_every,
         };

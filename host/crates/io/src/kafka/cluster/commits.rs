@@ -5,9 +5,10 @@
 
 use super::super::client::{KafkaClientConfig, Reports, listen, made};
 use super::super::error;
+use super::super::hanging::Pending;
 use super::epochs::EpochsConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,6 +69,13 @@ impl CommitRecords {
         let consumer = made(&settings, Reports::default())?;
         let (client, topic, timeout) = (config.client.clone(), config.members.clone(), config.timeout);
         Ok(Self { consumer, client, topic, timeout })
+    }
+
+    /// An offset of the group, whose value does not count.
+    pub fn place(&self) -> KafkaResult<Pending> {
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(&self.topic, 0, Offset::Offset(0))?;
+        Pending::of(&self.consumer, offsets)
     }
 
     /// The last records of partitions; one that never committed has none.

@@ -12,19 +12,17 @@
 use super::super::ask::connect;
 use super::super::client::{KafkaClientConfig, Reports, made, unless_given};
 use super::super::error;
-use super::super::send;
 use super::super::thread::spawn;
 use super::commits::{CommitRecord, CommitRecords};
 use super::ends::Ends;
+use super::hanging::Hanging;
 use super::members::{Group, GroupState, Members};
 use super::predecessor::Predecessors;
 use super::sizes;
 use super::topics::RECORD_BYTES_MAX;
+use super::transaction::{Transaction, Trouble};
 use rdkafka::consumer::ConsumerGroupMetadata;
-use rdkafka::error::KafkaError;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::types::RDKafkaErrorCode as Code;
+use rdkafka::producer::{BaseProducer, Producer};
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
@@ -35,16 +33,11 @@ use thalweg_core::error::{Error, Result};
 use thalweg_core::id::Epoch;
 use thalweg_core::port::log::LogRecord;
 use thalweg_core::port::store::CellWrite;
-use thalweg_core::state::layout::EPOCH;
 
 /// Parts that may wait; a partition waits for its own before it sends another.
 const WAITING: usize = 4096;
 /// How long a transaction waits for other parts: partitions seal by the same clock.
 const LINGER: Duration = Duration::from_millis(2);
-/// Records of a part that are queued between two looks whether the partition is still this process's.
-const LOOK_EVERY: usize = 4096;
-/// How long a transaction that is given up waits for the answers to what was sent, before its producer is given up with it.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the transactions of a process need to know.
 #[derive(Clone, Debug)]
@@ -57,6 +50,10 @@ pub struct EpochsConfig {
     pub members: String,
     /// The changelog topic.
     pub changelog: String,
+    /// The exchange topics.
+    pub exchanges: Vec<String>,
+    /// Partitions of the job.
+    pub partitions: u16,
     /// Name of the process: with the group's it is the `transactional.id`, the same for every life.
     pub process: String,
     /// `transaction.timeout.ms` of small transactions, and the bound of every call; large ones are given more.
@@ -69,7 +66,7 @@ pub struct EpochsConfig {
 
 impl EpochsConfig {
     /// The transactional id of a process.
-    fn id(&self, process: &str) -> String {
+    pub(super) fn id(&self, process: &str) -> String {
         format!("{}:{process}", self.group) // no name of a job or a process has a colon
     }
 }
@@ -100,8 +97,8 @@ pub struct EpochPart {
     pub records: Vec<LogRecord>,
 }
 
-struct Asked {
-    part: EpochPart,
+pub(super) struct Asked {
+    pub part: EpochPart,
     answer: SyncSender<Result<i64>>,
 }
 
@@ -145,11 +142,13 @@ impl Epochs {
         let life = RandomState::new().hash_one(&config.process);
         let transactions = Transactions {
             own: CommitRecord { epoch: Epoch::default(), life, process: config.process.clone() },
-            config,
             group: Arc::clone(&group),
             records,
             producer: None,
             ends: Ends::default(),
+            cut_short: true,
+            hanging: Hanging::new(&config)?,
+            config,
             count: 0,
         };
         spawn(&name, move || transactions.run(&waiting))?;
@@ -190,16 +189,6 @@ impl Epochs {
     }
 }
 
-/// Why a transaction did not end well.
-enum Trouble {
-    /// It is aborted: it may be sent again.
-    Aborted(Error),
-    /// It may or may not have been committed.
-    Unknown(Error),
-    /// Nothing of it is visible, and another try cannot help.
-    Refused(Error),
-}
-
 struct Transactions {
     config: EpochsConfig,
     /// What its commit records say, but for the epoch.
@@ -209,6 +198,9 @@ struct Transactions {
     producer: Option<Taken>,
     /// How far the job's topics are written.
     ends: Ends,
+    /// A transaction may have been cut short, by the end of this process's last life too: what it wrote must not become visible with the next one.
+    cut_short: bool,
+    hanging: Hanging,
     /// Transactions so far.
     count: u64,
 }
@@ -224,19 +216,19 @@ struct Taken {
 
 impl Transactions {
     fn run(mut self, waiting: &Receiver<Asked>) {
-        match self.taken(self.config.timeout) {
-            Ok(taken) => self.producer = Some(taken),
-            // with the first part it tries again
-            Err(error) => tracing::info!(target: "kafka", "{error}"),
-        }
+        self.take();
         let mut left = None;
         loop {
             let first = left.take().map_or_else(|| waiting.recv_timeout(Duration::from_millis(500)), Ok);
             let first = match first {
                 Ok(first) => first,
                 Err(RecvTimeoutError::Timeout) => {
-                    if let Some(Taken { producer, .. }) = &self.producer {
-                        producer.poll(Duration::ZERO); // takes in what the client has to say
+                    match &self.producer {
+                        // takes in what the client has to say
+                        Some(Taken { producer, .. }) => producer.poll(Duration::ZERO),
+                        // who takes over a partition waits for the end of all that was begun
+                        None if !self.group.now().owned.is_empty() => self.take(),
+                        None => {}
                     }
                     continue;
                 }
@@ -247,6 +239,19 @@ impl Transactions {
             let (parts, next) = sizes::gather(first, |asked| sizes::of(&asked.part), next);
             left = next;
             self.settle(parts);
+        }
+    }
+
+    /// Takes the transactional id of this process before there are parts, and ends what hangs of an earlier transaction.
+    fn take(&mut self) {
+        let taken = self.taken(self.config.timeout).and_then(|taken| {
+            self.hanging.end(&taken.producer, std::iter::empty())?;
+            Ok(taken)
+        });
+        match taken {
+            Ok(taken) => self.producer = Some(taken),
+            // it is tried again
+            Err(error) => tracing::info!(target: "kafka", "{error}"),
         }
     }
 
@@ -276,7 +281,7 @@ impl Transactions {
                 }
                 Trouble::Aborted(error) => error,
                 Trouble::Unknown(error) => {
-                    self.producer = None;
+                    (self.producer, self.cut_short) = (None, true);
                     error
                 }
             };
@@ -299,8 +304,12 @@ impl Transactions {
         let wanted = sizes::timeout(self.config.timeout, size);
         // no transaction is open here: one that takes the id over ends nothing
         drop(self.producer.take_if(|taken| !sizes::serves(taken.timeout, wanted, now.duration_since(taken.needed))));
-        if self.producer.is_none() && !parts.is_empty() {
+        let anew = self.producer.is_none() && !parts.is_empty();
+        if anew {
             self.producer = Some(self.taken(wanted).map_err(Trouble::Unknown)?);
+        }
+        self.end_hanging(parts).map_err(Trouble::Unknown)?;
+        if anew {
             self.resolve(parts).map_err(Trouble::Unknown)?;
         }
         let Some(taken) = self.producer.as_mut().filter(|_| !parts.is_empty()) else { return Ok(BTreeMap::new()) };
@@ -332,6 +341,16 @@ impl Transactions {
             made => made,
         };
         Ok(Taken { producer: made?, timeout, needed: Instant::now() })
+    }
+
+    /// Ends what hangs of a transaction that was cut short, before another one is committed to the same topics: that would commit it, too.
+    fn end_hanging(&mut self, parts: &[Asked]) -> Result<()> {
+        if let Some(taken) = self.producer.as_ref().filter(|_| self.cut_short && !parts.is_empty()) {
+            let topics = parts.iter().flat_map(|asked| &asked.part.records).map(|record| record.topic.as_ref());
+            self.hanging.end(&taken.producer, topics)?;
+            self.cut_short = false;
+        }
+        Ok(())
     }
 
     /// Answers parts that are committed already.
@@ -371,7 +390,7 @@ pub(super) fn producer(config: &EpochsConfig, process: &str, timeout: Duration) 
     Ok(producer)
 }
 
-fn lost(partition: u16) -> Error {
+pub(super) fn lost(partition: u16) -> Error {
     Error::external("CLUSTER_LOST", format!("partition {partition} belongs to another process now"))
 }
 
@@ -379,118 +398,5 @@ fn answer(parts: Vec<Asked>, with: impl Fn(&EpochPart) -> Result<i64>) {
     for asked in parts {
         // a partition that does not wait any more was stopped
         asked.answer.send(with(&asked.part)).unwrap_or_default();
-    }
-}
-
-/// A transaction under way.
-struct Transaction<'a> {
-    producer: &'a BaseProducer<Reports>,
-    config: &'a EpochsConfig,
-    members: &'a Group,
-    own: &'a CommitRecord,
-    /// Until when everything must be queued and settled.
-    end: Instant,
-}
-
-impl Transaction<'_> {
-    fn commit(
-        &self,
-        parts: &[Asked],
-        group: &ConsumerGroupMetadata,
-        ends: &mut Ends,
-    ) -> Result<BTreeMap<u16, i64>, Trouble> {
-        self.producer.context().take_written();
-        self.producer.begin_transaction().map_err(|e| self.judged(e))?;
-        let mut offsets = TopicPartitionList::new();
-        for Asked { part, .. } in parts {
-            ends.reached(&self.config.changelog, i32::from(part.tenure.partition), part.after);
-            for some in part.records.chunks(LOOK_EVERY) {
-                self.is_still_of(&part.tenure)?;
-                some.iter().try_for_each(|record| self.send(record))?;
-            }
-            for some in part.writes.chunks(LOOK_EVERY) {
-                self.is_still_of(&part.tenure)?;
-                let cell = |(key, value): &CellWrite| self.cell(part.tenure.partition, key, value.as_deref());
-                some.iter().try_for_each(cell)?;
-            }
-            self.cell(part.tenure.partition, EPOCH, Some(&part.epoch.0.to_be_bytes()))?;
-            let mut place = offsets.add_partition(&self.config.members, i32::from(part.tenure.partition));
-            place.set_metadata(self.own.at(part.epoch).metadata());
-            place.set_offset(Offset::Offset(part.epoch.0 as i64)).map_err(|e| self.judged(e))?;
-        }
-        // offsets go while the records are under way
-        let sent = self.producer.send_offsets_to_transaction(&offsets, group, self.config.timeout);
-        sent.map_err(|e| self.judged(e))?;
-        send::settle(self.producer, self.end).map_err(|e| self.judged(e))?;
-        let mut written = self.producer.context().take_written();
-        // nothing is committed to topics that do not hold any more what was committed before
-        ends.take(&written).map_err(|error| {
-            self.abort();
-            Trouble::Refused(error)
-        })?;
-        self.producer.commit_transaction(self.config.timeout).map_err(|e| self.judged(e))?;
-        let cells = written.remove(&self.config.changelog).unwrap_or_default();
-        Ok(cells.into_iter().map(|(partition, (_, last))| (partition as u16, last + 1)).collect())
-    }
-
-    /// What is lost is given up at once: whoever has it now reads behind nothing that is open.
-    fn is_still_of(&self, tenure: &Tenure) -> Result<(), Trouble> {
-        if self.members.is_of(tenure) {
-            return Ok(());
-        }
-        let error = lost(tenure.partition);
-        Err(if self.abort() { Trouble::Aborted(error) } else { Trouble::Unknown(error) })
-    }
-
-    fn cell(&self, partition: u16, key: &[u8], value: Option<&[u8]>) -> Result<(), Trouble> {
-        let mut record = BaseRecord::<[u8], [u8]>::to(&self.config.changelog).key(key).partition(i32::from(partition));
-        record.payload = value;
-        self.queue(record)
-    }
-
-    fn send(&self, given: &LogRecord) -> Result<(), Trouble> {
-        let mut record = BaseRecord::<[u8], [u8]>::to(&given.topic);
-        (record.key, record.payload) = (given.key.as_deref(), given.value.as_deref());
-        record.partition = i32::try_from(given.partition).ok(); // [`BY_KEY`] is none
-        record.timestamp = given.timestamp_ms;
-        let headers = given.headers.iter().map(|(key, value)| (key.as_ref(), value.as_deref()));
-        self.queue(send::with_headers(record, headers))
-    }
-
-    fn queue(&self, record: BaseRecord<'_, [u8], [u8]>) -> Result<(), Trouble> {
-        send::push(self.producer, record, self.end).map_err(|e| self.judged(e))
-    }
-
-    /// What an error means. A transaction that can be ended is ended at once, so that readers need not wait for its timeout.
-    fn judged(&self, e: KafkaError) -> Trouble {
-        self.producer.poll(Duration::ZERO);
-        let context = self.producer.context();
-        // a client whose transaction failed says only that; the record's own error says why
-        let cause = context.take_undelivered().unwrap_or_else(|| e.clone());
-        let code = cause.rdkafka_error_code();
-        let error = error::talking(&cause, "commit an epoch", &self.config.client.bootstrap, &context.reason());
-        if matches!(code, Some(Code::Fenced | Code::InvalidProducerEpoch | Code::ProducerFenced)) {
-            let id = self.config.id(&self.config.process);
-            // by who took this process for dead, or by the brokers, for whom it took too long; of another one of the same name the group tells
-            return Trouble::Unknown(
-                Error::user("CLUSTER_FENCED", format!("another process commits under the transactional id {id:?}"))
-                    .help("give every process a process id of its own, and start each one once"),
-            );
-        }
-        let refused = code.is_some_and(error::is_refusal);
-        let abortable = refused || matches!(&e, KafkaError::Transaction(e) if e.txn_requires_abort());
-        if !abortable {
-            return Trouble::Unknown(error);
-        }
-        match self.abort() {
-            true if refused => Trouble::Refused(error),
-            true => Trouble::Aborted(error),
-            false => Trouble::Unknown(error),
-        }
-    }
-
-    /// Ends the transaction without a commit; false where that is left to whoever takes the transactional id next.
-    fn abort(&self) -> bool {
-        send::abort(self.producer, ANSWERED_WITHIN, self.config.timeout)
     }
 }

@@ -12,6 +12,7 @@ mod epochs;
 mod exchange;
 mod follow;
 mod group;
+mod hanging;
 mod journal;
 mod members;
 mod predecessor;
@@ -21,6 +22,7 @@ mod seed;
 mod sink;
 mod sizes;
 mod topics;
+mod transaction;
 mod walk;
 
 pub use changelog::{Changelog, Restored};

@@ -8,6 +8,7 @@
 use super::commits::CommitRecords;
 use super::epochs::{EpochsConfig, producer};
 use super::group::GroupMembers;
+use super::hanging::Hanging;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use thalweg_core::error::Result;
@@ -20,6 +21,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 pub(super) struct Predecessors {
     config: EpochsConfig,
     records: CommitRecords,
+    hanging: Hanging,
     /// The round of the group, who took part in it, once that was asked, and whose transactions were ended in it.
     seen: (u64, Option<Vec<String>>, BTreeSet<String>),
     /// When a question of this round had no answer.
@@ -30,8 +32,8 @@ impl Predecessors {
     pub fn new(config: &EpochsConfig) -> Result<Self> {
         let mut config = EpochsConfig { timeout: config.timeout.min(WITHIN), ..config.clone() };
         config.client.connect_timeout_ms = config.client.connect_timeout_ms.min(WITHIN.as_millis() as u32);
-        let records = CommitRecords::so_far(&config)?;
-        Ok(Self { config, records, seen: Default::default(), failed: None })
+        let (records, hanging) = (CommitRecords::so_far(&config)?, Hanging::new(&config)?);
+        Ok(Self { config, records, hanging, seen: Default::default(), failed: None })
     }
 
     /// Ends what the last owner of a partition left open, as far as the commit record names it, unless it takes part in this round of the group. What
@@ -61,7 +63,8 @@ impl Predecessors {
         };
         if is_gone(&last, &self.config.process, members) {
             ended.insert(last.clone());
-            producer(&self.config, &last, self.config.timeout)?;
+            let theirs = producer(&self.config, &last, self.config.timeout)?;
+            self.hanging.end(&theirs, std::iter::empty())?;
             tracing::info!(process = last, "what it may have left open is ended");
         }
         Ok(())
