@@ -4,7 +4,7 @@
 
 mod broker;
 
-use broker::relay::{END_TXN, TXN_OFFSET_COMMIT};
+use broker::relay::{END_TXN, TXN_OFFSET_COMMIT, WRITE_TXN_MARKERS};
 use broker::{committed, topic};
 use thalweg_core::batch::BatchBuilder;
 use thalweg_core::error::Result;
@@ -43,7 +43,7 @@ fn outbox(sink: &mut KafkaSink, epoch: u64) -> Result<bytes::Bytes> {
 fn what_hangs_of_a_lost_transaction_is_ended_and_never_committed() -> Result<()> {
     let (broker, relay) = broker::relayed(broker::FORGETFUL);
     let relay = &relay;
-    for (name, kind) in [("mark", END_TXN), ("records", TXN_OFFSET_COMMIT)] {
+    for (name, kind) in [("mark", END_TXN), ("records", TXN_OFFSET_COMMIT), ("markers", WRITE_TXN_MARKERS)] {
         let to = topic(name, 3);
         let mut sink = sink(&to)?;
         sink.recover(None)?;

@@ -1,11 +1,13 @@
 //! Hanging transactions: their coordinator says that they are over, and in some partitions they are open all the same.
 //!
 //! Kafka 4's coordinator leaves out the markers of partitions that have no leader just then. Where one broker is all there is, that is every transaction that was
-//! about to end when it was killed. Nobody who reads committed records gets behind one, offsets in it stay pending, and the next transaction
-//! of the same producer that is committed there commits what the lost one had written as well.
+//! about to end when it was killed, with a commit or without. Nobody who reads committed records gets behind one, offsets in it stay pending, and the next transaction
+//! of the same producer that is committed there commits what this one had written as well.
 //!
-//! In: a producer that has its transactional id to itself, so that all its earlier transactions are over. Out: the markers that are missing, by a transaction that
-//! writes an empty record to each partition and is aborted: a marker ends whatever its producer has open in a partition. Source: KIP-98, KIP-664.
+//! In: a producer that has its transactional id to itself, so that all its earlier transactions are over, and of none of them it is known that it was committed. Out: the
+//! markers that are missing, by a transaction that writes an empty record to each partition and is aborted: a marker ends whatever its producer has open
+//! in a partition. What is known to be committed is left to the next commit, which has the right marker. Whether a transaction that nobody remembers was committed brokers
+//! tell only by its mark or commit record: where those are seen and a partition hangs all the same, it is taken for a later one that was aborted. Source: KIP-98, KIP-664.
 
 use super::ask::{is_unknown, partitions, watermarks};
 use super::client::{KafkaClientConfig, Reports, made};
@@ -44,13 +46,19 @@ impl Pending {
     }
 }
 
-/// Those partitions of topics that hold records of open transactions, whoever writes them. Topics that are not there hold none. Costs two requests a partition.
+/// How long a partition may have no leader before it is passed over.
+const LED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Those partitions of topics that hold records of open transactions, whoever writes them, and whether all could be asked: one without a leader cannot, and nobody
+/// writes there either. Topics that are not there hold none. Costs four requests a partition.
 ///
 /// # Errors
 /// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`, `KAFKA_CONFIG`.
-pub(super) fn open(client: &KafkaClientConfig, topics: &BTreeSet<&str>) -> Result<Vec<Place>> {
+pub(super) fn open(client: &KafkaClientConfig, topics: &BTreeSet<&str>) -> Result<(Vec<Place>, bool)> {
     let (all, committed) = (reader(client, "read_uncommitted")?, reader(client, "read_committed")?);
-    let mut found = Vec::new();
+    let brief = client.connect_timeout().min(LED_WITHIN);
+    let asked = KafkaClientConfig { connect_timeout_ms: brief.as_millis() as u32, ..client.clone() };
+    let (mut found, mut whole) = (Vec::new(), true);
     for topic in topics {
         let fail = |e: KafkaError| {
             error::talking(&e, &format!("read the topic {topic:?}"), &client.bootstrap, &all.context().reason())
@@ -61,14 +69,17 @@ pub(super) fn open(client: &KafkaClientConfig, topics: &BTreeSet<&str>) -> Resul
         };
         for id in ids {
             // in this order: what comes between the two is not taken for open
-            let (_, end) = watermarks(&all, client, topic, id).map_err(fail)?;
-            let (_, stable) = watermarks(&committed, client, topic, id).map_err(fail)?;
-            if stable < end {
-                found.push(((*topic).to_owned(), id));
+            let ends = watermarks(&all, &asked, topic, id)
+                .and_then(|(_, end)| Ok((end, watermarks(&committed, &asked, topic, id)?.1)));
+            match ends {
+                Ok((end, stable)) if stable < end => found.push(((*topic).to_owned(), id)),
+                Ok(_) => {}
+                Err(e) if error::may_pass(&e) => whole = false,
+                Err(e) => return Err(fail(e)),
             }
         }
     }
-    Ok(found)
+    Ok((found, whole))
 }
 
 fn reader(client: &KafkaClientConfig, isolation: &str) -> Result<Arc<BaseConsumer<Reports>>> {
@@ -102,6 +113,6 @@ pub(super) fn end(
     // a marker is only written where the transaction has been
     send::settle(producer, end)?;
     producer.abort_transaction(timeout)?;
-    tracing::warn!(target: "kafka", ?places, pending = pending.is_some(), "a transaction hung: its coordinator had left out markers, and they are written now");
+    tracing::info!(target: "kafka", ?places, pending = pending.is_some(), "ended what may hang of earlier transactions");
     Ok(())
 }

@@ -107,7 +107,7 @@ struct Once {
     transactions: Option<Transactions>,
     stored: Stored,
     held: Epoch,
-    /// A transaction may have been cut short: what it wrote must not become visible with the next one.
+    /// A transaction may have been cut short, by this life of the job or an earlier one: what it wrote must not become visible with the next one.
     cut_short: bool,
 }
 
@@ -161,7 +161,7 @@ fn connect(target: &Target) -> Result<(Transactions, Option<Held>)> {
         let tried = Transactions::new(target).and_then(|transactions| {
             transactions.check()?;
             transactions.begin()?;
-            let found = transactions.held(&BTreeSet::from([target.topic.as_str()]))?;
+            let (found, _) = transactions.held(&BTreeSet::from([target.topic.as_str()]), None)?;
             Ok((transactions, found))
         });
         match tried {
@@ -252,13 +252,12 @@ impl KafkaSink {
             return Ok(None);
         }
         let (transactions, found) = connect(&self.target)?;
-        let cut_short = stored.is_some();
         let stored = stored.unwrap_or_else(|| Stored {
             incarnation: Incarnation::draw(),
             predecessor: found.map_or(Incarnation(0), |held| held.incarnation),
         });
         let held = stored.epoch(found).map_err(|()| error::fenced(&self.target.id))?;
-        self.open = Some(Open::Once(Once { transactions: Some(transactions), stored, held, cut_short }));
+        self.open = Some(Open::Once(Once { transactions: Some(transactions), stored, held, cut_short: true }));
         Ok(Some((found, stored)))
     }
 }
@@ -289,18 +288,21 @@ impl Once {
             None => {
                 let new = Transactions::new(target).map_err(Failure::Refused)?;
                 new.begin().map_err(Failure::of)?;
-                let found = new.held(&topics()).map_err(Failure::of)?;
+                let told = Held { epoch: self.held, ..mark };
+                let (found, decided) = new.held(&topics(), Some(told)).map_err(Failure::of)?;
                 let held = self.stored.epoch(found).map_err(|()| Failure::Refused(error::fenced(&target.id)))?;
-                (self.held, self.cut_short) = (held.max(self.held), true);
+                self.held = held.max(self.held);
+                // of one that was committed the next one writes the markers that are missing
+                self.cut_short = !decided && self.held < mark.epoch;
                 new
             }
         };
         if self.held < mark.epoch {
             if self.cut_short {
-                transactions.end_hanging(&topics(), None).map_err(Failure::of)?;
+                self.cut_short = !transactions.end_hanging(&topics(), None).map_err(Failure::of)?;
             }
             transactions.commit(records, mark)?;
-            (self.held, self.cut_short) = (mark.epoch, false);
+            self.held = mark.epoch;
         }
         self.transactions = Some(transactions);
         Ok(())

@@ -126,24 +126,30 @@ impl Transactions {
         self.target.failed(e, self.producer.context())
     }
 
-    /// What Kafka holds. Waits for transactions that are just being committed, and ends one that hangs, which may have written to these topics.
+    /// What Kafka holds. Waits for transactions that are just being committed. One that hangs, and may have written to these topics, is ended; unless brokers
+    /// have said that the mark `told` is committed and it is not to be seen: then that is what hangs, and the answer is that mark, and true.
     ///
     /// # Errors
     /// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`.
-    pub(super) fn held(&self, topics: &BTreeSet<&str>) -> Result<Option<Held>> {
+    pub(super) fn held(&self, topics: &BTreeSet<&str>, told: Option<Held>) -> Result<(Option<Held>, bool)> {
         let timeout = self.target.timeout;
         match self.read(&self.marks, timeout.min(SETTLES_WITHIN)) {
             Err(e) if passes(&e) => {}
-            found => return found,
+            found => return Ok((found?, false)),
         }
         // this producer has begun nothing yet, and all that was begun before it is over: what is pending still, while brokers answer, hangs
         let so_far = self.read(&*self.target.marks("read_uncommitted")?, timeout)?;
-        if let Ok(found) = self.read(&self.marks, timeout.min(SETTLES_WITHIN)) {
-            return Ok(found);
+        match self.read(&self.marks, timeout.min(SETTLES_WITHIN)) {
+            Err(e) if passes(&e) => {}
+            found => return Ok((found?, false)),
+        }
+        let is_seen = |told: &Held| told.epoch == Epoch(0) || so_far.is_some_and(|mark| mark.epoch >= told.epoch);
+        if let Some(told) = told.filter(|told| !is_seen(told)) {
+            return Ok((Some(told), true));
         }
         let pending = so_far.unwrap_or(Held { incarnation: Incarnation(0), epoch: Epoch(0) });
         self.end_hanging(topics, Some(pending))?;
-        self.read(&self.marks, timeout)
+        Ok((self.read(&self.marks, timeout)?, false))
     }
 
     /// The mark as a reader sees it.
@@ -165,16 +171,16 @@ impl Transactions {
     }
 
     /// Ends what hangs in these topics of transactions of this id, and a pending mark. Before another transaction is committed there, for that
-    /// would commit it, too.
+    /// would commit it, too. False where some partitions could not be asked, for they have no leader.
     ///
     /// # Errors
     /// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`; this producer is then of no more use.
-    pub(super) fn end_hanging(&self, topics: &BTreeSet<&str>, pending: Option<Held>) -> Result<()> {
-        let places = hanging::open(&self.target.client, topics)?;
+    pub(super) fn end_hanging(&self, topics: &BTreeSet<&str>, pending: Option<Held>) -> Result<bool> {
+        let (places, whole) = hanging::open(&self.target.client, topics)?;
         let pending = pending.map(|mark| Pending::of(&self.marks, self.target.place(mark)?)).transpose();
         let ended =
             pending.and_then(|pending| hanging::end(&self.producer, &places, pending.as_ref(), self.target.timeout));
-        ended.map_err(|e| self.failed(&e))
+        ended.map(|()| whole).map_err(|e| self.failed(&e))
     }
 
     /// Sends the records and the mark in one transaction.

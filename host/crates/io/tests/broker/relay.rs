@@ -12,6 +12,8 @@ use super::Broker;
 /// API keys of requests. Source: the protocol guide of Kafka.
 pub const PRODUCE: i16 = 0;
 pub const END_TXN: i16 = 26;
+/// From the coordinator to the brokers: what was decided is not written yet.
+pub const WRITE_TXN_MARKERS: i16 = 27;
 pub const TXN_OFFSET_COMMIT: i16 = 28;
 
 /// A relay on a port of its own. It lives until the process ends.
