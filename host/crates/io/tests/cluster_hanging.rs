@@ -4,7 +4,7 @@
 mod broker;
 mod process;
 
-use broker::relay::{END_TXN, Relay, TXN_OFFSET_COMMIT, WRITE_TXN_MARKERS};
+use broker::relay::{END_TXN, Relay, TXN_OFFSET_COMMIT};
 use process::{PARTITIONS, Process, cell, until};
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -84,6 +84,5 @@ fn what_hangs_of_a_lost_transaction_is_ended_and_never_committed() -> Result<()>
     let (broker, relay) = broker::relayed(broker::FORGETFUL);
     of_itself(broker, &relay, END_TXN)?;
     of_itself(broker, &relay, TXN_OFFSET_COMMIT)?;
-    of_itself(broker, &relay, WRITE_TXN_MARKERS)?;
     of_another(broker)
 }

@@ -57,7 +57,7 @@ impl Changelog {
     }
 
     /// Hands on all cells written after what `have` covers, in order and in chunks, until epoch `wanted` is there. A copy that reaches to
-    /// an offset which the topic does not have any more, or not yet, or holds an epoch that is not committed after all, is of no use: `None`, and the caller begins again from nothing.
+    /// an offset which the topic does not have any more, or not yet, is of no use: `None`, and the caller begins again from nothing.
     ///
     /// # Errors
     /// `KAFKA_UNREACHABLE`, `KAFKA_UNKNOWN_TOPIC`, `CLUSTER_RECORD`, and what `apply` says. `goes_on` is asked now and then; when it says
@@ -69,7 +69,7 @@ impl Changelog {
         goes_on: &dyn Fn() -> bool,
         apply: &mut dyn FnMut(Vec<CellWrite>) -> Result<()>,
     ) -> Result<Option<Restored>> {
-        let Some(high) = self.holds(have)?.filter(|_| have.epoch <= wanted) else { return Ok(None) };
+        let Some(high) = self.holds(have)? else { return Ok(None) };
         let mut reading = Reading::behind(have);
         // what closes the last transaction takes an offset and is no record
         if have.next > 0 && high - have.next <= 1 && have.epoch >= wanted {

@@ -15,7 +15,7 @@ use super::super::error;
 use super::super::thread::spawn;
 use super::commits::{CommitRecord, CommitRecords};
 use super::ends::Ends;
-use super::hanging::{Hanging, Left};
+use super::hanging::Hanging;
 use super::members::{Group, GroupState, Members};
 use super::predecessor::Predecessors;
 use super::sizes;
@@ -26,7 +26,6 @@ use rdkafka::producer::{BaseProducer, Producer};
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -114,7 +113,6 @@ pub struct Epochs {
     asked: SyncSender<Asked>,
     group: Arc<Group>,
     entry: Arc<Mutex<Entry>>,
-    waited_for: Arc<AtomicBool>,
 }
 
 /// What is asked when a partition is taken over, by one at a time.
@@ -142,7 +140,6 @@ impl Epochs {
         let name = format!("{}-epochs", config.group);
         let group = members.group();
         let life = RandomState::new().hash_one(&config.process);
-        let waited_for = Arc::new(AtomicBool::new(false));
         let transactions = Transactions {
             own: CommitRecord { epoch: Epoch::default(), life, process: config.process.clone() },
             group: Arc::clone(&group),
@@ -150,14 +147,12 @@ impl Epochs {
             producer: None,
             ends: Ends::default(),
             cut_short: true,
-            told: BTreeMap::new(),
-            waited_for: Arc::clone(&waited_for),
             hanging: Hanging::new(&config)?,
             config,
             count: 0,
         };
         spawn(&name, move || transactions.run(&waiting))?;
-        Ok(Self { asked, group, entry, waited_for })
+        Ok(Self { asked, group, entry })
     }
 
     /// Takes a partition over: ends what its last owner left open when it died, waits for a transaction that is just being committed, so that
@@ -176,10 +171,7 @@ impl Epochs {
             return Err(lost(partition));
         }
         entry.predecessors.end(partition, group.round);
-        let committed = entry.records.last(partition);
-        // what is pending may be of this process itself
-        self.waited_for.fetch_or(committed.as_ref().is_err_and(error::passes), Ordering::SeqCst);
-        let committed = committed?.epoch;
+        let committed = entry.records.last(partition)?.epoch;
         Ok(Tenure { partition, round, committed })
     }
 
@@ -208,10 +200,6 @@ struct Transactions {
     ends: Ends,
     /// A transaction may have been cut short, by the end of this process's last life too: what it wrote must not become visible with the next one.
     cut_short: bool,
-    /// The last epoch of each partition of which brokers have told this process that it is committed.
-    told: BTreeMap<u16, (Tenure, Epoch)>,
-    /// Somebody waits for the end of a transaction.
-    waited_for: Arc<AtomicBool>,
     hanging: Hanging,
     /// Transactions so far.
     count: u64,
@@ -235,14 +223,11 @@ impl Transactions {
             let first = match first {
                 Ok(first) => first,
                 Err(RecvTimeoutError::Timeout) => {
-                    if self.waited_for.swap(false, Ordering::SeqCst) {
-                        (self.producer, self.cut_short) = (None, true);
-                    }
                     match &self.producer {
                         // takes in what the client has to say
                         Some(Taken { producer, .. }) => producer.poll(Duration::ZERO),
                         // who takes over a partition waits for the end of all that was begun
-                        None if !self.group.now().left => self.take(),
+                        None if !self.group.now().owned.is_empty() => self.take(),
                         None => {}
                     }
                     continue;
@@ -260,7 +245,7 @@ impl Transactions {
     /// Takes the transactional id of this process before there are parts, and ends what hangs of an earlier transaction.
     fn take(&mut self) {
         let taken = self.taken(self.config.timeout).and_then(|taken| {
-            self.hanging.end(&taken.producer, std::iter::empty(), &self.told())?;
+            self.hanging.end(&taken.producer, std::iter::empty())?;
             Ok(taken)
         });
         match taken {
@@ -289,7 +274,6 @@ impl Transactions {
                 }
                 Err(trouble) => trouble,
             };
-            self.cut_short = true;
             let error = match trouble {
                 Trouble::Refused(error) => {
                     self.producer = None;
@@ -297,7 +281,7 @@ impl Transactions {
                 }
                 Trouble::Aborted(error) => error,
                 Trouble::Unknown(error) => {
-                    self.producer = None;
+                    (self.producer, self.cut_short) = (None, true);
                     error
                 }
             };
@@ -323,9 +307,11 @@ impl Transactions {
         let anew = self.producer.is_none() && !parts.is_empty();
         if anew {
             self.producer = Some(self.taken(wanted).map_err(Trouble::Unknown)?);
-            self.settle_last(parts).map_err(Trouble::Unknown)?;
         }
         self.end_hanging(parts).map_err(Trouble::Unknown)?;
+        if anew {
+            self.resolve(parts).map_err(Trouble::Unknown)?;
+        }
         let Some(taken) = self.producer.as_mut().filter(|_| !parts.is_empty()) else { return Ok(BTreeMap::new()) };
         if taken.timeout == wanted {
             taken.needed = now;
@@ -337,8 +323,6 @@ impl Transactions {
         let (producer, config, members) = (&*taken.producer, &self.config, &*self.group);
         let transaction = Transaction { producer, config, members, own: &self.own, end };
         let committed = transaction.commit(parts, group, &mut self.ends)?;
-        self.told
-            .extend(parts.iter().map(|asked| (asked.part.tenure.partition, (asked.part.tenure, asked.part.epoch))));
         self.count += 1;
         if self.config.doubt_every > 0 && self.count.is_multiple_of(self.config.doubt_every) {
             return Err(Trouble::Unknown(Error::external("KAFKA_UNREACHABLE", "no answer came, as a test wanted it")));
@@ -359,47 +343,22 @@ impl Transactions {
         Ok(Taken { producer: made?, timeout, needed: Instant::now() })
     }
 
-    /// What partitions that run here go on from. One that begins anew does so from what is seen.
-    fn told(&self) -> BTreeMap<u16, Epoch> {
-        let group = self.group.now();
-        let lasting = self.told.iter().filter(|(_, (tenure, _))| group.is_of(tenure));
-        lasting.map(|(partition, (_, epoch))| (*partition, *epoch)).collect()
-    }
-
-    /// Learns how the last transaction ended, of which another producer may know nothing.
-    fn settle_last(&mut self, parts: &mut Vec<Asked>) -> Result<()> {
-        let before = parts.len();
-        match self.resolve(parts) {
-            Err(error) if !error::passes(&error) => Err(error),
-            // it hangs, perhaps
-            Err(_) if self.end_hanging(parts)? == Left::Committed => Ok(()),
-            Err(_) => self.resolve(parts),
-            Ok(()) => {
-                // of one that was committed the next one writes the markers that are missing
-                self.cut_short &= parts.len() == before;
-                Ok(())
-            }
-        }
-    }
-
     /// Ends what hangs of a transaction that was cut short, before another one is committed to the same topics: that would commit it, too.
-    fn end_hanging(&mut self, parts: &[Asked]) -> Result<Left> {
-        let Some(taken) = self.producer.as_ref().filter(|_| self.cut_short && !parts.is_empty()) else {
-            return Ok(Left::Nothing);
-        };
-        let topics = parts.iter().flat_map(|asked| &asked.part.records).map(|record| record.topic.as_ref());
-        let left = self.hanging.end(&taken.producer, topics, &self.told())?;
-        self.cut_short = left == Left::Leaderless;
-        Ok(left)
+    fn end_hanging(&mut self, parts: &[Asked]) -> Result<()> {
+        if let Some(taken) = self.producer.as_ref().filter(|_| self.cut_short && !parts.is_empty()) {
+            let topics = parts.iter().flat_map(|asked| &asked.part.records).map(|record| record.topic.as_ref());
+            self.hanging.end(&taken.producer, topics)?;
+            self.cut_short = false;
+        }
+        Ok(())
     }
 
     /// Answers parts that are committed already.
-    fn resolve(&mut self, parts: &mut Vec<Asked>) -> Result<()> {
+    fn resolve(&self, parts: &mut Vec<Asked>) -> Result<()> {
         let committed = self.records.read(parts.iter().map(|asked| asked.part.tenure.partition))?;
         let is = |part: &EpochPart| committed.get(&part.tenure.partition) == Some(&self.own.at(part.epoch));
         let (done, open): (Vec<_>, Vec<_>) = std::mem::take(parts).into_iter().partition(|asked| is(&asked.part));
         *parts = open;
-        self.told.extend(done.iter().map(|asked| (asked.part.tenure.partition, (asked.part.tenure, asked.part.epoch))));
         // Where its cells end is not known. The end of the topic is no answer: it may be behind what another owner has committed since, which a copy
         // that begins there would never see. To read the part's own cells once more changes nothing.
         answer(done, |part| Ok(part.after));

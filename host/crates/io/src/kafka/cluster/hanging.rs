@@ -5,22 +5,11 @@
 use super::super::client::Reports;
 use super::super::error::{self, passes};
 use super::super::hanging::{self, SETTLES_WITHIN};
-use super::commits::{CommitRecord, CommitRecords};
+use super::commits::CommitRecords;
 use super::epochs::EpochsConfig;
 use rdkafka::producer::{BaseProducer, Producer};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use thalweg_core::error::Result;
-use thalweg_core::id::Epoch;
-
-/// What is left of the transactions that a process has begun earlier.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Left {
-    Nothing,
-    /// Perhaps something in partitions without a leader.
-    Leaderless,
-    /// One that is known to be committed hangs: the next one writes the markers that are missing.
-    Committed,
-}
 
 pub(super) struct Hanging {
     config: EpochsConfig,
@@ -35,48 +24,29 @@ impl Hanging {
         Ok(Self { config, settled, so_far })
     }
 
-    /// Ends what hangs in the topics of the job and in these; unless commit records are not to be seen that brokers have `told` of, by partition: then that is
-    /// what hangs, and the answer is true.
+    /// Ends what hangs in the topics of the job and in these. Costs two requests a partition.
     ///
     /// # Errors
     /// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`. The producer is then of no more use.
-    pub fn end<'a>(
-        &'a self,
-        producer: &BaseProducer<Reports>,
-        more: impl Iterator<Item = &'a str>,
-        told: &BTreeMap<u16, Epoch>,
-    ) -> Result<Left> {
+    pub fn end<'a>(&'a self, producer: &BaseProducer<Reports>, more: impl Iterator<Item = &'a str>) -> Result<()> {
         let config = &self.config;
-        let seen = self.pending()?;
-        let is_seen = |seen: &BTreeMap<u16, CommitRecord>, (partition, told): (&u16, &Epoch)| {
-            seen.get(partition).is_some_and(|record| record.epoch >= *told)
-        };
-        if seen.as_ref().is_some_and(|seen| !told.iter().all(|told| is_seen(seen, told))) {
-            return Ok(Left::Committed);
-        }
         let own = std::iter::once(&config.changelog).chain(&config.exchanges).map(String::as_str);
-        let (places, whole) = hanging::open(&config.client, &own.chain(more).collect::<BTreeSet<_>>())?;
-        let pending = seen.map(|_| self.so_far.place()).transpose();
-        let ended = pending
-            .and_then(|pending| hanging::end(producer, &places, pending.as_ref(), config.timeout))
-            .map_err(|e| {
-                let reason = producer.context().reason();
-                error::talking(&e, "end transactions that hang", &config.client.bootstrap, &reason)
-            });
-        ended.map(|()| if whole { Left::Nothing } else { Left::Leaderless })
+        let (places, _) = hanging::open(&config.client, &own.chain(more).collect::<BTreeSet<_>>())?;
+        let pending = self.pending()?.then(|| self.so_far.place()).transpose();
+        pending.and_then(|pending| hanging::end(producer, &places, pending.as_ref(), config.timeout)).map_err(|e| {
+            let reason = producer.context().reason();
+            error::talking(&e, "end transactions that hang", &config.client.bootstrap, &reason)
+        })
     }
 
-    /// The commit records as they are seen, if some are pending for longer than those of a transaction that ends. Those of other processes may be: to them it is no harm.
-    fn pending(&self) -> Result<Option<BTreeMap<u16, CommitRecord>>> {
+    /// Whether commit records are pending for longer than those of a transaction that ends. Those of other processes may be: it is no harm to them.
+    fn pending(&self) -> Result<bool> {
         let all = || 0..self.config.partitions;
         match self.settled.read(all()) {
             Err(e) if passes(&e) => {}
-            read => return read.map(|_| None),
+            read => return read.map(|_| false),
         }
-        let seen = self.so_far.read(all())?;
-        match self.settled.read(all()) {
-            Err(e) if passes(&e) => Ok(Some(seen)),
-            read => read.map(|_| None),
-        }
+        self.so_far.read(all())?;
+        Ok(self.settled.read(all()).is_err())
     }
 }
