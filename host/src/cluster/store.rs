@@ -126,7 +126,11 @@ fn bring_up(
     committed: Epoch,
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Option<Restored>> {
-    let read = changelog.read(have, committed, goes_on, &mut |writes| local.load_unlogged(&writes))?;
+    // what holds an epoch that is not committed after all is no beginning
+    let read = match have.epoch > committed {
+        true => None,
+        false => changelog.read(have, committed, goes_on, &mut |writes| local.load_unlogged(&writes))?,
+    };
     let Some(restored) = read else { return Ok(None) };
     if restored.epoch > have.epoch {
         // first the cells, then the label that says they are there

@@ -16,25 +16,26 @@ use thalweg_io::kafka::{Guarantee, KafkaClientConfig, KafkaSink, KafkaSinkConfig
 
 const RECORDS: u64 = 200;
 
-fn sink(topic: &str) -> Result<KafkaSink> {
+fn sink(topic: &str, transaction_timeout_ms: u32) -> Result<KafkaSink> {
     KafkaSink::new(KafkaSinkConfig {
         client: KafkaClientConfig::new(broker::bootstrap()),
         topic: topic.to_owned(),
         app_id: topic.to_owned(),
         sink: "out".to_owned(),
-        element: SinkElement::Value,
+        element: SinkElement::KeyValue,
         guarantee: Guarantee::ExactlyOnceV2,
         partitioner: Partitioner::Key,
-        transaction_timeout_ms: 2000,
+        transaction_timeout_ms,
         delivery_timeout_ms: 120_000,
         outbox_bytes_max: 1 << 20,
     })
 }
 
+/// An epoch that writes to all partitions: a commit completes one that hangs where it writes itself.
 fn outbox(sink: &mut KafkaSink, epoch: u64) -> Result<bytes::Bytes> {
     let mut b = BatchBuilder::new();
     for i in 0..RECORDS {
-        b.push(b"", format!("{epoch:03} {i:03}").as_bytes(), EventTime(0), &[Window::Global]);
+        b.push(i.to_string().as_bytes(), format!("{epoch:03} {i:03}").as_bytes(), EventTime(0), &[Window::Global]);
     }
     Ok(sink.prepare(Epoch(epoch), &[b.finish()])?.outbox.expect("records"))
 }
@@ -43,9 +44,12 @@ fn outbox(sink: &mut KafkaSink, epoch: u64) -> Result<bytes::Bytes> {
 fn what_hangs_of_a_lost_transaction_is_ended_and_never_committed() -> Result<()> {
     let (broker, relay) = broker::relayed(broker::FORGETFUL);
     let relay = &relay;
-    for (name, kind) in [("mark", END_TXN), ("records", TXN_OFFSET_COMMIT), ("markers", WRITE_TXN_MARKERS)] {
+    // what was told is completed by a transaction that outlives the broker's absence
+    let moments =
+        [("mark", END_TXN, 2000), ("records", TXN_OFFSET_COMMIT, 2000), ("markers", WRITE_TXN_MARKERS, 30_000)];
+    for (name, kind, timeout) in moments {
         let to = topic(name, 3);
-        let mut sink = sink(&to)?;
+        let mut sink = sink(&to, timeout)?;
         sink.recover(None)?;
         for epoch in 1..=3 {
             let outbox = outbox(&mut sink, epoch)?;

@@ -98,6 +98,8 @@ pub(super) struct Reports {
     undelivered: Mutex<Option<KafkaError>>,
     /// A record was given up of which no broker has said what became of it.
     unanswered: AtomicBool,
+    /// A connection broke or could not be made.
+    lost: AtomicBool,
     /// How topics begin of which it is noted what was written.
     watched: Vec<String>,
     written: Mutex<Written>,
@@ -167,6 +169,11 @@ impl Reports {
         self.unanswered.load(Ordering::SeqCst)
     }
 
+    /// Whether a connection to a broker was lost since the last call.
+    pub(super) fn take_lost(&self) -> bool {
+        self.lost.swap(false, Ordering::SeqCst)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Reason> {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -217,6 +224,7 @@ const SAID_MAX: usize = 64;
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         if facility == "FAIL" {
+            self.lost.store(true, Ordering::SeqCst);
             // "[thrd:host:port/bootstrap]: host:port/bootstrap: Connect to ... failed: ..."
             let text = message.split_once("]: ").map_or(message, |(_, text)| text);
             self.note(None, text);

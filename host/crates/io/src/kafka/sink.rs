@@ -229,7 +229,9 @@ impl Sink for KafkaSink {
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.open = None;
+        if let Some(Open::Once(Once { transactions: Some(transactions), .. })) = self.open.take() {
+            transactions.close();
+        }
         Ok(())
     }
 }

@@ -7,7 +7,7 @@
 use super::ask::partitions;
 use super::client::{KafkaClientConfig, Reports, listen, made, unless_given};
 use super::error::{self, passes};
-use super::hanging::{self, Pending, SETTLES_WITHIN};
+use super::hanging::{self, Found, Pending, SETTLES_WITHIN};
 use super::mark::{Held, Incarnation};
 use super::outbox::OutRecord;
 use super::send;
@@ -176,10 +176,10 @@ impl Transactions {
     /// # Errors
     /// `KAFKA_UNREACHABLE`, `KAFKA_AUTH`; this producer is then of no more use.
     pub(super) fn end_hanging(&self, topics: &BTreeSet<&str>, pending: Option<Held>) -> Result<bool> {
-        let (places, whole) = hanging::open(&self.target.client, topics)?;
+        let Found { places, whole } = hanging::open(&self.target.client, topics)?;
         let pending = pending.map(|mark| Pending::of(&self.marks, self.target.place(mark)?)).transpose();
         let ended =
-            pending.and_then(|pending| hanging::end(&self.producer, &places, pending.as_ref(), self.target.timeout));
+            pending.and_then(|pending| hanging::abort(&self.producer, &places, pending.as_ref(), self.target.timeout));
         ended.map(|()| whole).map_err(|e| self.failed(&e))
     }
 
@@ -204,6 +204,15 @@ impl Transactions {
         sent.map_err(|e| self.judged(e))?;
         send::settle(&self.producer, end).map_err(|e| self.judged(e))?;
         self.producer.commit_transaction(self.target.timeout).map_err(|e| self.judged(e))
+    }
+
+    /// Waits a moment until readers of committed records can see the last transaction: brokers write its markers after they have said that it is
+    /// committed, and whoever begins what comes behind the job finds it whole.
+    pub(super) fn close(self) {
+        if let Err(error) = self.read(&self.marks, self.target.timeout.min(SETTLES_WITHIN)) {
+            let topic = &self.target.topic;
+            tracing::warn!(target: "kafka", "the last records of {topic:?} may not be visible yet to readers of committed ones: {error}");
+        }
     }
 
     /// Queues a record, waiting while the queue is full.

@@ -13,10 +13,9 @@ use rdkafka::message::Message;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thalweg_core::error::{Error, Result};
-use thalweg_core::id::Epoch;
-use thalweg_core::id::KEY_GROUPS;
+use thalweg_core::id::{Epoch, KEY_GROUPS, StateId};
 use thalweg_core::port::store::CellWrite;
-use thalweg_core::state::layout::{EPOCH, JOB_GROUP, KeyReader, Kind, LAYOUT_VERSION};
+use thalweg_core::state::layout::{CellKey, EPOCH, JOB_GROUP, KeyReader, Kind, LAYOUT_VERSION};
 
 /// Writes that are handed on together, in bytes.
 pub(super) const CHUNK_BYTES: usize = 4 << 20;
@@ -225,8 +224,23 @@ impl Reading {
     }
 }
 
+/// The key of a cell that no job has: a record that takes it away changes nothing.
+pub(super) fn no_cell() -> Bytes {
+    CellKey::new(JOB_GROUP, Kind::Job, StateId(0)).last(b"").finish()
+}
+
 /// Whether bytes are the key of a cell, as far as that can be told.
 fn is_cell(key: &[u8]) -> bool {
     KeyReader::open(key)
         .is_some_and(|(group, kind, ..)| (group.0 < KEY_GROUPS || group == JOB_GROUP) && Kind::is_copied(kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_away_no_cell_is_a_record_of_a_changelog() {
+        assert!(is_cell(&no_cell()), "also to versions that do not know of it");
+    }
 }

@@ -49,6 +49,8 @@ pub(super) struct CommitRecords {
     consumer: Arc<BaseConsumer<Reports>>,
     client: KafkaClientConfig,
     topic: String,
+    /// A topic of the job's whose offsets in the group mean nothing.
+    meaningless: String,
     timeout: Duration,
 }
 
@@ -67,14 +69,19 @@ impl CommitRecords {
         let mut settings = config.client.client()?;
         settings.set("group.id", &config.group).set("enable.auto.commit", "false").set("isolation.level", isolation);
         let consumer = made(&settings, Reports::default())?;
-        let (client, topic, timeout) = (config.client.clone(), config.members.clone(), config.timeout);
-        Ok(Self { consumer, client, topic, timeout })
+        Ok(Self {
+            consumer,
+            client: config.client.clone(),
+            topic: config.members.clone(),
+            meaningless: config.changelog.clone(),
+            timeout: config.timeout,
+        })
     }
 
-    /// An offset of the group, whose value does not count.
+    /// An offset of the group that is no commit record.
     pub fn place(&self) -> KafkaResult<Pending> {
         let mut offsets = TopicPartitionList::new();
-        offsets.add_partition_offset(&self.topic, 0, Offset::Offset(0))?;
+        offsets.add_partition_offset(&self.meaningless, 0, Offset::Offset(0))?;
         Pending::of(&self.consumer, offsets)
     }
 

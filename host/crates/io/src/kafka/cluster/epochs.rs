@@ -6,7 +6,8 @@
 //!
 //! A transaction that was aborted is sent again with what the group says then. One whose end is unknown is never: the producer is thrown
 //! away, another one under the same id ends what is open, and the commit records say which parts were committed, by this process: who has
-//! the partition by now may have committed an epoch of the same number. A part counts only in the tenure in which it was sealed, for
+//! the partition by now may have committed an epoch of the same number. One that brokers have said is committed may hang all the same when they are lost
+//! ([`super::hanging`]): it is completed before the next one, and while there is none. A part counts only in the tenure in which it was sealed, for
 //! the partition may have been another process's meanwhile.
 
 use super::super::ask::connect;
@@ -15,7 +16,7 @@ use super::super::error;
 use super::super::thread::spawn;
 use super::commits::{CommitRecord, CommitRecords};
 use super::ends::Ends;
-use super::hanging::Hanging;
+use super::hanging::{Hanging, Told};
 use super::members::{Group, GroupState, Members};
 use super::predecessor::Predecessors;
 use super::sizes;
@@ -147,6 +148,8 @@ impl Epochs {
             producer: None,
             ends: Ends::default(),
             cut_short: true,
+            lost: false,
+            told: Told::default(),
             hanging: Hanging::new(&config)?,
             config,
             count: 0,
@@ -200,6 +203,9 @@ struct Transactions {
     ends: Ends,
     /// A transaction may have been cut short, by the end of this process's last life too: what it wrote must not become visible with the next one.
     cut_short: bool,
+    /// A connection was lost: even what was committed may hang, and others wait for it.
+    lost: bool,
+    told: Told,
     hanging: Hanging,
     /// Transactions so far.
     count: u64,
@@ -223,11 +229,12 @@ impl Transactions {
             let first = match first {
                 Ok(first) => first,
                 Err(RecvTimeoutError::Timeout) => {
+                    self.hear();
                     match &self.producer {
-                        // takes in what the client has to say
-                        Some(Taken { producer, .. }) => producer.poll(Duration::ZERO),
+                        Some(_) if self.lost => self.look_after(),
+                        Some(_) => {}
                         // who takes over a partition waits for the end of all that was begun
-                        None if !self.group.now().owned.is_empty() => self.take(),
+                        None if !self.group.now().left => self.take(),
                         None => {}
                     }
                     continue;
@@ -242,16 +249,44 @@ impl Transactions {
         }
     }
 
+    /// Takes in what the client has to say.
+    fn hear(&mut self) {
+        if let Some(Taken { producer, .. }) = &self.producer {
+            producer.poll(Duration::ZERO);
+            if producer.context().take_lost() {
+                (self.cut_short, self.lost) = (true, true);
+            }
+        }
+    }
+
     /// Takes the transactional id of this process before there are parts, and ends what hangs of an earlier transaction.
     fn take(&mut self) {
         let taken = self.taken(self.config.timeout).and_then(|taken| {
-            self.hanging.end(&taken.producer, std::iter::empty())?;
-            Ok(taken)
+            let hangs = self.hanging.find(std::iter::empty(), &self.told)?;
+            hangs.end(&taken.producer)?;
+            Ok((taken, !hangs.whole))
         });
         match taken {
-            Ok(taken) => self.producer = Some(taken),
+            Ok((taken, lost)) => (self.producer, self.lost) = (Some(taken), lost),
             // it is tried again
             Err(error) => tracing::info!(target: "kafka", "{error}"),
+        }
+    }
+
+    /// Ends what hangs of transactions that ended before a connection was lost, while there are no parts.
+    fn look_after(&mut self) {
+        let Some(taken) = &self.producer else { return };
+        let ended = match self.hanging.find(std::iter::empty(), &self.told) {
+            Ok(hangs) => hangs.end(&taken.producer).map(|()| !hangs.whole),
+            // it is tried again
+            Err(error) => return tracing::info!(target: "kafka", "{error}"),
+        };
+        match ended {
+            Ok(lost) => self.lost = lost,
+            Err(error) => {
+                tracing::info!(target: "kafka", "{error}");
+                self.producer = None;
+            }
         }
     }
 
@@ -300,6 +335,7 @@ impl Transactions {
         parts: &mut Vec<Asked>,
         group: Option<&ConsumerGroupMetadata>,
     ) -> Result<BTreeMap<u16, i64>, Trouble> {
+        self.hear();
         let (size, now) = (bytes(parts), Instant::now());
         let wanted = sizes::timeout(self.config.timeout, size);
         // no transaction is open here: one that takes the id over ends nothing
@@ -322,12 +358,14 @@ impl Transactions {
         let end = Instant::now() + sizes::within(self.config.timeout, size);
         let (producer, config, members) = (&*taken.producer, &self.config, &*self.group);
         let transaction = Transaction { producer, config, members, own: &self.own, end };
-        let committed = transaction.commit(parts, group, &mut self.ends)?;
+        let written = transaction.commit(parts, group, &mut self.ends)?;
+        self.told.take(parts.iter().map(|asked| (asked.part.tenure.partition, asked.part.epoch)), &written);
         self.count += 1;
         if self.config.doubt_every > 0 && self.count.is_multiple_of(self.config.doubt_every) {
             return Err(Trouble::Unknown(Error::external("KAFKA_UNREACHABLE", "no answer came, as a test wanted it")));
         }
-        Ok(committed)
+        let cells = written.get(&self.config.changelog).into_iter().flatten();
+        Ok(cells.map(|(partition, (_, last))| (*partition as u16, last + 1)).collect())
     }
 
     /// Takes the transactional id of this process, for transactions of this timeout if brokers allow it (`transaction.max.timeout.ms`).
@@ -347,8 +385,9 @@ impl Transactions {
     fn end_hanging(&mut self, parts: &[Asked]) -> Result<()> {
         if let Some(taken) = self.producer.as_ref().filter(|_| self.cut_short && !parts.is_empty()) {
             let topics = parts.iter().flat_map(|asked| &asked.part.records).map(|record| record.topic.as_ref());
-            self.hanging.end(&taken.producer, topics)?;
-            self.cut_short = false;
+            let hangs = self.hanging.find(topics, &self.told)?;
+            hangs.end(&taken.producer)?;
+            (self.cut_short, self.lost) = (false, !hangs.whole);
         }
         Ok(())
     }

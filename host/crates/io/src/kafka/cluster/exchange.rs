@@ -91,15 +91,11 @@ impl ExchangeSink {
     }
 
     fn record(&self, to: u16, watermark: EventTime, batch: Option<&Batch>) -> LogRecord {
-        let mut value = vec![FORMAT];
-        value.extend_from_slice(&self.from.0.to_be_bytes());
-        value.extend_from_slice(&watermark.0.to_be_bytes());
-        value.extend(batch.map(stored::encode).unwrap_or_default());
         LogRecord {
             topic: Arc::clone(&self.topic),
             partition: u32::from(to),
             key: None,
-            value: Some(Bytes::from(value)),
+            value: Some(Bytes::from(value(self.from, watermark, batch))),
             headers: Vec::new(),
             timestamp_ms: None,
         }
@@ -230,6 +226,20 @@ impl Place {
         }
         Some(stored::decode(rest))
     }
+}
+
+/// The value of a record that tells nobody anything.
+pub(super) fn silence() -> Vec<u8> {
+    value(Partition(0), EventTime::MIN, None)
+}
+
+/// The value of a record.
+fn value(from: Partition, watermark: EventTime, batch: Option<&Batch>) -> Vec<u8> {
+    let mut value = vec![FORMAT];
+    value.extend_from_slice(&from.0.to_be_bytes());
+    value.extend_from_slice(&watermark.0.to_be_bytes());
+    value.extend(batch.map(stored::encode).unwrap_or_default());
+    value
 }
 
 fn unreadable(topic: &str) -> Error {
@@ -372,6 +382,15 @@ mod tests {
         assert_eq!(ExchangeSource::behind("x", Some(&[])).err().map(|e| e.code), Some("STATE_CORRUPT"));
         assert!(place.take(b"\x02\0\0").is_none() && place.take(&[1, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0]).is_none());
         Ok(())
+    }
+
+    #[test]
+    fn silence_is_a_record_without_elements_and_without_time() {
+        let mut place = Place { next: 7, ..Place::begin(9, 2) };
+        let before = place.clone();
+        assert_eq!(place.take(&silence()).map(|batch| batch.map(|b| b.len())), Some(Ok(0)));
+        assert_eq!(place, before);
+        assert_eq!(batch_of(&silence()), Some(&[][..]));
     }
 
     #[test]

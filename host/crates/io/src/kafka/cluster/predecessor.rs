@@ -8,7 +8,7 @@
 use super::commits::CommitRecords;
 use super::epochs::{EpochsConfig, producer};
 use super::group::GroupMembers;
-use super::hanging::Hanging;
+use super::hanging::{Hanging, Told};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use thalweg_core::error::Result;
@@ -64,7 +64,7 @@ impl Predecessors {
         if is_gone(&last, &self.config.process, members) {
             ended.insert(last.clone());
             let theirs = producer(&self.config, &last, self.config.timeout)?;
-            self.hanging.end(&theirs, std::iter::empty())?;
+            self.hanging.find(std::iter::empty(), &Told::default())?.end(&theirs)?;
             tracing::info!(process = last, "what it may have left open is ended");
         }
         Ok(())

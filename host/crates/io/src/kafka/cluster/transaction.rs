@@ -1,6 +1,6 @@
 //! One transaction of a process's producer: parts go in, and it ends well, or one knows how badly.
 
-use super::super::client::Reports;
+use super::super::client::{Reports, Written};
 use super::super::error;
 use super::super::send;
 use super::commits::CommitRecord;
@@ -12,7 +12,6 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode as Code;
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use thalweg_core::error::{Error, Result};
 use thalweg_core::port::log::LogRecord;
@@ -45,16 +44,11 @@ pub(super) struct Transaction<'a> {
 }
 
 impl Transaction<'_> {
-    /// Sends the parts and ends the transaction; the offsets behind their cells in the changelog, by partition.
+    /// Sends the parts and ends the transaction; what it has written to the job's topics.
     ///
     /// # Errors
     /// [`Trouble`].
-    pub fn commit(
-        &self,
-        parts: &[Asked],
-        group: &ConsumerGroupMetadata,
-        ends: &mut Ends,
-    ) -> Result<BTreeMap<u16, i64>, Trouble> {
+    pub fn commit(&self, parts: &[Asked], group: &ConsumerGroupMetadata, ends: &mut Ends) -> Result<Written, Trouble> {
         self.producer.context().take_written();
         self.producer.begin_transaction().map_err(|e| self.judged(e))?;
         let mut offsets = TopicPartitionList::new();
@@ -78,15 +72,14 @@ impl Transaction<'_> {
         let sent = self.producer.send_offsets_to_transaction(&offsets, group, self.config.timeout);
         sent.map_err(|e| self.judged(e))?;
         send::settle(self.producer, self.end).map_err(|e| self.judged(e))?;
-        let mut written = self.producer.context().take_written();
+        let written = self.producer.context().take_written();
         // nothing is committed to topics that do not hold any more what was committed before
         ends.take(&written).map_err(|error| {
             self.abort();
             Trouble::Refused(error)
         })?;
         self.producer.commit_transaction(self.config.timeout).map_err(|e| self.judged(e))?;
-        let cells = written.remove(&self.config.changelog).unwrap_or_default();
-        Ok(cells.into_iter().map(|(partition, (_, last))| (partition as u16, last + 1)).collect())
+        Ok(written)
     }
 
     /// What is lost is given up at once: whoever has it now reads behind nothing that is open.
