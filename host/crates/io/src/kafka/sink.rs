@@ -109,6 +109,8 @@ struct Once {
     held: Epoch,
     /// A transaction may have been cut short, by this life of the job or an earlier one: what it wrote must not become visible with the next one.
     cut_short: bool,
+    /// The last epoch that was delivered in this life. Where its markers are missing, the abort of what comes behind it takes it along.
+    last: (Epoch, Vec<u8>),
 }
 
 impl std::fmt::Debug for KafkaSink {
@@ -200,7 +202,10 @@ impl Sink for KafkaSink {
         let mut pause = Duration::from_millis(100);
         loop {
             let failure = match open.deliver(&self.target, &records, epoch) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    open.keep(epoch, outbox);
+                    return Ok(());
+                }
                 Err(Failure::Refused(e)) => return Err(e),
                 Err(Failure::Unknown(e)) => e,
             };
@@ -259,12 +264,22 @@ impl KafkaSink {
             predecessor: found.map_or(Incarnation(0), |held| held.incarnation),
         });
         let held = stored.epoch(found).map_err(|()| error::fenced(&self.target.id))?;
-        self.open = Some(Open::Once(Once { transactions: Some(transactions), stored, held, cut_short: true }));
+        let (transactions, last) = (Some(transactions), (Epoch(0), Vec::new()));
+        self.open = Some(Open::Once(Once { transactions, stored, held, cut_short: true, last }));
         Ok(Some((found, stored)))
     }
 }
 
 impl Open {
+    /// Keeps what was delivered, as long as it may be needed.
+    fn keep(&mut self, epoch: Epoch, outbox: &[u8]) {
+        if let Self::Once(Once { last: (of, kept), .. }) = self {
+            *of = epoch;
+            kept.clear();
+            kept.extend_from_slice(outbox);
+        }
+    }
+
     /// One try.
     fn deliver(&mut self, target: &Target, records: &[OutRecord<'_>], epoch: Epoch) -> Result<(), Failure> {
         match self {
@@ -280,33 +295,47 @@ impl Open {
     }
 }
 
+/// The topics that records go to.
+fn topics<'a>(target: &'a Target, records: &[OutRecord<'a>]) -> BTreeSet<&'a str> {
+    records.iter().map(|record| record.topic.unwrap_or(&target.topic)).collect()
+}
+
 impl Once {
     /// One try. After a failure it begins with a new producer, which learns how the last try ended.
     fn deliver(&mut self, target: &Target, records: &[OutRecord<'_>], epoch: Epoch) -> Result<(), Failure> {
         let mark = Held { incarnation: self.stored.incarnation, epoch };
-        let topics = || records.iter().map(|record| record.topic.unwrap_or(&target.topic)).collect::<BTreeSet<_>>();
         let transactions = match self.transactions.take() {
             Some(transactions) => transactions,
-            None => {
-                let new = Transactions::new(target).map_err(Failure::Refused)?;
-                new.begin().map_err(Failure::of)?;
-                let told = Held { epoch: self.held, ..mark };
-                let (found, decided) = new.held(&topics(), Some(told)).map_err(Failure::of)?;
-                let held = self.stored.epoch(found).map_err(|()| Failure::Refused(error::fenced(&target.id)))?;
-                self.held = held.max(self.held);
-                // of one that was committed the next one writes the markers that are missing
-                self.cut_short = !decided && self.held < mark.epoch;
-                new
-            }
+            None => self.begin_anew(target, records, mark)?,
         };
         if self.held < mark.epoch {
             if self.cut_short {
-                self.cut_short = !transactions.end_hanging(&topics(), None).map_err(Failure::of)?;
+                self.cut_short = !transactions.end_hanging(&topics(target, records), None).map_err(Failure::of)?;
             }
             transactions.commit(records, mark)?;
             self.held = mark.epoch;
         }
         self.transactions = Some(transactions);
         Ok(())
+    }
+
+    /// A new producer, after the last try has failed, and what was committed before that is there.
+    fn begin_anew(&mut self, target: &Target, records: &[OutRecord<'_>], mark: Held) -> Result<Transactions, Failure> {
+        let new = Transactions::new(target).map_err(Failure::Refused)?;
+        new.begin().map_err(Failure::of)?;
+        let told = Held { epoch: self.held, ..mark };
+        let (found, decided) = new.held(&topics(target, records), Some(told)).map_err(Failure::of)?;
+        self.held = self.stored.epoch(found).map_err(|()| Failure::Refused(error::fenced(&target.id)))?;
+        // of one that was committed the next one writes the markers that are missing
+        self.cut_short = !decided && self.held < mark.epoch;
+        let (epoch, outbox) = &self.last;
+        if *epoch > self.held {
+            tracing::warn!(target: "kafka", "epoch {} was committed, is not there, and is delivered again", epoch.0);
+            let lost = outbox::records(outbox).map_err(Failure::Refused)?;
+            new.end_hanging(&topics(target, &lost), None).map_err(Failure::of)?;
+            new.commit(&lost, Held { epoch: *epoch, ..mark })?;
+            self.held = *epoch;
+        }
+        Ok(new)
     }
 }

@@ -191,9 +191,7 @@ impl Transactions {
         let unknown = |e: KafkaError| Failure::Unknown(self.failed(&e));
         self.producer.begin_transaction().map_err(|e| self.judged(e))?;
         let end = Instant::now() + self.target.timeout;
-        for record in records {
-            self.send(record, end)?;
-        }
+        // the mark first: it shares the fate of the records, also beneath a later transaction that is aborted
         let offsets = self.target.place(mark).map_err(unknown)?;
         // an idle consumer's metadata are empty and the broker does not check them: what fences here is the transactional
         // id, and before it the lock on the job's state
@@ -202,6 +200,9 @@ impl Transactions {
         };
         let sent = self.producer.send_offsets_to_transaction(&offsets, &group, self.target.timeout);
         sent.map_err(|e| self.judged(e))?;
+        for record in records {
+            self.send(record, end)?;
+        }
         send::settle(&self.producer, end).map_err(|e| self.judged(e))?;
         self.producer.commit_transaction(self.target.timeout).map_err(|e| self.judged(e))
     }
