@@ -127,10 +127,10 @@ fn bring_up(
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Option<Restored>> {
     // what holds an epoch that is not committed after all is no beginning
-    let read = match have.epoch > committed {
-        true => None,
-        false => changelog.read(have, committed, goes_on, &mut |writes| local.load_unlogged(&writes))?,
-    };
+    if have.epoch > committed {
+        return Ok(None);
+    }
+    let read = changelog.read(have, committed, goes_on, &mut |writes| local.load_unlogged(&writes))?;
     let Some(restored) = read else { return Ok(None) };
     if restored.epoch > have.epoch {
         // first the cells, then the label that says they are there

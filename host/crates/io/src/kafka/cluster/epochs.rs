@@ -262,9 +262,8 @@ impl Transactions {
     /// Takes the transactional id of this process before there are parts, and ends what hangs of an earlier transaction.
     fn take(&mut self) {
         let taken = self.taken(self.config.timeout).and_then(|taken| {
-            let hangs = self.hanging.find(std::iter::empty(), &self.told)?;
-            hangs.end(&taken.producer)?;
-            Ok((taken, !hangs.whole))
+            let whole = self.hanging.end(&taken.producer, std::iter::empty(), &self.told)?;
+            Ok((taken, !whole))
         });
         match taken {
             Ok((taken, lost)) => (self.producer, self.lost) = (Some(taken), lost),
@@ -385,9 +384,8 @@ impl Transactions {
     fn end_hanging(&mut self, parts: &[Asked]) -> Result<()> {
         if let Some(taken) = self.producer.as_ref().filter(|_| self.cut_short && !parts.is_empty()) {
             let topics = parts.iter().flat_map(|asked| &asked.part.records).map(|record| record.topic.as_ref());
-            let hangs = self.hanging.find(topics, &self.told)?;
-            hangs.end(&taken.producer)?;
-            (self.cut_short, self.lost) = (false, !hangs.whole);
+            let whole = self.hanging.end(&taken.producer, topics, &self.told)?;
+            (self.cut_short, self.lost) = (false, !whole);
         }
         Ok(())
     }

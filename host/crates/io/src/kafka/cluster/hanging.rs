@@ -94,6 +94,20 @@ impl Hanging {
         Ok(Hangs { of: self, committed, aborted, pending, whole })
     }
 
+    /// Finds what hangs, and ends it; false where some partitions could not be asked.
+    ///
+    /// # Errors
+    /// As for [`Hanging::find`]. The producer is then of no more use.
+    pub fn end<'a>(
+        &'a self,
+        producer: &BaseProducer<Reports>,
+        more: impl Iterator<Item = &'a str>,
+        told: &Told,
+    ) -> Result<bool> {
+        let hangs = self.find(more, told)?;
+        hangs.end(producer).map(|()| hangs.whole)
+    }
+
     /// The commit records as they are seen, if some are pending for longer than those of a transaction that ends.
     fn pending(&self) -> Result<Option<BTreeMap<u16, CommitRecord>>> {
         let all = || 0..self.config.partitions;

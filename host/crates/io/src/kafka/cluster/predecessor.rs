@@ -64,7 +64,7 @@ impl Predecessors {
         if is_gone(&last, &self.config.process, members) {
             ended.insert(last.clone());
             let theirs = producer(&self.config, &last, self.config.timeout)?;
-            self.hanging.find(std::iter::empty(), &Told::default())?.end(&theirs)?;
+            self.hanging.end(&theirs, std::iter::empty(), &Told::default())?;
             tracing::info!(process = last, "what it may have left open is ended");
         }
         Ok(())
