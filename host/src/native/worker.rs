@@ -319,7 +319,7 @@ mod tests {
         batch.push(b"a", b"", EventTime(0), &[Window::Global]);
         let item = |group: u32| Item::Row { group, batch: 0, row: 0 };
         let items = vec![item(0), item(0), item(1)];
-        let base = vec![None, None];
+        let base = Vec::new();
         let state = StateView::new(BundleId(4), groups.clone(), base, NullStore::default().reader());
         worker.submit(start(4, Input::Keyed { groups, batches: vec![batch.finish()], items }, state))?;
         let (values, rest) = events(&mut worker);

@@ -85,7 +85,7 @@ fn keyed() -> Input {
     Input::Keyed {
         groups: Arc::from([group("k0"), group("k2")]),
         batches: vec![batch(3)],
-        items: vec![Item::Row { group: 0, batch: 0, row: 0 }, Item::Timer { group: 1, timer }],
+        items: vec![Item::Row { group: 0, batch: 0, row: 0 }, Item::Timer { group: 1, timer: Box::new(timer) }],
     }
 }
 

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 /// One window.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 pub enum Window {
     /// All of time.
+    #[default]
     Global,
     /// `[start, end)`.
     Interval {

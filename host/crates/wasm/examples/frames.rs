@@ -163,7 +163,7 @@ fn cpu_ns() -> u64 {
 /// Runs a bundle; gives elements out and CPU nanoseconds in the worker.
 fn run(worker: &mut WasmWorker, bundle: u64, input: Input) -> Fallible<(u64, u64)> {
     let groups: Arc<[Group]> = if let Input::Keyed { groups, .. } = &input { Arc::clone(groups) } else { [].into() };
-    let base = vec![None; groups.len()];
+    let base = Vec::new();
     let start = BundleStart {
         bundle: BundleId(bundle),
         stage: StageId(0),

@@ -283,7 +283,7 @@ mod tests {
     /// A store whose call may read a bag of strings in these chunks, of the second of two groups; slot 0 is a value, slot 2 a map.
     fn store(chunks: &[Vec<u8>], limits: Limits) -> Result<GuestStore> {
         let groups = [b"a", b"b"].map(|key| Group::new(key, Window::Global));
-        let mut view = StateView::new(BundleId(7), Arc::from(groups), vec![None; 2], Arc::new(NullStore::default()));
+        let mut view = StateView::new(BundleId(7), Arc::from(groups), Vec::new(), Arc::new(NullStore::default()));
         for chunk in chunks {
             view.append(1, BAG, CellValue::copy(chunk)).map_err(Error::State)?;
         }

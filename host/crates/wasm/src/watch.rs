@@ -79,7 +79,7 @@ mod tests {
 
     fn access(entries: u32) -> Result<StateAccess> {
         let groups = Arc::from([Group::new(b"a", Window::Global)]);
-        let mut view = StateView::new(BundleId(7), groups, vec![None], Arc::new(NullStore::default()));
+        let mut view = StateView::new(BundleId(7), groups, Vec::new(), Arc::new(NullStore::default()));
         for i in 0..entries {
             view.put(0, StateId(1), &i.to_be_bytes(), Some(CellValue::copy(b"x"))).map_err(Error::State)?;
         }

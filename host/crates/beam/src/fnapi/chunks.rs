@@ -96,7 +96,7 @@ mod tests {
         store.commit(Epoch(1), &lengths.enumerate().map(cell).collect::<Vec<_>>(), &[])?;
         let read = Arc::new(AtomicUsize::new(0));
         let store = Arc::new(CountingRead::new(store.reader(), Arc::clone(&read)));
-        Ok((StateView::new(BundleId(2), Arc::from([group]), vec![None], store), read))
+        Ok((StateView::new(BundleId(2), Arc::from([group]), Vec::new(), store), read))
     }
 
     fn bag(page_bytes: usize) -> Chunks<'static> {

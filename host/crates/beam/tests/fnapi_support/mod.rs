@@ -270,7 +270,7 @@ impl Scene {
             Input::Keyed { groups, .. } => Arc::clone(groups),
             Input::Elements { .. } => Arc::from([]),
         };
-        let base = vec![None; groups.len()];
+        let base = Vec::new();
         let state = StateView::new(BundleId(bundle), groups, base, Arc::new(NullStore::default()));
         let start = BundleStart {
             bundle: BundleId(bundle),

@@ -44,7 +44,7 @@ pub struct Python {
     bundles: u64,
     events: Vec<Event>,
     groups: Arc<[Group]>,
-    cells: HashMap<Group, Arc<GroupCells>>,
+    cells: HashMap<Group, GroupCells>,
 }
 
 /// The interpreter: a test that silently did nothing would prove nothing, so it must be there.
@@ -172,7 +172,7 @@ impl Python {
             Input::Keyed { groups, .. } => Arc::clone(groups),
             Input::Elements { .. } => Arc::from([]),
         };
-        let base = groups.iter().map(|g| self.cells.get(g).cloned()).collect();
+        let base = groups.iter().map(|g| self.cells.get(g).cloned().unwrap_or_default()).collect();
         let state = StateView::new(bundle, groups, base, Arc::new(NullStore::default()));
         self.worker.submit(Command::Start(Box::new(BundleStart {
             bundle,
@@ -208,7 +208,7 @@ impl Python {
             builder.push(key.as_bytes(), &[*number], EventTime(0), &[Window::Global]);
             items.push(Item::Row { group: place(key), batch: 0, row: row as u32 });
         }
-        items.extend(due.iter().map(|(key, timer)| Item::Timer { group: place(key), timer: timer.clone() }));
+        items.extend(due.iter().map(|(key, timer)| Item::Timer { group: place(key), timer: Box::new(timer.clone()) }));
         self.groups = keys.iter().map(|key| group(key)).collect();
         let input = Input::Keyed { groups: Arc::clone(&self.groups), batches: vec![builder.finish()], items };
         self.bundle(transform, input, Vec::new())
@@ -217,7 +217,7 @@ impl Python {
     /// Makes a bundle's state changes lasting.
     pub fn keep(&mut self, result: &BundleResult) {
         for (group, delta) in self.groups.iter().zip(&result.state.groups) {
-            let cells = Arc::make_mut(self.cells.entry(group.clone()).or_default());
+            let cells = self.cells.entry(group.clone()).or_default();
             for change in &delta.changes {
                 cells.put(change.id, change.sub.clone(), change.value.clone(), Epoch(1));
             }

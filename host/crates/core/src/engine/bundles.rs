@@ -158,22 +158,23 @@ impl Shard {
             }
             room.timers.update(TimerName { group, family: update.family, tag: update.tag }, set);
         }
-        let mut deltas = std::mem::take(&mut result.state.groups).into_iter();
+        // a worker may leave out the last groups, if it has not changed them
+        result.state.groups.resize_with(bundle.leases.len(), GroupDelta::default);
         let mut changed = 0;
-        for lease in &bundle.leases {
-            let mut delta = deltas.next();
-            let wrote = delta.as_ref().is_some_and(|delta| delta.changes.iter().any(|change| change.value.is_some()));
-            let deleted = !wrote && delta.as_ref().is_some_and(|delta| !delta.changes.is_empty());
+        for (lease, delta) in bundle.leases.iter().zip(&mut result.state.groups) {
+            let wrote = delta.changes.iter().any(|change| change.value.is_some());
+            let deleted = !wrote && !delta.changes.is_empty();
             let first = met.filter(|_| room.is_new(*lease));
             if let Some(met) = first {
-                delta.get_or_insert_default().note(met);
+                delta.note(met);
             }
-            changed += delta.as_ref().map_or(0, GroupDelta::weight);
+            changed += delta.weight();
             if wrote || first.is_some() {
                 room.note_group(*lease);
                 room.written(*lease, now, store.as_ref())?;
             }
-            room.table.release(*lease, delta, epoch);
+            room.table.apply(*lease, delta, epoch);
+            room.table.release(*lease);
             if deleted && met.is_none() {
                 room.deleted(*lease, states, store.as_ref())?;
             }
@@ -233,7 +234,7 @@ impl Shard {
         let mut bundle = self.bundles.remove(&id)?;
         self.held -= bundle.output_weight;
         self.attempted(std::mem::take(&mut bundle.pace.metrics));
-        let (stage, epoch) = (bundle.stage, self.epoch);
+        let stage = bundle.stage;
         self.tokens += 1;
         let token = CacheToken(self.tokens);
         if let Some(lane) = bundle.lane {
@@ -246,7 +247,7 @@ impl Shard {
             room.running = room.running.saturating_sub(1);
         }
         for lease in &bundle.leases {
-            room.table.release(*lease, None::<GroupDelta>, epoch);
+            room.table.release(*lease);
         }
         for taken in bundle.timers {
             room.timers.put_back(taken);

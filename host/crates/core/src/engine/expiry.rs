@@ -104,10 +104,12 @@ impl WorkerRoom {
         store: &Arc<dyn StateRead>,
     ) -> Result<()> {
         let Some(group) = self.table.group(lease).cloned() else { return Ok(()) };
-        let base = vec![self.table.cells(lease)];
+        let base = self.table.cells(lease).cloned().into_iter().collect();
         let mut view = StateView::new(NOBODY, Arc::from([group.clone()]), base, Arc::clone(store));
         cells.try_for_each(|id| view.clear(0, id))?;
-        self.table.apply(lease, view.into_delta().groups.pop(), epoch);
+        for delta in &mut view.into_delta().groups {
+            self.table.apply(lease, delta, epoch);
+        }
         self.forget_mark(&group, store.as_ref())
     }
 
@@ -203,7 +205,7 @@ impl Shard {
             return Ok(());
         };
         let cleared = worker.clear(lease, cells, epoch, &store);
-        worker.table.release(lease, None, epoch);
+        worker.table.release(lease);
         cleared
     }
 
@@ -276,7 +278,7 @@ impl Shard {
         let Take::New(lease) = worker.table.take(&group.key, group.hash, &group.window, NOBODY, 0) else {
             return Ok(true);
         };
-        let base = vec![worker.table.cells(lease)];
+        let base = worker.table.cells(lease).cloned().into_iter().collect();
         let mut view = StateView::new(NOBODY, Arc::from([group.clone()]), base, store);
         let mut found = Ok(false);
         for id in spec.cells() {
@@ -287,7 +289,10 @@ impl Shard {
         }
         let epoch = self.epoch;
         if let Some(worker) = self.room(stage).worker() {
-            worker.table.release(lease, view.into_delta().groups.pop(), epoch);
+            for delta in &mut view.into_delta().groups {
+                worker.table.apply(lease, delta, epoch);
+            }
+            worker.table.release(lease);
         }
         found
     }

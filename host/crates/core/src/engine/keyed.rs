@@ -232,9 +232,7 @@ impl Shard {
         batches.extend(super::sorted::batch_of(&sorted));
         let room = self.room(stage);
         let Some(worker) = room.worker() else { return Ok(()) };
-        let table = &worker.table;
-        let groups: Arc<[Group]> = leases.iter().filter_map(|l| table.group(*l).cloned()).collect();
-        let base = leases.iter().map(|l| table.cells(*l)).collect();
+        let (groups, base) = worker.table.lend(&leases);
         let items = in_group_order(&groups, &timers, rows);
         let id = self.new_bundle(stage, None, inputs, leases, timers, now);
         if let (Some(bundle), false) = (self.bundles.get_mut(&id), sorted.is_empty()) {
@@ -255,7 +253,7 @@ fn in_group_order(groups: &[Group], timers: &[Taken], rows: Vec<(u32, u32, u32)>
         while groups.get(at as usize).is_some_and(|g| *g != taken.name.group) {
             at += 1;
         }
-        items.push(Item::Timer { group: at, timer: taken.due() });
+        items.push(Item::Timer { group: at, timer: Box::new(taken.due()) });
     }
     let mut starts = vec![0usize; groups.len() + 1];
     for (group, ..) in &rows {

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 /// A key and window whose elements and timers stand together in a keyed bundle. Never in two bundles at once.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
 pub struct Group {
     /// The key in outer encoding.
     pub key: ShortBytes,
@@ -62,8 +62,8 @@ pub enum Item {
     Timer {
         /// Index into the groups.
         group: u32,
-        /// The timer.
-        timer: DueTimer,
+        /// The timer; apart, so that rows, of which there are many, stay small.
+        timer: Box<DueTimer>,
     },
 }
 

@@ -19,13 +19,43 @@ pub(super) fn cell_weight(sub: &[u8], value: Option<&CellValue>) -> usize {
 pub struct GroupDelta {
     /// In (state, sub-key) order, one per cell.
     pub changes: SmallVec<[CellChange; 1]>,
-    /// Cells read from the store on the way: they go into the cache.
-    pub loaded: SmallVec<[CellChange; 1]>,
+    /// What was read of the store on the way: it goes into the cache. Most bundles find all they need in memory.
+    pub read: Option<Box<Reads>>,
+}
+
+/// What a bundle has read of a group.
+#[derive(Clone, Default, Debug)]
+pub struct Reads {
+    /// Cells, those of a state together.
+    pub cells: SmallVec<[CellChange; 1]>,
     /// States of which every cell was read.
     pub complete: SmallVec<[StateId; 1]>,
 }
 
 impl GroupDelta {
+    /// Cells that were read.
+    pub(super) fn loaded(&self) -> &[CellChange] {
+        self.read.as_ref().map_or(&[], |read| &read.cells)
+    }
+
+    /// Whether every cell of a state was read.
+    pub(super) fn has_all(&self, id: StateId) -> bool {
+        self.read.as_ref().is_some_and(|read| read.complete.contains(&id))
+    }
+
+    /// Notes a cell that was read.
+    pub(super) fn load(&mut self, cell: CellChange) {
+        self.read.get_or_insert_default().cells.push(cell);
+    }
+
+    /// Notes that these cells are all of a state.
+    pub(super) fn load_all(&mut self, id: StateId, cells: impl Iterator<Item = CellChange>) {
+        let read = self.read.get_or_insert_default();
+        read.cells.retain(|c| c.id != id);
+        read.cells.extend(cells);
+        read.complete.push(id);
+    }
+
     /// Sets the one cell of a state, which has nothing in it.
     pub fn note(&mut self, id: StateId) {
         let at = self.changes.partition_point(|change| change.id < id);
@@ -38,14 +68,14 @@ impl GroupDelta {
         if self.is_empty() {
             return 0;
         }
-        let cells = self.changes.iter().chain(&self.loaded);
+        let cells = self.changes.iter().chain(self.loaded());
         GROUP_MEMORY + cells.map(|c| cell_weight(&c.sub, c.value.as_ref())).sum::<usize>()
     }
 
     /// Whether there is nothing to apply.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.loaded.is_empty() && self.complete.is_empty()
+        self.changes.is_empty() && self.read.is_none()
     }
 }
 

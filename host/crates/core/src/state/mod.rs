@@ -18,7 +18,7 @@ mod ttl;
 mod view;
 
 pub use cells::{Cell, CellChange, CellValue, GroupCells};
-pub use delta::{GroupDelta, StateDelta};
+pub use delta::{GroupDelta, Reads, StateDelta};
 pub use expiry::Expiry;
 pub use layout::{CellKey, Kind};
 pub use page::{CELL_BYTES, CellPage};

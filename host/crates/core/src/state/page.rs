@@ -55,7 +55,7 @@ impl CellPage {
     pub(super) fn fill<'c>(
         &mut self,
         stored: Vec<(Bytes, CellValue)>,
-        base: impl Iterator<Item = &'c Cell>,
+        base: impl Iterator<Item = Cell<'c>>,
         (delta, waiting): (
             impl Iterator<Item = &'c CellChange>,
             impl Iterator<Item = (&'c Bytes, &'c Option<CellValue>)>,
@@ -63,7 +63,7 @@ impl CellPage {
         most: usize,
     ) {
         let stored = stored.into_iter().map(|(sub, value)| (sub, Some(value)));
-        let base = base.map(|cell| (cell.sub.clone(), cell.value.clone()));
+        let base = base.map(|cell| (cell.sub.clone(), cell.value.cloned()));
         let delta = delta.map(|change| (change.sub.clone(), change.value.clone()));
         let waiting = waiting.map(|(sub, value)| (sub.clone(), value.clone()));
         for (sub, value) in Newest::new(Newest::new(stored, base), Newest::new(delta, waiting)) {
@@ -144,7 +144,7 @@ mod tests {
         store.commit(Epoch(1), &cells.chain(others).collect::<Vec<_>>(), &[])?;
         let read = Arc::new(AtomicUsize::new(0));
         let store = Arc::new(CountingRead::new(store.reader(), Arc::clone(&read)));
-        Ok((StateView::new(BundleId(1), Arc::from([group]), vec![Some(Arc::new(base))], store), read))
+        Ok((StateView::new(BundleId(1), Arc::from([group]), vec![base], store), read))
     }
 
     /// All cells page by page, and how many pages there were.
@@ -212,7 +212,8 @@ mod tests {
         }
         assert_eq!((view.list(0, STATE)?.len(), read.load(Relaxed)), (4, 5));
         let delta = view.into_delta();
-        assert_eq!((delta.groups[0].loaded.len(), &delta.groups[0].complete[..]), (5, &[STATE][..]), "for the cache");
+        let read = delta.groups[0].read.as_ref().map(|read| (read.cells.len(), &read.complete[..]));
+        assert_eq!(read, Some((5, &[STATE][..])), "for the cache");
         Ok(())
     }
 

@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn cells_that_come_in_any_order_are_seen_at_once_and_leave_in_theirs() -> Result<()> {
         let groups = Arc::from([Group::new(b"a", Window::Global)]);
-        let mut view = StateView::new(BundleId(1), groups, vec![None], Arc::new(NullStore::default()));
+        let mut view = StateView::new(BundleId(1), groups, Vec::new(), Arc::new(NullStore::default()));
         let (mut model, mut random) = (Model::new(), 1u64);
         let mut next = |below: u64| {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -1,6 +1,6 @@
 //! All groups of one keyed stage on one shard, with what is in flight and what the open epoch has changed.
 
-use super::cells::GroupCells;
+use super::cells::{CellValue, GroupCells};
 use super::delta::GroupDelta;
 use super::layout::{CellKey, Kind};
 use super::ttl::Mark;
@@ -20,7 +20,7 @@ pub struct Lease(u32);
 #[derive(Debug)]
 struct Entry {
     group: Group,
-    cells: Arc<GroupCells>,
+    cells: GroupCells,
     dirty: bool,
     /// The bundle that has the group, and the group's index in it.
     holder: Option<(BundleId, u32)>,
@@ -97,8 +97,13 @@ impl CellTable {
             };
         }
         let group = Group { key: ShortBytes::copy(key), hash, window: window.clone() };
-        let entry =
-            Entry { group, cells: Arc::default(), dirty: false, holder: Some((bundle, index)), mark: Mark::Unknown };
+        let entry = Entry {
+            group,
+            cells: GroupCells::default(),
+            dirty: false,
+            holder: Some((bundle, index)),
+            mark: Mark::Unknown,
+        };
         let i = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
             (self.entries.len() - 1) as u32
@@ -120,10 +125,18 @@ impl CellTable {
         self.entries.get(lease.0 as usize)?.as_ref().map(|e| &e.group)
     }
 
-    /// The cells of a lease, shared with the bundle's view.
+    /// The cells of a lease.
     #[must_use]
-    pub fn cells(&self, lease: Lease) -> Option<Arc<GroupCells>> {
-        self.entries.get(lease.0 as usize)?.as_ref().map(|e| Arc::clone(&e.cells))
+    pub fn cells(&self, lease: Lease) -> Option<&GroupCells> {
+        self.entries.get(lease.0 as usize)?.as_ref().map(|e| &e.cells)
+    }
+
+    /// The groups of a bundle and their cells as they are now, in the order of the leases.
+    #[must_use]
+    pub fn lend(&self, leases: &[Lease]) -> (Arc<[Group]>, Vec<GroupCells>) {
+        let groups = leases.iter().map(|lease| self.group(*lease).cloned().unwrap_or_default()).collect();
+        let cells = leases.iter().map(|lease| self.cells(*lease).cloned().unwrap_or_default()).collect();
+        (groups, cells)
     }
 
     /// Where a group is, if it is in memory.
@@ -145,9 +158,8 @@ impl CellTable {
         }
     }
 
-    /// Gives a group back with what its bundle changed (nothing, if it was dropped). A group without cells is forgotten.
-    pub fn release(&mut self, lease: Lease, delta: Option<GroupDelta>, epoch: Epoch) {
-        self.apply(lease, delta, epoch);
+    /// Gives a group back. A group without cells is forgotten.
+    pub fn release(&mut self, lease: Lease) {
         let Some(Some(entry)) = self.entries.get_mut(lease.0 as usize) else { return };
         entry.holder = None;
         if entry.cells.is_empty() {
@@ -155,27 +167,28 @@ impl CellTable {
         }
     }
 
-    /// Changes a group without giving it back.
-    pub fn apply(&mut self, lease: Lease, delta: Option<GroupDelta>, epoch: Epoch) {
+    /// Changes a group as its bundle did. The delta is empty then.
+    pub fn apply(&mut self, lease: Lease, delta: &mut GroupDelta, epoch: Epoch) {
         let Some(Some(entry)) = self.entries.get_mut(lease.0 as usize) else { return };
-        if let Some(delta) = delta.filter(|d| !d.is_empty()) {
-            let cells = Arc::make_mut(&mut entry.cells);
-            for read in delta.loaded {
-                cells.put_clean(read.id, read.sub, read.value);
-            }
-            for id in delta.complete {
-                cells.set_complete(id);
-            }
-            if !delta.changes.is_empty() && !entry.dirty {
-                entry.dirty = true;
-                self.dirty.push(lease.0);
-            }
-            if delta.changes.iter().any(|c| c.value.is_none()) {
-                self.deleted.push(lease.0);
-            }
-            for change in delta.changes {
-                cells.put(change.id, change.sub, change.value, epoch);
-            }
+        let cells = &mut entry.cells;
+        if let Some(read) = delta.read.take() {
+            read.cells.into_iter().for_each(|read| cells.put_clean(read.id, read.sub, read.value));
+            read.complete.into_iter().for_each(|id| cells.set_complete(id));
+        }
+        if delta.changes.is_empty() {
+            return;
+        }
+        if !entry.dirty {
+            entry.dirty = true;
+            self.dirty.push(lease.0);
+        }
+        let mut deletes = false;
+        for change in std::mem::take(&mut delta.changes) {
+            deletes |= change.value.is_none();
+            cells.put(change.id, change.sub, change.value, epoch);
+        }
+        if deletes {
+            self.deleted.push(lease.0);
         }
     }
 
@@ -199,9 +212,9 @@ impl CellTable {
                 let key = CellKey::new(KeyGroup::of_hash(group.hash), Kind::User, cell.id)
                     .part(&group.key)
                     .window(&group.window)
-                    .last(&cell.sub)
+                    .last(cell.sub)
                     .finish();
-                out.push((key, cell.value.as_ref().map(|v| v.to_bytes())));
+                out.push((key, cell.value.map(CellValue::to_bytes)));
             }
         }
     }
@@ -220,7 +233,7 @@ impl CellTable {
                 }
                 continue;
             }
-            Arc::make_mut(&mut entry.cells).settle(committed, evict);
+            entry.cells.settle(committed, evict);
             if entry.cells.is_empty() {
                 self.forget(i);
             }
@@ -232,7 +245,7 @@ impl CellTable {
 mod tests {
     use super::*;
     use crate::id::{StateId, key_hash};
-    use crate::state::{CellChange, CellValue};
+    use crate::state::CellChange;
     use bytes::Bytes;
 
     fn change(value: &[u8]) -> GroupDelta {
@@ -254,7 +267,7 @@ mod tests {
         assert_eq!(table.take(b"k", key_hash(b"k"), &Window::Global, BundleId(1), 5), Take::Mine(0));
         assert_eq!(table.take(b"k", key_hash(b"k"), &Window::Global, BundleId(2), 0), Take::Busy);
         assert!(table.is_busy(b"k", key_hash(b"k"), &Window::Global, BundleId(2)));
-        table.release(lease, None, Epoch(1));
+        table.release(lease);
         take(&mut table, 2);
     }
 
@@ -263,7 +276,8 @@ mod tests {
         let mut table = CellTable::default();
         for value in [b"1", b"2"] {
             let lease = take(&mut table, 1);
-            table.release(lease, Some(change(value)), Epoch(1));
+            table.apply(lease, &mut change(value), Epoch(1));
+            table.release(lease);
         }
         let mut writes = Vec::new();
         table.seal(Epoch(1), &mut writes);
@@ -278,7 +292,8 @@ mod tests {
     fn an_uncommitted_value_is_never_evicted() {
         let mut table = CellTable::default();
         let lease = take(&mut table, 1);
-        table.release(lease, Some(change(b"1")), Epoch(2));
+        table.apply(lease, &mut change(b"1"), Epoch(2));
+        table.release(lease);
         table.seal(Epoch(2), &mut Vec::new());
         table.settle(Epoch(1), 0);
         assert_eq!(table.len(), 1);

@@ -15,7 +15,6 @@ use crate::port::worker::Group;
 use crate::window::Window;
 use bytes::Bytes;
 use hashbrown::HashMap;
-use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -28,7 +27,7 @@ type Range<'s> = (&'s [u8], Option<&'s [u8]>);
 pub struct StateView {
     bundle: BundleId,
     groups: Arc<[Group]>,
-    base: Vec<Option<Arc<GroupCells>>>,
+    base: Vec<GroupCells>,
     delta: Vec<GroupDelta>,
     /// Changes that are not in the delta yet, by group.
     recent: BTreeMap<u32, Recent>,
@@ -46,15 +45,10 @@ impl std::fmt::Debug for StateView {
 }
 
 impl StateView {
-    /// A view of `groups`; `base` holds the cells in memory of each.
+    /// A view of `groups`; `base` holds the cells in memory of each, and may end before them where there are none.
     #[must_use]
-    pub fn new(
-        bundle: BundleId,
-        groups: Arc<[Group]>,
-        base: Vec<Option<Arc<GroupCells>>>,
-        store: Arc<dyn StateRead>,
-    ) -> Self {
-        let delta = vec![GroupDelta::default(); groups.len()];
+    pub fn new(bundle: BundleId, groups: Arc<[Group]>, base: Vec<GroupCells>, store: Arc<dyn StateRead>) -> Self {
+        let delta = std::iter::repeat_with(GroupDelta::default).take(groups.len()).collect();
         Self { bundle, groups, base, delta, recent: BTreeMap::new(), store, index: None, appended: 0, weight: 0 }
     }
 
@@ -102,33 +96,31 @@ impl StateView {
     /// `STATE_FOREIGN_KEY` for a group that is not the bundle's, else the store's errors.
     pub fn get(&mut self, group: u32, id: StateId, sub: &[u8]) -> Result<Option<CellValue>> {
         let g = group as usize;
-        let (Some(delta), Some(base)) = (self.delta.get_mut(g), self.base.get(g)) else {
-            return Err(Self::foreign());
-        };
+        let Some(delta) = self.delta.get_mut(g) else { return Err(Self::foreign()) };
         if let Some(change) = changed(delta, id, sub) {
             return Ok(change.value.clone());
         }
         if let Some(value) = self.recent.get(&group).and_then(|recent| recent.get(id, sub)) {
             return Ok(value.clone());
         }
-        if let Some(cells) = base {
+        if let Some(cells) = self.base.get(g) {
             if let Some(cell) = cells.get(id, sub) {
-                return Ok(cell.value.clone());
+                return Ok(cell.value.cloned());
             }
             if cells.is_complete(id) {
                 return Ok(None);
             }
         }
-        if !self.store.holds_cells() || delta.complete.contains(&id) {
+        if !self.store.holds_cells() || delta.has_all(id) {
             return Ok(None);
         }
-        if let Some(read) = delta.loaded.iter().find(|c| c.id == id && c.sub == sub) {
+        if let Some(read) = delta.loaded().iter().find(|c| c.id == id && c.sub == sub) {
             return Ok(read.value.clone());
         }
         let Some(owner) = self.groups.get(g) else { return Err(Self::foreign()) };
         let key = Self::prefix(owner, id).last(sub).finish();
         let value = self.store.get(&key)?.map(CellValue::from);
-        delta.loaded.push(CellChange { id, sub: Bytes::copy_from_slice(sub), value: value.clone() });
+        delta.load(CellChange { id, sub: Bytes::copy_from_slice(sub), value: value.clone() });
         Ok(value)
     }
 
@@ -172,12 +164,10 @@ impl StateView {
     pub fn list(&mut self, group: u32, id: StateId) -> Result<Vec<(Bytes, CellValue)>> {
         self.load_all(group, id)?;
         let g = group as usize;
-        let (Some(delta), Some(base)) = (self.delta.get(g), self.base.get(g)) else {
-            return Err(Self::foreign());
-        };
-        let loaded = delta.loaded.iter().filter(|c| c.id == id);
+        let Some(delta) = self.delta.get(g) else { return Err(Self::foreign()) };
+        let loaded = delta.loaded().iter().filter(|c| c.id == id);
         let loaded = loaded.map(|read| (read.sub.clone(), read.value.clone())).collect();
-        Ok(newest(loaded, base.as_deref(), (delta, self.recent.get(&group)), id, (&[], None)))
+        Ok(newest(loaded, self.base.get(g), (delta, self.recent.get(&group)), id, (&[], None)))
     }
 
     /// The cells of a state whose sub-keys are not before `from` and before `to`, in their order; without `to` all from there on. Nothing else of the state
@@ -188,14 +178,13 @@ impl StateView {
     /// As for [`StateView::get`].
     pub fn range(&self, group: u32, id: StateId, from: &[u8], to: Option<&[u8]>) -> Result<Vec<(Bytes, CellValue)>> {
         let g = group as usize;
-        let (Some(delta), Some(base), Some(owner)) = (self.delta.get(g), self.base.get(g), self.groups.get(g)) else {
-            return Err(Self::foreign());
-        };
+        let (Some(delta), Some(owner)) = (self.delta.get(g), self.groups.get(g)) else { return Err(Self::foreign()) };
+        let base = self.base.get(g);
         if to.is_some_and(|to| to <= from) {
             return Ok(Vec::new());
         }
         let mut stored = BTreeMap::new();
-        let known = base.as_ref().is_some_and(|cells| cells.is_complete(id));
+        let known = base.is_some_and(|cells| cells.is_complete(id));
         if self.store.holds_cells() && !known {
             let prefix = Self::prefix(owner, id);
             let skip = prefix.as_slice().len();
@@ -207,7 +196,7 @@ impl StateView {
                 true
             })?;
         }
-        Ok(newest(stored, base.as_deref(), (delta, self.recent.get(&group)), id, (from, to)))
+        Ok(newest(stored, base, (delta, self.recent.get(&group)), id, (from, to)))
     }
 
     /// The cells of a state from sub-key `from` on and before `to`, about `most` bytes of them (one at least, if there is one), and where those behind
@@ -221,9 +210,7 @@ impl StateView {
         let (page, all) = self.read_page(group as usize, id, (from, to), most)?;
         if let (Some(all), Some(delta)) = (all, self.delta.get_mut(group as usize)) {
             let loaded = all.into_iter().map(|(sub, value)| CellChange { id, sub, value: Some(value) });
-            delta.loaded.retain(|c| c.id != id);
-            delta.loaded.extend(loaded);
-            delta.complete.push(id);
+            delta.load_all(id, loaded);
         }
         Ok(page)
     }
@@ -236,12 +223,10 @@ impl StateView {
         (from, to): Range<'_>,
         most: usize,
     ) -> Result<(CellPage, Option<Cells>)> {
-        let (Some(delta), Some(base), Some(owner)) = (self.delta.get(g), self.base.get(g), self.groups.get(g)) else {
-            return Err(Self::foreign());
-        };
-        let (base, recent) = (base.as_deref(), self.recent.get(&(g as u32)));
+        let (Some(delta), Some(owner)) = (self.delta.get(g), self.groups.get(g)) else { return Err(Self::foreign()) };
+        let (base, recent) = (self.base.get(g), self.recent.get(&(g as u32)));
         let known = !self.store.holds_cells() || base.is_some_and(|cells| cells.is_complete(id));
-        let read = delta.complete.contains(&id);
+        let read = delta.has_all(id);
         let changed = |sub: &[u8]| {
             self::changed(delta, id, sub).is_some()
                 || recent.is_some_and(|recent| recent.get(id, sub).is_some())
@@ -288,25 +273,22 @@ impl StateView {
 
     fn load_all(&mut self, group: u32, id: StateId) -> Result<()> {
         let g = group as usize;
-        let (Some(delta), Some(base), Some(owner)) = (self.delta.get_mut(g), self.base.get(g), self.groups.get(g))
-        else {
+        let (Some(delta), Some(owner)) = (self.delta.get_mut(g), self.groups.get(g)) else {
             return Err(Self::foreign());
         };
-        let known = base.as_ref().is_some_and(|cells| cells.is_complete(id));
-        if known || delta.complete.contains(&id) || !self.store.holds_cells() {
+        let known = self.base.get(g).is_some_and(|cells| cells.is_complete(id));
+        if known || delta.has_all(id) || !self.store.holds_cells() {
             return Ok(());
         }
         let prefix = Self::prefix(owner, id);
         let skip = prefix.as_slice().len();
-        let mut loaded = SmallVec::<[CellChange; 1]>::new();
+        let mut loaded = Vec::new();
         self.store.scan(prefix.as_slice(), &prefix.successor(), &mut |key, value| {
             let sub = Bytes::copy_from_slice(key.get(skip..).unwrap_or_default());
             loaded.push(CellChange { id, sub, value: Some(CellValue::copy(value)) });
             true
         })?;
-        delta.loaded.retain(|c| c.id != id);
-        delta.loaded.extend(loaded);
-        delta.complete.push(id);
+        delta.load_all(id, loaded.into_iter());
         Ok(())
     }
 
@@ -378,7 +360,7 @@ fn newest(
     (from, to): Range<'_>,
 ) -> Cells {
     if let Some(base) = base {
-        cells.extend(base.range(id, from, to).map(|c| (c.sub.clone(), c.value.clone())));
+        cells.extend(base.range(id, from, to).map(|c| (c.sub.clone(), c.value.cloned())));
     }
     cells.extend(changes(delta, id, (from, to)).map(|c| (c.sub.clone(), c.value.clone())));
     let recent = recent.into_iter().flat_map(|recent| recent.range(id, from, to));
@@ -389,8 +371,9 @@ fn newest(
 /// What the store has of a range, of a state that was read whole: about `most` bytes but one cell at least. Its cells stand together.
 fn loaded(delta: &GroupDelta, id: StateId, (from, to): Range<'_>, most: usize) -> Stored {
     let mut stored = Stored::default();
-    let first = delta.loaded.iter().position(|c| c.id == id).unwrap_or(delta.loaded.len());
-    let cells = delta.loaded.get(first..).unwrap_or_default();
+    let cells = delta.loaded();
+    let first = cells.iter().position(|c| c.id == id).unwrap_or(cells.len());
+    let cells = cells.get(first..).unwrap_or_default();
     let cells = cells.get(..cells.partition_point(|c| c.id == id)).unwrap_or_default();
     let begin = cells.partition_point(|c| c.sub.as_ref() < from);
     for read in cells.iter().skip(begin).take_while(|c| to.is_none_or(|to| c.sub.as_ref() < to)) {
@@ -416,7 +399,7 @@ mod tests {
     }
 
     fn view(base: GroupCells, store: &FakeStore) -> StateView {
-        StateView::new(BundleId(1), Arc::from([group()]), vec![Some(Arc::new(base))], store.reader())
+        StateView::new(BundleId(1), Arc::from([group()]), vec![base], store.reader())
     }
 
     fn text(cells: Vec<(Bytes, CellValue)>) -> Vec<String> {

@@ -108,7 +108,7 @@ impl Work {
             }
             Input::Keyed { groups, batches, items } => {
                 let piece = |item: &Item| match item {
-                    Item::Timer { group, timer } => Piece::Timer(*group, timer.clone()),
+                    Item::Timer { group, timer } => Piece::Timer(*group, timer.as_ref().clone()),
                     Item::Row { group, batch, row } => {
                         let batch = &batches[*batch as usize];
                         let mut windows = WindowSet::new();

@@ -232,7 +232,7 @@ fn state_is_what_the_attempt_that_counts_has_made_of_it() -> Result<(), CoreErro
         builder.push(&groups[group].key, b"value", time, &[Window::Global]);
         items.push(thalweg_core::port::worker::Item::Row { group: group as u32, batch: 0, row: row as u32 });
     }
-    let state = StateView::new(BundleId(1), Arc::clone(&groups), vec![None; 2], Arc::new(NullStore::default()));
+    let state = StateView::new(BundleId(1), Arc::clone(&groups), Vec::new(), Arc::new(NullStore::default()));
     let gave = run(&mut worker, Input::Keyed { groups, batches: vec![builder.finish()], items }, state)?;
     assert_eq!((gave.counts, gave.letters, gave.rows), (vec![3], 1, 3));
     let chunks: Vec<usize> = gave.result.state.groups.iter().map(|group| group.changes.len()).collect();

@@ -50,7 +50,7 @@ fn run(guest: &Guest, binding: Binding<'_>, keys: usize, cell: Option<usize>) ->
         items.push(Item::Row { group: key, batch: 0, row: key });
     }
     let groups: Arc<[Group]> = groups.into();
-    let mut state = StateView::new(BundleId(1), Arc::clone(&groups), vec![None; keys], Arc::new(NullStore::default()));
+    let mut state = StateView::new(BundleId(1), Arc::clone(&groups), Vec::new(), Arc::new(NullStore::default()));
     let input = match cell {
         Some(bytes) => {
             for key in 0..keys as u32 {

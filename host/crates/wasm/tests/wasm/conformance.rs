@@ -118,7 +118,11 @@ fn due(family: u32, tag: &str, fire: i64, hold: i64) -> Input {
     let group = Group::new(b"k", window());
     let tag = Bytes::copy_from_slice(tag.as_bytes());
     let timer = DueTimer { family, tag, fire, hold: EventTime(hold), pane: Pane::NO_FIRING };
-    Input::Keyed { groups: [group].into(), batches: Vec::new(), items: vec![Item::Timer { group: 0, timer }] }
+    Input::Keyed {
+        groups: [group].into(),
+        batches: Vec::new(),
+        items: vec![Item::Timer { group: 0, timer: Box::new(timer) }],
+    }
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn attack(name: &str) -> Result<(), CoreError> {
     let mut worker = WasmWorker::new([(StageId(0), StagePlan::new(vec![step])?)]);
     for _ in 0..2 {
         let (input, groups) = keyed(&[("a", 1), ("b", 2)]);
-        let state = StateView::new(BundleId(1), groups, vec![None; 2], Arc::new(NullStore::default()));
+        let state = StateView::new(BundleId(1), groups, Vec::new(), Arc::new(NullStore::default()));
         worker.submit(Command::Start(Box::new(bundle(input, state))))?;
         let mut events = Vec::new();
         worker.poll(&mut events);

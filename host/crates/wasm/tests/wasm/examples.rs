@@ -141,7 +141,7 @@ impl Player {
         let (mut groups, mut items) = (Vec::new(), Vec::new());
         for ((key, family, tag), (fire, hold)) in self.timers.extract_if(.., |_, (fire, _)| *fire == first) {
             let timer = DueTimer { family, tag, fire, hold, pane: Pane::NO_FIRING };
-            items.push(Item::Timer { group: groups.len() as u32, timer });
+            items.push(Item::Timer { group: groups.len() as u32, timer: Box::new(timer) });
             groups.push(group(key));
         }
         Some(Input::Keyed { groups: groups.into(), batches: Vec::new(), items })

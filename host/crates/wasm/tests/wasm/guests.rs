@@ -138,8 +138,7 @@ fn state_is_read_and_written_per_key_and_survives_frames() -> Fallible {
     // 20,000 rows of one key reach over several frames, whose later ones must see what the earlier ones wrote
     let rows: Vec<(&str, u8)> = (0..20_000).map(|_| ("hot", 0)).chain([("cold", 0)]).collect();
     let (input, groups) = keyed(&rows);
-    let mut state =
-        StateView::new(thalweg_core::id::BundleId(1), groups, vec![None; 2], Arc::new(NullStore::default()));
+    let mut state = StateView::new(thalweg_core::id::BundleId(1), groups, Vec::new(), Arc::new(NullStore::default()));
     state.put(1, StateId(1), &[], Some(CellValue::copy(&[41])))?;
     let ran = run(&mut worker, input, state)?;
     assert_eq!(ran.error, None);
@@ -242,7 +241,7 @@ fn a_huge_output_leaves_in_pieces_up_to_its_limit() -> Fallible {
 fn state_of_a_failed_call_does_not_count() -> Fallible {
     let mut worker = worker("bench_udfs", "count", Limits::default().state_bytes(8), false)?;
     let (input, groups): (Input, Arc<[Group]>) = keyed(&[("a", 0), ("b", 0)]);
-    let state = StateView::new(thalweg_core::id::BundleId(1), groups, vec![None; 2], Arc::new(NullStore::default()));
+    let state = StateView::new(thalweg_core::id::BundleId(1), groups, Vec::new(), Arc::new(NullStore::default()));
     let ran = run(&mut worker, input, state)?;
     assert_eq!(ran.error.map(|e| e.code), Some("WASM_STATE_LIMIT"));
     assert!(ran.result.is_none() && ran.outputs.is_empty());

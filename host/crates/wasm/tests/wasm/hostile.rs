@@ -42,7 +42,7 @@ fn events(guest: &Guest, limits: Limits, failures: Failures) -> Result<Vec<Event
     )?;
     let mut worker = WasmWorker::new([(StageId(0), StagePlan::new(vec![step])?)]);
     let (input, groups) = keyed(&[("a", 1), ("b", 2)]);
-    let state = StateView::new(thalweg_core::id::BundleId(1), groups, vec![None; 2], Arc::new(NullStore::default()));
+    let state = StateView::new(thalweg_core::id::BundleId(1), groups, Vec::new(), Arc::new(NullStore::default()));
     worker.submit(Command::Start(Box::new(bundle(input, state))))?;
     let mut events = Vec::new();
     worker.poll(&mut events);

@@ -61,8 +61,7 @@ fn run(rows: &[(String, String)], ends: &[usize], frame_rows: usize) -> Result<G
         let (input, groups) = grouped(rows.get(start..*end).unwrap_or_default());
         start = *end;
         let id = BundleId(number as u64 + 1);
-        let mut state =
-            StateView::new(id, Arc::clone(&groups), vec![None; groups.len()], Arc::new(NullStore::default()));
+        let mut state = StateView::new(id, Arc::clone(&groups), Vec::new(), Arc::new(NullStore::default()));
         let known: &BTreeMap<(Bytes, StateId, Bytes), Option<CellValue>> = &cells;
         for ((key, slot, sub), value) in known {
             if let Some(group) = groups.iter().position(|group| *group.key == **key) {

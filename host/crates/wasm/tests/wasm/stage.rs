@@ -105,8 +105,7 @@ impl Stage {
         let bundle = BundleId(self.bundles);
         let groups: Arc<[Group]> =
             if let Input::Keyed { groups, .. } = &input { Arc::clone(groups) } else { [].into() };
-        let mut state =
-            StateView::new(bundle, Arc::clone(&groups), vec![None; groups.len()], Arc::new(NullStore::default()));
+        let mut state = StateView::new(bundle, Arc::clone(&groups), Vec::new(), Arc::new(NullStore::default()));
         for ((key, id, sub), value) in &self.cells {
             if let Some(group) = groups.iter().position(|group| *group.key == **key) {
                 state.put(group as u32, *id, sub, value.clone())?;

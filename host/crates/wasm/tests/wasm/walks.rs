@@ -69,10 +69,8 @@ fn pages_of_stored_entries_and_bags_read_as_much_of_the_store_as_they_have() -> 
     })?;
     let mut worker = worker(function)?;
     let counting = Arc::new(CountingRead::new(stored.reader(), read));
-    worker.submit(Command::Start(Box::new(bundle(
-        input,
-        StateView::new(BundleId(1), groups, vec![None; 1], counting),
-    ))))?;
+    worker
+        .submit(Command::Start(Box::new(bundle(input, StateView::new(BundleId(1), groups, Vec::new(), counting)))))?;
     let mut events = Vec::new();
     worker.poll(&mut events);
     assert!(matches!(events.last(), Some(Event::Done { .. })), "{events:?}");
@@ -115,7 +113,7 @@ fn a_walk_in_pages_of_one_entry_is_linear_and_sees_its_own_changes() -> Result<(
     })?;
     let mut worker = worker(function)?;
     let (input, groups) = keyed(&[("a", 1)]);
-    let mut state = StateView::new(BundleId(1), groups, vec![None; 1], Arc::new(NullStore::default()));
+    let mut state = StateView::new(BundleId(1), groups, Vec::new(), Arc::new(NullStore::default()));
     for i in 0..ENTRIES {
         state.put(0, StateId(1), &i.to_be_bytes(), Some(CellValue::copy(b"entry")))?;
     }
